@@ -1,0 +1,86 @@
+/* Turns a file into a C header with one array, at build time.
+ *   embed text  kernels/reduce.cl OUT.h     `static const char reduce_cl[]`, ending in 0; #include "x.clh" is resolved once a file
+ *   embed bytes data/x.gz OUT.h             `static const unsigned char x_gz[]`
+ * An array of numbers, since string literals may be no longer than 4,095 characters in portable C. */
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define MOST_INCLUDES 32
+
+static char included[MOST_INCLUDES][512];
+static int n_included;
+
+static void put(FILE *out, const char *bytes, size_t count)
+{
+    for (size_t i = 0; i < count; i++) fprintf(out, "%d,", (unsigned char)bytes[i]);
+    if (count) fputc('\n', out);
+}
+
+static int put_text(FILE *out, const char *path)
+{
+    for (int i = 0; i < n_included; i++) {
+        if (strcmp(included[i], path) == 0) return 0;
+    }
+    FILE *in = fopen(path, "r");
+    if (in == NULL || n_included == MOST_INCLUDES) {
+        fprintf(stderr, "embed: cannot read %s\n", path);
+        return 1;
+    }
+    snprintf(included[n_included++], sizeof included[0], "%s", path);
+    char line[4096], name[256], other[512];
+    int failed = 0;
+    while (!failed && fgets(line, sizeof line, in) != NULL) {
+        if (sscanf(line, " # include \"%255[^\"]\"", name) == 1) {
+            const char *slash = strrchr(path, '/');
+            int folder = slash == NULL ? 0 : (int)(slash - path + 1);
+            if (snprintf(other, sizeof other, "%.*s%s", folder, path, name) >= (int)sizeof other) failed = 1;
+            else failed = put_text(out, other);
+        } else put(out, line, strlen(line));
+    }
+    fclose(in);
+    return failed;
+}
+
+static int put_bytes(FILE *out, const char *path)
+{
+    FILE *in = fopen(path, "rb");
+    if (in == NULL) {
+        fprintf(stderr, "embed: cannot read %s\n", path);
+        return 1;
+    }
+    char block[4096];
+    size_t got;
+    while ((got = fread(block, 1, sizeof block, in)) > 0) put(out, block, got);
+    int failed = ferror(in);
+    fclose(in);
+    return failed;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc != 4) {
+        fprintf(stderr, "usage: embed text|bytes IN OUT.h\n");
+        return 2;
+    }
+    int text = strcmp(argv[1], "text") == 0;
+    FILE *out = fopen(argv[3], "w");
+    if (out == NULL) {
+        fprintf(stderr, "embed: cannot write %s\n", argv[3]);
+        return 1;
+    }
+    const char *slash = strrchr(argv[2], '/');
+    char symbol[256];
+    snprintf(symbol, sizeof symbol, "%s", slash == NULL ? argv[2] : slash + 1);
+    for (char *c = symbol; *c; c++) {
+        if (!isalnum((unsigned char)*c)) *c = '_';
+    }
+    fprintf(out, "/* made by embed from %s */\nstatic const %s %s[] = {\n", slash == NULL ? argv[2] : slash + 1,
+            text ? "char" : "unsigned char", symbol);
+    int failed = text ? put_text(out, argv[2]) : put_bytes(out, argv[2]);
+    fprintf(out, text ? "0 };\n" : "};\n");
+    if (fclose(out) != 0) failed = 1;
+    if (failed) remove(argv[3]);
+    return failed;
+}

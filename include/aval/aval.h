@@ -1,0 +1,368 @@
+/* The host API of aval: train and run neural networks on any OpenCL device.
+ *
+ * The way through it:  a context finds plugins and devices;  a graph says what to compute, gradients included;  a store
+ * holds weights and other state by name;  a session runs values of the graph on the devices.  Building a graph computes
+ * nothing; running a value computes what it needs and nothing else.
+ *
+ *     aval_context *ctx;  aval_context_create(&ctx);
+ *     aval_graph *g = aval_graph_create(ctx);
+ *     aval_value *x = aval_graph_input(g, "x", AVAL_FLOAT, AVAL_SHAPE(2, 3));
+ *     aval_value *y = aval_apply(g, "Tanh", NULL, x);
+ *     aval_value *dx = aval_graph_gradient(g, y, x, NULL);
+ *     aval_session *s;  aval_session_create(ctx, g, NULL, &s);
+ *     aval_session_feed(s, x, data, sizeof data, NULL);
+ *     aval_session_run(s, AVAL_VALUES(y, dx));
+ *     aval_session_read(s, dx, result, sizeof result);
+ *
+ * Rules that hold everywhere
+ *   - Functions that can fail return 0 or a negative aval_status; aval_error() then has this thread's message, which says what
+ *     was expected, what was found and what to do.  Nothing here exits, prints or aborts.
+ *   - All types are opaque handles; nothing is passed by value but numbers.  `X_create` makes, `X_release` gives back; releasing
+ *     NULL does nothing.  Values and nodes belong to their graph.  A context must outlive what was made from it.
+ *   - Building a graph is fluent: the first error sticks to the graph (aval_graph_status) and is returned by the first run;
+ *     calls in between take and return NULL safely.
+ *   - A context may be used by several threads; a graph, a store and a session by one thread at a time.
+ *   - Attributes are texts: "axis=1 keepdims=0 pads=[1,1,1,1] mode='same'" (numbers with a point whatever the locale). */
+#ifndef AVAL_AVAL_H
+#define AVAL_AVAL_H
+
+#include "aval/plugin.h"
+
+#if defined(_WIN32)
+#define AVAL_API __declspec(dllexport)
+#else
+#define AVAL_API __attribute__((visibility("default")))
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define AVAL_VERSION_MAJOR 0
+#define AVAL_VERSION_MINOR 1
+#define AVAL_VERSION_PATCH 0
+
+/* ---- Status ------------------------------------------------------------------------------------------------------------- */
+
+/* code, number, what it means */
+#define AVAL_STATUS_LIST(X) \
+    X(OK, 0, "success") \
+    X(E_ARGUMENT, -1, "an argument, attribute or option has a value that cannot be used") \
+    X(E_SHAPE, -2, "shapes do not fit together") \
+    X(E_TYPE, -3, "an element type does not fit") \
+    X(E_UNSUPPORTED, -4, "valid, but not possible in this version or on this device") \
+    X(E_CONTENT, -5, "the content of a value must be known to plan, and is not") \
+    X(E_UNKNOWN, -6, "no such operator, device, value, state or file") \
+    X(E_GRAPH, -7, "the graph is not valid, e.g. it has a cycle") \
+    X(E_GRADIENT, -8, "a gradient was asked for through an op that has none") \
+    X(E_PLUGIN, -9, "a plugin was refused") \
+    X(E_MEMORY, -10, "the host is out of memory") \
+    X(E_DEVICE_MEMORY, -11, "the device is out of memory, or an allocation is larger than it allows") \
+    X(E_DEVICE, -12, "an OpenCL call failed") \
+    X(E_BUILD, -13, "a kernel does not build") \
+    X(E_IO, -14, "a file cannot be read or written") \
+    X(E_FORMAT, -15, "a file is damaged or of another format") \
+    X(E_ANOMALY, -16, "NaN or infinity was produced") \
+    X(E_CHECK, -17, "a check found a difference") \
+    X(E_INTERRUPTED, -18, "stopped on request") \
+    X(E_INTERNAL, -19, "an invariant of aval is broken: please report it")
+
+typedef enum aval_status {
+#define AVAL_STATUS_ENUM(name, number, text) AVAL_##name = number,
+    AVAL_STATUS_LIST(AVAL_STATUS_ENUM)
+#undef AVAL_STATUS_ENUM
+} aval_status;
+
+/* This thread's last error message; "" when there was none.  Valid until the thread's next failing call. */
+AVAL_API const char *aval_error(void);
+/* "AVAL_E_SHAPE", and its meaning.  Static strings. */
+AVAL_API const char *aval_status_name(int status);
+AVAL_API const char *aval_status_text(int status);
+/* "0.1.0".  Static. */
+AVAL_API const char *aval_version(void);
+/* "float", "int64" ... "?" for a number that is none.  Static.  And bytes an element, 0 where elements are not whole bytes. */
+AVAL_API const char *aval_type_name(int type);
+AVAL_API size_t aval_type_bytes(int type);
+
+/* ---- Context ------------------------------------------------------------------------------------------------------------ */
+
+typedef struct aval_context aval_context;
+typedef struct aval_graph aval_graph;
+typedef struct aval_node aval_node;
+typedef struct aval_value aval_value;
+typedef struct aval_store aval_store;
+typedef struct aval_session aval_session;
+
+typedef enum aval_log_level { AVAL_LOG_WARNING = 1, AVAL_LOG_INFO = 2 } aval_log_level;
+typedef void (*aval_log_function)(void *user, int level, const char *message);
+
+/* Makes a context.  Opens no device and loads no plugin yet: that happens at first use, so that it can be configured. */
+AVAL_API int aval_context_create(aval_context **ctx);
+/* Gives back the context; sessions, stores and graphs made from it must be gone. */
+AVAL_API void aval_context_release(aval_context *ctx);
+/* Warnings and notes go to `log` (may be called from any thread that uses the context); NULL: they are dropped. */
+AVAL_API void aval_context_log(aval_context *ctx, aval_log_function log, void *user);
+
+/* Loads one plugin, or all *.so of a folder.  A folder that holds a bad plugin loads the others; the refusals are counted in
+   *refused (may be NULL) and logged as warnings.  Files and folders writable by everyone, or owned by someone who is neither
+   root nor the user, are refused.  Without any call, the folders of AVAL_PLUGIN_PATH (':' between them), or else the one beside
+   the library (or its `plugins` folder in a build tree), are loaded at first use. */
+AVAL_API int aval_context_load_plugin(aval_context *ctx, const char *file);
+AVAL_API int aval_context_load_plugins(aval_context *ctx, const char *folder, size_t *refused);
+
+/* Chooses a device, in order of preference by calls: an index of aval_device_info_at, a kind (`cpu`, `gpu`), or part of
+   "PLATFORM/DEVICE" (case does not matter).  Two matches are an error that lists them.  Without any call, AVAL_DEVICE of the
+   environment (',' between selectors), or else the best device of the machine: GPUs before CPUs, more compute units first. */
+AVAL_API int aval_context_select_device(aval_context *ctx, const char *selector);
+/* All devices of all platforms, usable or not.  0 when enumeration fails: aval_error says why. */
+AVAL_API size_t aval_device_count(aval_context *ctx);
+/* NULL when i is out of range.  Owned by the context. */
+AVAL_API const aval_device_info *aval_device_info_at(aval_context *ctx, size_t i);
+/* NULL when device i can be used, else why it cannot. */
+AVAL_API const char *aval_device_refusal(aval_context *ctx, size_t i);
+/* The selected devices, in order of preference: how many, and the index (for aval_device_info_at) of the i-th; -1 on error. */
+AVAL_API int64_t aval_selected_count(aval_context *ctx);
+AVAL_API int64_t aval_selected_device(aval_context *ctx, size_t i);
+
+/* Loaded operators, sorted by domain and name, newest version of each; NULL when i is out of range. */
+AVAL_API size_t aval_op_count(aval_context *ctx);
+AVAL_API const aval_op *aval_op_at(aval_context *ctx, size_t i);
+/* File of the plugin that brought it. */
+AVAL_API const char *aval_op_plugin(aval_context *ctx, const aval_op *op);
+/* "expression", "kernels" or "body"; and "expression", "kernels", "body", "zero" or "none" for the gradient.  Static. */
+AVAL_API const char *aval_op_forward_kind(const aval_op *op);
+AVAL_API const char *aval_op_gradient_kind(const aval_op *op);
+
+/* ---- Graph -------------------------------------------------------------------------------------------------------------- */
+
+#define AVAL_SHAPE(...) \
+    sizeof((const int64_t[]){ __VA_ARGS__ }) / sizeof(int64_t), (const int64_t[]) \
+    { \
+        __VA_ARGS__ \
+    }
+#define AVAL_SCALAR 0, NULL
+#define AVAL_VALUES(...) (aval_value *const[]){ __VA_ARGS__ }, sizeof((aval_value *const[]){ __VA_ARGS__ }) / sizeof(aval_value *)
+/* y = first output of a node of op `op` with these inputs; `attrs` is an attribute text or NULL. */
+#define aval_apply(graph, op, attrs, ...) aval_node_output(aval_graph_node(graph, op, attrs, AVAL_VALUES(__VA_ARGS__)), 0)
+
+/* NULL only when the host is out of memory. */
+AVAL_API aval_graph *aval_graph_create(aval_context *ctx);
+AVAL_API void aval_graph_release(aval_graph *g);
+/* The first error that happened while building, 0 when none; clears it. */
+AVAL_API int aval_graph_status(aval_graph *g);
+
+/* A tensor fed at each run.  A dimension of -1 is free: it is taken from what is fed. */
+AVAL_API aval_value *aval_graph_input(aval_graph *g, const char *name, int type, size_t rank, const int64_t *dims);
+/* A tensor held by the store under this name.  Asking twice for a name gives the same value; its shape must not differ. */
+AVAL_API aval_value *aval_graph_state(aval_graph *g, const char *name, int type, size_t rank, const int64_t *dims);
+/* A tensor that never changes; `data` (row-major, of the type) is copied. */
+AVAL_API aval_value *aval_graph_constant(aval_graph *g, int type, size_t rank, const int64_t *dims, const void *data);
+/* One number as a scalar constant of that type. */
+AVAL_API aval_value *aval_graph_number(aval_graph *g, int type, double number);
+
+/* A node.  `op` is "Name" (ONNX's domain, then "aval") or "domain::Name"; NULL inputs are absent optional ones. */
+AVAL_API aval_node *aval_graph_node(aval_graph *g, const char *op, const char *attrs, aval_value *const *inputs, size_t n_inputs);
+AVAL_API aval_value *aval_node_output(aval_node *node, size_t i);
+AVAL_API size_t aval_node_output_count(const aval_node *node);
+
+/* d(sum of upstream * of)/d(wrt), with wrt's shape.  `upstream` has the shape of `of`; NULL: ones.  Where no differentiable
+   path leads from wrt to `of` it is zeros, with a warning that says where each path stops, or an error when the session is
+   strict.  It may itself be differentiated. */
+AVAL_API aval_value *aval_graph_gradient(aval_graph *g, aval_value *of, aval_value *wrt, aval_value *upstream);
+
+/* Names appear in messages, drawings and files.  Copied. */
+AVAL_API void aval_node_set_name(aval_node *node, const char *name);
+AVAL_API void aval_value_set_name(aval_value *value, const char *name);
+AVAL_API const char *aval_value_name(const aval_value *value);
+/* Runs the node on the i-th selected device; -1: the plan chooses. */
+AVAL_API void aval_node_place(aval_node *node, int device);
+
+/* Element type, and shape as far as it is known: rank is -1 when it is not, free dimensions are -1. */
+AVAL_API int aval_value_type(const aval_value *value);
+AVAL_API int aval_value_rank(const aval_value *value);
+AVAL_API const int64_t *aval_value_dims(const aval_value *value);
+
+/* Editing.  The graph may be edited between any two runs; gradients follow, since they are derived when planning. */
+AVAL_API int aval_node_set_input(aval_node *node, size_t i, aval_value *value);
+/* All readers of `old` read `new_value` instead. */
+AVAL_API int aval_graph_replace(aval_graph *g, aval_value *old, aval_value *new_value);
+/* Fails while something reads the node's outputs (or the value). */
+AVAL_API int aval_graph_remove_node(aval_graph *g, aval_node *node);
+AVAL_API int aval_graph_remove_value(aval_graph *g, aval_value *value);
+
+/* The graph as text, a line a node, or as Graphviz DOT.  *text is the caller's, to be given to aval_free. */
+AVAL_API int aval_graph_text(const aval_graph *g, char **text);
+AVAL_API int aval_graph_dot(const aval_graph *g, char **text);
+AVAL_API void aval_free(void *memory);
+
+/* ---- Store -------------------------------------------------------------------------------------------------------------- */
+
+/* State by name: weights, running statistics, moments, counters, learning rate.  Lives on the host until a session needs it
+   on a device, and is read back when asked for. */
+AVAL_API int aval_store_create(aval_context *ctx, aval_store **store);
+AVAL_API void aval_store_release(aval_store *store);
+/* Makes or overwrites an entry.  An existing entry keeps its shape and type: another one is an error. */
+AVAL_API int aval_store_set(aval_store *store, const char *name, int type, size_t rank, const int64_t *dims, const void *data);
+AVAL_API int aval_store_fill(aval_store *store, const char *name, int type, size_t rank, const int64_t *dims, double value);
+AVAL_API int aval_store_remove(aval_store *store, const char *name);
+
+typedef enum aval_initializer {
+    AVAL_INIT_UNIFORM = 1, /* in +-scale */
+    AVAL_INIT_NORMAL = 2, /* standard deviation scale */
+    AVAL_INIT_HE = 3, /* normal, sqrt(2 / fan_in); He et al. 2015.  scale is a factor, usually 1 */
+    AVAL_INIT_XAVIER = 4 /* uniform, +-sqrt(6 / (fan_in + fan_out)); Glorot and Bengio 2010.  scale is a factor */
+} aval_initializer;
+
+/* Random numbers from (seed, name): the same on every machine.  Fans as for a matrix [in, out] or a filter [out, in, k...]. */
+AVAL_API int aval_store_random(aval_store *store, const char *name, int type, size_t rank, const int64_t *dims, int initializer,
+                               double scale, uint64_t seed);
+AVAL_API size_t aval_store_count(const aval_store *store);
+/* In the order of creation; NULL when i is out of range. */
+AVAL_API const char *aval_store_name(const aval_store *store, size_t i);
+/* Any of type, rank, dims (AVAL_MAX_RANK numbers) may be NULL. */
+AVAL_API int aval_store_shape(const aval_store *store, const char *name, int *type, size_t *rank, int64_t *dims);
+/* Copies the entry to `data`; `bytes` must be its exact size.  Waits for the device that holds it. */
+AVAL_API int aval_store_get(aval_store *store, const char *name, void *data, size_t bytes);
+/* The whole store as a safetensors file (written beside it, then renamed), and back: entries of the file are made or overwritten.
+   Metadata pairs (key, value, key, value ..., NULL) may be NULL. */
+AVAL_API int aval_store_save(aval_store *store, const char *file, const char *const *metadata);
+AVAL_API int aval_store_load(aval_store *store, const char *file);
+
+/* ---- Session ------------------------------------------------------------------------------------------------------------ */
+
+typedef enum aval_memory_mode {
+    AVAL_MEMORY_ARENA = 0, /* values share few buffers by their lifetimes */
+    AVAL_MEMORY_GUARDED = 1, /* a buffer a value, poisoned before, guard bands checked after each run */
+    AVAL_MEMORY_RETAINED = 2 /* every value can be read after the run */
+} aval_memory_mode;
+
+/* `store` may be NULL when the graph has no state. */
+AVAL_API int aval_session_create(aval_context *ctx, aval_graph *g, aval_store *store, aval_session **s);
+AVAL_API void aval_session_release(aval_session *s);
+AVAL_API int aval_session_set_memory(aval_session *s, int memory_mode);
+/* 1: each run ends with the name of the first node that made NaN or infinity (AVAL_E_ANOMALY); slow. */
+AVAL_API int aval_session_set_anomaly(aval_session *s, int on);
+/* 1: a gradient without a differentiable path is an error instead of zeros and a warning. */
+AVAL_API int aval_session_set_strict(aval_session *s, int on);
+
+/* Gives an input its content, until it is fed again.  `dims` may be NULL when the input has no free dimension.  The data is copied
+   before the call returns; the copy to the device goes on behind. */
+AVAL_API int aval_session_feed(aval_session *s, const aval_value *input, const void *data, size_t bytes, const int64_t *dims);
+/* Computes these values, updating the states that they update.  Plans and builds what is new, else just launches; returns before
+   the devices are done. */
+AVAL_API int aval_session_run(aval_session *s, aval_value *const *wanted, size_t n_wanted);
+/* Content of a value of the last run (any value in retained mode); `bytes` must be its exact size.  Waits for the device. */
+AVAL_API int aval_session_read(aval_session *s, const aval_value *value, void *data, size_t bytes);
+/* Its shape in the last run; `dims` has AVAL_MAX_RANK numbers. */
+AVAL_API int aval_session_shape(aval_session *s, const aval_value *value, size_t *rank, int64_t *dims);
+/* Waits until all devices are done. */
+AVAL_API int aval_session_wait(aval_session *s);
+
+typedef struct aval_counters {
+    size_t size; /* set by the caller: sizeof(aval_counters) */
+    uint64_t runs, plans_made, plans_reused, programs_built, programs_from_disk, launches, copies;
+    uint64_t arena_bytes; /* of the current plan */
+    uint64_t live_bytes; /* most bytes alive at once in it: the least that any arena needs */
+} aval_counters;
+AVAL_API int aval_session_counters(const aval_session *s, aval_counters *counters);
+/* The current plan as text, a line a launch or copy; for aval_free. */
+AVAL_API int aval_session_plan_text(aval_session *s, aval_value *const *wanted, size_t n_wanted, char **text);
+
+/* Builds every kernel of every loaded operator for the selected devices, in the usual element types.  *built may be NULL. */
+AVAL_API int aval_warm(aval_context *ctx, size_t *built);
+
+/* ---- Checks ------------------------------------------------------------------------------------------------------------- */
+
+/* One comparison that a check made. */
+typedef struct aval_check_result {
+    size_t size;
+    const char *op;
+    const char *device;
+    const char *sample; /* its inputs text */
+    const char *attrs;
+    const char *type; /* element type under test */
+    const char *what; /* "forward Y", "gradient X", "repeat", "guard", "reference gradient X" ... */
+    int passed; /* 1 passed, 0 failed, -1 skipped */
+    double error; /* largest, in units of the tolerance */
+    const char *message; /* why it failed or was skipped, with the worst element; "" when it passed */
+} aval_check_result;
+typedef void (*aval_check_function)(void *user, const aval_check_result *result);
+
+typedef struct aval_check_options {
+    size_t size;
+    const char *op; /* NULL: all loaded ops */
+    uint64_t seed;
+    int large; /* 1: samples of class AVAL_LARGE too */
+    int forward_only;
+} aval_check_options;
+
+/* Checks on the first selected device.  0: all passed; AVAL_E_CHECK: a difference, or nothing was compared. */
+AVAL_API int aval_check_ops(aval_context *ctx, const aval_check_options *options, aval_check_function report, void *user);
+
+/* ---- Data and training --------------------------------------------------------------------------------------------------- */
+
+typedef struct aval_dataset aval_dataset;
+
+/* IDX files (LeCun's format), plain or .gz: images [count, height, width] of uint8 and labels [count].  */
+AVAL_API int aval_dataset_open_idx(const char *images, const char *labels, aval_dataset **data);
+/* train-images-idx3-ubyte[.gz] and its three siblings in a folder; `train` 1: the training half, 0: the test half. */
+AVAL_API int aval_dataset_open_folder(const char *folder, int train, aval_dataset **data);
+/* The 1,797 handwritten digits (8x8) that lie in the library. */
+AVAL_API int aval_dataset_open_digits(int train, aval_dataset **data);
+AVAL_API void aval_dataset_release(aval_dataset *data);
+AVAL_API size_t aval_dataset_count(const aval_dataset *data);
+AVAL_API size_t aval_dataset_classes(const aval_dataset *data);
+AVAL_API void aval_dataset_shape(const aval_dataset *data, size_t *height, size_t *width);
+
+typedef struct aval_train_progress {
+    size_t size;
+    uint64_t epoch, epochs, step, steps; /* epoch from 1; step within it from 1 */
+    int epoch_done; /* 1: the fields below are of the whole epoch */
+    double loss; /* mean so far */
+    double test_accuracy, test_loss; /* 0..1; valid when epoch_done */
+    double examples_per_second;
+    double seconds_to_first_step; /* from aval_train's start to the end of the first step */
+} aval_train_progress;
+/* Returns 0 to go on; anything else ends the training after saving. */
+typedef int (*aval_train_function)(void *user, const aval_train_progress *progress);
+
+/* Every text may be NULL and every number 0 for its default, which stands in brackets. */
+typedef struct aval_train_options {
+    size_t size;
+    const char *net; /* linear, mlp, lenet [mlp] */
+    const char *layers; /* hidden widths of mlp: "512,512" ["128"] */
+    const char *activation; /* relu, leaky_relu, tanh, sigmoid [relu] */
+    const char *loss; /* cross_entropy, mse [cross_entropy] */
+    const char *optimizer; /* sgd [sgd] */
+    double lr; /* learning rate [0.1] */
+    double momentum; /* [0.9]; negative: 0 */
+    int nesterov;
+    double weight_decay;
+    double dropout; /* after each hidden layer */
+    uint64_t batch; /* [32] */
+    uint64_t epochs; /* [10] */
+    uint64_t seed; /* [0] */
+    const char *save; /* file for the checkpoint [none] */
+    const char *resume; /* checkpoint to go on from [none] */
+    uint64_t stop_after_steps; /* ends, after saving, when so many steps of this call are done [never] */
+} aval_train_options;
+
+typedef struct aval_train_report {
+    size_t size;
+    uint64_t steps, parameters;
+    double train_loss, test_loss, test_accuracy;
+    double examples_per_second; /* median over epochs */
+    double seconds, seconds_to_first_step;
+    int interrupted;
+} aval_train_report;
+
+AVAL_API int aval_train(aval_context *ctx, const aval_train_options *options, aval_dataset *train, aval_dataset *test,
+                        aval_train_function progress, void *user, aval_train_report *report);
+/* The training graph of a built-in net, for drawing and planning: its input, label, loss values may be NULL. */
+AVAL_API int aval_train_graph(aval_context *ctx, const aval_train_options *options, const aval_dataset *data, uint64_t batch,
+                              aval_graph **g, aval_store **store, aval_value ***wanted, size_t *n_wanted);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,525 @@
+/* The plugin ABI of aval: what a shared object must export to bring operators.
+ *
+ * A plugin is one shared object that exports one constant, AVAL_PLUGIN_SYMBOL, of type aval_plugin.  It links nothing of
+ * aval: all that it needs of the runtime comes through the table of host functions (aval_host) that is passed to each of
+ * its functions.  plugins/template.c is a complete plugin to copy; docs/writing-operators.md leads through it.
+ *
+ * Rules that hold for everything here
+ *   - All structs that a plugin fills are constant, live as long as the plugin is loaded, and start with their size where
+ *     they may grow.  New members come at the end; a member that an older plugin lacks reads as zero.
+ *   - Functions return 0, or a negative code; the code and its message come from `fail`.  On any error the runtime gives
+ *     back what was made; a plugin owns no memory of the runtime's.
+ *   - Plugin functions may be called by several threads at once, each with its own aval_call, and keep no state.
+ *   - Tensors are opaque; their getters take no call and may be used in every phase.
+ *   - Texts that list attributes ("axis=1 keepdims=0 pads=[1,1,1,1] mode='same'") have one grammar everywhere, see
+ *     aval_attr.
+ *
+ * This header includes stddef.h and stdint.h, and nothing else. */
+#ifndef AVAL_PLUGIN_H
+#define AVAL_PLUGIN_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* The version of this ABI.  While it is 0 a plugin must be built for the very same runtime; from 1 on it only grows. */
+#define AVAL_PLUGIN_ABI 0
+#define AVAL_PLUGIN_SYMBOL "aval_plugin_entry"
+
+#define AVAL_MAX_RANK 8 /* axes of a tensor */
+#define AVAL_MAX_PORTS 32 /* inputs, or outputs, that an operator can name (a variadic input may stand for more) */
+
+/* ---- Element types: ONNX's numbers.  A set of types is a uint64_t with bit (1 << number). ---------------------------- */
+
+typedef enum aval_type {
+    AVAL_NONE = 0,
+    AVAL_FLOAT = 1,
+    AVAL_UINT8 = 2,
+    AVAL_INT8 = 3,
+    AVAL_UINT16 = 4,
+    AVAL_INT16 = 5,
+    AVAL_INT32 = 6,
+    AVAL_INT64 = 7,
+    AVAL_STRING = 8,
+    AVAL_BOOL = 9, /* one byte, 0 or 1 */
+    AVAL_FLOAT16 = 10, /* stored as half, computed as float */
+    AVAL_DOUBLE = 11,
+    AVAL_UINT32 = 12,
+    AVAL_UINT64 = 13,
+    AVAL_COMPLEX64 = 14,
+    AVAL_COMPLEX128 = 15,
+    AVAL_BFLOAT16 = 16,
+    AVAL_FLOAT8E4M3FN = 17,
+    AVAL_FLOAT8E4M3FNUZ = 18,
+    AVAL_FLOAT8E5M2 = 19,
+    AVAL_FLOAT8E5M2FNUZ = 20,
+    AVAL_UINT4 = 21,
+    AVAL_INT4 = 22,
+    AVAL_FLOAT4E2M1 = 23,
+    AVAL_TYPES = 24 /* how many numbers are given out */
+} aval_type;
+
+#define AVAL_TYPE_SET(type) ((uint64_t)1 << (type))
+#define AVAL_FLOATS (AVAL_TYPE_SET(AVAL_FLOAT) | AVAL_TYPE_SET(AVAL_FLOAT16) | AVAL_TYPE_SET(AVAL_DOUBLE))
+#define AVAL_INTS (AVAL_TYPE_SET(AVAL_INT32) | AVAL_TYPE_SET(AVAL_INT64) | AVAL_TYPE_SET(AVAL_UINT8))
+#define AVAL_NUMBERS (AVAL_FLOATS | AVAL_INTS)
+#define AVAL_BOOLS AVAL_TYPE_SET(AVAL_BOOL)
+#define AVAL_ANY (AVAL_NUMBERS | AVAL_BOOLS)
+
+/* ---- What a device can do, as planning sees it (no OpenCL in it) ------------------------------------------------------ */
+
+typedef enum aval_device_kind { AVAL_DEVICE_CPU = 1, AVAL_DEVICE_GPU = 2, AVAL_DEVICE_OTHER = 3 } aval_device_kind;
+
+typedef struct aval_device_info {
+    size_t size; /* of this struct */
+    const char *platform; /* names as the driver gives them; owned by the context */
+    const char *name;
+    const char *vendor;
+    const char *driver;
+    const char *version; /* "OpenCL 3.0 ..." */
+    uint32_t kind; /* aval_device_kind */
+    uint32_t compute_units;
+    uint32_t address_bits;
+    uint32_t fp64; /* 1: doubles can be computed with */
+    uint32_t fp16; /* 1: halves can be computed with; storing them needs nothing */
+    uint32_t unified_memory; /* 1: shares the host's memory */
+    uint32_t float_vector_width; /* floats in the device's native vector, at least 1 */
+    uint32_t group; /* work-items that should share a reduction: 1 on CPUs (a plain loop), a power of two on GPUs */
+    uint32_t max_group; /* largest work-group */
+    uint32_t alignment_bytes; /* that every tensor's offset is a multiple of */
+    uint64_t local_bytes; /* local memory of a work-group */
+    uint64_t memory_bytes;
+    uint64_t largest_allocation_bytes;
+    uint64_t cache_bytes; /* largest data cache, 0 when the driver does not say */
+} aval_device_info;
+
+/* ---- Handles ------------------------------------------------------------------------------------------------------------ */
+
+/* A tensor: element type, shape, and (while launches are recorded) a place in device memory.  Row-major and without gaps
+   unless its layout says otherwise.  Valid until the function that was given it returns. */
+typedef struct aval_tensor aval_tensor;
+
+/* One use of an operator: the node whose shapes are inferred, launches are recorded, body is built or result is computed
+   on the host.  Which of these is under way is the call's phase; a host function called in the wrong phase fails. */
+typedef struct aval_call aval_call;
+
+/* ---- Recording a launch ------------------------------------------------------------------------------------------------- */
+
+typedef enum aval_arg_kind {
+    AVAL_ARG_READ = 1, /* tensor that the kernel reads: passed as (__global const S *, long offset in elements) */
+    AVAL_ARG_WRITE = 2, /* tensor that the kernel writes, every element: (__global S *, long offset in elements) */
+    AVAL_ARG_UPDATE = 3, /* tensor that the kernel reads and writes: (__global S *, long offset in elements) */
+    AVAL_ARG_INT = 4, /* int */
+    AVAL_ARG_LONG = 5, /* long */
+    AVAL_ARG_FLOAT = 6, /* float */
+    AVAL_ARG_REAL = 7, /* the arithmetic type T that belongs to S: float, or double when S is double */
+    AVAL_ARG_LOCAL = 8 /* __local memory of so many bytes */
+} aval_arg_kind;
+
+typedef struct aval_arg {
+    uint32_t kind;
+    const aval_tensor *tensor; /* a null tensor reads as "absent": the kernel gets some valid buffer and offset -1 */
+    int64_t integer;
+    double real;
+} aval_arg;
+
+#define AVAL_READ(t) \
+    { \
+        .kind = AVAL_ARG_READ, .tensor = (t) \
+    }
+#define AVAL_WRITE(t) \
+    { \
+        .kind = AVAL_ARG_WRITE, .tensor = (t) \
+    }
+#define AVAL_UPDATE(t) \
+    { \
+        .kind = AVAL_ARG_UPDATE, .tensor = (t) \
+    }
+#define AVAL_I32(x) \
+    { \
+        .kind = AVAL_ARG_INT, .integer = (x) \
+    }
+#define AVAL_I64(x) \
+    { \
+        .kind = AVAL_ARG_LONG, .integer = (x) \
+    }
+#define AVAL_F32(x) \
+    { \
+        .kind = AVAL_ARG_FLOAT, .real = (x) \
+    }
+#define AVAL_REAL(x) \
+    { \
+        .kind = AVAL_ARG_REAL, .real = (x) \
+    }
+#define AVAL_LOCAL(bytes) \
+    { \
+        .kind = AVAL_ARG_LOCAL, .integer = (bytes) \
+    }
+
+/* A macro that the kernel file is built with.  Each distinct list of macros is a program of its own, built at first use
+   and kept on disk, so keep them few: sizes are arguments, not macros. */
+typedef struct aval_define {
+    const char *name;
+    int64_t value;
+} aval_define;
+
+typedef struct aval_launch {
+    size_t size;
+    const char *kernel; /* function in the op's kernel file */
+    uint32_t dims; /* 1 to 3; 0 means 1 */
+    uint64_t global[3]; /* work-items; the runtime rounds up to a multiple of local, so a kernel guards its range */
+    uint64_t local[3]; /* work-group; 0: the runtime chooses */
+    const aval_arg *args;
+    size_t n_args;
+    const aval_define *defines;
+    size_t n_defines;
+    /* The element types that the file's macros S_TYPE (data), I_TYPE (indices) and D_TYPE (second data type) are set to.
+       0: S is the type of the first tensor argument, I is int64, D is S. */
+    uint32_t s_type, i_type, d_type;
+} aval_launch;
+
+#define AVAL_LAUNCH(...) (&(const aval_launch){ .size = sizeof(aval_launch), __VA_ARGS__ })
+#define AVAL_ARGS(...) .args = (const aval_arg[]){ __VA_ARGS__ }, .n_args = sizeof((const aval_arg[]){ __VA_ARGS__ }) / sizeof(aval_arg)
+#define AVAL_DEFINES(...) \
+    .defines = (const aval_define[]){ __VA_ARGS__ }, .n_defines = sizeof((const aval_define[]){ __VA_ARGS__ }) / sizeof(aval_define)
+
+/* An image read as a matrix of patches (what im2col would write): images [batch][channels][height][width] from `offset`
+   on, matrix of channels * kernel[0] * kernel[1] rows and out[0] * out[1] columns.  Elements outside the image are 0. */
+typedef struct aval_patches {
+    int64_t channels, height, width;
+    int64_t kernel[2], stride[2], pad[2], dilation[2], out[2]; /* pad: before the first row, the first column */
+} aval_patches;
+
+typedef struct aval_operand {
+    const aval_tensor *tensor;
+    int64_t offset; /* elements */
+    int64_t ld; /* elements from one row to the next, as stored (before transposition) */
+    int64_t batch_stride; /* elements from one matrix of the batch to the next; 0: the same matrix for all */
+    uint32_t transposed; /* 1: the stored matrix is the operand's transpose */
+    const aval_patches *patches; /* b only: the matrix is read from images; ld is not used */
+} aval_operand;
+
+/* c[b] = alpha op(a[b]) op(b[b]) + beta c[b], row-major, m x k times k x n, for each b of the batch.  With `sum` the batch
+   is summed into one c (batch_stride of c is not used).  Zero sizes are allowed: with k = 0 c becomes beta c. */
+typedef struct aval_gemm {
+    size_t size;
+    int64_t m, n, k, batch; /* batch 0 means 1 */
+    double alpha, beta;
+    aval_operand a, b, c;
+    uint32_t sum;
+} aval_gemm;
+
+/* ---- The table of host functions ---------------------------------------------------------------------------------------- */
+
+typedef enum aval_phase {
+    AVAL_PHASE_INFER = 1, /* shapes and element types of the outputs from those of the inputs */
+    AVAL_PHASE_FORWARD = 2, /* launches of the forward pass are recorded */
+    AVAL_PHASE_BACKWARD = 3, /* launches of the backward pass are recorded */
+    AVAL_PHASE_BODY = 4, /* the op is built from other ops */
+    AVAL_PHASE_BACKWARD_BODY = 5, /* the op's backward is built from other ops */
+    AVAL_PHASE_REFERENCE = 6 /* the result is computed on the host */
+} aval_phase;
+
+typedef struct aval_host {
+    size_t size;
+    uint32_t abi;
+
+    /* Ends the call with an error: `code` is returned, the message is prefixed with the op's and node's name.
+       State what was expected and what was found. */
+    int (*fail)(aval_call *call, int code, const char *format, ...);
+    aval_phase (*phase)(const aval_call *call);
+
+    /* -- tensors, in every phase */
+    aval_type (*type)(const aval_tensor *t);
+    uint32_t (*rank)(const aval_tensor *t);
+    const int64_t *(*dims)(const aval_tensor *t); /* `rank` numbers */
+    int64_t (*count)(const aval_tensor *t); /* elements; 1 for a scalar */
+    uint32_t (*layout)(const aval_tensor *t); /* 0: row-major; others are for the future */
+
+    /* -- the node, in every phase */
+    size_t (*n_inputs)(const aval_call *call); /* as given, absent optional ones in the middle counted */
+    size_t (*n_outputs)(const aval_call *call);
+    const aval_tensor *(*input)(const aval_call *call, size_t i); /* NULL: absent */
+    const aval_tensor *(*output)(const aval_call *call, size_t i); /* NULL: nobody asked for it, or not yet inferred */
+    int64_t (*attr_int)(const aval_call *call, const char *name); /* given, or the declared default */
+    double (*attr_float)(const aval_call *call, const char *name);
+    const char *(*attr_string)(const aval_call *call, const char *name);
+    const int64_t *(*attr_ints)(const aval_call *call, const char *name, size_t *count); /* NULL and 0: empty */
+    int (*attr_given)(const aval_call *call, const char *name); /* 1: set by the user or by its default */
+    /* The elements of input i in its own element type, when the host knows them (a constant, or computed from shapes);
+       NULL when it does not.  In infer: asking for an unknown content makes the plan read the value first, so return
+       the code of `fail` with AVAL_NEEDS_CONTENT. */
+    const void *(*content)(const aval_call *call, size_t i);
+
+    /* -- AVAL_PHASE_INFER */
+    int (*set_output)(aval_call *call, size_t i, aval_type type, uint32_t rank, const int64_t *dims);
+
+    /* -- AVAL_PHASE_FORWARD and AVAL_PHASE_BACKWARD: run once a plan, never once a step */
+    const aval_device_info *(*device)(const aval_call *call);
+    const aval_tensor *(*upstream)(const aval_call *call, size_t i); /* gradient of output i; NULL: it is zero */
+    const aval_tensor *(*gradient)(const aval_call *call, size_t i); /* of input i, to be written; NULL: not wanted */
+    int (*accumulate)(const aval_call *call, size_t i); /* 1: add to what gradient i holds (see aval_op.accumulates) */
+    const aval_tensor *(*scratch)(aval_call *call, aval_type type, int64_t count); /* lives through this node's launches */
+    int (*launch)(aval_call *call, const aval_launch *launch);
+    int (*gemm)(aval_call *call, const aval_gemm *gemm);
+    int (*copy)(aval_call *call, const aval_tensor *to, int64_t to_offset, const aval_tensor *from, int64_t from_offset,
+                int64_t count); /* same type, offsets and count in elements */
+    int (*fill)(aval_call *call, const aval_tensor *t, double value);
+    int (*alias)(aval_call *call, const aval_tensor *t, const aval_tensor *of, int64_t offset); /* t is `of` from element
+                offset on: no launch, no bytes.  t is an output (forward) or a gradient (backward), `of` is read */
+
+    /* -- AVAL_PHASE_BODY and AVAL_PHASE_BACKWARD_BODY.  Tensors have their shapes as soon as they are made. */
+    /* A node of the op `op` ("Name", or "domain::Name"); its n_outputs first outputs come back in `outputs`. */
+    int (*apply)(aval_call *call, const char *op, const char *attrs, size_t n_inputs, const aval_tensor *const *inputs, size_t n_outputs,
+                 const aval_tensor **outputs);
+    const aval_tensor *(*constant)(aval_call *call, aval_type type, uint32_t rank, const int64_t *dims, const void *data);
+    /* Says what the body computes: output i (body), or the gradient of input i (backward body; `upstream` and `gradient`
+       may be asked: gradient is only told apart from NULL). */
+    int (*yield)(aval_call *call, size_t i, const aval_tensor *t);
+
+    /* -- AVAL_PHASE_REFERENCE: tensors lie on the host, floats as double, integers and bools as int64_t */
+    double *(*real)(aval_call *call, const aval_tensor *t); /* inputs must not be written */
+    int64_t *(*integer)(aval_call *call, const aval_tensor *t);
+
+    /* Abilities that came later, by name; NULL when this runtime has not got it. */
+    const void *(*extension)(const aval_call *call, const char *id);
+} aval_host;
+
+/* Codes that plugins return through `fail`; the whole list is in aval.h. */
+#define AVAL_PLUGIN_BAD_ARGUMENT (-1) /* an attribute or input has a value that the op cannot take */
+#define AVAL_PLUGIN_BAD_SHAPE (-2)
+#define AVAL_PLUGIN_BAD_TYPE (-3)
+#define AVAL_PLUGIN_UNSUPPORTED (-4) /* right, but not (yet) possible here */
+#define AVAL_NEEDS_CONTENT (-5) /* infer: the content of an input must be known first */
+
+/* ---- The definition of an operator ---------------------------------------------------------------------------------------- */
+
+#define AVAL_OPTIONAL 1u /* port: may be absent */
+#define AVAL_VARIADIC 2u /* last port only: one or more */
+#define AVAL_SHAPE_INPUT 4u /* input: infer reads its content (axes, shapes) */
+
+/* An input or output.  `types`: the element types allowed, 0 means AVAL_FLOATS. */
+typedef struct aval_port {
+    const char *name;
+    uint32_t flags;
+    uint32_t like; /* 1 + index of the input whose element type this one must have, 0: free; AVAL_LIKE(i) */
+    uint64_t types;
+    uint32_t updates; /* output only: 1 + index of the state input whose new content this is, 0: none; AVAL_UPDATES(i) */
+} aval_port;
+
+#define AVAL_LIKE(i) ((i) + 1u)
+#define AVAL_UPDATES(i) ((i) + 1u)
+#define AVAL_PORTS(...) \
+    (const aval_port[]) \
+    { \
+        __VA_ARGS__, \
+        { \
+            .name = NULL \
+        } \
+    }
+
+typedef enum aval_attr_type {
+    AVAL_ATTR_INT = 1,
+    AVAL_ATTR_FLOAT = 2,
+    AVAL_ATTR_STRING = 3,
+    AVAL_ATTR_INTS = 4,
+    AVAL_ATTR_FLOATS = 5
+} aval_attr_type;
+
+/* An attribute.  `initial` is its default in the grammar of attribute texts: 1, 0.5, 1e-3, inf, [1,2], 'text'.
+   NULL: none, the attribute may be absent unless `required`. */
+typedef struct aval_attr {
+    const char *name;
+    uint32_t type; /* aval_attr_type */
+    uint32_t required;
+    const char *initial;
+    const char *doc;
+} aval_attr;
+
+#define AVAL_ATTRS(...) \
+    (const aval_attr[]) \
+    { \
+        __VA_ARGS__, \
+        { \
+            .name = NULL \
+        } \
+    }
+#define AVAL_TEXTS(...) \
+    (const char *const[]) \
+    { \
+        __VA_ARGS__, NULL \
+    }
+
+/* What backward reads, besides upstream gradients: bits 0..31 inputs, bits 32..63 outputs. */
+#define AVAL_KEEP_INPUT(i) ((uint64_t)1 << (i))
+#define AVAL_KEEP_OUTPUT(i) ((uint64_t)1 << (32 + (i)))
+
+/* What the runtime itself needs an op for.  At most one loaded op has each role. */
+typedef enum aval_role {
+    AVAL_ROLE_NONE = 0,
+    AVAL_ROLE_ADD = 1, /* expression a + b: sums gradients at a fan-out */
+    AVAL_ROLE_FILL = 2, /* no input; attributes dims (ints), value (float), type (int): a tensor of equal elements */
+    AVAL_ROLE_CAST = 3, /* one input; attribute `to` (int, element type) */
+    AVAL_ROLE_REDUCE_SUM = 4, /* inputs data, axes (int64, content); attribute keepdims: sums over axes */
+    AVAL_ROLE_RESHAPE = 5 /* inputs data, shape (int64, content): the same elements in another shape */
+} aval_role;
+
+typedef enum aval_size_class {
+    AVAL_SMALL = 0, /* for simulators too: at most a few thousand elements */
+    AVAL_LARGE = 1 /* real devices only, e.g. more than 2^16 elements */
+} aval_size_class;
+
+#define AVAL_DISTINCT 1u /* sample: all elements of an input differ by far more than a difference step (no ties or kinks) */
+#define AVAL_NO_GRADIENT_CHECK 2u /* sample: forward only, because of `why` */
+
+/* An input case.  Every check and benchmark is made from these.
+   `inputs` lists one tensor an input, separated by spaces: an optional type (f, the type under test, is the default; f32 f64
+   f16 i32 i64 u8 b), the shape in brackets ([] is a scalar), and optionally in braces the values {1,2,3} or their range
+   {-2..5}; `-` stands for an absent optional input.  E.g. "[2,3] i64[2]{1,0} [3]{0.1..1} - []". */
+typedef struct aval_sample {
+    const char *inputs;
+    const char *attrs; /* attribute text, NULL: defaults */
+    double low, high; /* range of float inputs without one of their own; both 0: -1 to 1 */
+    double atol, rtol; /* forward, 0: defaults 1e-5 and 1e-4 */
+    double grad_atol, grad_rtol; /* backward, 0: defaults 1e-4 and 1e-3 */
+    uint32_t flags;
+    uint32_t size_class; /* aval_size_class */
+    const char *why; /* what this case is there for; required where a tolerance is loosened */
+} aval_sample;
+
+#define AVAL_SAMPLES(...) \
+    (const aval_sample[]) \
+    { \
+        __VA_ARGS__, \
+        { \
+            .inputs = NULL \
+        } \
+    }
+
+typedef int (*aval_op_function)(const aval_host *host, aval_call *call);
+
+/* An operator.  Forward is given in exactly one of three ways: `expressions`, `forward` or `body`.
+   Backward is given in at most one of: `derivatives` (expressions only; what is missing is derived symbolically),
+   `backward` or `backward_body`; an op given as a body needs none.  An op with none, whose inputs are floats and not all in
+   `zero_gradient`, has no gradient: asking for one through it is an error that names it. */
+typedef struct aval_op {
+    size_t size; /* sizeof(aval_op) as the plugin knows it */
+    const char *name; /* ONNX's name where ONNX has the op */
+    const char *domain; /* NULL: ONNX's own; "aval" for ops that ONNX has not */
+    uint32_t since; /* version of the op's definition in its domain */
+    uint32_t role; /* aval_role */
+    const char *doc; /* one line */
+    const aval_port *inputs; /* ends with a NULL name */
+    const aval_port *outputs;
+    const aval_attr *attrs; /* NULL: none */
+
+    /* Shapes and element types.  NULL: for expressions, all inputs broadcast together and the type of the first input that is
+       not bool; for others, output i has the shape and type of input i. */
+    aval_op_function infer;
+
+    /* -- expressions: one for each output, of the element's inputs and numeric attributes by name.
+       Grammar: C's ?: || && == != < <= > >= + - * / ! and unary -, decimal numbers, parentheses, inf, and the functions
+       abs ceil cos cosh erf exp expm1 floor log log1p max min pow round rsqrt sigmoid sign sin sinh sqrt tan tanh fmod
+       isnan isinf (round: half to even).  `derivatives`: one text or NULL for each input, of inputs, outputs and attributes:
+       d output 0 / d input i, without the upstream factor. */
+    const char *const *expressions;
+    const char *const *derivatives;
+    size_t n_derivatives; /* 0, or the number of inputs */
+
+    /* -- recorders */
+    const char *kernels; /* name of the plugin's kernel source that launches refer to; NULL: its first */
+    aval_op_function forward;
+    aval_op_function backward;
+    uint64_t keeps; /* AVAL_KEEP_INPUT(i) | AVAL_KEEP_OUTPUT(i) */
+    uint32_t accumulates; /* bit i: backward can add to gradient i instead of writing it */
+    uint32_t zero_gradient; /* bit i: the derivative by input i is 0 (Step) */
+
+    /* -- bodies */
+    aval_op_function body;
+    aval_op_function backward_body; /* may read all inputs and outputs; what it really reads is kept */
+
+    /* The op in plain C on the host: all outputs, in double (integers and bools: int64_t).  Required with `forward`;
+       generated for expressions and bodies. */
+    aval_op_function reference;
+
+    uint32_t deterministic; /* 1: equal inputs give bitwise equal outputs and gradients on one device; checks enforce it */
+    const char *subgradient; /* the rule at kinks and ties, in words; NULL: smooth */
+    const aval_sample *samples; /* ends with NULL inputs; at least one */
+} aval_op;
+
+typedef struct aval_kernel_source {
+    const char *name; /* "reduce.cl" */
+    const char *text; /* complete OpenCL C, includes resolved */
+} aval_kernel_source;
+
+typedef struct aval_plugin {
+    uint32_t abi; /* AVAL_PLUGIN_ABI; first for ever */
+    uint32_t reserved;
+    size_t size; /* sizeof(aval_plugin) */
+    const char *name;
+    const char *version;
+    const aval_op *const *ops; /* ends with NULL */
+    const aval_kernel_source *sources; /* ends with a NULL name; NULL: none */
+} aval_plugin;
+
+#if defined(_WIN32)
+#define AVAL_PLUGIN_EXPORT __declspec(dllexport)
+#else
+#define AVAL_PLUGIN_EXPORT __attribute__((visibility("default")))
+#endif
+
+/* ---- Layouts, so that a compiler that lays structs out otherwise is found out here ----------------------------------------- */
+
+#if UINTPTR_MAX == UINT64_MAX && !defined(__cplusplus)
+_Static_assert(offsetof(aval_plugin, abi) == 0, "the ABI version is first for ever");
+_Static_assert(offsetof(aval_plugin, size) == 8 && sizeof(aval_plugin) == 48, "aval_plugin");
+_Static_assert(sizeof(aval_port) == 32 && offsetof(aval_port, types) == 16, "aval_port");
+_Static_assert(sizeof(aval_attr) == 32, "aval_attr");
+_Static_assert(sizeof(aval_arg) == 32, "aval_arg");
+_Static_assert(sizeof(aval_launch) == 120 && offsetof(aval_launch, args) == 72, "aval_launch");
+_Static_assert(sizeof(aval_sample) == 80, "aval_sample");
+_Static_assert(offsetof(aval_op, expressions) == 72 && offsetof(aval_op, samples) == 176, "aval_op");
+_Static_assert(sizeof(aval_op) == 184, "aval_op");
+#endif
+
+/* ---- Helpers, inline because a plugin links nothing ------------------------------------------------------------------------- */
+
+/* An axis counted from the end when negative; -1 when it is out of range. */
+static inline int64_t aval_axis(int64_t axis, uint32_t rank)
+{
+    if (axis < 0) axis += (int64_t)rank;
+    return axis < 0 || axis >= (int64_t)rank ? -1 : axis;
+}
+
+/* A tensor seen as outer x length x inner around one axis. */
+typedef struct aval_split {
+    int64_t outer, length, inner;
+} aval_split;
+
+static inline aval_split aval_split_at(const aval_host *host, const aval_tensor *t, int64_t axis)
+{
+    aval_split s = { 1, 1, 1 };
+    uint32_t rank = host->rank(t);
+    const int64_t *dims = host->dims(t);
+    for (uint32_t i = 0; i < rank; i++) {
+        if ((int64_t)i < axis) s.outer *= dims[i];
+        else if ((int64_t)i == axis) s.length = dims[i];
+        else s.inner *= dims[i];
+    }
+    return s;
+}
+
+/* Infer: output `out` has the shape and type of input `in`. */
+static inline int aval_infer_like(const aval_host *host, aval_call *call, size_t out, size_t in)
+{
+    const aval_tensor *x = host->input(call, in);
+    return host->set_output(call, out, host->type(x), host->rank(x), host->dims(x));
+}
+
+#ifdef __cplusplus
+}
+#endif
+#endif

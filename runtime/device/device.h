@@ -1,0 +1,86 @@
+/* Devices, programs and matrix products: the part of aval that talks to OpenCL, with exec.  Each device has a cl_context and a queue
+ * of its own; devices of different platforms share nothing. */
+#ifndef AVAL_DEVICE_H
+#define AVAL_DEVICE_H
+
+#ifndef CL_TARGET_OPENCL_VERSION
+#define CL_TARGET_OPENCL_VERSION 120
+#endif
+#include <CL/cl.h>
+
+#include "base/base.h"
+
+typedef struct aval__devices aval__devices; /* all devices of all platforms, and what was opened of them */
+typedef struct aval__device aval__device; /* an opened device */
+
+/* "CL_OUT_OF_RESOURCES"; "CL error -9999" for a number without a name (static buffer a thread). */
+const char *aval__cl_name(cl_int code);
+/* Message "clEnqueueNDRangeKernel: CL_OUT_OF_RESOURCES (<detail>)" and AVAL_E_DEVICE, or AVAL_E_DEVICE_MEMORY for OpenCL's out of memory
+   codes; 0 when `code` is CL_SUCCESS. */
+int aval__cl_check(cl_int code, const char *call, const char *format, ...) AVAL__PRINTF(3, 4);
+
+/* Lists platforms and devices; opens none.  A machine without any platform gives an empty list. */
+int aval__devices_create(const aval__log *log, aval__devices **out);
+void aval__devices_release(aval__devices *devices);
+size_t aval__devices_count(const aval__devices *devices);
+const aval_device_info *aval__devices_info(const aval__devices *devices, size_t i);
+const char *aval__devices_refusal(const aval__devices *devices, size_t i); /* NULL: usable */
+/* Index of the one device that a selector means; AVAL_E_UNKNOWN lists what there is, AVAL_E_ARGUMENT lists several matches. */
+int aval__devices_find(const aval__devices *devices, const char *selector, size_t *index);
+/* Index of the device that is taken when the user names none. */
+int aval__devices_best(const aval__devices *devices, size_t *index);
+
+/* Opens a device, or gives the one that is open (counted).  Its info may be more exact after opening. */
+int aval__device_open(aval__devices *devices, size_t index, aval__device **out);
+void aval__device_close(aval__device *device);
+
+const aval_device_info *aval__device_info(const aval__device *device);
+cl_context aval__device_context(const aval__device *device);
+cl_device_id aval__device_id(const aval__device *device);
+cl_command_queue aval__device_queue(const aval__device *device); /* in order; launches and copies */
+
+/* ---- Programs: built once a device from source and options, kept in memory and on disk ----------------------------------------------- */
+
+typedef struct aval__program_counters {
+    uint64_t built; /* from source */
+    uint64_t from_disk;
+    uint64_t damaged; /* cache entries that were not usable */
+} aval__program_counters;
+
+/* The built program for a source; owned by the device.  AVAL_E_BUILD has kernel file, device, options and the compiler's log.
+   May be called by several threads. */
+int aval__device_program(aval__device *device, const char *name, const char *text, aval__hash text_hash, const char *options,
+                         cl_program *program);
+void aval__device_program_counters(const aval__device *device, aval__program_counters *counters);
+
+/* The folder of the on-disk cache: AVAL_CACHE_DIR, else $XDG_CACHE_HOME/aval, else ~/.cache/aval; made with mode 0700.  AVAL_CACHE_DIR=""
+   turns it off.  A folder that another user owns or can write is not used (one warning). */
+
+/* ---- Matrix products (the only caller of CLBlast) ---------------------------------------------------------------------------------------- */
+
+typedef struct aval__gemm_operands {
+    cl_mem a, b, c, scratch;
+    int64_t a_offset, b_offset, c_offset; /* elements */
+    uint64_t scratch_bytes;
+} aval__gemm_operands;
+
+typedef struct aval__gemm_provider {
+    const char *name;
+    /* 0 when it can compute this on such a device, else a negative code without a message. */
+    int (*supports)(const aval_device_info *info, const aval_gemm *gemm, int type);
+    uint64_t (*scratch_bytes)(const aval_device_info *info, const aval_gemm *gemm, int type);
+    /* Exactly one of the two.  record: pure planning, gives launches through aval__host.launch on `source`.
+       enqueue: puts the product on the device's queue, never waits. */
+    int (*record)(const aval_device_info *info, const aval_gemm *gemm, int type, const aval_tensor *scratch, aval_call *call);
+    int (*enqueue)(aval__device *device, const aval_gemm *gemm, int type, const aval__gemm_operands *operands);
+    const aval_kernel_source *source; /* of `record` */
+} aval__gemm_provider;
+
+/* The table, in order of preference where nothing was measured. */
+size_t aval__gemm_provider_count(void);
+const aval__gemm_provider *aval__gemm_provider_at(size_t i);
+/* The provider for a shape class on a device: AVAL_GEMM (environment; a provider's name) if it is set and supports the case, else the
+   first that supports it by the rules in gemm.c. */
+int aval__gemm_choose(const aval_device_info *info, const aval_gemm *gemm, int type, size_t *provider);
+
+#endif

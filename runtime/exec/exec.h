@@ -1,0 +1,51 @@
+/* Running plans: the context, the store, sessions and copies between devices.
+ *
+ * A session looks up (or makes) the plan for the graph as it is now, binds it once (buffers, cl_kernels with their arguments set), and
+ * from then on a run only points slots and enqueues. */
+#ifndef AVAL_EXEC_H
+#define AVAL_EXEC_H
+
+#include "device/device.h"
+#include "graph/graph.h"
+#include "plan/plan.h"
+
+/* ---- Context --------------------------------------------------------------------------------------------------------------------------- */
+
+/* Loads the default plugins and opens the selected devices, if that has not happened yet; any thread. */
+int aval__context_ready(aval_context *ctx);
+aval__registry *aval__context_registry(aval_context *ctx);
+const aval__log *aval__context_log(const aval_context *ctx);
+/* The opened devices in order of preference (after aval__context_ready). */
+size_t aval__context_device_count(const aval_context *ctx);
+aval__device *aval__context_device(const aval_context *ctx, size_t i);
+/* The callbacks that planning for this context's devices uses; `user` is the context. */
+const aval__plan_hooks *aval__context_hooks(aval_context *ctx);
+
+/* ---- Store ------------------------------------------------------------------------------------------------------------------------------ */
+
+/* The entry's buffer on a device, with its present content: made, or moved from where it is.  Owned by the store; *generation changes
+   when the buffer does (so that bound kernels can be re-pointed).  AVAL_E_UNKNOWN says how to give the state a value;
+   AVAL_E_SHAPE when `shape` differs from the entry's. */
+int aval__store_buffer(aval_store *store, const char *name, const aval_tensor *shape, aval__device *device, bool will_write, cl_mem *buffer,
+                       uint64_t *generation);
+/* Goes up whenever any entry is made, set, moved or removed: while it stays, all buffers are where they were. */
+uint64_t aval__store_generation(const aval_store *store);
+
+/* ---- Bindings: a plan bound to devices ---------------------------------------------------------------------------------------------------- */
+
+typedef struct aval__binding aval__binding;
+
+/* Makes buffers and kernels.  The plan must outlive it. */
+int aval__binding_create(aval_context *ctx, const aval__plan *plan, aval__binding **out);
+void aval__binding_release(aval__binding *binding);
+/* Copies a fed input into the slot's spare buffer and points the slot at it. */
+int aval__binding_feed(aval__binding *binding, uint32_t slot, const void *data, size_t bytes);
+/* Points state slots at the store's buffers where that changed, then enqueues all steps. */
+int aval__binding_run(aval__binding *binding, aval_store *store, bool anomaly);
+/* Reads a located value; waits. */
+int aval__binding_read(aval__binding *binding, const aval__located *value, void *data, size_t bytes);
+int aval__binding_wait(aval__binding *binding);
+/* Guarded mode: AVAL_E_CHECK names the value and the side on which a guard band was overwritten. */
+int aval__binding_check_guards(aval__binding *binding);
+
+#endif

@@ -1,0 +1,120 @@
+/* The graph: values, nodes, editing; and what planning does to a copy of it: shapes, gradients, bodies.
+ *
+ * A graph owns its nodes and values; their addresses stay the same until the graph is released, so they are the handles.  Removed
+ * ones are marked dead and stay in the arrays, so that an id is never used twice.  Nodes lie in the order of creation, which after
+ * edits need not be a topological order.  Planning works on a copy (aval__graph_copy) in which ids are the same, then adds nodes. */
+#ifndef AVAL_GRAPH_H
+#define AVAL_GRAPH_H
+
+#include "op/op.h"
+
+typedef enum aval__value_kind {
+    AVAL__INPUT, /* fed by the user */
+    AVAL__STATE, /* in the store, by name */
+    AVAL__CONSTANT, /* content is in `data` */
+    AVAL__PRODUCED /* output `port` of node `producer` */
+} aval__value_kind;
+
+struct aval_value {
+    aval_tensor tensor; /* first: a plugin's handle of a value is the address of this */
+    aval__value_kind kind;
+    bool dead;
+    uint32_t id; /* index in graph->values */
+    uint32_t port;
+    aval_node *producer;
+    aval_graph *graph;
+    const char *name; /* NULL: unnamed */
+    const void *data; /* constants: content in the element type.  In a planning copy also what folding or the user's feed made known
+                         of other values; NULL: not known */
+};
+
+typedef enum aval__node_kind {
+    AVAL__OP,
+    AVAL__GRADIENT_REQUEST /* inputs: of, wrt, upstream (may be NULL); output: the gradient.  Gone after expansion */
+} aval__node_kind;
+
+struct aval_node {
+    aval__node_kind kind;
+    bool dead;
+    uint32_t id; /* index in graph->nodes */
+    const aval__opdef *def; /* AVAL__OP */
+    aval__attrs attrs;
+    aval_value **inputs; /* NULL: absent */
+    aval_value **outputs; /* NULL: not wanted (backward nodes) */
+    uint32_t n_inputs, n_outputs;
+    aval_node *forward; /* backward nodes: the node whose backward this is (perhaps dead by now; its values' shapes remain) */
+    int32_t device; /* index of the selected device, -1: the plan chooses */
+    const char *name; /* NULL: unnamed */
+    aval_graph *graph;
+};
+
+struct aval_graph {
+    aval__registry *registry;
+    const aval__log *log;
+    AVAL__VEC(aval_node *) nodes;
+    AVAL__VEC(aval_value *) values;
+    aval__arena arena; /* nodes, values, names, attributes, constants */
+    struct aval__graph_names *states; /* name -> value */
+    uint64_t generation; /* goes up with each edit, so that a session sees that it must look again */
+    int status; /* first error while building */
+    char *message; /* its text */
+};
+
+/* `log` may be NULL. */
+aval_graph *aval__graph_create(aval__registry *registry, const aval__log *log);
+/* A copy for planning: the same ids, names and constants (data is shared with the original, which must outlive it). */
+int aval__graph_copy(const aval_graph *g, aval_graph **out);
+
+/* Building blocks that return codes (the fluent public calls are made from them). */
+int aval__graph_add_value(aval_graph *g, aval__value_kind kind, const aval_tensor *tensor, const char *name, aval_value **out);
+/* Shapes of the outputs are inferred when all inputs are known.  attrs is copied into the graph's arena. */
+int aval__graph_add_node(aval_graph *g, const aval__opdef *def, const aval__attrs *attrs, aval_value *const *inputs, size_t n_inputs,
+                         size_t n_outputs, aval_node **out);
+/* data is copied. */
+int aval__graph_add_constant(aval_graph *g, const aval_tensor *tensor, const void *data, aval_value **out);
+
+/* "node 'conv1' (Conv)" or "node 17 (Conv)". */
+void aval__node_label(aval__text *text, const aval_node *node);
+/* Its name, or "v17", made once in the graph's arena. */
+const char *aval__value_label(const aval_value *value);
+
+/* All living nodes that `wanted` need, producers before readers; in the order of ids where that is free to choose.  Readers of a
+   state come before the node that updates it.  AVAL_E_GRAPH names the nodes of a cycle.  *order is for aval__free. */
+int aval__graph_order(const aval_graph *g, aval_value *const *wanted, size_t n_wanted, aval_node ***order, size_t *count);
+
+/* Shapes: binds free dimensions of the inputs (shapes[i] belongs to inputs[i]), then infers all nodes that `wanted` need, again.
+   Contents that shape inference asks for come from value->data; a content that is not there is computed on the host where it follows
+   from known ones, else AVAL_E_CONTENT names the value. */
+int aval__graph_infer(aval_graph *g, aval_value *const *wanted, size_t n_wanted);
+
+/* Replaces each node given as a body (that has no backward of its own unless `all`) that `wanted` need by its parts.  Values that the
+   node produced keep their id: their producer changes. */
+int aval__graph_expand_bodies(aval_graph *g, aval_value *const *wanted, size_t n_wanted, bool all);
+
+/* Replaces the gradient requests that `wanted` need by backward nodes.  Shapes must be known (aval__graph_infer); those of new nodes
+   are.  The values of the requests keep their ids.  `strict`: no path is an error; else zeros and a warning to the graph's log.
+   AVAL_E_GRADIENT names every op on the way that should have a gradient and has none. */
+int aval__graph_expand_gradients(aval_graph *g, aval_value *const *wanted, size_t n_wanted, bool strict);
+
+/* The whole front of planning in its order: infer, bodies, gradients, bodies.  g is a copy. */
+int aval__graph_expand(aval_graph *g, aval_value *const *wanted, size_t n_wanted, bool strict);
+
+/* Replaces every node whose inputs are all known on the host (and not larger than `limit_bytes`, outputs too) by constants. */
+int aval__graph_fold(aval_graph *g, aval_value *const *wanted, size_t n_wanted, size_t limit_bytes);
+
+/* A hash of all that planning depends on: living nodes that `wanted` need, ops, attributes, links, shapes, constants' bytes, names of
+   states and inputs, placements, `wanted` itself. */
+int aval__graph_hash(const aval_graph *g, aval_value *const *wanted, size_t n_wanted, aval__hash *hash);
+
+/* The referee: runs an expanded graph (aval__graph_expand without backward recorders, or forward only) in double on the host.
+   inputs: content of the inputs and states by value id (NULL: none needed); results are made for all values needed, by value id, and
+   released by aval__interpretation_release. */
+typedef struct aval__interpretation {
+    aval__host_tensor *at; /* by value id */
+    size_t count;
+} aval__interpretation;
+int aval__graph_interpret(const aval_graph *g, aval_value *const *wanted, size_t n_wanted, const aval__host_tensor *const *inputs,
+                          aval__interpretation *out);
+void aval__interpretation_release(aval__interpretation *in);
+
+#endif

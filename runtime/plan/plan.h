@@ -1,0 +1,172 @@
+/* The plan: an immutable schedule of launches and copies on (slot, offset) addresses, made from an expanded graph.  Knows no OpenCL:
+ * what it must know of devices comes as aval_device_info and callbacks, so that tests pass fakes.
+ *
+ *     expanded graph -> drop, fold -> place (+ copies) -> fuse -> order -> record launches -> memory -> plan
+ */
+#ifndef AVAL_PLAN_H
+#define AVAL_PLAN_H
+
+#include "graph/graph.h"
+
+/* ---- What is launched --------------------------------------------------------------------------------------------------------- */
+
+/* A kernel source with its build options; equal sources are one object within a plan.  The source is an embedded kernel file
+   (lives as long as the plugin) or generated (lives as long as the plan). */
+typedef struct aval__source {
+    const char *name; /* "reduce.cl", or "fused" */
+    const char *text;
+    aval__hash hash; /* of the text */
+    const char *options; /* "-DS_TYPE=1 -DI_TYPE=7 -DD_TYPE=1 -DWG=1", normalised, so that equal builds have equal options */
+} aval__source;
+
+typedef enum aval__arg_kind {
+    AVAL__ARG_TENSOR, /* two kernel arguments: buffer of `slot`, then offset in elements as cl_long */
+    AVAL__ARG_VALUE, /* `bytes` bytes of `data` */
+    AVAL__ARG_LOCAL /* `bytes` bytes of local memory */
+} aval__arg_kind;
+
+typedef struct aval__arg {
+    aval__arg_kind kind;
+    uint32_t slot;
+    uint32_t bytes;
+    bool absent; /* tensor: an optional one that is not there; offset is -1, slot any valid one */
+    bool written;
+    int64_t offset; /* elements */
+    unsigned char data[8];
+} aval__arg;
+
+typedef enum aval__step_kind { AVAL__STEP_LAUNCH, AVAL__STEP_GEMM, AVAL__STEP_COPY, AVAL__STEP_FILL } aval__step_kind;
+
+typedef struct aval__place {
+    uint32_t slot;
+    int64_t offset; /* bytes */
+} aval__place;
+
+typedef struct aval__step {
+    aval__step_kind kind;
+    uint32_t device; /* index into plan->devices; for a copy between devices: the one that receives */
+    const char *node; /* what to call it in messages: "conv1 (Conv)", "fused Mul, Add, Relu" */
+    uint32_t first_value, n_values; /* plan->written: values that are complete after this step */
+
+    /* LAUNCH */
+    const aval__source *source;
+    const char *kernel;
+    uint32_t dims;
+    uint64_t global[3], local[3]; /* global is a multiple of local; local[0] 0: OpenCL chooses */
+    const aval__arg *args;
+    uint32_t n_args;
+
+    /* GEMM that the provider runs itself: operands' tensors are resolved to places */
+    const aval_gemm *gemm; /* its tensors are for type and shape only */
+    aval__place a, b, c, scratch;
+    uint32_t provider; /* as the callback chose */
+    int32_t type;
+
+    /* COPY (within a device, or from device `from_device`) and FILL */
+    aval__place to, from;
+    uint32_t from_device;
+    uint64_t bytes;
+    unsigned char pattern[8];
+    uint32_t pattern_bytes;
+} aval__step;
+
+/* ---- Memory ---------------------------------------------------------------------------------------------------------------------- */
+
+typedef enum aval__slot_kind {
+    AVAL__SLOT_ARENA, /* intermediates of one device */
+    AVAL__SLOT_INPUT, /* a fed value; can be re-pointed between runs */
+    AVAL__SLOT_STATE, /* an entry of the store */
+    AVAL__SLOT_CONSTANT /* filled once, when the plan is bound */
+} aval__slot_kind;
+
+typedef struct aval__slot {
+    aval__slot_kind kind;
+    uint32_t device;
+    uint64_t bytes; /* at least 1; guard bands included */
+    uint64_t guard_bytes; /* guarded mode: bytes before and after the content, else 0 */
+    uint32_t value; /* id of the input, state or constant in the graph */
+    const char *name; /* of the state or input */
+    aval_tensor tensor;
+    const void *data; /* constant's content */
+} aval__slot;
+
+/* A value that can be read after the run, or was wanted. */
+typedef struct aval__located {
+    uint32_t value; /* id in the graph */
+    uint32_t device;
+    aval__place place;
+    aval_tensor tensor;
+    const char *name; /* label of the value, for messages */
+} aval__located;
+
+typedef struct aval__segment {
+    uint32_t first_step, n_steps;
+} aval__segment; /* ends where a size must be read from a device before the rest can be planned */
+
+typedef struct aval__plan_statistics {
+    uint64_t nodes; /* after gradients are in */
+    uint64_t launches, copies;
+    uint64_t arena_bytes; /* sum over devices */
+    uint64_t live_bytes; /* most bytes of intermediates alive at once, sum over devices */
+    double seconds; /* spent planning, gradients not counted */
+} aval__plan_statistics;
+
+typedef struct aval__plan {
+    aval__arena arena; /* all of it */
+    aval__hash hash;
+    size_t n_devices;
+    const aval_device_info *const *devices;
+    const aval__step *steps;
+    size_t n_steps;
+    const aval__segment *segments;
+    size_t n_segments;
+    const aval__slot *slots;
+    size_t n_slots;
+    const aval__located *located; /* sorted by value id */
+    size_t n_located;
+    const aval__located *written; /* see aval__step.first_value (for anomaly mode and messages) */
+    size_t n_written;
+    const char *const *notes; /* which op went elsewhere and why, a line each */
+    size_t n_notes;
+    aval__plan_statistics statistics;
+} aval__plan;
+
+/* ---- What planning asks of the devices --------------------------------------------------------------------------------------------- */
+
+typedef struct aval__gemm_choice {
+    uint32_t provider; /* its number, kept in the plan */
+    const char *name; /* "clblast", "tiles" */
+    uint64_t scratch_bytes;
+    bool records; /* true: `record` gives ordinary launches; false: the session calls the provider */
+} aval__gemm_choice;
+
+typedef struct aval__plan_hooks {
+    void *user;
+    /* Chooses who computes a matrix product of this type and shape on device `device`. */
+    int (*gemm_choose)(void *user, uint32_t device, const aval_gemm *gemm, int type, aval__gemm_choice *choice);
+    /* For choices that record: launches through `host->launch` of the call, from kernel source *source (set before the first). */
+    int (*gemm_record)(void *user, uint32_t device, const aval_gemm *gemm, int type, const aval__gemm_choice *choice,
+                       const aval_tensor *scratch, aval_call *call, const aval_kernel_source **source);
+} aval__plan_hooks;
+
+typedef struct aval__plan_request {
+    const aval_graph *graph; /* as the user built it; not changed */
+    aval_value *const *wanted; /* of that graph */
+    size_t n_wanted;
+    const aval_tensor *const *input_shapes; /* by value id: shape of what is fed, NULL: as declared */
+    const void *const *input_contents; /* by value id: content of fed inputs that the host knows, NULL: not known */
+    const aval_device_info *const *devices; /* the selected ones, in order of preference */
+    size_t n_devices;
+    const aval__plan_hooks *hooks;
+    aval_memory_mode memory;
+    bool strict;
+    const aval__log *log;
+} aval__plan_request;
+
+/* What the result depends on, as a hash; the key of plan caches. */
+int aval__plan_key(const aval__plan_request *request, aval__hash *key);
+int aval__plan_make(const aval__plan_request *request, aval__plan **out);
+void aval__plan_release(aval__plan *plan);
+void aval__plan_print(aval__text *text, const aval__plan *plan);
+
+#endif
