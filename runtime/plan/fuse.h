@@ -1,0 +1,47 @@
+/* Fusion of expression nodes: which of them run as one launch, and the kernel of each such cluster.  Private to plan. */
+#ifndef AVAL_PLAN_FUSE_H
+#define AVAL_PLAN_FUSE_H
+
+#include "plan/plan.h"
+
+/* Expression nodes that run as one launch over one iteration space.  A node that fuses with nothing is a cluster of one. */
+typedef struct aval__cluster {
+    aval_node **nodes; /* in topological order */
+    size_t n_nodes;
+    aval_value **inputs; /* read from memory; each broadcasts to `space` */
+    size_t n_inputs;
+    aval_value **outputs; /* written to memory: needed by other nodes, wanted, or updating a state */
+    size_t n_outputs;
+    aval_tensor space; /* the shape that is iterated over; equals each output's shape */
+    uint32_t device;
+} aval__cluster;
+
+/* Groups the expression nodes of `order` (topological).  device_of[node id] is each node's device.  `needed[value id]`: must be in memory
+   after the run whoever reads it.  Two nodes share a cluster when they run on the same device over the same space, one reads the other, and no
+   path between them leaves the cluster (so that the clusters and the other nodes still form an acyclic graph), up to the limits on
+   arguments and nodes.  cluster_of[node id] is the index of its cluster, or UINT32_MAX.  Linear in nodes and links. */
+int aval__fuse_clusters(aval__arena *arena, const aval_graph *g, aval_node *const *order, size_t n_order, const uint32_t *device_of,
+                        const bool *needed, aval__cluster **clusters, size_t *n_clusters, uint32_t *cluster_of);
+
+/* One argument of a generated kernel, in order. */
+typedef struct aval__fused_arg {
+    enum { AVAL__FUSED_INPUT, AVAL__FUSED_OUTPUT, AVAL__FUSED_LONG, AVAL__FUSED_REAL } kind;
+    uint32_t index; /* of the cluster's inputs or outputs */
+    int64_t integer; /* LONG: sizes and strides */
+    double real; /* REAL: an attribute's value, in type real_type (AVAL_FLOAT or AVAL_DOUBLE) */
+    int real_type;
+} aval__fused_arg;
+
+typedef struct aval__fused_kernel {
+    const char *text; /* complete OpenCL C; equal for clusters that differ in sizes and attribute values only */
+    const char *kernel; /* its function */
+    const char *options;
+    const aval__fused_arg *args;
+    size_t n_args;
+    uint64_t global, local; /* local 0: OpenCL chooses */
+} aval__fused_kernel;
+
+/* Generates the cluster's kernel for a device.  Empty spaces are the caller's business (nothing is launched). */
+int aval__fuse_kernel(aval__arena *arena, const aval__cluster *cluster, const aval_device_info *device, aval__fused_kernel *out);
+
+#endif
