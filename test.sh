@@ -1,0 +1,91 @@
+#!/usr/bin/env bash
+# Installs what the tests need, builds, and runs the tests; prints what each part took against its budget.
+#   ./test.sh            all that must hold
+#   ./test.sh --quick    under 3 minutes with warm caches
+#   ./test.sh --nightly  hours: many repeats, all sizes
+#   ./test.sh --data DIR the folder with MNIST's IDX files (default: ../shared/data/mnist where it is)
+set -u
+cd "$(dirname "$(readlink -f "$0")")" || exit 1
+. .ci/packages.sh
+
+tier=full
+data=../shared/data/mnist
+while [ $# -gt 0 ]; do
+    case $1 in
+        --quick) tier=quick ;;
+        --nightly) tier=nightly ;;
+        --data) shift; data=${1:?--data needs a folder} ;;
+        *) echo "test.sh: unknown option '$1' (there are --quick, --nightly, --data DIR)" >&2; exit 2 ;;
+    esac
+    shift
+done
+# shellcheck disable=SC2086 # lists of words
+need_packages $AVAL_RUN_PACKAGES $AVAL_TEST_PACKAGES
+
+passed=0 failed=0 skipped=0
+table=""
+# part NAME BUDGET_MINUTES COMMAND...: runs it, counts it, remembers its time
+part() {
+    name=$1 budget=$2
+    shift 2
+    echo "== $name"
+    start=$(date +%s)
+    if "$@"; then verdict=ok; passed=$((passed + 1)); else verdict=FAILED; failed=$((failed + 1)); fi
+    took=$(($(date +%s) - start))
+    [ "$took" -le $((budget * 60)) ] || verdict="$verdict, over its budget"
+    table="$table$(printf '%-32s %4d s of %4d s  %s' "$name" "$took" $((budget * 60)) "$verdict")
+"
+}
+left_out() { # NAME REASON
+    echo "== $1: left out, $2"
+    skipped=$((skipped + 1))
+    table="$table$(printf '%-32s left out: %s' "$1" "$2")
+"
+}
+
+build() { # FOLDER CMAKE_ARGUMENTS...: quiet unless it fails
+    folder=$1
+    shift
+    mkdir -p "$folder"
+    { cmake -S . -B "$folder" "$@" && cmake --build "$folder" --parallel "$(nproc)"; } >"$folder/build.log" 2>&1 && return 0
+    grep -E 'error|warning' "$folder/build.log" | head -n 40
+    echo "the whole log is $folder/build.log"
+    return 1
+}
+# The tests' own cache, so that a user's is left alone; cold whenever build/ is new.
+export AVAL_CACHE_DIR="$PWD/build/cache"
+mkdir -p -m 700 build build/cache
+
+run_ctest() { # FOLDER [CTEST_ARGUMENTS...]
+    folder=$1
+    shift
+    ctest --test-dir "$folder" --output-on-failure --timeout 900 "$@"
+}
+sanitized() {
+    build build/sanitize -DCMAKE_BUILD_TYPE=RelWithDebInfo -DAVAL_SANITIZE=address,undefined || return 1
+    # The drivers (PoCL, its LLVM, Mesa) keep memory until the process ends; only what aval itself allocated counts.
+    LSAN_OPTIONS="suppressions=$PWD/tests/support/lsan.supp:print_suppressions=0" ASAN_OPTIONS=detect_leaks=1:alloc_dealloc_mismatch=0 \
+        UBSAN_OPTIONS=print_stacktrace=1 run_ctest build/sanitize -LE slow
+}
+
+part "format and layers" 1 bash tests/hygiene.sh
+part "build (gcc)" 3 build build/test -DCMAKE_BUILD_TYPE=Release
+if [ "$tier" = quick ]; then
+    part "unit and integration" 3 run_ctest build/test -LE slow
+else
+    part "build (clang)" 3 build build/clang -DCMAKE_BUILD_TYPE=Release -DCMAKE_C_COMPILER=clang
+    part "unit and integration" 6 run_ctest build/test
+    part "operators" 8 build/test/aval check --quiet
+    part "sanitizers" 6 sanitized
+    if [ -f "$data/train-images-idx3-ubyte.gz" ] || [ -f "$data/train-images-idx3-ubyte" ]; then
+        part "MNIST" 4 bash tests/bench/mnist.sh build/test/aval "$data"
+    else
+        left_out "MNIST" "no MNIST in $data (--data DIR brings it)"
+    fi
+    part "bars" 4 bash tests/bench/bars.sh build/test
+fi
+
+printf '\n%s' "$table"
+echo
+echo "$passed passed, $failed failed, $skipped skipped"
+[ "$failed" = 0 ]
