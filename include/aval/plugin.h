@@ -519,6 +519,31 @@ static inline int aval_infer_like(const aval_host *host, aval_call *call, size_t
     return host->set_output(call, out, host->type(x), host->rank(x), host->dims(x));
 }
 
+/* Infer: output `out` has element type `type` and the shape that all inputs broadcast to (numpy's rule). */
+static inline int aval_infer_broadcast(const aval_host *host, aval_call *call, size_t out, aval_type type)
+{
+    int64_t dims[AVAL_MAX_RANK];
+    uint32_t rank = 0;
+    for (size_t i = 0; i < host->n_inputs(call); i++) {
+        const aval_tensor *t = host->input(call, i);
+        if (t != NULL && host->rank(t) > rank) rank = host->rank(t);
+    }
+    for (uint32_t d = 0; d < rank; d++) dims[d] = 1;
+    for (size_t i = 0; i < host->n_inputs(call); i++) {
+        const aval_tensor *t = host->input(call, i);
+        uint32_t first = t == NULL ? rank : rank - host->rank(t);
+        for (uint32_t d = first; d < rank; d++) {
+            int64_t length = host->dims(t)[d - first];
+            if (length == 1 || length == dims[d]) continue;
+            if (dims[d] != 1)
+                return host->fail(call, AVAL_PLUGIN_BAD_SHAPE, "input %zu has length %lld at axis %u of the result, expected 1 or %lld", i,
+                                  (long long)length, (unsigned)d, (long long)dims[d]);
+            dims[d] = length;
+        }
+    }
+    return host->set_output(call, out, type, rank, dims);
+}
+
 #ifdef __cplusplus
 }
 #endif
