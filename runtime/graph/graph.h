@@ -24,6 +24,7 @@ struct aval_value {
     aval_node *producer;
     aval_graph *graph;
     const char *name; /* NULL: unnamed */
+    char label[12]; /* "v17", for messages about unnamed values */
     const void *data; /* constants: content in the element type.  In a planning copy also what folding or the user's feed made known
                          of other values; NULL: not known */
 };
@@ -56,6 +57,8 @@ struct aval_graph {
     aval__arena arena; /* nodes, values, names, attributes, constants */
     struct aval__graph_names *states; /* name -> value */
     uint64_t generation; /* goes up with each edit, so that a session sees that it must look again */
+    bool planning; /* a copy for planning: contents that were computed on the host stay in value->data */
+    bool stale; /* a link was changed: shapes are inferred again before they are next looked at */
     int status; /* first error while building */
     char *message; /* its text */
 };
@@ -73,16 +76,42 @@ int aval__graph_add_node(aval_graph *g, const aval__opdef *def, const aval__attr
 /* data is copied. */
 int aval__graph_add_constant(aval_graph *g, const aval_tensor *tensor, const void *data, aval_value **out);
 
+/* The port that describes input i of an op: a variadic last port describes all inputs from its own on.  Bits of `keeps`, `accumulates`
+   and `zero_gradient` are those of the port. */
+size_t aval__input_port(const aval__opdef *def, size_t i);
+
+/* The state whose new content output `i` of the node is; NULL: none.  It is updated only when that output is needed. */
+aval_value *aval__node_updates(const aval_node *node, size_t output);
+
+/* ---- Backward nodes (def->kind AVAL__BACKWARD).  Output i is the gradient of input i of node->forward, NULL when unwanted.  Inputs, in
+   this order: each input of the forward node whose port is in op->keeps, each kept output, the upstream gradient of each output, and for each
+   input whose port is in op->accumulates a place for the partial sum (NULL: the gradient is written, not added). */
+
+/* The partial sum that output `i` is added to: output `i` then lies in the buffer of this value, which nobody else reads and no later
+   node needs.  NULL: output `i` is written as usual.  NULL for all other kinds of nodes. */
+aval_value *aval__node_base(const aval_node *node, size_t output);
+/* What the recorder is given: inputs and outputs of the forward node, upstream gradients of its outputs; NULL: absent.  *readable: a
+   kept one, that is an input of the backward node; else it is there for its shape only (it may be dead and have no memory). */
+aval_value *aval__backward_input(const aval_node *node, size_t i, bool *readable);
+aval_value *aval__backward_output(const aval_node *node, size_t i, bool *readable);
+aval_value *aval__backward_upstream(const aval_node *node, size_t i);
+
+/* ---- Passes -------------------------------------------------------------------------------------------------------------------- */
+
 /* "node 'conv1' (Conv)" or "node 17 (Conv)". */
 void aval__node_label(aval__text *text, const aval_node *node);
-/* Its name, or "v17", made once in the graph's arena. */
+/* Its name, or "v17".  Lives as long as the graph. */
 const char *aval__value_label(const aval_value *value);
 
 /* All living nodes that `wanted` need, producers before readers; in the order of ids where that is free to choose.  Readers of a
-   state come before the node that updates it.  AVAL_E_GRAPH names the nodes of a cycle.  *order is for aval__free. */
+   state come before the node that updates it.  AVAL_E_GRAPH names the nodes of a cycle, two needed updaters of one state, or an update
+   of a value that is no state.  *order is for aval__free. */
 int aval__graph_order(const aval_graph *g, aval_value *const *wanted, size_t n_wanted, aval_node ***order, size_t *count);
 
-/* Shapes: binds free dimensions of the inputs (shapes[i] belongs to inputs[i]), then infers all nodes that `wanted` need, again.
+/* Gives the free dimensions of an input of a copy; AVAL_E_SHAPE when a dimension that is not free differs. */
+int aval__graph_bind(aval_value *input, const aval_tensor *shape);
+
+/* Shapes: infers all nodes that `wanted` need, again; the inputs' shapes must be known (aval__graph_bind).
    Contents that shape inference asks for come from value->data; a content that is not there is computed on the host where it follows
    from known ones, else AVAL_E_CONTENT names the value. */
 int aval__graph_infer(aval_graph *g, aval_value *const *wanted, size_t n_wanted);

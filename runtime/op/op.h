@@ -100,6 +100,7 @@ const aval__expr *aval__expr_leaf(aval__arena *arena, aval__leaf leaf);
 const aval__expr *aval__expr_replace(aval__arena *arena, const aval__expr *e,
                                      const aval__expr *(*replace)(void *user, aval__arena *arena, aval__leaf leaf), void *user);
 bool aval__expr_is_zero(const aval__expr *e);
+bool aval__expr_is_leaf(const aval__expr *e, aval__leaf *leaf); /* true: nothing but this leaf */
 /* Calls `visit` for each leaf, repeated ones too. */
 void aval__expr_leaves(const aval__expr *e, void (*visit)(void *user, aval__leaf leaf), void *user);
 
@@ -150,7 +151,7 @@ struct aval__opdef {
    For ops with several expression outputs the products are summed over outputs. */
 int aval__opdef_derivative(aval__registry *registry, const aval__opdef *def, size_t input, const aval__opdef **out);
 /* The backward of a recorder as a definition.  The node's inputs are: kept inputs, kept outputs, upstream gradients (each in order,
-   absent ones NULL), then for each accumulated gradient its partial sum; its outputs are the gradients (NULL: unwanted). */
+   absent ones NULL), then for each input in `accumulates` its partial sum (NULL: the gradient is written); its outputs are the gradients (NULL: unwanted). */
 const aval__opdef *aval__opdef_backward(aval__registry *registry, const aval__opdef *def);
 
 /* `aval__opdef` keeps all strings of messages: "Conv", "aval::Sgd". */
