@@ -1,0 +1,178 @@
+/* What a device can do: OpenCL's queries turned into aval_device_info, and the reasons why a device cannot be used. */
+#include "device/private.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define FLOOR_VERSION 102 /* OpenCL 1.2 */
+#define LARGEST_GROUP 256 /* work-items that reduce together; more gains nothing on any GPU we know */
+#define LEAST_ALIGNMENT 64 /* a cache line, and the widest vector */
+#define MOST_ALIGNMENT 4096
+
+typedef struct scalar_query {
+    cl_device_info what;
+    const char *name;
+    void *to;
+    size_t bytes;
+} scalar_query;
+
+static int query_text(aval__listed *l, cl_device_info what, const char *name, char **out)
+{
+    size_t bytes = 0;
+    AVAL__TRY(aval__cl_check(clGetDeviceInfo(l->id, what, 0, NULL, &bytes), "clGetDeviceInfo", "%s", name));
+    *out = aval__alloc(bytes + 1);
+    if (*out == NULL) return AVAL_E_MEMORY;
+    return aval__cl_check(clGetDeviceInfo(l->id, what, bytes, *out, NULL), "clGetDeviceInfo", "%s", name);
+}
+
+static int query_platform(aval__listed *l, cl_platform_info what, const char *name, char **out)
+{
+    size_t bytes = 0;
+    AVAL__TRY(aval__cl_check(clGetPlatformInfo(l->platform, what, 0, NULL, &bytes), "clGetPlatformInfo", "%s", name));
+    *out = aval__alloc(bytes + 1);
+    if (*out == NULL) return AVAL_E_MEMORY;
+    return aval__cl_check(clGetPlatformInfo(l->platform, what, bytes, *out, NULL), "clGetPlatformInfo", "%s", name);
+}
+
+static bool has_extension(const char *extensions, const char *name)
+{
+    size_t length = strlen(name);
+    for (const char *at = extensions; (at = strstr(at, name)) != NULL; at += length) {
+        if ((at == extensions || at[-1] == ' ') && (at[length] == ' ' || at[length] == 0)) return true;
+    }
+    return false;
+}
+
+/* 102 for "OpenCL 1.2 ..."; 0 for a text of another form. */
+static int version_number(const char *version)
+{
+    int major = 0, minor = 0;
+    return sscanf(version, "OpenCL %d.%d", &major, &minor) == 2 ? 100 * major + minor : 0;
+}
+
+static bool is_power_of_two(unsigned long long x)
+{
+    return x != 0 && (x & (x - 1)) == 0;
+}
+
+/* The work-group that reductions use.  AVAL_GROUP lets a CPU device run what GPUs run, in tests. */
+static int choose_group(aval_device_info *info)
+{
+    uint32_t most = info->max_group < LARGEST_GROUP ? info->max_group : LARGEST_GROUP, group = 1;
+    if (info->kind != AVAL_DEVICE_CPU) {
+        while (2 * group <= most) group *= 2;
+    }
+    const char *wanted = getenv("AVAL_GROUP");
+    if (wanted != NULL && wanted[0] != 0) {
+        char *end;
+        unsigned long long n = strtoull(wanted, &end, 10);
+        if (*end != 0 || !is_power_of_two(n)) {
+            return aval__fail(AVAL_E_ARGUMENT, "AVAL_GROUP is '%s': expected a power of two, such as 64", wanted);
+        }
+        while (n > info->max_group) n /= 2;
+        group = (uint32_t)n;
+    }
+    info->group = group;
+    return AVAL_OK;
+}
+
+static const char *find_refusal(cl_bool available, cl_bool compiler, cl_bool little_endian, const char *version)
+{
+    if (!available) return "the driver says that it is not available";
+    if (!compiler) return "its driver brings no OpenCL C compiler";
+    if (!little_endian) return "it is big-endian";
+    if (version_number(version) < FLOOR_VERSION) return "it supports only an OpenCL older than 1.2";
+    return NULL;
+}
+
+static void free_text(char **text)
+{
+    aval__free(*text);
+    *text = NULL;
+}
+
+int aval__listed_query(aval__listed *l)
+{
+    aval_device_info *info = &l->info;
+    cl_device_type type = 0;
+    cl_bool available = 0, compiler = 0, little_endian = 0, unified = 0;
+    cl_uint units = 0, address_bits = 0, vector_width = 0, align_bits = 0;
+    cl_device_fp_config doubles = 0;
+    size_t max_group = 0;
+    cl_ulong local_bytes = 0, memory_bytes = 0, largest = 0, cache_bytes = 0;
+    char *extensions = NULL;
+    const scalar_query queries[] = {
+#define QUERY(what, variable) { what, #what, &(variable), sizeof(variable) }
+        QUERY(CL_DEVICE_TYPE, type),
+        QUERY(CL_DEVICE_AVAILABLE, available),
+        QUERY(CL_DEVICE_COMPILER_AVAILABLE, compiler),
+        QUERY(CL_DEVICE_ENDIAN_LITTLE, little_endian),
+        QUERY(CL_DEVICE_HOST_UNIFIED_MEMORY, unified),
+        QUERY(CL_DEVICE_MAX_COMPUTE_UNITS, units),
+        QUERY(CL_DEVICE_ADDRESS_BITS, address_bits),
+        QUERY(CL_DEVICE_NATIVE_VECTOR_WIDTH_FLOAT, vector_width),
+        QUERY(CL_DEVICE_MEM_BASE_ADDR_ALIGN, align_bits),
+        QUERY(CL_DEVICE_MAX_WORK_GROUP_SIZE, max_group),
+        QUERY(CL_DEVICE_LOCAL_MEM_SIZE, local_bytes),
+        QUERY(CL_DEVICE_GLOBAL_MEM_SIZE, memory_bytes),
+        QUERY(CL_DEVICE_MAX_MEM_ALLOC_SIZE, largest),
+        QUERY(CL_DEVICE_GLOBAL_MEM_CACHE_SIZE, cache_bytes),
+#undef QUERY
+    };
+    int status = AVAL_OK;
+    AVAL__TRY_DONE(query_platform(l, CL_PLATFORM_NAME, "CL_PLATFORM_NAME", &l->platform_name));
+    AVAL__TRY_DONE(query_platform(l, CL_PLATFORM_VERSION, "CL_PLATFORM_VERSION", &l->platform_version));
+    AVAL__TRY_DONE(query_text(l, CL_DEVICE_NAME, "CL_DEVICE_NAME", &l->name));
+    AVAL__TRY_DONE(query_text(l, CL_DEVICE_VENDOR, "CL_DEVICE_VENDOR", &l->vendor));
+    AVAL__TRY_DONE(query_text(l, CL_DRIVER_VERSION, "CL_DRIVER_VERSION", &l->driver));
+    AVAL__TRY_DONE(query_text(l, CL_DEVICE_VERSION, "CL_DEVICE_VERSION", &l->version));
+    AVAL__TRY_DONE(query_text(l, CL_DEVICE_EXTENSIONS, "CL_DEVICE_EXTENSIONS", &extensions));
+    for (size_t i = 0; i < sizeof queries / sizeof queries[0]; i++) {
+        const scalar_query *q = &queries[i];
+        AVAL__TRY_DONE(aval__cl_check(clGetDeviceInfo(l->id, q->what, q->bytes, q->to, NULL), "clGetDeviceInfo", "%s", q->name));
+    }
+    /* A core query of OpenCL 1.2 only: on an older device its failure means no doubles. */
+    if (clGetDeviceInfo(l->id, CL_DEVICE_DOUBLE_FP_CONFIG, sizeof doubles, &doubles, NULL) != CL_SUCCESS) doubles = 0;
+
+    uint32_t align_bytes = align_bits / 8;
+    if (align_bytes < LEAST_ALIGNMENT || !is_power_of_two(align_bytes)) align_bytes = LEAST_ALIGNMENT;
+    *info = (aval_device_info){
+        .size = sizeof *info,
+        .platform = l->platform_name,
+        .name = l->name,
+        .vendor = l->vendor,
+        .driver = l->driver,
+        .version = l->version,
+        .kind = type & CL_DEVICE_TYPE_GPU   ? AVAL_DEVICE_GPU
+                : type & CL_DEVICE_TYPE_CPU ? AVAL_DEVICE_CPU
+                                            : AVAL_DEVICE_OTHER,
+        .compute_units = units,
+        .address_bits = address_bits,
+        .fp64 = doubles != 0,
+        .fp16 = has_extension(extensions, "cl_khr_fp16"),
+        .unified_memory = unified != 0,
+        .float_vector_width = vector_width > 0 ? vector_width : 1,
+        .max_group = max_group > UINT32_MAX ? UINT32_MAX : (uint32_t)max_group,
+        .alignment_bytes = align_bytes > MOST_ALIGNMENT ? MOST_ALIGNMENT : align_bytes,
+        .local_bytes = local_bytes,
+        .memory_bytes = memory_bytes,
+        .largest_allocation_bytes = largest,
+        .cache_bytes = cache_bytes,
+    };
+    AVAL__TRY_DONE(choose_group(info));
+    l->refusal = find_refusal(available, compiler, little_endian, l->version);
+done:
+    aval__free(extensions);
+    return status;
+}
+
+void aval__listed_release(aval__listed *l)
+{
+    free_text(&l->platform_name);
+    free_text(&l->platform_version);
+    free_text(&l->name);
+    free_text(&l->vendor);
+    free_text(&l->driver);
+    free_text(&l->version);
+}

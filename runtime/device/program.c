@@ -1,0 +1,159 @@
+/* Programs: built from source once a device, kept in memory by (source, options) and on disk (cache.c). */
+#include "device/private.h"
+
+#include <string.h>
+
+/* A failed allocation of the table must not end the process. */
+#define HASH_NONFATAL_OOM 1
+#define uthash_malloc(bytes) aval__alloc(bytes)
+#define uthash_free(memory, bytes) aval__free(memory)
+#define uthash_nonfatal_oom(item) ((item)->lost = true)
+#include <uthash.h>
+
+#define CACHE_LIMIT_BYTES ((uint64_t)256 << 20)
+#define MOST_LOG_BYTES 8000 /* of a compiler's log that are shown; the first error is what matters */
+
+struct aval__program {
+    aval__hash key;
+    cl_program program;
+    bool lost; /* the table had no memory for it */
+    UT_hash_handle hh;
+};
+
+/* Gives back *program and sets it to NULL. */
+static void drop(cl_program *program)
+{
+    if (*program != NULL) clReleaseProgram(*program);
+    *program = NULL;
+}
+
+static int fail_build(const aval__device *device, cl_program program, cl_int code, const char *name, const char *options)
+{
+    size_t bytes = 0;
+    char *log = NULL;
+    if (clGetProgramBuildInfo(program, device->listed->id, CL_PROGRAM_BUILD_LOG, 0, NULL, &bytes) == CL_SUCCESS && bytes > 0) {
+        log = aval__alloc(bytes + 1);
+        if (log != NULL && clGetProgramBuildInfo(program, device->listed->id, CL_PROGRAM_BUILD_LOG, bytes, log, NULL) != CL_SUCCESS) {
+            log[0] = 0;
+        }
+    }
+    const char *shown = log != NULL && log[0] != 0 ? log : "(the compiler left no log)";
+    int status = aval__fail(AVAL_E_BUILD, "kernel file '%s' does not build for device %zu '%s' with options '%s': clBuildProgram: %s: %.*s",
+                            name, device->index, device->listed->name, options, aval__cl_name(code), MOST_LOG_BYTES, shown);
+    aval__free(log);
+    return status;
+}
+
+static int build_source(aval__device *device, const char *name, const char *text, const char *options, cl_program *out)
+{
+    cl_int code;
+    int status = AVAL_OK;
+    cl_program program = clCreateProgramWithSource(device->context, 1, &text, NULL, &code);
+    AVAL__TRY_DONE(aval__cl_check(code, "clCreateProgramWithSource", "kernel file '%s'", name));
+    code = clBuildProgram(program, 1, &device->listed->id, options, NULL, NULL);
+    if (code != CL_SUCCESS) status = fail_build(device, program, code, name, options);
+done:
+    if (status < 0) drop(&program);
+    *out = program;
+    return status;
+}
+
+/* NULL when the driver does not take the binary: it is then built anew. */
+static cl_program build_binary(aval__device *device, const unsigned char *binary, size_t bytes, const char *options)
+{
+    cl_int code, per_device = CL_SUCCESS;
+    cl_program program = clCreateProgramWithBinary(device->context, 1, &device->listed->id, &bytes, &binary, &per_device, &code);
+    if (code != CL_SUCCESS || per_device != CL_SUCCESS ||
+        clBuildProgram(program, 1, &device->listed->id, options, NULL, NULL) != CL_SUCCESS) {
+        drop(&program);
+    }
+    return program;
+}
+
+/* Keeps the built program on disk.  Drivers may hand out no binary; then the next process builds from source again. */
+static void save_binary(const char *folder, aval__hash key, cl_program program)
+{
+    size_t bytes = 0;
+    if (clGetProgramInfo(program, CL_PROGRAM_BINARY_SIZES, sizeof bytes, &bytes, NULL) != CL_SUCCESS || bytes == 0) return;
+    unsigned char *binary = aval__alloc(bytes);
+    if (binary == NULL) return;
+    if (clGetProgramInfo(program, CL_PROGRAM_BINARIES, sizeof binary, &binary, NULL) == CL_SUCCESS) {
+        aval__cache_write(folder, key, binary, bytes, CACHE_LIMIT_BYTES);
+    }
+    aval__free(binary);
+}
+
+/* From disk, else from source. */
+static int make_program(aval__device *device, const char *name, const char *text, aval__hash key, const char *options, cl_program *out)
+{
+    const char *folder = aval__cache_folder(device->owner);
+    unsigned char *binary = NULL;
+    size_t bytes = 0;
+    *out = NULL;
+    if (folder != NULL) {
+        aval__cache_result found = aval__cache_read(folder, key, &binary, &bytes);
+        if (found == AVAL__CACHE_HIT) *out = build_binary(device, binary, bytes, options);
+        if (found == AVAL__CACHE_DAMAGED || (found == AVAL__CACHE_HIT && *out == NULL)) device->counters.damaged++;
+        aval__free(binary);
+    }
+    if (*out != NULL) {
+        device->counters.from_disk++;
+        return AVAL_OK;
+    }
+    AVAL__TRY(build_source(device, name, text, options, out));
+    device->counters.built++;
+    if (folder != NULL) save_binary(folder, key, *out);
+    return AVAL_OK;
+}
+
+int aval__device_program(aval__device *device, const char *name, const char *text, aval__hash text_hash, const char *options,
+                         cl_program *program)
+{
+    const aval__listed *l = device->listed;
+    const aval__builder builder = { .platform = l->platform_name,
+                                    .platform_version = l->platform_version,
+                                    .device = l->name,
+                                    .device_version = l->version,
+                                    .driver = l->driver,
+                                    .aval_version = aval_version() };
+    aval__hash key;
+    struct aval__program *item = NULL;
+    AVAL__TRY(aval__cache_key(&builder, text_hash, options, &key));
+    int status = AVAL_OK;
+    pthread_mutex_lock(&device->programs_lock);
+    HASH_FIND(hh, device->programs, &key, sizeof key, item);
+    if (item != NULL) goto done;
+    item = aval__alloc(sizeof *item);
+    if (item == NULL) status = AVAL_E_MEMORY;
+    else status = make_program(device, name, text, key, options, &item->program);
+    if (status < 0) goto done;
+    item->key = key;
+    HASH_ADD(hh, device->programs, key, sizeof item->key, item);
+    if (item->lost) {
+        drop(&item->program);
+        status = AVAL_E_MEMORY;
+    }
+done:
+    if (status == AVAL_OK) *program = item->program;
+    else aval__free(item);
+    pthread_mutex_unlock(&device->programs_lock);
+    return status;
+}
+
+void aval__programs_release(aval__device *device)
+{
+    struct aval__program *item, *next;
+    HASH_ITER (hh, device->programs, item, next) {
+        HASH_DEL(device->programs, item);
+        drop(&item->program);
+        aval__free(item);
+    }
+}
+
+void aval__device_program_counters(const aval__device *device, aval__program_counters *counters)
+{
+    pthread_mutex_t *lock = (pthread_mutex_t *)&device->programs_lock;
+    pthread_mutex_lock(lock);
+    *counters = device->counters;
+    pthread_mutex_unlock(lock);
+}
