@@ -27,10 +27,26 @@ aval__names aval__op_names(const aval_op *op, bool outputs);
 
 size_t aval__ports_count(const aval_port *ports); /* 0 for NULL */
 
-/* Checks the table and each of its ops by itself; AVAL_E_PLUGIN says file, op, field, what was expected and what was found. */
-int aval__plugin_check(const aval_plugin *plugin, const char *file);
+/* Reads one value of the attribute's type; *end is after it. */
+int aval__attr_parse_value(aval__arena *arena, const aval_attr *attr, const char *text, const char **end, aval__attr_value *out);
 
-/* AVAL_E_PLUGIN unless `path`, a file or a folder, belongs to root or to the user and is not writable by everyone. */
+/* The table, without looking into its ops: version, sizes, names.  Like the next one fails with AVAL_E_PLUGIN and a message of
+   file, op, field, what was expected and what was found. */
+int aval__plugin_check(const aval_plugin *plugin, const char *file);
+/* One op by itself.  `arena` takes what is parsed on the way. */
+int aval__op_check(aval__arena *arena, const aval_plugin *plugin, const aval_op *op, const char *file);
+
+/* ---- Files: plugins are code, so who may have written them matters --------------------------------------------------------------- */
+
+/* Opens a plugin file after checking its and its folder's owner and permissions.  *handle is for aval__plugin_close. */
+int aval__plugin_open(const char *file, void **handle, const aval_plugin **plugin);
+void aval__plugin_close(void *handle);
+/* Refuses a file or folder unless it belongs to root or to the user and is not writable by everyone. */
 int aval__path_check(const char *path);
+
+/* ---- Calls ------------------------------------------------------------------------------------------------------------------------- */
+
+/* Puts "Conv 'conv1': " before the message and returns `code`. */
+int aval__call_blame(const aval__opdef *def, const char *node, int code);
 
 #endif
