@@ -13,7 +13,12 @@
 
 /* Loads the default plugins and opens the selected devices, if that has not happened yet; any thread. */
 int aval__context_ready(aval_context *ctx);
+/* As it is: loads nothing. */
 aval__registry *aval__context_registry(aval_context *ctx);
+/* The context's lock; may be taken again by the thread that has it.  Planning needs it, since definitions of derivatives are added to the
+   registry. */
+void aval__context_lock(aval_context *ctx);
+void aval__context_unlock(aval_context *ctx);
 const aval__log *aval__context_log(const aval_context *ctx);
 /* The opened devices in order of preference (after aval__context_ready). */
 size_t aval__context_device_count(const aval_context *ctx);
@@ -26,9 +31,9 @@ const aval__plan_hooks *aval__context_hooks(aval_context *ctx);
 /* The entry's buffer on a device, with its present content: made, or moved from where it is.  Owned by the store; *generation changes
    when the buffer does (so that bound kernels can be re-pointed).  AVAL_E_UNKNOWN says how to give the state a value;
    AVAL_E_SHAPE when `shape` differs from the entry's. */
-int aval__store_buffer(aval_store *store, const char *name, const aval_tensor *shape, aval__device *device, bool will_write, cl_mem *buffer,
+int aval__store_buffer(aval_store *store, const char *name, const aval_tensor *shape, aval__device *device, cl_mem *buffer,
                        uint64_t *generation);
-/* Goes up whenever any entry is made, set, moved or removed: while it stays, all buffers are where they were. */
+/* Goes up whenever any entry is made, moved or removed (not when its content is set): while it stays, all buffers are where they were. */
 uint64_t aval__store_generation(const aval_store *store);
 
 /* ---- Bindings: a plan bound to devices ---------------------------------------------------------------------------------------------------- */

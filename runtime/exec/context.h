@@ -1,0 +1,40 @@
+/* The context's inside: devices, plugins and the cache of plans.  Private to exec. */
+#ifndef AVAL_EXEC_CONTEXT_H
+#define AVAL_EXEC_CONTEXT_H
+
+#include "exec/exec.h"
+#include "exec/table.h"
+
+#include <pthread.h>
+
+/* A plan that several sessions may have bound.  Leaves the cache when it was not asked for the longest; goes when nobody holds it. */
+typedef struct aval__shared_plan {
+    aval__hash key;
+    aval__plan *plan;
+    size_t holders; /* bindings, and the cache while it is in there */
+    UT_hash_handle hh; /* iterates from the least recently used */
+} aval__shared_plan;
+
+struct aval_context {
+    pthread_mutex_t lock; /* of all below; recursive, so that a log function may call back */
+    aval__log log;
+    aval__registry *registry;
+    bool plugins_chosen; /* loaded by the user, or the default ones are in */
+    aval__devices *devices; /* NULL: not listed yet */
+    AVAL__VEC(size_t) selected; /* indices, in order of preference */
+    AVAL__VEC(aval__device *) opened; /* as many once the context is ready */
+    bool ready;
+    aval__plan_hooks hooks;
+    aval__shared_plan *plans; /* uthash */
+};
+
+/* Loads the default plugins unless there are some.  Under the lock. */
+int aval__context_plugins(aval_context *ctx);
+
+/* The plan for a request: from the cache, or made.  *made tells which.  For aval__shared_plan_drop. */
+int aval__context_plan(aval_context *ctx, const aval__plan_request *request, const aval__hash *key, aval__shared_plan **out, bool *made);
+void aval__shared_plan_drop(aval_context *ctx, aval__shared_plan *plan);
+/* Empties the cache. */
+void aval__context_forget_plans(aval_context *ctx);
+
+#endif
