@@ -95,24 +95,34 @@ int aval__expr_parse(aval__arena *arena, const char *text, const aval__names *na
    0.  Never NULL without the message set (out of memory). */
 const aval__expr *aval__expr_derivative(aval__arena *arena, const aval__expr *e, aval__leaf leaf);
 const aval__expr *aval__expr_multiply(aval__arena *arena, const aval__expr *a, const aval__expr *b); /* simplified */
+const aval__expr *aval__expr_add(aval__arena *arena, const aval__expr *a, const aval__expr *b); /* simplified */
 const aval__expr *aval__expr_leaf(aval__arena *arena, aval__leaf leaf);
 /* The same tree with each leaf replaced by what `replace` returns (NULL: out of memory). */
 const aval__expr *aval__expr_replace(aval__arena *arena, const aval__expr *e,
                                      const aval__expr *(*replace)(void *user, aval__arena *arena, aval__leaf leaf), void *user);
 bool aval__expr_is_zero(const aval__expr *e);
 bool aval__expr_is_leaf(const aval__expr *e, aval__leaf *leaf); /* true: nothing but this leaf */
-/* Calls `visit` for each leaf, repeated ones too. */
+/* Calls `visit` for each leaf; a repeated one may come once or more often. */
 void aval__expr_leaves(const aval__expr *e, void (*visit)(void *user, aval__leaf leaf), void *user);
 
 /* Values on the host: `leaf` gives a leaf's value.  The integer form computes in int64 (wrapping), as devices do for integer types. */
 double aval__expr_real(const aval__expr *e, double (*leaf)(const void *user, aval__leaf leaf), const void *user);
 int64_t aval__expr_integer(const aval__expr *e, int64_t (*leaf)(const void *user, aval__leaf leaf), const void *user);
 
-/* The expression as OpenCL C in arithmetic type `type` (AVAL_FLOAT, AVAL_DOUBLE or an integer type); `leaf` appends the spelling
-   of a leaf.  Numbers are printed by us, hexadecimal, never copied from a text.  Functions that OpenCL C lacks are spelled
-   aval_sigmoid ..., which kernels/expression.clh defines. */
-void aval__expr_print(aval__text *text, const aval__expr *e, int type, void (*leaf)(void *user, aval__text *text, aval__leaf leaf),
-                      void *user);
+/* How an expression becomes OpenCL C.  Each operation is one statement, so that shared parts are computed once however the trees share
+   them; equal `value` texts of one type mean equal values, so that a caller finds common parts of several expressions. */
+typedef struct aval__expr_writer {
+    void (*leaf)(void *user, aval__text *text, aval__leaf leaf); /* appends the spelling of a leaf */
+    uint32_t (*temporary)(void *user, const char *value); /* the number N of the variable with this value, which is spelled tN */
+    void *user;
+} aval__expr_writer;
+
+/* Writes the expression in arithmetic type `type` (AVAL_FLOAT, AVAL_DOUBLE, AVAL_INT32 or AVAL_INT64); `result` gets the spelling of its
+   value (a variable, leaf or number).  Numbers are printed by us, hexadecimal in any locale, never copied from a text.  The text relies
+   on kernels/expression.clh.  AVAL_E_MEMORY: a text had no room. */
+int aval__expr_print(aval__text *result, const aval__expr *e, int type, const aval__expr_writer *writer);
+/* A number as OpenCL C of that type, as aval__expr_print spells it. */
+void aval__expr_number(aval__text *text, double x, int type);
 /* The expression in the grammar that parse reads, for drawings and messages. */
 void aval__expr_show(aval__text *text, const aval__expr *e, void (*leaf)(void *user, aval__text *text, aval__leaf leaf), void *user);
 
@@ -214,7 +224,8 @@ struct aval_call {
     size_t n_inputs, n_outputs;
     const aval__call_table *table;
     void *user; /* of the module that runs the phase */
-    int status; /* first failure inside a host function that returns no code; checked after the plugin's function returns */
+    int status; /* first failure inside a host function, dropped or not; checked after the plugin's function returns */
+    int told; /* 1: some failure of this call has left a message */
 };
 
 /* The one table that all plugin functions are given. */

@@ -1,0 +1,184 @@
+/* The operations of expressions, one row each: value on the host, OpenCL C, derivatives.  A new function is a new row. */
+#include "op/expr.h"
+
+#include <math.h>
+
+int64_t aval__saturate(double x)
+{
+    if (isnan(x)) return 0;
+    if (x >= 0x1p63) return INT64_MAX;
+    if (x < -0x1p63) return INT64_MIN;
+    return (int64_t)x;
+}
+
+/* ---- In double --------------------------------------------------------------------------------------------------------------- */
+
+#define REAL(name, value) \
+    static double real_##name(const double *a) \
+    { \
+        return (value); \
+    }
+
+REAL(neg, -a[0])
+REAL(not, !(a[0] != 0))
+REAL(add, a[0] + a[1])
+REAL(sub, a[0] - a[1])
+REAL(mul, a[0] * a[1])
+REAL(div, a[0] / a[1])
+REAL(lt, a[0] < a[1])
+REAL(le, a[0] <= a[1])
+REAL(gt, a[0] > a[1])
+REAL(ge, a[0] >= a[1])
+REAL(eq, a[0] == a[1])
+REAL(ne, a[0] != a[1])
+REAL(and, a[0] != 0 && a[1] != 0)
+REAL(or, a[0] != 0 || a[1] != 0)
+REAL(select, a[0] != 0 ? a[1] : a[2])
+REAL(abs, fabs(a[0]))
+REAL(ceil, ceil(a[0]))
+REAL(cos, cos(a[0]))
+REAL(cosh, cosh(a[0]))
+REAL(erf, erf(a[0]))
+REAL(exp, exp(a[0]))
+REAL(expm1, expm1(a[0]))
+REAL(floor, floor(a[0]))
+REAL(fmod, fmod(a[0], a[1]))
+REAL(isinf, isinf(a[0]) != 0)
+REAL(isnan, isnan(a[0]) != 0)
+REAL(log, log(a[0]))
+REAL(log1p, log1p(a[0]))
+REAL(max, a[0] >= a[1] || isnan(a[0]) ? a[0] : a[1]) /* NaN wins, as in ONNX and numpy */
+REAL(min, a[0] <= a[1] || isnan(a[0]) ? a[0] : a[1])
+REAL(pow, pow(a[0], a[1]))
+REAL(round, nearbyint(a[0])) /* half to even: the rounding mode is never changed */
+REAL(rsqrt, 1 / sqrt(a[0]))
+REAL(sigmoid, 1 / (1 + exp(-a[0])))
+REAL(sign, (a[0] > 0) - (a[0] < 0))
+REAL(sin, sin(a[0]))
+REAL(sinh, sinh(a[0]))
+REAL(sqrt, sqrt(a[0]))
+REAL(tan, tan(a[0]))
+REAL(tanh, tanh(a[0]))
+
+/* ---- In int64: sums, differences and products wrap; a division by zero gives 0 instead of a trap ------------------------------ */
+
+#define INTEGER(name, value) \
+    static int64_t int_##name(const int64_t *a) \
+    { \
+        return (value); \
+    }
+#define WRAP(operator) (int64_t)((uint64_t)a[0] operator(uint64_t) a[1])
+
+INTEGER(neg, (int64_t)(0 - (uint64_t)a[0]))
+INTEGER(not, !a[0])
+INTEGER(add, WRAP(+))
+INTEGER(sub, WRAP(-))
+INTEGER(mul, WRAP(*))
+INTEGER(div, a[1] == 0 ? 0 : a[1] == -1 ? int_neg(a) : a[0] / a[1])
+INTEGER(lt, a[0] < a[1])
+INTEGER(le, a[0] <= a[1])
+INTEGER(gt, a[0] > a[1])
+INTEGER(ge, a[0] >= a[1])
+INTEGER(eq, a[0] == a[1])
+INTEGER(ne, a[0] != a[1])
+INTEGER(and, a[0] && a[1])
+INTEGER(or, a[0] || a[1])
+INTEGER(select, a[0] ? a[1] : a[2])
+INTEGER(abs, a[0] < 0 ? int_neg(a) : a[0])
+INTEGER(same, a[0])
+INTEGER(never, 0 * a[0])
+INTEGER(fmod, a[1] == 0 || a[1] == -1 ? 0 : a[0] % a[1])
+INTEGER(max, a[0] >= a[1] ? a[0] : a[1])
+INTEGER(min, a[0] <= a[1] ? a[0] : a[1])
+INTEGER(sign, (a[0] > 0) - (a[0] < 0))
+
+/* a[0] to the power a[1] by squaring; a negative power is 1 / x^n towards zero. */
+static int64_t int_pow(const int64_t *a)
+{
+    uint64_t base = (uint64_t)a[0], result = 1;
+    if (a[1] < 0) return a[0] == 1 ? 1 : a[0] == -1 ? (a[1] % 2 ? -1 : 1) : 0;
+    for (uint64_t n = (uint64_t)a[1]; n != 0; n >>= 1) {
+        if (n & 1) result *= base;
+        base *= base;
+    }
+    return (int64_t)result;
+}
+
+/* ---- The table ------------------------------------------------------------------------------------------------------------------- */
+
+#define INFIX(op, tight, id, int_text, ...) \
+    { \
+        .name = op, .arity = 2, .binds = tight, .real = real_##id, .integer = int_##id, .code = "$0 " op " $1", .int_code = int_text, \
+        .by = { \
+            __VA_ARGS__ \
+        } \
+    }
+#define COMPARISON(op, tight, id) INFIX(op, tight, id, "$0 " op " $1", NULL)
+/* A function that is only computed in floating point, with its derivatives. */
+#define FUNCTION(id, n, text, ...) \
+    { \
+        .name = #id, .arity = n, .binds = 9, .real = real_##id, .code = text, .by = { __VA_ARGS__ } \
+    }
+#define EXACT(id, n, text, int_id, int_text, ...) \
+    { \
+        .name = #id, .arity = n, .binds = 9, .real = real_##id, .integer = int_##int_id, .code = text, .int_code = int_text, .by = { \
+            __VA_ARGS__ \
+        } \
+    }
+
+/* Derivatives that are 1 or 0 by a condition are written with ?:, never as a factor: 0 times an infinite factor would be NaN. */
+const aval__operation aval__operations[] = {
+    [AVAL__X_NUMBER] = { .name = "number", .binds = 9 },
+    [AVAL__X_LEAF] = { .name = "leaf", .binds = 9 },
+    [AVAL__X_NEG] = { "-", 1, 8, real_neg, int_neg, "-$0", "($T)(0 - ($U)$0)", { "-1" } },
+    [AVAL__X_NOT] = { "!", 1, 8, real_not, int_not, "$0 == 0", "$0 == 0", { NULL } },
+    [AVAL__X_ADD] = INFIX("+", 6, add, "($T)(($U)$0 + ($U)$1)", "1", "1"),
+    [AVAL__X_SUB] = INFIX("-", 6, sub, "($T)(($U)$0 - ($U)$1)", "1", "-1"),
+    [AVAL__X_MUL] = INFIX("*", 7, mul, "($T)(($U)$0 * ($U)$1)", "b", "a"),
+    [AVAL__X_DIV] = INFIX("/", 7, div, "aval_int_div($T, $U, $0, $1)", "1 / b", "-y / b"),
+    [AVAL__X_LT] = COMPARISON("<", 5, lt),
+    [AVAL__X_LE] = COMPARISON("<=", 5, le),
+    [AVAL__X_GT] = COMPARISON(">", 5, gt),
+    [AVAL__X_GE] = COMPARISON(">=", 5, ge),
+    [AVAL__X_EQ] = COMPARISON("==", 4, eq),
+    [AVAL__X_NE] = COMPARISON("!=", 4, ne),
+    [AVAL__X_AND] = { "&&", 2, 3, real_and, int_and, "$0 != 0 && $1 != 0", "$0 != 0 && $1 != 0", { NULL } },
+    [AVAL__X_OR] = { "||", 2, 2, real_or, int_or, "$0 != 0 || $1 != 0", "$0 != 0 || $1 != 0", { NULL } },
+    [AVAL__X_SELECT] = { "?:",
+                         3,
+                         1,
+                         real_select,
+                         int_select,
+                         "$0 != 0 ? $1 : $2",
+                         "$0 != 0 ? $1 : $2",
+                         { NULL, "a ? 1 : 0", "a ? 0 : 1" } },
+    /* By the base: 0 x inf would be NaN at base 0 and power 0.  By the power: only where log exists; x^b at x = 0 and b > 0 is 0 for all b. */
+    [AVAL__X_POW] = EXACT(pow, 2, "pow($0, $1)", pow, "($T)aval_int_pow((long)$0, (long)$1)", "b == 0 ? 0 : b * pow(a, b - 1)",
+                          "a > 0 ? y * log(a) : 0"),
+    [AVAL__X_FUNCTIONS] = EXACT(abs, 1, "fabs($0)", abs, "$0 < 0 ? ($T)(0 - ($U)$0) : $0", "sign(a)"),
+    EXACT(ceil, 1, "ceil($0)", same, "$0", NULL),
+    FUNCTION(cos, 1, "cos($0)", "-sin(a)"),
+    FUNCTION(cosh, 1, "cosh($0)", "sinh(a)"),
+    FUNCTION(erf, 1, "erf($0)", "1.1283791670955126 * exp(-a * a)"), /* 2 / sqrt(pi) */
+    FUNCTION(exp, 1, "exp($0)", "y"),
+    FUNCTION(expm1, 1, "expm1($0)", "exp(a)"),
+    EXACT(floor, 1, "floor($0)", same, "$0", NULL),
+    EXACT(fmod, 2, "fmod($0, $1)", fmod, "aval_int_mod($T, $0, $1)", "1", "(y - a) / b"),
+    EXACT(isinf, 1, "isinf($0)", never, "0", NULL),
+    EXACT(isnan, 1, "isnan($0)", never, "0", NULL),
+    FUNCTION(log, 1, "log($0)", "1 / a"),
+    FUNCTION(log1p, 1, "log1p($0)", "1 / (1 + a)"),
+    EXACT(max, 2, "aval_max($0, $1)", max, "$0 >= $1 ? $0 : $1", "a >= b ? 1 : 0", "a >= b ? 0 : 1"),
+    EXACT(min, 2, "aval_min($0, $1)", min, "$0 <= $1 ? $0 : $1", "a <= b ? 1 : 0", "a <= b ? 0 : 1"),
+    EXACT(round, 1, "rint($0)", same, "$0", NULL),
+    FUNCTION(rsqrt, 1, "rsqrt($0)", "-0.5 * y / a"),
+    FUNCTION(sigmoid, 1, "aval_sigmoid($0)", "y * (1 - y)"),
+    EXACT(sign, 1, "($0 > 0) - ($0 < 0)", sign, "($0 > 0) - ($0 < 0)", NULL),
+    FUNCTION(sin, 1, "sin($0)", "cos(a)"),
+    FUNCTION(sinh, 1, "sinh($0)", "cosh(a)"),
+    FUNCTION(sqrt, 1, "sqrt($0)", "0.5 / y"), /* infinite at 0, as mathematics has it */
+    FUNCTION(tan, 1, "tan($0)", "1 + y * y"),
+    FUNCTION(tanh, 1, "tanh($0)", "1 - y * y"),
+};
+
+const uint32_t aval__operation_count = sizeof aval__operations / sizeof *aval__operations;
