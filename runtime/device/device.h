@@ -59,8 +59,9 @@ void aval__device_program_counters(const aval__device *device, aval__program_cou
 /* ---- Matrix products (the only caller of CLBlast) ---------------------------------------------------------------------------------------- */
 
 typedef struct aval__gemm_operands {
-    cl_mem a, b, c, scratch;
-    int64_t a_offset, b_offset, c_offset; /* elements */
+    cl_mem a, b, c; /* of the tensors that aval_gemm names */
+    cl_mem scratch; /* from its first byte on (a sub-buffer, where it is part of an arena); NULL when scratch_bytes is 0 */
+    int64_t a_offset, b_offset, c_offset; /* elements at which the tensors start; aval_gemm's own offsets are added */
     uint64_t scratch_bytes;
 } aval__gemm_operands;
 
@@ -69,7 +70,8 @@ typedef struct aval__gemm_provider {
     /* 0 when it can compute this on such a device, else a negative code without a message. */
     int (*supports)(const aval_device_info *info, const aval_gemm *gemm, int type);
     uint64_t (*scratch_bytes)(const aval_device_info *info, const aval_gemm *gemm, int type);
-    /* Exactly one of the two.  record: pure planning, gives launches through aval__host.launch on `source`.
+    /* Exactly one of the two.  record: pure planning, gives launches through aval__host.launch on `source`; `scratch` is a tensor of
+       scratch_bytes elements of type uint8, NULL when that is 0.
        enqueue: puts the product on the device's queue, never waits. */
     int (*record)(const aval_device_info *info, const aval_gemm *gemm, int type, const aval_tensor *scratch, aval_call *call);
     int (*enqueue)(aval__device *device, const aval_gemm *gemm, int type, const aval__gemm_operands *operands);

@@ -31,7 +31,8 @@ struct aval__device {
     size_t uses; /* opens without a close yet; under owner->lock */
     cl_context context;
     cl_command_queue queue;
-    bool in_clblast; /* CLBlast's cache refers to the context; under the lock of clblast.c */
+    aval__device *next_held; /* the process's open devices; this and in_clblast under the lock of gemm_clblast.c */
+    bool in_clblast; /* CLBlast's cache refers to the context */
     pthread_mutex_t programs_lock;
     struct aval__program *programs; /* uthash */
     aval__program_counters counters;

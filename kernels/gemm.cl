@@ -1,0 +1,269 @@
+/* Matrix products, c = alpha op(a) op(b) + beta c, for any strides, batches, and b read from the patches of an image.
+ *
+ * Three ways to the same result; runtime/device/gemm_tiles.c chooses:
+ *   panels  CPU devices.  a is packed into panels of MR rows and b into panels of NR columns, so that the innermost loop reads
+ *           both in order and keeps an MR x NR tile of c in registers:
+ *                        +-- NR --+             pack_a, pack_b: one work-item packs K_SLICE steps of one panel
+ *                      k |   b    |             gemm_panels: one work-item computes a block of panels
+ *               +-- k --++--------+
+ *             MR|   a   ||  c     |
+ *               +-------++--------+
+ *   direct  one work-item computes COLUMNS neighbours of one row of c, or (dots) one element: small and narrow products, no packing.
+ *   local   GPUs: a work-group of TS x TS work-items computes as many elements of c through tiles in local memory.
+ *
+ * Everywhere: a is [m, k], b [k, n], c [m, n]; element (i, p) of matrix z of the batch lies at offset + z * batch + i * row + p * column.
+ * `summed` matrices of the batch are added up in c.  Element types as in common.clh; products are summed in T, in ascending order of k, so that
+ * results repeat bit for bit.  beta = 0 does not read c. */
+#include "common.clh"
+
+/* Vector of T that the device computes with, rows of the register tile, vectors in its row. */
+#ifndef VW
+#define VW 4
+#endif
+#ifndef MR
+#define MR 6
+#endif
+#define NV 2
+#define NR (NV * VW)
+#ifndef PATCHES
+#define PATCHES 0
+#endif
+#ifndef TS
+#define TS 16
+#endif
+#define K_SLICE 256
+#define COLUMNS 16
+
+#if S_TYPE == 11
+#define REAL double
+#else
+#define REAL float
+#endif
+
+#define CAT_(a, b) a##b
+#define CAT(a, b) CAT_(a, b)
+#define V CAT(T, VW)
+#define VLOAD(p) CAT(vload, VW)(0, p)
+#define VSTORE(v, p) CAT(vstore, VW)(v, 0, p)
+/* Elements are stored as they are computed, so that vectors can be moved whole. */
+#define WHOLE (S_TYPE == 1 || S_TYPE == 11 || S_TYPE == 6 || S_TYPE == 7)
+
+/* ---- Operand b: a matrix, or the patches of an image -------------------------------------------------------------------------
+   A Part is what a row or a column alone contributes to an element's place. */
+#if PATCHES
+/* x: offset of the channel's plane, y: row, z: column of the image.  The patch matrix has a row for each filter element (channel, kernel row,
+   kernel column) and a column for each position of the filter. */
+typedef int4 Part;
+#define B_PARAMS \
+    __global const S *b, long b_tensor, long b_offset, long b_batch, int b_transposed, int height, int width, int kernel_y, int kernel_x, \
+        int stride_y, int stride_x, int pad_y, int pad_x, int dilation_y, int dilation_x, int out_x
+#define FILTER(f) \
+    (int4)((f) / (kernel_y * kernel_x) * (height * width), (f) / kernel_x % kernel_y *dilation_y, (f) % kernel_x *dilation_x, 0)
+#define POSITION(q) (int4)(0, (q) / out_x * stride_y - pad_y, (q) % out_x * stride_x - pad_x, 0)
+#define B_ROW(p) (b_transposed ? POSITION(p) : FILTER(p))
+#define B_COLUMN(j) (b_transposed ? FILTER(j) : POSITION(j))
+inline T patch_element(__global const S *image, int4 at, int height, int width)
+{
+    return (uint)at.y < (uint)height && (uint)at.z < (uint)width ? LOAD(image, at.x + at.y * width + at.z) : 0;
+}
+#define B_AT(matrix, row, column) patch_element(matrix, (row) + (column), height, width)
+#else
+typedef long Part;
+#define B_PARAMS __global const S *b, long b_tensor, long b_offset, long b_batch, long b_row, long b_column
+#define B_ROW(p) ((long)(p)*b_row)
+#define B_COLUMN(j) ((long)(j)*b_column)
+#define B_AT(matrix, row, column) LOAD(matrix, (row) + (column))
+#endif
+#define A_PARAMS __global const S *a, long a_tensor, long a_offset, long a_batch, long a_row, long a_column
+#define C_PARAMS __global S *c, long c_tensor, long c_offset, long c_batch, long c_row
+#define A_MATRIX(z) (a + a_tensor + a_offset + (z)*a_batch)
+#define B_MATRIX(z) (b + b_tensor + b_offset + (z)*b_batch)
+#define C_MATRIX(z) (c + c_tensor + c_offset + (z)*c_batch)
+
+inline void store_element(__global S *c, long at, T sum, REAL alpha, REAL beta)
+{
+    T x = (T)(alpha * sum);
+    if (beta != 0) x += (T)(beta * LOAD(c, at));
+    STORE(c, at, x);
+}
+
+/* ---- Packing.  Index space: panels, matrices of the batch, slices of k.  A panel's step p holds its MR or NR elements of step p; those beyond
+   the edge are 0.  Panel i of matrix z begins at i * panel_step + z * matrix_step. */
+
+__kernel void pack_a(__global uchar *scratch, long scratch_tensor, long at, A_PARAMS, int m, int k, long panel_step, long matrix_step)
+{
+    const int panel = get_global_id(0), first = panel * MR, rows = min(MR, m - first);
+    const int p0 = get_global_id(2) * K_SLICE, p1 = min(k, p0 + K_SLICE);
+    __global T *restrict out =
+        (__global T *)(scratch + scratch_tensor + at) + panel * panel_step + get_global_id(1) * matrix_step + (long)p0 * MR;
+    __global const S *restrict from = A_MATRIX(get_global_id(1)) + first * a_row + p0 * a_column;
+    for (int p = p0; p < p1; p++, out += MR, from += a_column) {
+        if (rows == MR) {
+            for (int r = 0; r < MR; r++) out[r] = LOAD(from, r * a_row);
+        } else {
+            for (int r = 0; r < MR; r++) out[r] = r < rows ? LOAD(from, r * a_row) : 0;
+        }
+    }
+}
+
+__kernel void pack_b(__global uchar *scratch, long scratch_tensor, long at, B_PARAMS, int n, int k, long panel_step, long matrix_step)
+{
+    const int panel = get_global_id(0), first = panel * NR, columns = min(NR, n - first);
+    const int p0 = get_global_id(2) * K_SLICE, p1 = min(k, p0 + K_SLICE);
+    __global T *restrict out =
+        (__global T *)(scratch + scratch_tensor + at) + panel * panel_step + get_global_id(1) * matrix_step + (long)p0 * NR;
+    __global const S *restrict from = B_MATRIX(get_global_id(1));
+#if !PATCHES && WHOLE
+    if (columns == NR && b_column == 1) {
+        for (int p = p0; p < p1; p++, out += NR) {
+            for (int v = 0; v < NV; v++) VSTORE(VLOAD(from + B_ROW(p) + first + v * VW), out + v * VW);
+        }
+        return;
+    }
+#endif
+    Part column[NR];
+    for (int j = 0; j < NR; j++) column[j] = B_COLUMN(first + min(j, columns - 1));
+    for (int p = p0; p < p1; p++, out += NR) {
+        const Part row = B_ROW(p);
+        for (int j = 0; j < NR; j++) out[j] = j < columns ? B_AT(from, row, column[j]) : 0;
+    }
+}
+
+/* ---- The register tile ------------------------------------------------------------------------------------------------------ */
+#if MR == 6
+#define ROWS(X) X(0) X(1) X(2) X(3) X(4) X(5)
+#elif MR == 14
+#define ROWS(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13)
+#else
+#error "MR: 6 rows (16 vector registers) or 14 (32)"
+#endif
+#define DECLARE(r) V c##r##_0 = 0, c##r##_1 = 0;
+#define MULTIPLY(r) \
+    { \
+        const V x = (V)(a[r]); \
+        c##r##_0 += x * b0; \
+        c##r##_1 += x * b1; \
+    }
+#define STORE_VECTOR(x, p) VSTORE((V)((T)alpha) * (x) + (beta != 0 ? (V)((T)beta) * VLOAD(p) : (V)(0)), p);
+#define STORE_ROW(r) STORE_VECTOR(c##r##_0, c + r * c_row) STORE_VECTOR(c##r##_1, c + r * c_row + VW)
+#define SPILL_ROW(r) VSTORE(c##r##_0, edge + r * NR); VSTORE(c##r##_1, edge + r * NR + VW);
+
+/* c [rows, columns] = alpha a b + beta c for packed panels a [k, MR] and b [k, NR]. */
+inline void tile(__global S *restrict c, __global const T *restrict a, __global const T *restrict b, int k, long c_row, int rows,
+                 int columns, REAL alpha, REAL beta)
+{
+    ROWS(DECLARE)
+    for (int p = 0; p < k; p++, a += MR, b += NR) {
+        const V b0 = VLOAD(b), b1 = VLOAD(b + VW);
+        ROWS(MULTIPLY)
+    }
+#if WHOLE
+    if (rows >= MR && columns >= NR) {
+        ROWS(STORE_ROW)
+        return;
+    }
+#endif
+    T edge[MR * NR];
+    ROWS(SPILL_ROW)
+    for (int r = 0; r < min(rows, MR); r++) {
+        for (int j = 0; j < min(columns, NR); j++) store_element(c, r * c_row + j, edge[r * NR + j], alpha, beta);
+    }
+}
+
+/* Index space: blocks of row_panels x column_panels panels, matrices of the batch.  k is walked in slices of k_slice steps, so that a slice of a
+   panel of b stays in the first-level cache and those of a in the second. */
+__kernel void gemm_panels(C_PARAMS, __global const uchar *scratch, long scratch_tensor, long a_at, long b_at, int m, int n, int k, int k_slice,
+                          long a_matrix_step, long b_matrix_step, int row_panels, int column_panels, REAL alpha, REAL beta)
+{
+    const long z = get_global_id(2);
+    __global const T *a = (__global const T *)(scratch + scratch_tensor + a_at) + z * a_matrix_step;
+    __global const T *b = (__global const T *)(scratch + scratch_tensor + b_at) + z * b_matrix_step;
+    const int i0 = get_global_id(0) * row_panels, i1 = min(i0 + row_panels, (m + MR - 1) / MR);
+    const int j0 = get_global_id(1) * column_panels, j1 = min(j0 + column_panels, (n + NR - 1) / NR);
+    for (int p = 0; p < k; p += k_slice) {
+        const int steps = min(k_slice, k - p);
+        for (int j = j0; j < j1; j++) {
+            for (int i = i0; i < i1; i++) {
+                tile(C_MATRIX(z) + (long)i * MR * c_row + (long)j * NR, a + ((long)i * k + p) * MR, b + ((long)j * k + p) * NR, steps, c_row,
+                     m - i * MR, n - j * NR, alpha, p == 0 ? beta : 1);
+            }
+        }
+    }
+}
+
+/* ---- Without packing ---------------------------------------------------------------------------------------------------------- */
+
+/* Index space: groups of COLUMNS columns, rows, matrices of the batch. */
+__kernel void gemm_direct(C_PARAMS, A_PARAMS, B_PARAMS, int m, int n, int k, int summed, REAL alpha, REAL beta)
+{
+    const int first = get_global_id(0) * COLUMNS, i = get_global_id(1), z = get_global_id(2);
+    if (first >= n || i >= m) return;
+    const int columns = min(COLUMNS, n - first);
+    Part column[COLUMNS];
+    T sum[COLUMNS];
+    for (int j = 0; j < COLUMNS; j++) {
+        sum[j] = 0;
+        column[j] = B_COLUMN(first + min(j, columns - 1));
+    }
+    for (int s = 0; s < summed; s++) {
+        __global const S *left = A_MATRIX(z + s) + i * a_row, *right = B_MATRIX(z + s);
+#if !PATCHES
+        if (columns == COLUMNS && b_column == 1) {
+            for (int p = 0; p < k; p++) {
+                const T x = LOAD(left, p * a_column);
+                for (int j = 0; j < COLUMNS; j++) sum[j] += x * LOAD(right, p * b_row + first + j);
+            }
+            continue;
+        }
+#endif
+        for (int p = 0; p < k; p++) {
+            const T x = LOAD(left, p * a_column);
+            const Part row = B_ROW(p);
+            for (int j = 0; j < columns; j++) sum[j] += x * B_AT(right, row, column[j]);
+        }
+    }
+    for (int j = 0; j < columns; j++) store_element(C_MATRIX(z), i * c_row + first + j, sum[j], alpha, beta);
+}
+
+#if !PATCHES
+/* Both operands have k as their contiguous axis.  Index space: columns, rows, matrices of the batch. */
+__kernel void gemm_dots(C_PARAMS, A_PARAMS, B_PARAMS, int m, int n, int k, int summed, REAL alpha, REAL beta)
+{
+    const int j = get_global_id(0), i = get_global_id(1), z = get_global_id(2);
+    if (j >= n || i >= m) return;
+    T lane[COLUMNS], sum = 0;
+    for (int q = 0; q < COLUMNS; q++) lane[q] = 0;
+    for (int s = 0; s < summed; s++) {
+        __global const S *left = A_MATRIX(z + s) + i * a_row, *right = B_MATRIX(z + s) + j * b_column;
+        int p = 0;
+        for (; p + COLUMNS <= k; p += COLUMNS) {
+            for (int q = 0; q < COLUMNS; q++) lane[q] += LOAD(left, p + q) * LOAD(right, p + q);
+        }
+        for (; p < k; p++) sum += LOAD(left, p) * LOAD(right, p);
+    }
+    for (int q = 0; q < COLUMNS; q++) sum += lane[q];
+    store_element(C_MATRIX(z), i * c_row + j, sum, alpha, beta);
+}
+#endif
+
+/* Index space: columns and rows, both rounded up to TS, matrices of the batch; work-groups of TS x TS. */
+__kernel __attribute__((reqd_work_group_size(TS, TS, 1))) void gemm_local(C_PARAMS, A_PARAMS, B_PARAMS, int m, int n, int k, int summed,
+                                                                          REAL alpha, REAL beta)
+{
+    __local T a_tile[TS][TS + 1], b_tile[TS][TS + 1];
+    const int x = get_local_id(0), y = get_local_id(1), z = get_global_id(2);
+    const int j = get_global_id(0), i = get_global_id(1);
+    const Part column = B_COLUMN(min(j, n - 1));
+    T sum = 0;
+    for (int s = 0; s < summed; s++) {
+        __global const S *left = A_MATRIX(z + s), *right = B_MATRIX(z + s);
+        for (int p = 0; p < k; p += TS) {
+            a_tile[y][x] = i < m && p + x < k ? LOAD(left, i * a_row + (p + x) * a_column) : 0;
+            b_tile[y][x] = j < n && p + y < k ? B_AT(right, B_ROW(p + y), column) : 0;
+            barrier(CLK_LOCAL_MEM_FENCE);
+            for (int q = 0; q < TS; q++) sum += a_tile[y][q] * b_tile[q][x];
+            barrier(CLK_LOCAL_MEM_FENCE);
+        }
+    }
+    if (i < m && j < n) store_element(C_MATRIX(z), i * c_row + j, sum, alpha, beta);
+}

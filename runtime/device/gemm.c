@@ -1,0 +1,74 @@
+/* The table of matrix-product providers and the rule that chooses among them. */
+#include "device/private.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* AVAL_GEMM names a provider: it is taken wherever it supports the case.  Otherwise
+     - CPU devices take `tiles`: CLBlast's kernels are laid out for GPUs, and reach a tenth of it there (bench gemm);
+     - other devices take the first provider of this table that supports the case. */
+static const aval__gemm_provider *const providers[] = { &aval__gemm_clblast, &aval__gemm_tiles };
+#define N_PROVIDERS (sizeof providers / sizeof providers[0])
+
+size_t aval__gemm_provider_count(void)
+{
+    return N_PROVIDERS;
+}
+
+const aval__gemm_provider *aval__gemm_provider_at(size_t i)
+{
+    return i < N_PROVIDERS ? providers[i] : NULL;
+}
+
+static bool find_supporting(const char *name, const aval_device_info *info, const aval_gemm *gemm, int type, size_t *provider)
+{
+    for (size_t i = 0; i < N_PROVIDERS; i++) {
+        if (name != NULL && strcmp(providers[i]->name, name) != 0) continue;
+        if (providers[i]->supports(info, gemm, type) == AVAL_OK) {
+            *provider = i;
+            return true;
+        }
+    }
+    return false;
+}
+
+static int check_name(const char *name)
+{
+    for (size_t i = 0; i < N_PROVIDERS; i++) {
+        if (strcmp(providers[i]->name, name) == 0) return AVAL_OK;
+    }
+    return aval__fail(AVAL_E_ARGUMENT, "AVAL_GEMM is '%s': expected clblast or tiles", name);
+}
+
+int aval__gemm_choose(const aval_device_info *info, const aval_gemm *gemm, int type, size_t *provider)
+{
+    const char *forced = getenv("AVAL_GEMM");
+    if (forced != NULL && forced[0] != 0) {
+        AVAL__TRY(check_name(forced));
+        if (find_supporting(forced, info, gemm, type, provider)) return AVAL_OK;
+    }
+    if (info->kind == AVAL_DEVICE_CPU && find_supporting(aval__gemm_tiles.name, info, gemm, type, provider)) return AVAL_OK;
+    if (find_supporting(NULL, info, gemm, type, provider)) return AVAL_OK;
+    return aval__fail(AVAL_E_UNSUPPORTED,
+                      "no provider computes a matrix product of type %s, %lld x %lld x %lld, batch %lld%s, on '%s'; doubles need fp64, "
+                      "and sizes are below 2^31",
+                      aval_type_name(type), (long long)gemm->m, (long long)gemm->n, (long long)gemm->k, (long long)gemm->batch,
+                      gemm->b.patches != NULL ? ", from patches" : "", info->name);
+}
+
+bool aval__gemm_normalise(const aval_gemm *gemm, aval_gemm *out)
+{
+    *out = *gemm;
+    if (out->batch == 0) out->batch = 1;
+    if (!gemm->c.transposed) return true;
+    /* c' = op(b)' op(a)', which needs the patches on the left. */
+    if (gemm->b.patches != NULL) return false;
+    out->m = gemm->n;
+    out->n = gemm->m;
+    out->a = gemm->b;
+    out->b = gemm->a;
+    out->a.transposed = !gemm->b.transposed;
+    out->b.transposed = !gemm->a.transposed;
+    out->c.transposed = 0;
+    return true;
+}

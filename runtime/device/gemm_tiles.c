@@ -1,0 +1,352 @@
+/* Matrix products by our own kernels (kernels/gemm.cl), recorded as ordinary launches: every storage type, and b from the patches
+ * of an image without an im2col buffer of the user's.  What is chosen here depends on shapes and device_info alone, so that a plan repeats. */
+#include "device/private.h"
+
+#include "gemm.cl.h"
+#include "op/op.h"
+
+#include <string.h>
+
+#define SCRATCH_TARGET_BYTES ((uint64_t)32 << 20) /* a batch is packed in rounds of about so much */
+#define K_SLICE 256 /* as in gemm.cl: steps that a work-item packs, and walks before it turns to the next panel */
+#define COLUMNS 16 /* as in gemm.cl */
+#define VECTORS 2 /* NV in gemm.cl: vectors in a row of the register tile */
+#define BLOCK_PANELS 8 /* panels of a and of b that a work-item multiplies, at most */
+#define ITEMS_PER_UNIT 4 /* work-items for each compute unit, so that none waits for long at the end */
+#define LEAST_PACKED_WORK 16384 /* m n k below which packing costs more than it gains; bench gemm */
+#define SCRATCH_ALIGNMENT 128
+
+/* Storage types that gemm.cl can be built for, and bytes of the type it computes them in. */
+static const struct {
+    int type;
+    uint32_t computed_bytes;
+} types[] = { { AVAL_FLOAT, 4 }, { AVAL_FLOAT16, 4 }, { AVAL_DOUBLE, 8 }, { AVAL_UINT8, 4 },
+              { AVAL_INT8, 4 },  { AVAL_INT32, 4 },   { AVAL_INT64, 8 } };
+
+static uint32_t computed_bytes(int type)
+{
+    for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
+        if (types[i].type == type) return types[i].computed_bytes;
+    }
+    return 0;
+}
+
+/* ---- The layout of a product ------------------------------------------------------------------------------------------------ */
+
+typedef enum method { METHOD_DIRECT, METHOD_DOTS, METHOD_PANELS, METHOD_LOCAL } method;
+
+typedef struct layout {
+    aval_gemm g; /* c row-major, batch at least 1 */
+    method method;
+    int64_t a_row, a_column, b_row, b_column; /* strides in elements; of b only for a matrix */
+    int64_t vector, rows, columns; /* of the register tile: VW, MR, NR */
+    int64_t tile; /* TS of the local-memory kernel */
+    /* panels */
+    int64_t a_panels, b_panels;
+    int64_t round; /* matrices of the batch that are packed at a time */
+    int64_t a_matrices; /* packed matrices of a in a round: 1 when all share one, or are summed into one long k */
+    int64_t b_matrices;
+    int64_t k_packed; /* steps of a packed panel: k, or k times round when summed */
+    uint64_t a_bytes, b_bytes;
+} layout;
+
+static int64_t divide_up(int64_t x, int64_t by)
+{
+    return (x + by - 1) / by;
+}
+
+static int64_t smaller(int64_t x, int64_t y)
+{
+    return x < y ? x : y;
+}
+
+static uint64_t align_up(uint64_t bytes)
+{
+    return (bytes + SCRATCH_ALIGNMENT - 1) / SCRATCH_ALIGNMENT * SCRATCH_ALIGNMENT;
+}
+
+/* Sides of the square work-group that the device allows; 0: it has no use for one. */
+static int64_t local_tile(const aval_device_info *info, uint32_t bytes)
+{
+    if (info->group <= 1) return 0;
+    for (int64_t side = 16; side >= 8; side /= 2) {
+        uint64_t local = 2 * (uint64_t)side * ((uint64_t)side + 1) * bytes;
+        if ((uint64_t)(side * side) <= info->max_group && local <= info->local_bytes) return side;
+    }
+    return 0;
+}
+
+static method choose_method(const layout *l, const aval_device_info *info)
+{
+    const aval_gemm *g = &l->g;
+    if (g->k == 0) return METHOD_DIRECT;
+    if (info->group > 1) return l->tile > 0 ? METHOD_LOCAL : METHOD_DIRECT;
+    bool worth_packing = g->m >= l->rows / 2 && g->n >= l->vector / 2 && g->m * g->n * g->k >= LEAST_PACKED_WORK;
+    if (worth_packing) return METHOD_PANELS;
+    return g->b.patches == NULL && l->a_column == 1 && l->b_row == 1 && l->b_column != 1 ? METHOD_DOTS : METHOD_DIRECT;
+}
+
+/* How panels are packed.  With `sum` the matrices of a round lie one after the other in k. */
+static void lay_out_panels(layout *l, int type)
+{
+    const aval_gemm *g = &l->g;
+    uint64_t bytes = computed_bytes(type);
+    l->a_panels = divide_up(g->m, l->rows);
+    l->b_panels = divide_up(g->n, l->columns);
+    uint64_t a_one = (uint64_t)(l->a_panels * l->rows * g->k) * bytes, b_one = (uint64_t)(l->b_panels * l->columns * g->k) * bytes;
+    l->round = (int64_t)(SCRATCH_TARGET_BYTES / (a_one + b_one));
+    /* Rounds of a sum add up in c, which would round each time when c is stored in half. */
+    if (l->round > g->batch || (g->sum && type == AVAL_FLOAT16)) l->round = g->batch;
+    if (l->round < 1) l->round = 1;
+    l->k_packed = g->sum ? g->k * l->round : g->k;
+    l->a_matrices = g->sum || g->a.batch_stride == 0 ? 1 : l->round;
+    l->b_matrices = g->sum || g->b.batch_stride == 0 ? 1 : l->round;
+    uint64_t lengthened = g->sum ? (uint64_t)l->round : 1;
+    l->a_bytes = align_up(a_one * (uint64_t)l->a_matrices * lengthened);
+    l->b_bytes = align_up(b_one * (uint64_t)l->b_matrices * lengthened);
+}
+
+static bool lay_out(const aval_device_info *info, const aval_gemm *gemm, int type, layout *l)
+{
+    memset(l, 0, sizeof *l);
+    if (!aval__gemm_normalise(gemm, &l->g)) return false;
+    const aval_gemm *g = &l->g;
+    uint32_t bytes = computed_bytes(type);
+    l->a_row = g->a.transposed ? 1 : g->a.ld;
+    l->a_column = g->a.transposed ? g->a.ld : 1;
+    l->b_row = g->b.transposed ? 1 : g->b.ld;
+    l->b_column = g->b.transposed ? g->b.ld : 1;
+    /* Registers of AVX-512 hold 28 sums of 16 floats, those of AVX2 and smaller vectors 12. */
+    int64_t floats = info->float_vector_width >= 16 ? 16 : info->float_vector_width >= 8 ? 8 : 4;
+    l->rows = floats == 16 ? 14 : 6;
+    l->vector = bytes == 8 ? floats / 2 : floats;
+    l->columns = VECTORS * l->vector;
+    l->tile = local_tile(info, bytes);
+    l->method = choose_method(l, info);
+    if (l->method == METHOD_PANELS) lay_out_panels(l, type);
+    return true;
+}
+
+/* ---- Recording ---------------------------------------------------------------------------------------------------------------- */
+
+#define MOST_ARGS 40
+
+typedef struct recorder {
+    const layout *l;
+    aval_call *call;
+    const aval_tensor *scratch;
+    int type;
+    aval_arg args[MOST_ARGS];
+    size_t n_args;
+} recorder;
+
+static void push(recorder *r, aval_arg arg)
+{
+    r->args[r->n_args++] = arg;
+}
+
+static void push_int(recorder *r, int64_t x)
+{
+    push(r, (aval_arg)AVAL_I32(x));
+}
+
+static void push_long(recorder *r, int64_t x)
+{
+    push(r, (aval_arg)AVAL_I64(x));
+}
+
+/* alpha and beta are float in the kernels, or double with double. */
+static void push_scale(recorder *r, double x)
+{
+    push(r, (aval_arg){ .kind = r->type == AVAL_DOUBLE ? AVAL_ARG_REAL : AVAL_ARG_FLOAT, .real = x });
+}
+
+/* A_PARAMS of gemm.cl, from matrix `first` of the batch on. */
+static void push_a(recorder *r, int64_t first)
+{
+    const aval_operand *a = &r->l->g.a;
+    push(r, (aval_arg)AVAL_READ(a->tensor));
+    push_long(r, a->offset + first * a->batch_stride);
+    push_long(r, a->batch_stride);
+    push_long(r, r->l->a_row);
+    push_long(r, r->l->a_column);
+}
+
+/* B_PARAMS */
+static void push_b(recorder *r, int64_t first)
+{
+    const aval_operand *b = &r->l->g.b;
+    const aval_patches *p = b->patches;
+    push(r, (aval_arg)AVAL_READ(b->tensor));
+    push_long(r, b->offset + first * b->batch_stride);
+    push_long(r, b->batch_stride);
+    if (p == NULL) {
+        push_long(r, r->l->b_row);
+        push_long(r, r->l->b_column);
+        return;
+    }
+    const int64_t geometry[] = { b->transposed != 0, p->height, p->width,  p->kernel[0],   p->kernel[1],   p->stride[0],
+                                 p->stride[1],       p->pad[0], p->pad[1], p->dilation[0], p->dilation[1], p->out[1] };
+    for (size_t i = 0; i < sizeof geometry / sizeof geometry[0]; i++) push_int(r, geometry[i]);
+}
+
+/* C_PARAMS; with beta 0 nothing of c is read. */
+static void push_c(recorder *r, int64_t first, double beta)
+{
+    const aval_operand *c = &r->l->g.c;
+    push(r, beta == 0 ? (aval_arg)AVAL_WRITE(c->tensor) : (aval_arg)AVAL_UPDATE(c->tensor));
+    push_long(r, c->offset + (r->l->g.sum ? 0 : first * c->batch_stride));
+    push_long(r, c->batch_stride);
+    push_long(r, c->ld);
+}
+
+/* Launches with the arguments pushed so far.  `side` is that of the square work-group. */
+static int launch(recorder *r, const char *kernel, int64_t x, int64_t y, int64_t z, int64_t side)
+{
+    const aval_define defines[] = {
+        { "VW", r->l->vector },
+        { "MR", r->l->rows },
+        { "TS", r->l->tile > 0 ? r->l->tile : 16 },
+        { "PATCHES", r->l->g.b.patches != NULL },
+    };
+    const aval_launch launch = { .size = sizeof launch,
+                                 .kernel = kernel,
+                                 .dims = 3,
+                                 .global = { (uint64_t)(divide_up(x, side) * side), (uint64_t)(divide_up(y, side) * side), (uint64_t)z },
+                                 .local = { (uint64_t)side, (uint64_t)side, 1 },
+                                 .args = r->args,
+                                 .n_args = r->n_args,
+                                 .defines = defines,
+                                 .n_defines = sizeof defines / sizeof defines[0],
+                                 .s_type = (uint32_t)r->type };
+    r->n_args = 0;
+    return aval__host.launch(r->call, &launch);
+}
+
+/* The kernels without packing take the same arguments. */
+static int record_unpacked(recorder *r, const char *kernel, int64_t columns_per_item, int64_t side)
+{
+    const aval_gemm *g = &r->l->g;
+    push_c(r, 0, g->beta);
+    push_a(r, 0);
+    push_b(r, 0);
+    push_int(r, g->m);
+    push_int(r, g->n);
+    push_int(r, g->k);
+    push_int(r, g->sum ? g->batch : 1);
+    push_scale(r, g->alpha);
+    push_scale(r, g->beta);
+    return launch(r, kernel, divide_up(g->n, columns_per_item), g->m, g->sum ? 1 : g->batch, side);
+}
+
+/* Packs `count` matrices from `first` on; `lanes` is MR for a and NR for b. */
+static int record_pack(recorder *r, bool of_b, int64_t first, int64_t count)
+{
+    const layout *l = r->l;
+    int64_t panels = of_b ? l->b_panels : l->a_panels, lanes = of_b ? l->columns : l->rows;
+    int64_t panel_step = l->k_packed * lanes;
+    push(r, (aval_arg)AVAL_UPDATE(r->scratch));
+    push_long(r, of_b ? (int64_t)l->a_bytes : 0);
+    if (of_b) push_b(r, first);
+    else push_a(r, first);
+    push_int(r, of_b ? l->g.n : l->g.m);
+    push_int(r, l->g.k);
+    push_long(r, panel_step);
+    push_long(r, l->g.sum ? l->g.k * lanes : panels * panel_step);
+    return launch(r, of_b ? "pack_b" : "pack_a", panels, count, divide_up(l->g.k, K_SLICE), 1);
+}
+
+/* Sides of the blocks of panels: large for reuse in the caches, small enough that every compute unit has work. */
+static void choose_blocks(const layout *l, const aval_device_info *info, int64_t matrices, int64_t *rows, int64_t *columns)
+{
+    *rows = *columns = BLOCK_PANELS;
+    while (*rows * *columns > 1) {
+        int64_t items = divide_up(l->a_panels, *rows) * divide_up(l->b_panels, *columns) * matrices;
+        if (items >= ITEMS_PER_UNIT * (int64_t)info->compute_units) break;
+        if (*rows >= *columns) *rows /= 2;
+        else *columns /= 2;
+    }
+}
+
+static int record_panels(recorder *r, const aval_device_info *info)
+{
+    const layout *l = r->l;
+    const aval_gemm *g = &l->g;
+    for (int64_t first = 0; first < g->batch; first += l->round) {
+        int64_t count = smaller(l->round, g->batch - first), matrices = g->sum ? 1 : count, row_panels, column_panels;
+        int64_t k = g->sum ? count * g->k : g->k;
+        double beta = g->sum && first > 0 ? 1 : g->beta;
+        bool a_is_packed = first > 0 && !g->sum && l->g.a.batch_stride == 0, b_is_packed = first > 0 && !g->sum && l->g.b.batch_stride == 0;
+        layout round = *l;
+        round.k_packed = k;
+        r->l = &round;
+        if (!a_is_packed) AVAL__TRY(record_pack(r, false, first, g->sum ? count : smaller(count, l->a_matrices)));
+        if (!b_is_packed) AVAL__TRY(record_pack(r, true, first, g->sum ? count : smaller(count, l->b_matrices)));
+        r->l = l;
+        choose_blocks(l, info, matrices, &row_panels, &column_panels);
+        push_c(r, first, beta);
+        push(r, (aval_arg)AVAL_READ(r->scratch));
+        push_long(r, 0);
+        push_long(r, (int64_t)l->a_bytes);
+        push_int(r, g->m);
+        push_int(r, g->n);
+        push_int(r, k);
+        /* Slices add up in c, which would round each time when c is stored in half. */
+        push_int(r, r->type == AVAL_FLOAT16 ? k : K_SLICE);
+        push_long(r, l->a_matrices > 1 ? l->a_panels * l->rows * k : 0);
+        push_long(r, l->b_matrices > 1 ? l->b_panels * l->columns * k : 0);
+        push_int(r, row_panels);
+        push_int(r, column_panels);
+        push_scale(r, g->alpha);
+        push_scale(r, beta);
+        AVAL__TRY(launch(r, "gemm_panels", divide_up(l->a_panels, row_panels), divide_up(l->b_panels, column_panels), matrices, 1));
+    }
+    return AVAL_OK;
+}
+
+/* ---- The provider --------------------------------------------------------------------------------------------------------------- */
+
+/* Sizes are int in the kernels. */
+static bool fits_int(int64_t x)
+{
+    return x >= 0 && x <= INT32_MAX / 4;
+}
+
+static int supports(const aval_device_info *info, const aval_gemm *gemm, int type)
+{
+    aval_gemm g;
+    if (!aval__gemm_normalise(gemm, &g) || computed_bytes(type) == 0 || (type == AVAL_DOUBLE && !info->fp64)) return AVAL_E_UNSUPPORTED;
+    if (!fits_int(g.m) || !fits_int(g.n) || !fits_int(g.k) || !fits_int(g.batch)) return AVAL_E_UNSUPPORTED;
+    if (g.sum && g.k > 0 && g.batch > INT32_MAX / 4 / g.k) return AVAL_E_UNSUPPORTED;
+    const aval_patches *p = g.b.patches;
+    if (p != NULL && p->width > 0 && p->height > 0 && p->channels > INT32_MAX / 4 / p->width / p->height) return AVAL_E_UNSUPPORTED;
+    return AVAL_OK;
+}
+
+static uint64_t scratch_bytes(const aval_device_info *info, const aval_gemm *gemm, int type)
+{
+    layout l;
+    if (!lay_out(info, gemm, type, &l) || l.g.m == 0 || l.g.n == 0 || l.method != METHOD_PANELS) return 0;
+    return l.a_bytes + l.b_bytes;
+}
+
+static int record(const aval_device_info *info, const aval_gemm *gemm, int type, const aval_tensor *scratch, aval_call *call)
+{
+    layout l;
+    if (!lay_out(info, gemm, type, &l)) return aval__fail(AVAL_E_INTERNAL, "tiles was given a transposed product from patches");
+    if (l.g.m == 0 || l.g.n == 0) return AVAL_OK;
+    recorder r = { .l = &l, .call = call, .scratch = scratch, .type = type };
+    switch (l.method) {
+    case METHOD_PANELS: return record_panels(&r, info);
+    case METHOD_LOCAL: return record_unpacked(&r, "gemm_local", 1, l.tile);
+    case METHOD_DOTS: return record_unpacked(&r, "gemm_dots", 1, 1);
+    case METHOD_DIRECT: break;
+    }
+    return record_unpacked(&r, "gemm_direct", COLUMNS, 1);
+}
+
+static const aval_kernel_source source = { .name = "gemm.cl", .text = gemm_cl };
+
+const aval__gemm_provider aval__gemm_tiles = {
+    .name = "tiles", .supports = supports, .scratch_bytes = scratch_bytes, .record = record, .source = &source
+};
