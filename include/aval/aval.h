@@ -120,7 +120,8 @@ AVAL_API size_t aval_device_count(aval_context *ctx);
 AVAL_API const aval_device_info *aval_device_info_at(aval_context *ctx, size_t i);
 /* NULL when device i can be used, else why it cannot. */
 AVAL_API const char *aval_device_refusal(aval_context *ctx, size_t i);
-/* The selected devices, in order of preference: how many, and the index (for aval_device_info_at) of the i-th; -1 on error. */
+/* The selected devices, in order of preference: how many, and the index (for aval_device_info_at) of the i-th; a negative aval_status on
+   error. */
 AVAL_API int64_t aval_selected_count(aval_context *ctx);
 AVAL_API int64_t aval_selected_device(aval_context *ctx, size_t i);
 
@@ -330,7 +331,7 @@ typedef int (*aval_train_function)(void *user, const aval_train_progress *progre
 typedef struct aval_train_options {
     size_t size;
     const char *net; /* linear, mlp, lenet [mlp] */
-    const char *layers; /* hidden widths of mlp: "512,512" ["128"] */
+    const char *layers; /* widths of the hidden dense layers: "512,512" [mlp: "128", lenet: "256"; linear has none] */
     const char *activation; /* relu, leaky_relu, tanh, sigmoid [relu] */
     const char *loss; /* cross_entropy, mse [cross_entropy] */
     const char *optimizer; /* sgd [sgd] */
@@ -345,6 +346,7 @@ typedef struct aval_train_options {
     const char *save; /* file for the checkpoint [none] */
     const char *resume; /* checkpoint to go on from [none] */
     uint64_t stop_after_steps; /* ends, after saving, when so many steps of this call are done [never] */
+    const char *save_interrupted; /* file for the checkpoint of a training that `progress` ended [save] */
 } aval_train_options;
 
 typedef struct aval_train_report {

@@ -1,26 +1,157 @@
-/* Training: data sets, the built-in nets, the loop, checkpoints.  Stands on the public API alone; names operators in tables. */
+/* Training: data sets, the built-in nets, the loop, checkpoints.  Stands on the public API and base alone; what a person can choose (nets,
+ * activations, losses, optimisers) are rows of tables here, and only these rows name operators. */
 #ifndef AVAL_TRAIN_H
 #define AVAL_TRAIN_H
 
 #include "base/base.h"
 
+/* ---- Data ------------------------------------------------------------------------------------------------------------------- */
+
 struct aval_dataset {
-    size_t count, height, width, classes;
+    size_t count, height, width, classes; /* classes: 1 + the largest label */
     uint8_t *images; /* [count, height, width] */
     uint8_t *labels; /* [count] */
-    uint8_t largest; /* of all pixels: what they are divided by, 16 for the digits, 255 for MNIST */
+    uint8_t largest; /* of all pixels, at least 1: what they are divided by, 16 for the digits, 255 for MNIST */
 };
 
-/* One built-in net: adds its layers to a graph, from the image values [batch, pixels] to the raw outputs [batch, classes]. */
-typedef struct aval__net {
-    const char *name;
-    const char *doc;
-    int (*build)(aval_graph *g, aval_store *store, const aval_train_options *options, const aval_dataset *data, bool training,
-                 aval_value *images, aval_value **scores);
-} aval__net;
-extern const aval__net aval__nets[]; /* ends with a NULL name */
+/* The content of an IDX file of uint8.  `rank` dims are expected: 3 for images, 1 for labels. */
+typedef struct aval__idx {
+    size_t rank;
+    size_t dims[3];
+    uint8_t *bytes; /* for aval__free */
+} aval__idx;
+
+/* Reads a file, or bytes that lie in memory (`name` is for messages); either may be gzipped. */
+int aval__idx_open(const char *file, size_t rank, aval__idx *out);
+int aval__idx_parse(const char *name, const uint8_t *raw, size_t n_raw, size_t rank, aval__idx *out);
 
 /* A random order of 0 .. count - 1, from the seed and the epoch: the same on every machine. */
 void aval__shuffle(uint32_t *order, size_t count, uint64_t seed, uint64_t epoch);
+
+/* ---- What a person can choose -------------------------------------------------------------------------------------------------- */
+
+typedef struct aval__builder aval__builder;
+
+typedef struct aval__parameter {
+    char *name;
+    aval_value *value;
+    bool decays; /* weight decay applies: weights yes, biases no */
+} aval__parameter;
+
+typedef struct aval__activation {
+    const char *name, *op, *attrs;
+    aval_initializer initializer; /* of the weights before it */
+    double gain; /* factor of the initialisation */
+} aval__activation;
+
+typedef struct aval__loss {
+    const char *name, *op, *attrs; /* inputs: scores [batch, classes] and targets; output: the mean over the batch */
+    bool one_hot; /* targets are float [batch, classes], else int64 labels [batch] */
+    double (*output_bias)(double frequency); /* the best constant score of a class that makes up this share of the targets */
+} aval__loss;
+
+typedef struct aval__optimizer {
+    const char *name;
+    /* Adds the update of one parameter and its moments, and pushes all their new contents to b->updates. */
+    int (*update)(aval__builder *b, const aval__parameter *parameter, aval_value *gradient);
+} aval__optimizer;
+
+/* One built-in net: adds its layers, from the scaled images to the raw outputs [batch, classes]. */
+typedef struct aval__net {
+    const char *name, *doc;
+    const char *layers; /* default widths of its hidden dense layers; NULL: it has none */
+    bool planar; /* images are [batch, 1, height, width], else [batch, pixels] */
+    int (*build)(aval__builder *b, aval_value *images, aval_value **scores);
+} aval__net;
+
+/* Each ends with a NULL name. */
+extern const aval__activation aval__activations[];
+extern const aval__loss aval__losses[];
+extern const aval__optimizer aval__optimizers[];
+extern const aval__net aval__nets[];
+
+#define AVAL__MOST_LAYERS 64
+
+/* The options of a training with defaults filled in, names looked up and numbers checked. */
+typedef struct aval__recipe {
+    aval_train_options options; /* texts are owned by the arena */
+    const aval__net *net;
+    const aval__activation *activation;
+    const aval__loss *loss;
+    const aval__optimizer *optimizer;
+    int64_t layers[AVAL__MOST_LAYERS];
+    size_t n_layers;
+    aval__arena arena;
+} aval__recipe;
+
+/* `saved` is the text of the recipe that is resumed, or NULL.  What the options leave open comes from there, then from the defaults;
+   what shapes the net or the order of the examples must not differ from it. */
+int aval__recipe_make(const aval_train_options *options, const char *saved, aval__recipe *out);
+void aval__recipe_release(aval__recipe *recipe);
+/* "net=mlp\nlayers=128\n...": what aval__recipe_make takes as `saved`. */
+void aval__recipe_print(aval__text *text, const aval__recipe *recipe);
+
+/* ---- Networks ------------------------------------------------------------------------------------------------------------------- */
+
+/* A graph under construction. */
+struct aval__builder {
+    aval_context *ctx;
+    aval_graph *g;
+    aval_store *store;
+    const aval__recipe *recipe;
+    const aval_dataset *data;
+    bool training; /* dropout and updates belong to training only */
+    AVAL__VEC(aval__parameter) parameters;
+    AVAL__VEC(aval_value *) updates; /* new contents of states that a step must compute */
+};
+
+/* Parameters are made in the store unless they are there already (a checkpoint, or the graph for evaluation), of the right shape. */
+typedef struct aval__initial {
+    int initializer; /* aval_initializer; 0: filled with `scale` */
+    double scale;
+    const void *values; /* not NULL: these, in the state's element type */
+} aval__initial;
+int aval__builder_state(aval__builder *b, const char *name, int type, size_t rank, const int64_t *dims, const aval__initial *initial,
+                        aval_value **out);
+int aval__builder_parameter(aval__builder *b, const char *name, size_t rank, const int64_t *dims, const aval__initial *initial, bool decays,
+                            aval_value **out);
+
+/* In training: dropout behind hidden layer number `layer`, if the recipe asks for it. */
+int aval__builder_dropout(aval__builder *b, size_t layer, aval_value **x);
+/* The best constant scores for the training targets: [classes], for aval__free. */
+int aval__builder_output_bias(const aval__builder *b, float **out);
+
+/* The graph of training or evaluation with the values that the loop feeds, runs and reads. */
+typedef struct aval__network {
+    aval_graph *g;
+    aval_value *images; /* uint8, shape as the net wants it */
+    aval_value *targets;
+    aval_value *examples; /* training: float [], the number of examples of the batch */
+    aval_value *scores, *loss;
+    aval_value **wanted; /* training: all updates of a step; evaluation: scores and loss */
+    size_t n_wanted;
+    uint64_t parameters; /* how many numbers are trained */
+} aval__network;
+
+/* State that the loop owns: the sum of losses over the examples of the epoch, and the position (epochs done, steps done in the next). */
+#define AVAL__STATE_LOSS "train.loss"
+#define AVAL__STATE_RATE "train.lr"
+#define AVAL__STATE_POSITION "train.position"
+#define AVAL__STATE_RECIPE "train.recipe"
+
+/* `batch` -1: free. */
+int aval__network_create(aval_context *ctx, aval_store *store, const aval__recipe *recipe, const aval_dataset *data, bool training,
+                         int64_t batch, aval__network *out);
+void aval__network_release(aval__network *network);
+
+/* ---- Checkpoints ------------------------------------------------------------------------------------------------------------------ */
+
+typedef struct aval__position {
+    uint64_t epochs, steps; /* epochs done, and steps done in the one that is under way */
+} aval__position;
+
+int aval__checkpoint_save(aval_store *store, const aval__recipe *recipe, aval__position position, const char *file);
+/* Loads the file into the store; *recipe_text is for aval__free. */
+int aval__checkpoint_load(aval_store *store, const char *file, char **recipe_text, aval__position *position);
 
 #endif

@@ -1,0 +1,326 @@
+/* The training loop: shuffled mini-batches, evaluation after each epoch, checkpoints.
+ *
+ * Bitwise reproducible for one seed on one device: the order of examples follows from (seed, epoch), all else is in the store. What depends on
+ * the clock (how often the loss is read for the progress bar) only reads. */
+#include "train/train.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define EVALUATION_BATCH 512
+#define SECONDS_BETWEEN_READS 0.1 /* of the loss, for `progress`: each read waits for the device */
+
+/* A network bound to the devices, with room for a batch on the host. */
+typedef struct runner {
+    aval__network network;
+    aval_session *session;
+    const aval_dataset *data;
+    const aval__recipe *recipe;
+    uint8_t *images; /* [batch, pixels] */
+    void *targets; /* int64 [batch], or float [batch, classes] */
+    size_t fed_examples; /* what the input `examples` holds */
+} runner;
+
+typedef struct trainer {
+    aval_context *ctx;
+    const aval__recipe *recipe;
+    aval_store *store;
+    runner train, test;
+    float *scores; /* [EVALUATION_BATCH, classes] */
+    uint32_t *order; /* of the training examples in this epoch */
+    size_t batch, steps; /* steps of an epoch */
+    aval__position position;
+    uint64_t steps_here; /* done in this call */
+    aval_train_function progress;
+    void *user;
+    double started, read_at; /* seconds */
+    double timed_from;
+    uint64_t timed_examples; /* since timed_from */
+    AVAL__VEC(double) rates; /* examples a second of each epoch */
+    double loss, test_loss, test_accuracy, first_step;
+    bool stop;
+} trainer;
+
+/* ---- Feeding ---------------------------------------------------------------------------------------------------------------- */
+
+static int runner_create(runner *r, aval_context *ctx, aval_store *store, const aval__recipe *recipe, const aval_dataset *shape,
+                         const aval_dataset *data, bool training, size_t batch)
+{
+    r->data = data;
+    r->recipe = recipe;
+    AVAL__TRY(aval__network_create(ctx, store, recipe, shape, training, -1, &r->network));
+    r->images = aval__alloc_array(batch, data->height * data->width);
+    r->targets =
+        recipe->loss->one_hot ? aval__alloc_array(batch, shape->classes * sizeof(float)) : aval__alloc_array(batch, sizeof(int64_t));
+    if (r->images == NULL || r->targets == NULL) return AVAL_E_MEMORY;
+    return aval_session_create(ctx, r->network.g, store, &r->session);
+}
+
+static void runner_release(runner *r)
+{
+    aval_session_release(r->session);
+    aval__network_release(&r->network);
+    aval__free(r->images);
+    aval__free(r->targets);
+}
+
+/* Feeds the n examples order[0] .. order[n - 1]; without an order those from `first` on. */
+static int feed(runner *r, const uint32_t *order, size_t first, size_t n, size_t classes)
+{
+    const aval_dataset *data = r->data;
+    size_t pixels = data->height * data->width;
+    bool one_hot = r->recipe->loss->one_hot;
+    size_t target_bytes = n * (one_hot ? classes * sizeof(float) : sizeof(int64_t));
+    if (one_hot) memset(r->targets, 0, target_bytes);
+    for (size_t i = 0; i < n; i++) {
+        size_t example = order != NULL ? order[first + i] : first + i;
+        memcpy(r->images + i * pixels, data->images + example * pixels, pixels);
+        if (one_hot) ((float *)r->targets)[i * classes + data->labels[example]] = 1;
+        else ((int64_t *)r->targets)[i] = data->labels[example];
+    }
+    int64_t height = (int64_t)data->height, width = (int64_t)data->width;
+    const int64_t planar[4] = { (int64_t)n, 1, height, width }, flat[2] = { (int64_t)n, height * width };
+    const int64_t targets[2] = { (int64_t)n, (int64_t)classes };
+    AVAL__TRY(aval_session_feed(r->session, r->network.images, r->images, n * pixels, r->recipe->net->planar ? planar : flat));
+    AVAL__TRY(aval_session_feed(r->session, r->network.targets, r->targets, target_bytes, targets));
+    if (r->network.examples != NULL && r->fed_examples != n) {
+        float examples = (float)n;
+        AVAL__TRY(aval_session_feed(r->session, r->network.examples, &examples, sizeof examples, NULL));
+        r->fed_examples = n;
+    }
+    return AVAL_OK;
+}
+
+/* ---- Evaluation --------------------------------------------------------------------------------------------------------------- */
+
+/* The first largest score is the answer; a NaN is never one. */
+static size_t count_correct(const float *scores, const uint8_t *labels, size_t n, size_t classes)
+{
+    size_t correct = 0;
+    for (size_t i = 0; i < n; i++) {
+        size_t best = classes;
+        for (size_t c = 0; c < classes; c++) {
+            float score = scores[i * classes + c];
+            if (!isnan(score) && (best == classes || score > scores[i * classes + best])) best = c;
+        }
+        correct += best == labels[i];
+    }
+    return correct;
+}
+
+static int evaluate(trainer *t)
+{
+    runner *r = &t->test;
+    const aval_dataset *data = r->data;
+    size_t classes = t->train.data->classes, correct = 0;
+    double loss = 0;
+    for (size_t first = 0; first < data->count; first += EVALUATION_BATCH) {
+        size_t n = data->count - first < EVALUATION_BATCH ? data->count - first : EVALUATION_BATCH;
+        float batch_loss;
+        AVAL__TRY(feed(r, NULL, first, n, classes));
+        AVAL__TRY(aval_session_run(r->session, r->network.wanted, r->network.n_wanted));
+        AVAL__TRY(aval_session_read(r->session, r->network.scores, t->scores, n * classes * sizeof(float)));
+        AVAL__TRY(aval_session_read(r->session, r->network.loss, &batch_loss, sizeof batch_loss));
+        correct += count_correct(t->scores, data->labels + first, n, classes);
+        loss += (double)batch_loss * (double)n;
+    }
+    t->test_accuracy = (double)correct / (double)data->count;
+    t->test_loss = loss / (double)data->count;
+    return AVAL_OK;
+}
+
+/* ---- Progress ------------------------------------------------------------------------------------------------------------------- */
+
+static size_t examples_done(const trainer *t)
+{
+    size_t done = (size_t)t->position.steps * t->batch;
+    return done < t->train.data->count ? done : t->train.data->count;
+}
+
+/* The mean loss of the epoch so far; waits for the device. */
+static int read_loss(trainer *t)
+{
+    float sum;
+    AVAL__TRY(aval_store_get(t->store, AVAL__STATE_LOSS, &sum, sizeof sum));
+    t->loss = (double)sum / (double)examples_done(t);
+    t->read_at = aval__seconds();
+    return AVAL_OK;
+}
+
+static double rate(const trainer *t)
+{
+    double seconds = aval__seconds() - t->timed_from;
+    return t->timed_examples > 0 && seconds > 0 ? (double)t->timed_examples / seconds : 0;
+}
+
+static void report_progress(trainer *t, bool epoch_done, double examples_per_second)
+{
+    if (t->progress == NULL) return;
+    const aval_train_progress p = {
+        .size = sizeof p,
+        .epoch = t->position.epochs + 1,
+        .epochs = t->recipe->options.epochs,
+        .step = t->position.steps,
+        .steps = t->steps,
+        .epoch_done = epoch_done,
+        .loss = t->loss,
+        .test_accuracy = epoch_done ? t->test_accuracy : NAN,
+        .test_loss = epoch_done ? t->test_loss : NAN,
+        .examples_per_second = examples_per_second,
+        .seconds_to_first_step = t->first_step,
+    };
+    if (t->progress(t->user, &p) != 0) t->stop = true;
+}
+
+/* ---- Steps and epochs ------------------------------------------------------------------------------------------------------------ */
+
+static int step(trainer *t)
+{
+    size_t first = (size_t)t->position.steps * t->batch, count = t->train.data->count;
+    size_t n = count - first < t->batch ? count - first : t->batch;
+    AVAL__TRY(feed(&t->train, t->order, first, n, t->train.data->classes));
+    AVAL__TRY(aval_session_run(t->train.session, t->train.network.wanted, t->train.network.n_wanted));
+    t->position.steps++;
+    t->timed_examples += n;
+    if (t->steps_here++ == 0) {
+        /* the first step plans and builds: it has a time of its own and is left out of the rate */
+        AVAL__TRY(aval_session_wait(t->train.session));
+        t->timed_from = aval__seconds();
+        t->timed_examples = 0;
+        t->first_step = t->timed_from - t->started;
+        t->read_at = 0;
+    }
+    if (t->progress != NULL && aval__seconds() - t->read_at > SECONDS_BETWEEN_READS) AVAL__TRY(read_loss(t));
+    if (t->position.steps < t->steps) report_progress(t, false, rate(t));
+    if (t->recipe->options.stop_after_steps > 0 && t->steps_here >= t->recipe->options.stop_after_steps) t->stop = true;
+    return AVAL_OK;
+}
+
+static int end_epoch(trainer *t)
+{
+    AVAL__TRY(read_loss(t));
+    double examples_per_second = rate(t);
+    if (examples_per_second > 0) AVAL__TRY(aval__vec_push(&t->rates, examples_per_second));
+    if (!isfinite(t->loss))
+        return aval__fail(AVAL_E_ANOMALY, "the loss is %g in epoch %llu: the training diverged; try a learning rate below %g", t->loss,
+                          (unsigned long long)t->position.epochs + 1, t->recipe->options.lr);
+    AVAL__TRY(evaluate(t));
+    report_progress(t, true, examples_per_second);
+    t->position = (aval__position){ .epochs = t->position.epochs + 1 };
+    return AVAL_OK;
+}
+
+static int epoch(trainer *t)
+{
+    if (t->position.steps == 0) AVAL__TRY(aval_store_fill(t->store, AVAL__STATE_LOSS, AVAL_FLOAT, AVAL_SCALAR, 0));
+    aval__shuffle(t->order, t->train.data->count, t->recipe->options.seed, t->position.epochs);
+    t->timed_from = aval__seconds();
+    t->timed_examples = 0;
+    while (t->position.steps < t->steps && !t->stop) AVAL__TRY(step(t));
+    return t->position.steps == t->steps ? end_epoch(t) : AVAL_OK;
+}
+
+static int save(trainer *t, const char *file)
+{
+    return file == NULL ? AVAL_OK : aval__checkpoint_save(t->store, t->recipe, t->position, file);
+}
+
+static int all_epochs(trainer *t)
+{
+    const aval_train_options *o = &t->recipe->options;
+    bool evaluated = false;
+    while (t->position.epochs < o->epochs && !t->stop) {
+        AVAL__TRY(epoch(t));
+        evaluated = true;
+        if (!t->stop) AVAL__TRY(save(t, o->save));
+    }
+    if (t->stop) AVAL__TRY(save(t, o->save_interrupted != NULL ? o->save_interrupted : o->save));
+    return evaluated ? AVAL_OK : evaluate(t); /* a finished training was resumed */
+}
+
+/* ---- Start and end ------------------------------------------------------------------------------------------------------------------ */
+
+static int check_data(const aval_dataset *train, const aval_dataset *test)
+{
+    if (train->count == 0 || test->count == 0 || train->height * train->width == 0)
+        return aval__fail(AVAL_E_ARGUMENT, "expected examples to train and to test on, found %zu and %zu of %zu x %zu pixels", train->count,
+                          test->count, train->height, train->width);
+    if (train->height != test->height || train->width != test->width)
+        return aval__fail(AVAL_E_SHAPE, "the training images are %zu x %zu pixels, the test images %zu x %zu: expected the same",
+                          train->height, train->width, test->height, test->width);
+    if (test->classes > train->classes)
+        return aval__fail(AVAL_E_ARGUMENT, "the test labels go to %zu, the training labels only to %zu", test->classes - 1,
+                          train->classes - 1);
+    return AVAL_OK;
+}
+
+static int prepare(trainer *t, const aval_dataset *train, const aval_dataset *test)
+{
+    size_t asked = (size_t)t->recipe->options.batch;
+    float rate_now = (float)t->recipe->options.lr;
+    t->batch = asked < train->count ? asked : train->count;
+    t->steps = (train->count + t->batch - 1) / t->batch;
+    if (t->position.steps > t->steps)
+        return aval__fail(AVAL_E_ARGUMENT,
+                          "the checkpoint stands at step %llu of an epoch, but an epoch of this data has %zu: resume on the data "
+                          "that it was made with",
+                          (unsigned long long)t->position.steps, t->steps);
+    t->order = aval__alloc_array(train->count, sizeof *t->order);
+    t->scores = aval__alloc_array(EVALUATION_BATCH, train->classes * sizeof *t->scores);
+    if (t->order == NULL || t->scores == NULL) return AVAL_E_MEMORY;
+    AVAL__TRY(aval_store_set(t->store, AVAL__STATE_RATE, AVAL_FLOAT, AVAL_SCALAR, &rate_now));
+    AVAL__TRY(runner_create(&t->train, t->ctx, t->store, t->recipe, train, train, true, t->batch));
+    return runner_create(&t->test, t->ctx, t->store, t->recipe, train, test, false, EVALUATION_BATCH);
+}
+
+static int by_size(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static void fill_report(trainer *t, aval_train_report *report)
+{
+    qsort(t->rates.at, t->rates.count, sizeof *t->rates.at, by_size);
+    const aval_train_report all = {
+        .size = report->size,
+        .steps = t->steps_here,
+        .parameters = t->train.network.parameters,
+        .train_loss = t->loss,
+        .test_loss = t->test_loss,
+        .test_accuracy = t->test_accuracy,
+        .examples_per_second = t->rates.count > 0 ? t->rates.at[t->rates.count / 2] : rate(t),
+        .seconds = aval__seconds() - t->started,
+        .seconds_to_first_step = t->first_step,
+        .interrupted = t->position.epochs < t->recipe->options.epochs,
+    };
+    memcpy(report, &all, report->size < sizeof all ? report->size : sizeof all);
+}
+
+AVAL_API int aval_train(aval_context *ctx, const aval_train_options *options, aval_dataset *train, aval_dataset *test,
+                        aval_train_function progress, void *user, aval_train_report *report)
+{
+    aval__recipe recipe = { 0 };
+    char *saved = NULL;
+    trainer t = { .ctx = ctx, .recipe = &recipe, .progress = progress, .user = user, .started = aval__seconds() };
+    int status = AVAL_OK;
+    t.loss = t.test_loss = t.test_accuracy = NAN;
+    AVAL__TRY(check_data(train, test));
+    AVAL__TRY_DONE(aval_store_create(ctx, &t.store));
+    if (options->resume != NULL) AVAL__TRY_DONE(aval__checkpoint_load(t.store, options->resume, &saved, &t.position));
+    AVAL__TRY_DONE(aval__recipe_make(options, saved, &recipe));
+    AVAL__TRY_DONE(prepare(&t, train, test));
+    AVAL__TRY_DONE(all_epochs(&t));
+    if (report != NULL) fill_report(&t, report);
+done:
+    runner_release(&t.train);
+    runner_release(&t.test);
+    aval_store_release(t.store);
+    aval__recipe_release(&recipe);
+    aval__free(saved);
+    aval__free(t.order);
+    aval__free(t.scores);
+    aval__vec_release(&t.rates);
+    return status;
+}
