@@ -1,0 +1,94 @@
+/* What several of aval's own plugins share: launches by groups, and attribute texts for the nodes of bodies.  Inline, because a plugin
+ * links nothing. */
+#ifndef AVAL_PLUGINS_SUPPORT_H
+#define AVAL_PLUGINS_SUPPORT_H
+
+#include "aval/plugin.h"
+
+#include <math.h>
+#include <stdio.h>
+
+/* Returns from the calling function with the code when `call` fails. */
+#define TRY(call) \
+    do { \
+        int try_status_ = (call); \
+        if (try_status_ < 0) return try_status_; \
+    } while (0)
+
+/* Members of aval_launch: `results` results, each made by `group` work-items together (common.clh: GROUP and LANE).  `group` is
+   aval_device_info.group; 1 leaves the work-group's size to the runtime, since then nothing is shared. */
+#define BY_GROUPS(group, results) \
+    .global = { (uint64_t)(results) * (group) }, .local = { (group) > 1 ? (group) : 0 }, AVAL_DEFINES({ "WG", (group) })
+/* The same with one more macro. */
+#define BY_GROUPS_WITH(group, results, name, value) \
+    .global = { (uint64_t)(results) * (group) }, .local = { (group) > 1 ? (group) : 0 }, AVAL_DEFINES({ "WG", (group) }, { name, value })
+
+#define EACH(items) .global = { (uint64_t)(items) }
+
+static inline int64_t product(const int64_t *dims, size_t count)
+{
+    int64_t result = 1;
+    for (size_t i = 0; i < count; i++) result *= dims[i];
+    return result;
+}
+
+/* The element type that sums are kept in. */
+static inline aval_type sum_type(aval_type type)
+{
+    return type == AVAL_DOUBLE ? AVAL_DOUBLE : AVAL_FLOAT;
+}
+
+/* ---- Attribute texts: text t = { 0 }; text_ints(&t, "dims", dims, rank); t.at ... ------------------------------------------------- */
+
+typedef struct text {
+    char at[512]; /* enough for a few lists of AVAL_MAX_RANK numbers */
+    size_t length;
+} text;
+
+static inline void text_int(text *t, const char *name, int64_t value)
+{
+    int n = snprintf(t->at + t->length, sizeof t->at - t->length, "%s=%lld ", name, (long long)value);
+    if (n > 0 && t->length + (size_t)n < sizeof t->at) t->length += (size_t)n;
+}
+
+/* A hexadecimal number with an integer mantissa: exact, and without the locale's decimal point. */
+static inline void text_real(text *t, const char *name, double value)
+{
+    int exponent;
+    long long mantissa = (long long)ldexp(frexp(fabs(value), &exponent), 53);
+    int n = snprintf(t->at + t->length, sizeof t->at - t->length, "%s=%s0x%llxp%d ", name, value < 0 ? "-" : "",
+                     (unsigned long long)mantissa, mantissa == 0 ? 0 : exponent - 53);
+    if (n > 0 && t->length + (size_t)n < sizeof t->at) t->length += (size_t)n;
+}
+
+static inline void text_ints(text *t, const char *name, const int64_t *values, size_t count)
+{
+    size_t at = t->length;
+    int n = snprintf(t->at + at, sizeof t->at - at, "%s=[", name);
+    for (size_t i = 0; i < count && n > 0 && at + (size_t)n < sizeof t->at; i++) {
+        at += (size_t)n;
+        n = snprintf(t->at + at, sizeof t->at - at, i == 0 ? "%lld" : ",%lld", (long long)values[i]);
+    }
+    if (n > 0 && at + (size_t)n < sizeof t->at) at += (size_t)n;
+    n = snprintf(t->at + at, sizeof t->at - at, "] ");
+    if (n > 0 && at + (size_t)n < sizeof t->at) t->length = at + (size_t)n;
+}
+
+/* ---- Steps of bodies -------------------------------------------------------------------------------------------------------- */
+
+/* An int64 constant with one axis. */
+static inline const aval_tensor *constant_ints(const aval_host *host, aval_call *call, const int64_t *values, size_t count)
+{
+    const int64_t length = (int64_t)count;
+    return host->constant(call, AVAL_INT64, 1, &length, values);
+}
+
+/* x in the shape `dims`. */
+static inline int reshaped(const aval_host *host, aval_call *call, const aval_tensor *x, uint32_t rank, const int64_t *dims,
+                           const aval_tensor **out)
+{
+    const aval_tensor *inputs[] = { x, constant_ints(host, call, dims, rank) };
+    return host->apply(call, "Reshape", "allowzero=1", 2, inputs, 1, out);
+}
+
+#endif
