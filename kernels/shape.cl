@@ -1,0 +1,48 @@
+/* Copies that move elements about: transposition, slices, concatenation, gathering.  Elements are not computed with, so that S stands
+ * for any type of the same size. */
+#include "common.clh"
+
+#ifndef AXES
+#define AXES 8 /* how many of the eight axes below are in use: the last ones */
+#endif
+
+/* to[to_at + sum i_a ts_a] = from[from_at + sum i_a fs_a] for all indices i of a box with axes of lengths d0 .. d7.
+   Work-items: n, the product of the lengths. */
+__kernel void copy_strided(__global S *to, long to_at, __global const S *from, long from_at, long n, long d0, long d1, long d2, long d3, long d4,
+                           long d5, long d6, long d7, long ts0, long ts1, long ts2, long ts3, long ts4, long ts5, long ts6, long ts7, long fs0,
+                           long fs1, long fs2, long fs3, long fs4, long fs5, long fs6, long fs7)
+{
+    long i = get_global_id(0);
+    if (i >= n) return;
+    const long d[8] = { d0, d1, d2, d3, d4, d5, d6, d7 }, ts[8] = { ts0, ts1, ts2, ts3, ts4, ts5, ts6, ts7 };
+    const long fs[8] = { fs0, fs1, fs2, fs3, fs4, fs5, fs6, fs7 };
+#pragma unroll
+    for (int a = 7; a > 8 - AXES; a--) {
+        long index = i % d[a];
+        i /= d[a];
+        to_at += index * ts[a];
+        from_at += index * fs[a];
+    }
+    to[to_at + i * ts[8 - AXES]] = from[from_at + i * fs[8 - AXES]];
+}
+
+/* y [outer, count, inner] = x [outer, length, inner] at indices [count]; negative ones count from the end, those out of range give 0.
+   Work-items: outer * count * inner. */
+__kernel void gather(__global const S *x, long x_at, __global const I *indices, long indices_at, __global S *y, long y_at, long outer,
+                     long length, long count, long inner)
+{
+    long i = get_global_id(0), column = i % inner, j = i / inner % count, o = i / inner / count;
+    if (o >= outer) return;
+    long row = LOAD_I(indices, indices_at + j);
+    if (row < 0) row += length;
+    y[y_at + i] = row >= 0 && row < length ? x[x_at + (o * length + row) * inner + column] : (S)0;
+}
+
+/* The shape of a tensor as int64 numbers: y [rank].  Work-items: rank. */
+__kernel void shape(__global S *y, long y_at, int rank, long d0, long d1, long d2, long d3, long d4, long d5, long d6, long d7)
+{
+    int i = get_global_id(0);
+    if (i >= rank) return;
+    const long d[8] = { d0, d1, d2, d3, d4, d5, d6, d7 };
+    y[y_at + i] = (S)d[i];
+}
