@@ -1,0 +1,84 @@
+/* Contents that the host knows: constants, what was fed and read on the host, and what follows from these through the ops' references.
+ * Shape inference asks for them (axes, target shapes). */
+#include "graph/parts.h"
+
+/* A longer chain of shape arithmetic counts as unknown; folding reaches it all the same. */
+#define MAX_DEPTH 256
+
+int aval__node_compute(aval__arena *arena, const aval_node *node, const void *data[AVAL_MAX_PORTS])
+{
+    int status = AVAL_OK;
+    size_t made = 0, n = node->n_inputs + node->n_outputs;
+    aval__host_tensor *tensors = aval__alloc_array(n, sizeof *tensors);
+    const aval__host_tensor **inputs = aval__alloc_array(node->n_inputs, sizeof *inputs);
+    aval__host_tensor *outputs[AVAL_MAX_PORTS] = { 0 };
+    if (!tensors || !inputs) AVAL__TRY_DONE(AVAL_E_MEMORY);
+
+    for (size_t i = 0; i < node->n_inputs; i++) {
+        const aval_value *value = node->inputs[i];
+        if (!value) continue;
+        AVAL__TRY_DONE(aval__host_tensor_make(&tensors[made], &value->tensor));
+        aval__host_tensor_from(&tensors[made], value->data);
+        inputs[i] = &tensors[made++];
+    }
+    for (size_t i = 0; i < node->n_outputs; i++) {
+        AVAL__TRY_DONE(aval__host_tensor_make(&tensors[made], &node->outputs[i]->tensor));
+        outputs[i] = &tensors[made++];
+    }
+    AVAL__TRY_DONE(aval__reference(node->def, &node->attrs, node->name, inputs, node->n_inputs, outputs, node->n_outputs));
+    for (size_t i = 0; i < node->n_outputs; i++) {
+        void *bytes = aval__arena_alloc(arena, aval__tensor_bytes(&outputs[i]->tensor) + 1);
+        if (!bytes) AVAL__TRY_DONE(AVAL_E_MEMORY);
+        aval__host_tensor_to(outputs[i], bytes);
+        data[i] = bytes;
+    }
+done:
+    for (size_t i = 0; i < made; i++) aval__host_tensor_release(&tensors[i]);
+    aval__free(tensors);
+    aval__free(inputs);
+    return status;
+}
+
+static bool can_compute(const aval_node *node)
+{
+    if (node->kind != AVAL__OP || node->dead || node->n_outputs > AVAL_MAX_PORTS) return false;
+    if (node->def->kind != AVAL__EXPRESSION && node->def->kind != AVAL__KERNELS) return false;
+    for (size_t i = 0; i < node->n_outputs; i++)
+        if (!node->outputs[i] || !aval__tensor_known(&node->outputs[i]->tensor) || aval__node_updates(node, i)) return false;
+    return true;
+}
+
+static int get(aval__contents *contents, aval_value *value, unsigned depth, const void **data)
+{
+    *data = value->data;
+    if (*data || value->kind != AVAL__PRODUCED || depth == MAX_DEPTH || !can_compute(value->producer)) return AVAL_OK;
+    aval_node *node = value->producer;
+    for (size_t i = 0; i < node->n_inputs; i++) {
+        const void *input = NULL;
+        if (!node->inputs[i]) continue;
+        AVAL__TRY(get(contents, node->inputs[i], depth + 1, &input));
+        if (!input) return AVAL_OK;
+    }
+    const void *made[AVAL_MAX_PORTS];
+    bool planning = value->graph->planning;
+    AVAL__TRY(aval__node_compute(planning ? &value->graph->arena : &contents->arena, node, made));
+    for (size_t i = 0; i < node->n_outputs; i++) {
+        if (!planning) AVAL__TRY(aval__vec_push(&contents->made, node->outputs[i]));
+        node->outputs[i]->data = made[i];
+    }
+    *data = value->data;
+    return AVAL_OK;
+}
+
+int aval__contents_get(aval__contents *contents, aval_value *value, const void **data)
+{
+    return get(contents, value, 0, data);
+}
+
+/* A graph that is still edited must not remember what was computed: its inputs may change. */
+void aval__contents_release(aval__contents *contents)
+{
+    for (size_t i = 0; i < contents->made.count; i++) contents->made.at[i]->data = NULL;
+    aval__vec_release(&contents->made);
+    aval__arena_release(&contents->arena);
+}

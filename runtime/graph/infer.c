@@ -1,0 +1,150 @@
+/* Shapes and element types of values, by the ops' infer functions. */
+#include "graph/parts.h"
+
+static const aval_tensor unknown_tensor = { .type = AVAL_NONE, .rank = -1 };
+
+/* What the content callback needs, and what it found. */
+typedef struct inference {
+    const aval_node *node;
+    aval__contents contents;
+    int status; /* of computing a content */
+    const aval_value *missing; /* asked for, and not known */
+} inference;
+
+static const void *content_of_input(void *user, size_t i)
+{
+    inference *in = user;
+    const void *data = NULL;
+    if (i >= in->node->n_inputs || !in->node->inputs[i]) return NULL;
+    int status = aval__contents_get(&in->contents, in->node->inputs[i], &data);
+    if (status < 0) in->status = status;
+    else if (!data) in->missing = in->node->inputs[i];
+    return data;
+}
+
+static int fail_for(const aval_node *node, int code, const char *what, const aval_value *value)
+{
+    aval__text text = { 0 };
+    aval__node_label(&text, node);
+    aval__text_add(&text, ": %s '%s' is ", what, aval__value_label(value));
+    aval__tensor_print(&text, &value->tensor);
+    code = text.failed ? AVAL_E_MEMORY : aval__fail(code, "%s", text.at);
+    aval__text_release(&text);
+    return code;
+}
+
+static int fail_missing(const aval_node *node, const aval_value *missing)
+{
+    aval__text text = { 0 };
+    aval__node_label(&text, node);
+    aval__text_add(&text, ": the content of its input '%s' must be known to plan, and is not: make it a constant or an input that is fed",
+                   aval__value_label(missing));
+    int code = text.failed ? AVAL_E_MEMORY : aval__fail(AVAL_E_CONTENT, "%s", text.at);
+    aval__text_release(&text);
+    return code;
+}
+
+/* Inputs: of, wrt, upstream. */
+static int infer_request(const aval_node *node)
+{
+    const aval_value *of = node->inputs[0], *wrt = node->inputs[1], *upstream = node->inputs[2];
+    node->outputs[0]->tensor = wrt->tensor;
+    if (!upstream || !aval__tensor_known(&upstream->tensor) || !aval__tensor_known(&of->tensor)) return AVAL_OK;
+    if (!aval__tensor_same_shape(&upstream->tensor, &of->tensor))
+        return fail_for(node, AVAL_E_SHAPE, "the upstream gradient must have the shape of the value that is differentiated, but", upstream);
+    if (upstream->tensor.type != of->tensor.type)
+        return fail_for(node, AVAL_E_TYPE, "the upstream gradient must have the type of the value that is differentiated, but", upstream);
+    return AVAL_OK;
+}
+
+static int infer_op(const aval_node *node)
+{
+    inference in = { .node = node };
+    aval__tensors inputs = { 0 };
+    aval_tensor *outputs[AVAL_MAX_PORTS];
+    int status = aval__tensors_of(&inputs, node->inputs, node->n_inputs);
+    if (status < 0) return status;
+    for (size_t i = 0; i < node->n_outputs; i++) outputs[i] = &node->outputs[i]->tensor;
+    status = aval__infer(node->def, &node->attrs, node->name, inputs.at, node->n_inputs, outputs, node->n_outputs, content_of_input, &in);
+    if (status == AVAL_E_CONTENT) {
+        for (size_t i = 0; i < node->n_outputs; i++) *outputs[i] = unknown_tensor;
+        if (in.status < 0) status = in.status;
+        else if (in.missing) status = fail_missing(node, in.missing);
+    }
+    aval__contents_release(&in.contents);
+    aval__tensors_release(&inputs);
+    return status;
+}
+
+int aval__node_infer(aval_node *node)
+{
+    if (node->kind == AVAL__GRADIENT_REQUEST) return infer_request(node);
+    if (node->def->kind != AVAL__BACKWARD) return infer_op(node);
+    for (size_t i = 0; i < node->n_outputs; i++)
+        if (node->outputs[i]) node->outputs[i]->tensor = node->forward->inputs[i]->tensor;
+    return AVAL_OK;
+}
+
+int aval__graph_bind(aval_value *input, const aval_tensor *shape)
+{
+    const aval_tensor *declared = &input->tensor;
+    bool fits = shape->type == declared->type && shape->rank == declared->rank;
+    for (int32_t i = 0; fits && i < shape->rank; i++)
+        fits = shape->dims[i] >= 0 && (declared->dims[i] < 0 || declared->dims[i] == shape->dims[i]);
+    if (fits) {
+        input->tensor = *shape;
+        return AVAL_OK;
+    }
+    aval__text text = { 0 };
+    aval__text_add(&text, "input '%s' was declared as ", aval__value_label(input));
+    aval__tensor_print(&text, declared);
+    aval__text_add(&text, ", but is fed ");
+    aval__tensor_print(&text, shape);
+    int code = text.failed ? AVAL_E_MEMORY : aval__fail(AVAL_E_SHAPE, "%s", text.at);
+    aval__text_release(&text);
+    return code;
+}
+
+int aval__graph_infer(aval_graph *g, aval_value *const *wanted, size_t n_wanted)
+{
+    aval_node **order = NULL;
+    size_t count = 0;
+    int status = aval__graph_order(g, wanted, n_wanted, &order, &count);
+    for (size_t n = 0; n < count && status == AVAL_OK; n++) {
+        const aval_node *node = order[n];
+        for (size_t i = 0; i < node->n_inputs && status == AVAL_OK; i++) {
+            const aval_value *value = node->inputs[i];
+            if (value && !aval__tensor_known(&value->tensor))
+                status = fail_for(node, AVAL_E_SHAPE, "feed its input first, so that its shape is known:", value);
+        }
+        if (status == AVAL_OK) status = aval__node_infer(order[n]);
+    }
+    aval__free(order);
+    return status;
+}
+
+void aval__graph_refresh(aval_graph *g)
+{
+    if (!g->stale) return;
+    aval_node **order = NULL;
+    size_t count = 0, n_living = 0;
+    aval_value **living = aval__alloc_array(g->values.count, sizeof *living);
+    for (size_t i = 0; living && i < g->values.count; i++) {
+        aval_value *value = g->values.at[i];
+        if (value->dead) continue;
+        living[n_living++] = value;
+        if (value->kind == AVAL__PRODUCED) value->tensor = unknown_tensor;
+    }
+    if (living && aval__graph_order_links(g, living, n_living, &order, &count) == AVAL_OK) {
+        for (size_t n = 0; n < count; n++) {
+            bool known = true;
+            for (size_t i = 0; i < order[n]->n_inputs; i++)
+                known = known && (!order[n]->inputs[i] || aval__tensor_known(&order[n]->inputs[i]->tensor));
+            if (!known || aval__node_infer(order[n]) == AVAL_OK) continue;
+            for (size_t i = 0; i < order[n]->n_outputs; i++) order[n]->outputs[i]->tensor = unknown_tensor;
+        }
+        g->stale = false;
+    }
+    aval__free(order);
+    aval__free(living);
+}

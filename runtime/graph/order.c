@@ -1,0 +1,253 @@
+/* The order of a graph's nodes: Kahn's algorithm, smallest id first among those that are ready.  Besides the links there are edges from
+ * each reader of a state to the node that updates it, since the update happens in place. */
+#include "graph/parts.h"
+
+typedef struct ordering {
+    const aval_graph *g;
+    aval__arena arena; /* all arrays below */
+    aval_node **needed;
+    size_t n_needed;
+    bool *is_needed; /* by node id */
+    bool *is_read; /* by value id: wanted, or read by a needed node */
+    aval_node **updater; /* by value id: who updates this state */
+    uint32_t *waits; /* by node id: edges into it whose source is not placed yet */
+    size_t *first; /* by node id: its edges lie at targets[first[id]] up to targets[first[id + 1]] */
+    uint32_t *targets;
+    uint32_t *heap; /* ids of nodes that are ready, smallest on top */
+    size_t n_heap;
+} ordering;
+
+static int make_arrays(ordering *o)
+{
+    size_t nodes = o->g->nodes.count, values = o->g->values.count;
+    o->needed = aval__arena_alloc(&o->arena, nodes * sizeof *o->needed);
+    o->is_needed = aval__arena_alloc(&o->arena, nodes * sizeof *o->is_needed);
+    o->is_read = aval__arena_alloc(&o->arena, values * sizeof *o->is_read);
+    o->updater = aval__arena_alloc(&o->arena, values * sizeof(aval_node *));
+    o->waits = aval__arena_alloc(&o->arena, nodes * sizeof *o->waits);
+    o->first = aval__arena_alloc(&o->arena, (nodes + 2) * sizeof *o->first);
+    o->heap = aval__arena_alloc(&o->arena, nodes * sizeof *o->heap);
+    bool all = o->needed && o->is_needed && o->is_read && o->updater && o->waits && o->first && o->heap;
+    return all ? AVAL_OK : AVAL_E_MEMORY;
+}
+
+/* ---- What is needed ---------------------------------------------------------------------------------------------------------------- */
+
+static int need_value(ordering *o, const aval_value *value, const char *by)
+{
+    o->is_read[value->id] = true;
+    aval_node *producer = value->kind == AVAL__PRODUCED ? value->producer : NULL;
+    if (value->dead || (producer && producer->dead))
+        return aval__fail(AVAL_E_GRAPH,
+                          "%s needs value '%s', which nothing produces: it was removed, or the body of its op does not yield it", by,
+                          aval__value_label(value));
+    if (producer && !o->is_needed[producer->id]) {
+        o->is_needed[producer->id] = true;
+        o->needed[o->n_needed++] = producer;
+    }
+    return AVAL_OK;
+}
+
+static int find_needed(ordering *o, aval_value *const *wanted, size_t n_wanted)
+{
+    for (size_t i = 0; i < n_wanted; i++) {
+        if (!wanted[i] || wanted[i]->id >= o->g->values.count)
+            return aval__fail(AVAL_E_ARGUMENT, "value %zu that is wanted is not one of this graph", i);
+        AVAL__TRY(need_value(o, o->g->values.at[wanted[i]->id], "the caller"));
+    }
+    for (size_t n = 0; n < o->n_needed; n++) {
+        const aval_node *node = o->needed[n];
+        for (size_t i = 0; i < node->n_inputs; i++)
+            if (node->inputs[i]) AVAL__TRY(need_value(o, node->inputs[i], node->name ? node->name : "a node"));
+    }
+    return AVAL_OK;
+}
+
+static int find_updaters_of(ordering *o, aval_node *node)
+{
+    for (size_t i = 0; i < node->n_outputs; i++) {
+        aval_value *state = aval__node_updates(node, i);
+        if (!state || !node->outputs[i] || !o->is_read[node->outputs[i]->id]) continue;
+        aval_node *other = o->updater[state->id];
+        if (state->kind == AVAL__STATE && !other) {
+            o->updater[state->id] = node;
+            continue;
+        }
+        aval__text text = { 0 };
+        aval__node_label(&text, node);
+        if (state->kind != AVAL__STATE) {
+            aval__text_add(&text, " updates its input '%s', which is no state: make it one with aval_graph_state",
+                           aval__value_label(state));
+        } else {
+            aval__text_add(&text, " and ");
+            aval__node_label(&text, other);
+            aval__text_add(&text, " both update state '%s' in one run: ask for one of them at a time", aval__value_label(state));
+        }
+        int code = text.failed ? AVAL_E_MEMORY : aval__fail(AVAL_E_GRAPH, "%s", text.at);
+        aval__text_release(&text);
+        return code;
+    }
+    return AVAL_OK;
+}
+
+/* ---- Edges --------------------------------------------------------------------------------------------------------------------------- */
+
+/* Calls for each edge that input i of the node makes: from its producer, and to the node that updates it. */
+static size_t edges_of(const ordering *o, const aval_node *node, size_t i, uint32_t from[2], uint32_t to[2])
+{
+    const aval_value *value = node->inputs[i];
+    size_t n = 0;
+    if (!value) return 0;
+    if (value->kind == AVAL__PRODUCED) {
+        from[n] = value->producer->id;
+        to[n++] = node->id;
+    }
+    const aval_node *updater = o->updater[value->id];
+    if (updater && updater != node) {
+        from[n] = node->id;
+        to[n++] = updater->id;
+    }
+    return n;
+}
+
+static int make_edges(ordering *o)
+{
+    uint32_t from[2], to[2];
+    for (size_t n = 0; n < o->n_needed; n++)
+        for (size_t i = 0; i < o->needed[n]->n_inputs; i++)
+            for (size_t e = edges_of(o, o->needed[n], i, from, to); e-- > 0;) o->first[from[e] + 2]++;
+    for (size_t id = 2; id < o->g->nodes.count + 2; id++) o->first[id] += o->first[id - 1];
+    o->targets = aval__arena_alloc(&o->arena, o->first[o->g->nodes.count + 1] * sizeof *o->targets);
+    if (!o->targets) return AVAL_E_MEMORY;
+    /* first[id + 1] is where the next edge of id goes; when all are there, it has become the end of id's edges */
+    for (size_t n = 0; n < o->n_needed; n++)
+        for (size_t i = 0; i < o->needed[n]->n_inputs; i++)
+            for (size_t e = edges_of(o, o->needed[n], i, from, to); e-- > 0;) {
+                o->targets[o->first[from[e] + 1]++] = to[e];
+                o->waits[to[e]]++;
+            }
+    return AVAL_OK;
+}
+
+static void heap_push(ordering *o, uint32_t id)
+{
+    size_t at = o->n_heap++;
+    for (; at > 0 && o->heap[(at - 1) / 2] > id; at = (at - 1) / 2) o->heap[at] = o->heap[(at - 1) / 2];
+    o->heap[at] = id;
+}
+
+static uint32_t heap_pop(ordering *o)
+{
+    uint32_t top = o->heap[0], last = o->heap[--o->n_heap];
+    size_t at = 0;
+    for (;;) {
+        size_t child = 2 * at + 1;
+        if (child + 1 < o->n_heap && o->heap[child + 1] < o->heap[child]) child++;
+        if (child >= o->n_heap || o->heap[child] >= last) break;
+        o->heap[at] = o->heap[child];
+        at = child;
+    }
+    if (o->n_heap) o->heap[at] = last;
+    return top;
+}
+
+/* ---- Cycles ---------------------------------------------------------------------------------------------------------------------------- */
+
+/* A node that `node` waits for and that is not placed either; *state is set when it only has to come first because it reads that state. */
+static const aval_node *waited_for(const ordering *o, const aval_node *node, const aval_value **state)
+{
+    for (size_t i = 0; i < node->n_inputs; i++) {
+        const aval_value *value = node->inputs[i];
+        if (value && value->kind == AVAL__PRODUCED && o->waits[value->producer->id]) return value->producer;
+    }
+    for (size_t n = 0; n < o->n_needed; n++) {
+        const aval_node *reader = o->needed[n];
+        for (size_t i = 0; reader != node && o->waits[reader->id] && i < reader->n_inputs; i++)
+            if (reader->inputs[i] && o->updater[reader->inputs[i]->id] == node) {
+                *state = reader->inputs[i];
+                return reader;
+            }
+    }
+    return NULL;
+}
+
+static int report_cycle(ordering *o)
+{
+    const aval_node *node = NULL;
+    for (size_t n = 0; n < o->n_needed && !node; n++)
+        if (o->waits[o->needed[n]->id]) node = o->needed[n];
+    const aval_value *state = NULL;
+    bool *seen = o->is_needed; /* not needed any more: false is "seen" */
+    for (; seen[node->id]; node = waited_for(o, node, &state)) seen[node->id] = false;
+
+    const aval_node *start = node;
+    aval__text text = { 0 };
+    state = NULL;
+    size_t length = 0;
+    do {
+        const aval_value *before = NULL;
+        if (length < 12) aval__node_label(&text, node);
+        else if (length == 12) aval__text_add(&text, "...");
+        node = waited_for(o, node, &before);
+        if (length < 12) {
+            if (before) aval__text_add(&text, ", which updates state '%s' and so waits for its reader ", aval__value_label(before));
+            else aval__text_add(&text, " needs ");
+        }
+        if (before) state = before;
+        length++;
+    } while (node != start);
+    aval__node_label(&text, start);
+    int code = text.failed ? AVAL_E_MEMORY
+               : state     ? aval__fail(AVAL_E_GRAPH,
+                                        "a state cannot be read before its update: %s; copy the state's old content before the update", text.at)
+                       : aval__fail(AVAL_E_GRAPH, "the graph has a cycle: %s; break one of these links with aval_node_set_input", text.at);
+    aval__text_release(&text);
+    return code;
+}
+
+/* ---- The order ---------------------------------------------------------------------------------------------------------------------------- */
+
+static int place_all(ordering *o, aval_node **order)
+{
+    size_t placed = 0;
+    for (size_t n = 0; n < o->n_needed; n++)
+        if (!o->waits[o->needed[n]->id]) heap_push(o, o->needed[n]->id);
+    while (o->n_heap) {
+        uint32_t id = heap_pop(o);
+        order[placed++] = o->g->nodes.at[id];
+        for (size_t e = o->first[id]; e < o->first[id + 1]; e++)
+            if (--o->waits[o->targets[e]] == 0) heap_push(o, o->targets[e]);
+    }
+    return placed == o->n_needed ? AVAL_OK : report_cycle(o);
+}
+
+static int order_nodes(const aval_graph *g, aval_value *const *wanted, size_t n_wanted, bool states, aval_node ***order, size_t *count)
+{
+    int status = AVAL_OK;
+    aval_node **result = NULL;
+    ordering o = { .g = g };
+    AVAL__TRY_DONE(make_arrays(&o));
+    AVAL__TRY_DONE(find_needed(&o, wanted, n_wanted));
+    for (size_t n = 0; states && n < o.n_needed; n++) AVAL__TRY_DONE(find_updaters_of(&o, o.needed[n]));
+    AVAL__TRY_DONE(make_edges(&o));
+    result = aval__alloc_array(o.n_needed, sizeof *result);
+    if (!result) AVAL__TRY_DONE(AVAL_E_MEMORY);
+    AVAL__TRY_DONE(place_all(&o, result));
+    *order = result;
+    *count = o.n_needed;
+    result = NULL;
+done:
+    aval__free(result);
+    aval__arena_release(&o.arena);
+    return status;
+}
+
+int aval__graph_order(const aval_graph *g, aval_value *const *wanted, size_t n_wanted, aval_node ***order, size_t *count)
+{
+    return order_nodes(g, wanted, n_wanted, true, order, count);
+}
+
+int aval__graph_order_links(const aval_graph *g, aval_value *const *wanted, size_t n_wanted, aval_node ***order, size_t *count)
+{
+    return order_nodes(g, wanted, n_wanted, false, order, count);
+}
