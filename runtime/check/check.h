@@ -1,13 +1,27 @@
-/* Checks made from the operators' samples: forward and backward on a device against the host's referee. */
+/* Checks made from the operators' samples: forward and backward on a device against the host's referee.
+ *
+ *     sample -> case (a graph of one node with its contents) -> device: outputs, gradients      compared element by element
+ *                                                            -> referee: outputs, differences */
 #ifndef AVAL_CHECK_H
 #define AVAL_CHECK_H
 
 #include "exec/exec.h"
 
-/* Compares a device's result with the referee's, element by element: |found - expected| <= atol + rtol * scale, where scale is
-   |expected|, or for sums the sum of magnitudes that went into it (`scale`, may be NULL).  A NaN on one side only fails, infinities must be
-   equal.  *error is the largest difference in units of the tolerance, *worst its element. */
-bool aval__check_compare(const double *found, const double *expected, const double *scale, size_t count, double atol, double rtol,
-                         double *error, size_t *worst);
+/* How two tensors are compared: |found - expected| <= atol + rtol * scale, where an element's scale is the larger of |expected|, the
+   tensor's `least_scale` and its entry in `scales` (may be NULL).  A NaN on one side only fails; infinities must be equal. */
+typedef struct aval__tolerance {
+    double atol, rtol, least_scale;
+    const double *scales;
+} aval__tolerance;
+
+typedef struct aval__difference {
+    double error; /* the largest, in units of the tolerance; infinity for a NaN on one side */
+    size_t worst; /* its element */
+    size_t compared;
+} aval__difference;
+
+/* true: all within the tolerance. */
+bool aval__check_compare(const double *found, const double *expected, size_t count, const aval__tolerance *tolerance,
+                         aval__difference *difference);
 
 #endif

@@ -1,0 +1,89 @@
+/* A plugin with one operator, y = 3 x + b (x [rows, cols], b [cols]), and one planted FAULT, by a number that the build sets:
+ *   0 none   1 a factor of 1.0001 in backward   2 writes one element past the end   3 NaN at one element
+#include "aval/plugin.h"
+
+#ifndef FAULT
+#define FAULT 0
+#endif
+
+static const char source[] = "#if S_TYPE == 11\n"
+                             "#pragma OPENCL EXTENSION cl_khr_fp64 : enable\n"
+                             "#define S double\n"
+                             "#else\n"
+                             "#define S float\n"
+                             "#endif\n"
+                             "__kernel void forward(__global S *y, long y0, __global const S *x, long x0, __global const S *b, long b0, long n, long cols)\n"
+                             "{\n"
+                             "    long i = get_global_id(0);\n"
+                             "    if (i > n || (i == n && FAULT != 2)) return;\n"
+                             "    y[y0 + i] = 3 * x[x0 + (i < n ? i : 0)] + b[b0 + i % cols];\n"
+                             "    if (FAULT == 3 && i == n / 2) y[y0 + i] = NAN;\n"
+                             "}\n"
+                             "__kernel void backward_x(__global S *dx, long dx0, __global const S *g, long g0, long n)\n"
+                             "{\n"
+                             "    long i = get_global_id(0);\n"
+                             "    if (i >= n) return;\n"
+                             "    dx[dx0 + i] = (FAULT == 1 ? (S)3 * (S)1.0001f : (S)3) * g[g0 + i];\n"
+                             "}\n"
+                             "__kernel void backward_b(__global S *db, long db0, __global const S *g, long g0, long rows, long cols)\n"
+                             "{\n"
+                             "    long j = get_global_id(0);\n"
+                             "    if (j >= cols) return;\n"
+                             "    S sum = 0;\n"
+                             "    for (long i = FAULT == 4 ? rows - 1 : 0; i < rows; i++) sum += g[g0 + i * cols + j];\n"
+                             "    db[db0 + j] = sum;\n"
+                             "}\n";
+
+static int forward(const aval_host *host, aval_call *call)
+{
+    const aval_tensor *x = host->input(call, 0), *b = host->input(call, 1), *y = host->output(call, 0);
+    int64_t n = host->count(x);
+    return host->launch(call, AVAL_LAUNCH(.kernel = "forward", .global = { (uint64_t)n + 1 }, AVAL_DEFINES({ "FAULT", FAULT }),
+                                          AVAL_ARGS(AVAL_WRITE(y), AVAL_READ(x), AVAL_READ(b), AVAL_I64(n), AVAL_I64(host->count(b)))));
+}
+
+static int backward(const aval_host *host, aval_call *call)
+{
+    const aval_tensor *g = host->upstream(call, 0), *dx = host->gradient(call, 0), *db = host->gradient(call, 1);
+    int64_t n = host->count(g), cols = host->count(host->input(call, 1));
+    if (dx != NULL) {
+        int status = host->launch(call, AVAL_LAUNCH(.kernel = "backward_x", .global = { (uint64_t)n }, AVAL_DEFINES({ "FAULT", FAULT }),
+                                                    AVAL_ARGS(AVAL_WRITE(dx), AVAL_READ(g), AVAL_I64(n))));
+        if (status < 0) return status;
+    }
+    if (db == NULL) return 0;
+    return host->launch(call, AVAL_LAUNCH(.kernel = "backward_b", .global = { (uint64_t)cols }, AVAL_DEFINES({ "FAULT", FAULT }),
+                                          AVAL_ARGS(AVAL_WRITE(db), AVAL_READ(g), AVAL_I64(n / cols), AVAL_I64(cols))));
+}
+
+static int reference(const aval_host *host, aval_call *call)
+{
+    const double *x = host->real(call, host->input(call, 0)), *b = host->real(call, host->input(call, 1));
+    double *y = host->real(call, host->output(call, 0));
+    int64_t n = host->count(host->input(call, 0)), cols = host->count(host->input(call, 1));
+    for (int64_t i = 0; i < n; i++) y[i] = 3 * x[i] + b[i % cols];
+    return 0;
+}
+
+static const aval_op planted = {
+    .size = sizeof(aval_op),
+    .name = "Planted",
+    .domain = "aval",
+    .since = 1,
+    .doc = "3 x + b, with a planted fault.",
+    .inputs = AVAL_PORTS({ "x", .types = AVAL_TYPE_SET(AVAL_FLOAT) | AVAL_TYPE_SET(AVAL_DOUBLE) },
+                         { "b", .types = AVAL_TYPE_SET(AVAL_FLOAT) | AVAL_TYPE_SET(AVAL_DOUBLE), .like = AVAL_LIKE(0) }),
+    .outputs = AVAL_PORTS({ "y" }),
+    .forward = forward,
+    .backward = backward,
+    .reference = reference,
+    .deterministic = 1,
+    .samples = AVAL_SAMPLES({ .inputs = "[5,7] [7]" }, { .inputs = "[16,16] [16]" }),
+};
+
+static const aval_op *const ops[] = { &planted, NULL };
+static const aval_kernel_source sources[] = { { "planted.cl", source }, { NULL, NULL } };
+AVAL_PLUGIN_EXPORT extern const aval_plugin aval_plugin_entry;
+const aval_plugin aval_plugin_entry = {
+    .abi = AVAL_PLUGIN_ABI, .size = sizeof(aval_plugin), .name = "planted", .version = "1", .ops = ops, .sources = sources
+};

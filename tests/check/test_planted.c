@@ -1,0 +1,117 @@
+/* `aval check` finds faults planted in a plugin, says where they are, and finds none in the healthy twin. */
+#include "check/check.h"
+
+#include <criterion/criterion.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+typedef struct found {
+    size_t passed, failed;
+    char what[64], message[512]; /* of the first failure */
+} found;
+
+static void collect(void *user, const aval_check_result *result)
+{
+    found *f = user;
+    if (result->passed > 0) f->passed++;
+    if (result->passed == 0 && f->failed++ == 0) {
+        snprintf(f->what, sizeof f->what, "%s", result->what);
+        snprintf(f->message, sizeof f->message, "%s", result->message);
+    }
+}
+
+static int check_planted(int fault, found *f)
+{
+    aval_context *ctx;
+    char file[512];
+    *f = (found){ 0 };
+    cr_assert_eq(aval_context_create(&ctx), 0);
+    snprintf(file, sizeof file, "%s/planted/planted_%d.so", AVAL_TEST_BINARY_DIR, fault);
+    cr_assert_eq(aval_context_load_plugins(ctx, AVAL_TEST_PLUGINS, NULL), 0, "%s", aval_error());
+    cr_assert_eq(aval_context_load_plugin(ctx, file), 0, "%s", aval_error());
+    const aval_check_options options = { .size = sizeof options, .op = "aval::Planted" };
+    int status = aval_check_ops(ctx, &options, collect, f);
+    aval_context_release(ctx);
+    return status;
+}
+
+Test(check, passes_a_healthy_operator)
+{
+    found f;
+    cr_assert_eq(check_planted(0, &f), 0, "%s: %s (%s)", f.what, f.message, aval_error());
+    /* 2 samples x (float, double) x (forward, 2 gradients, repeat) */
+    cr_assert_eq(f.passed, 16, "%zu comparisons", f.passed);
+}
+
+Test(check, catches_a_factor_of_1_0001_in_backward)
+{
+    found f;
+    cr_assert_eq(check_planted(1, &f), AVAL_E_CHECK);
+    cr_assert_str_eq(f.what, "gradient dy/dx");
+}
+
+Test(check, catches_a_write_past_the_end_by_one)
+{
+    found f;
+    cr_assert_eq(check_planted(2, &f), AVAL_E_CHECK);
+    cr_assert_str_eq(f.what, "run");
+    cr_assert_not_null(strstr(f.message, "guard"), "%s", f.message);
+}
+
+Test(check, catches_a_nan_at_one_element)
+{
+    found f;
+    cr_assert_eq(check_planted(3, &f), AVAL_E_CHECK);
+    cr_assert_str_eq(f.what, "forward y");
+    cr_assert_not_null(strstr(f.message, "[2,3]"), "element 17 of [5,7] is [2,3]: %s", f.message);
+}
+
+Test(check, catches_a_missing_sum_over_a_broadcast_axis)
+{
+    found f;
+    cr_assert_eq(check_planted(4, &f), AVAL_E_CHECK);
+    cr_assert_str_eq(f.what, "gradient dy/db");
+}
+
+Test(check, an_unknown_operator_is_named)
+{
+    aval_context *ctx;
+    cr_assert_eq(aval_context_create(&ctx), 0);
+    cr_assert_eq(aval_context_load_plugins(ctx, AVAL_TEST_PLUGINS, NULL), 0);
+    const aval_check_options options = { .size = sizeof options, .op = "NoSuchOp" };
+    cr_assert_eq(aval_check_ops(ctx, &options, NULL, NULL), AVAL_E_UNKNOWN);
+    cr_assert_not_null(strstr(aval_error(), "NoSuchOp"));
+    aval_context_release(ctx);
+}
+
+Test(compare, a_nan_on_one_side_fails_and_on_both_passes)
+{
+    const double nan_at_1[] = { 1, NAN, 3 }, clean[] = { 1, 2, 3 };
+    const aval__tolerance loose = { .atol = 1e9, .rtol = 1 };
+    aval__difference d;
+    cr_assert_not(aval__check_compare(nan_at_1, clean, 3, &loose, &d));
+    cr_assert_eq(d.worst, 1);
+    cr_assert_not(aval__check_compare(clean, nan_at_1, 3, &loose, &d));
+    cr_assert(aval__check_compare(nan_at_1, nan_at_1, 3, &loose, &d));
+}
+
+Test(compare, infinities_must_be_equal)
+{
+    const double up[] = { INFINITY }, down[] = { -INFINITY }, large[] = { 1e300 };
+    const aval__tolerance loose = { .atol = 1e9, .rtol = 1 };
+    aval__difference d;
+    cr_assert(aval__check_compare(up, up, 1, &loose, &d));
+    cr_assert_not(aval__check_compare(up, down, 1, &loose, &d));
+    cr_assert_not(aval__check_compare(large, up, 1, &loose, &d));
+}
+
+Test(compare, integers_must_be_equal_to_the_last_one)
+{
+    const double a[] = { 5, 6 }, b[] = { 5, 7 };
+    const aval__tolerance exact = { 0 };
+    aval__difference d;
+    cr_assert(aval__check_compare(a, a, 2, &exact, &d));
+    cr_assert_not(aval__check_compare(a, b, 2, &exact, &d));
+    cr_assert_eq(d.worst, 1);
+}
