@@ -68,6 +68,7 @@ void aval_context_release(aval_context *ctx)
     aval__context_forget_plans(ctx);
     for (size_t i = 0; i < ctx->opened.count; i++) aval__device_close(ctx->opened.at[i]);
     aval__vec_release(&ctx->opened);
+    aval__vec_release(&ctx->infos);
     aval__vec_release(&ctx->selected);
     if (ctx->devices) aval__devices_release(ctx->devices);
     if (ctx->registry) aval__registry_release(ctx->registry);
@@ -161,7 +162,9 @@ static int open_devices(aval_context *ctx)
             return aval__fail(AVAL_E_UNSUPPORTED, "device %zu '%s' cannot be used: %s", index,
                               aval__devices_info(ctx->devices, index)->name, refusal);
         AVAL__TRY(aval__vec_reserve(&ctx->opened, ctx->opened.count + 1));
+        AVAL__TRY(aval__vec_reserve(&ctx->infos, ctx->opened.count + 1));
         AVAL__TRY(aval__device_open(ctx->devices, index, &ctx->opened.at[ctx->opened.count]));
+        ctx->infos.at[ctx->opened.count] = aval__device_info(ctx->opened.at[ctx->opened.count]);
         ctx->opened.count++;
     }
     return AVAL_OK;
@@ -200,7 +203,8 @@ const char *aval_device_refusal(aval_context *ctx, size_t i)
 int64_t aval_selected_count(aval_context *ctx)
 {
     aval__context_lock(ctx);
-    int64_t count = settle_selection(ctx) < 0 ? -1 : (int64_t)ctx->selected.count;
+    int status = settle_selection(ctx);
+    int64_t count = status < 0 ? status : (int64_t)ctx->selected.count;
     aval__context_unlock(ctx);
     return count;
 }
@@ -208,10 +212,9 @@ int64_t aval_selected_count(aval_context *ctx)
 int64_t aval_selected_device(aval_context *ctx, size_t i)
 {
     int64_t count = aval_selected_count(ctx);
-    if (count < 0) return -1;
+    if (count < 0) return count;
     if (i < (size_t)count) return (int64_t)ctx->selected.at[i];
-    aval__fail(AVAL_E_ARGUMENT, "selected device %zu was asked for, but %lld are selected", i, (long long)count);
-    return -1;
+    return aval__fail(AVAL_E_ARGUMENT, "selected device %zu was asked for, but %lld are selected", i, (long long)count);
 }
 
 /* ---- For the rest of exec and the layers above ----------------------------------------------------------------------------- */

@@ -23,6 +23,7 @@ struct aval_context {
     aval__devices *devices; /* NULL: not listed yet */
     AVAL__VEC(size_t) selected; /* indices, in order of preference */
     AVAL__VEC(aval__device *) opened; /* as many once the context is ready */
+    AVAL__VEC(const aval_device_info *) infos; /* of the opened ones */
     bool ready;
     aval__plan_hooks hooks;
     aval__shared_plan *plans; /* uthash */

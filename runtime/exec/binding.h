@@ -1,0 +1,95 @@
+/* A plan bound to devices: the inside of aval__binding, shared by the files binding*.c.
+ *
+ * All that a run needs is made once: a buffer for each slot, a kernel with its arguments set for each launch, staging memory for copies
+ * between devices.  A run then only enqueues.  What may change between runs are the buffers of slots: inputs have two, so that the next
+ * content can be copied while the devices still read the last, and states lie in the store.  Each slot therefore knows the kernel
+ * arguments that are its buffer. */
+#ifndef AVAL_EXEC_BINDING_H
+#define AVAL_EXEC_BINDING_H
+
+#include "exec/exec.h"
+#include "exec/table.h"
+
+/* Launches beyond so many share one kernel for each function, whose arguments are set at each enqueue: kernels cost memory in every
+   driver (a few KB each), and plans may have 100,000 launches. */
+#define AVAL__MOST_KERNELS 20000
+
+typedef struct aval__slot_use {
+    uint32_t step;
+    uint32_t arg; /* index of the kernel argument */
+} aval__slot_use;
+
+typedef struct aval__bound_slot {
+    cl_mem buffer; /* what launches use now; NULL: a state before the first run */
+    cl_mem buffers[2]; /* inputs: both; else the first is owned (states: none) */
+    cl_event used[2]; /* inputs: the end of the last run that read that buffer */
+    uint32_t current; /* inputs: which of the two */
+    bool fed;
+    uint64_t generation; /* of a state's buffer */
+    uint32_t first_use, n_uses; /* binding->uses */
+} aval__bound_slot;
+
+typedef struct aval__bound_step {
+    cl_kernel kernel; /* launches */
+    bool shared; /* the kernel is another launch's too: arguments are set at each enqueue */
+    bool set_local; /* false: OpenCL chooses the work-group */
+    bool idle; /* nothing to do: no work-items, or no bytes */
+    size_t global[3], local[3];
+    cl_mem scratch; /* products that a provider runs: its part of an arena; NULL: it needs none */
+    uint64_t scratch_bytes;
+    void *staging; /* copies between devices */
+    cl_event written; /* such a copy's last write, which reads `staging` */
+} aval__bound_step;
+
+/* Kernels that are shared, by program and function. */
+typedef struct aval__shared_kernel {
+    struct {
+        cl_program program;
+        char name[64];
+    } key;
+    cl_kernel kernel;
+    UT_hash_handle hh;
+} aval__shared_kernel;
+
+typedef struct aval__bound_device {
+    aval__device *device;
+    cl_command_queue transfers; /* inputs are copied on it, beside the launches; NULL: no inputs */
+    cl_mem nothing; /* what absent optional tensors are passed as */
+    bool used;
+} aval__bound_device;
+
+struct aval__binding {
+    aval_context *context;
+    const aval__plan *plan;
+    aval__bound_device *devices; /* as plan->devices */
+    aval__bound_slot *slots; /* as plan->slots */
+    aval__bound_step *steps; /* as plan->steps */
+    aval__slot_use *uses;
+    aval__shared_kernel *shared; /* uthash */
+    size_t n_kernels;
+    bool guarded; /* some slot has guard bands */
+    aval_store *store; /* whose buffers are in use */
+    uint64_t store_generation;
+};
+
+/* Kernel argument `index` of a launch := a buffer.  Names kernel, device and node in the message. */
+int aval__binding_set_buffer(const aval__binding *b, const aval__step *step, cl_kernel kernel, uint32_t index, cl_mem buffer);
+/* All arguments of a launch. */
+int aval__binding_set_args(const aval__binding *b, const aval__step *step, cl_kernel kernel);
+/* Points a slot at another buffer. */
+int aval__binding_point(aval__binding *b, uint32_t slot, cl_mem buffer);
+/* "kernel relu, local 64, device 0 'pthread', node 3 (Relu)", for messages; in the thread's buffer. */
+const char *aval__binding_where(const aval__binding *b, const aval__step *step);
+cl_command_queue aval__binding_queue(const aval__binding *b, uint32_t device);
+
+/* Puts one step on its device's queue. */
+int aval__binding_enqueue(aval__binding *b, size_t step);
+/* Adds to an out-of-memory message what of this binding takes how much memory; returns `code`. */
+int aval__binding_explain_memory(const aval__binding *b, int code, uint32_t device);
+
+/* Guarded mode: writes poison over everything that a run is to write, and the bands. */
+int aval__binding_poison(aval__binding *b);
+/* Anomaly mode: AVAL_E_ANOMALY when what the step wrote holds NaN or infinity. */
+int aval__binding_check_step(aval__binding *b, size_t step);
+
+#endif

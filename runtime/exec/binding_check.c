@@ -1,0 +1,156 @@
+/* What a run can be asked to watch: guard bands around every value, and the first node that makes NaN or infinity. */
+#include "exec/binding.h"
+
+#include <inttypes.h>
+#include <math.h>
+
+#define POISON 0xff /* as binding.c fills */
+
+/* ---- Guard bands ----------------------------------------------------------------------------------------------------------- */
+
+static const char *name_in_slot(const aval__plan *plan, uint32_t slot)
+{
+    if (plan->slots[slot].name) return plan->slots[slot].name;
+    for (size_t i = 0; i < plan->n_written; i++)
+        if (plan->written[i].place.slot == slot && plan->written[i].name) return plan->written[i].name;
+    return "scratch memory";
+}
+
+static int check_band(aval__binding *b, uint32_t slot, cl_mem buffer, uint64_t offset, unsigned char *band, const char *side)
+{
+    const aval__slot *s = &b->plan->slots[slot];
+    size_t bytes = (size_t)s->guard_bytes;
+    AVAL__TRY(
+        aval__cl_check(clEnqueueReadBuffer(aval__binding_queue(b, s->device), buffer, CL_TRUE, (size_t)offset, bytes, band, 0, NULL, NULL),
+                       "clEnqueueReadBuffer", "guard band of '%s'", name_in_slot(b->plan, slot)));
+    for (size_t i = 0; i < bytes; i++)
+        if (band[i] != POISON)
+            return aval__fail(AVAL_E_CHECK,
+                              "value '%s' was written out of range: byte %zu of the guard band %s it was overwritten (device %" PRIu32
+                              " '%s')",
+                              name_in_slot(b->plan, slot), i, side, s->device, b->plan->devices[s->device]->name);
+    return AVAL_OK;
+}
+
+int aval__binding_check_guards(aval__binding *b)
+{
+    int status = AVAL_OK;
+    for (uint32_t i = 0; i < b->plan->n_slots && status == AVAL_OK; i++) {
+        const aval__slot *slot = &b->plan->slots[i];
+        if (slot->guard_bytes == 0 || slot->kind == AVAL__SLOT_STATE) continue;
+        unsigned char *band = aval__alloc((size_t)slot->guard_bytes);
+        if (!band) return AVAL_E_MEMORY;
+        status = check_band(b, i, b->slots[i].buffer, 0, band, "before");
+        if (status == AVAL_OK) status = check_band(b, i, b->slots[i].buffer, slot->bytes - slot->guard_bytes, band, "after");
+        aval__free(band);
+    }
+    return status;
+}
+
+/* ---- Anomalies ------------------------------------------------------------------------------------------------------------- */
+
+/* A value's content as doubles, for aval__host_tensor_release. */
+static int fetch(aval__binding *b, const aval__located *value, aval__host_tensor *out)
+{
+    size_t bytes = aval__tensor_bytes(&value->tensor);
+    void *data = aval__alloc(bytes);
+    int status = data ? aval__binding_read(b, value, data, bytes) : AVAL_E_MEMORY;
+    if (status == AVAL_OK) status = aval__host_tensor_make(out, &value->tensor);
+    if (status == AVAL_OK) aval__host_tensor_from(out, data);
+    aval__free(data);
+    return status;
+}
+
+static bool is_float(const aval_tensor *t)
+{
+    return (AVAL_FLOATS & AVAL_TYPE_SET(t->type)) != 0;
+}
+
+/* What lies where a kernel argument points: the value that was written there last before the step, or the slot's own. */
+static bool find_argument(const aval__binding *b, const aval__step *step, const aval__arg *arg, aval__located *found)
+{
+    const aval__slot *slot = &b->plan->slots[arg->slot];
+    for (size_t i = step->first_value; i-- > 0;) {
+        const aval__located *v = &b->plan->written[i];
+        int64_t item = (int64_t)aval_type_bytes(v->tensor.type);
+        if (v->place.slot == arg->slot && v->place.offset == arg->offset * item) {
+            *found = *v;
+            return true;
+        }
+    }
+    if (slot->kind == AVAL__SLOT_ARENA) return false;
+    *found = (aval__located){ .device = slot->device,
+                              .place = { .slot = arg->slot, .offset = (int64_t)slot->guard_bytes },
+                              .tensor = slot->tensor,
+                              .name = slot->name ? slot->name : "a constant" };
+    return true;
+}
+
+static bool overwritten(const aval__step *step, const aval__arg *read)
+{
+    for (uint32_t i = 0; i < step->n_args; i++) {
+        const aval__arg *arg = &step->args[i];
+        if (arg->kind == AVAL__ARG_TENSOR && arg->written && !arg->absent && arg->slot == read->slot && arg->offset == read->offset)
+            return true;
+    }
+    return false;
+}
+
+/* "; x in -1 .. 3": the ranges of the float inputs that are still in memory. */
+static int describe_inputs(aval__binding *b, const aval__step *step, aval__text *text)
+{
+    for (uint32_t i = 0; i < step->n_args; i++) {
+        const aval__arg *arg = &step->args[i];
+        aval__located value;
+        aval__host_tensor content = { 0 };
+        double low = INFINITY, high = -INFINITY;
+        if (arg->kind != AVAL__ARG_TENSOR || arg->absent || arg->written || overwritten(step, arg)) continue;
+        if (!find_argument(b, step, arg, &value) || !is_float(&value.tensor)) continue;
+        AVAL__TRY(fetch(b, &value, &content));
+        int64_t count = aval__tensor_count(&value.tensor);
+        for (int64_t k = 0; k < count; k++) {
+            low = fmin(low, content.real[k]);
+            high = fmax(high, content.real[k]);
+        }
+        aval__host_tensor_release(&content);
+        aval__text_add(text, "; %s in ", value.name ? value.name : "an input");
+        aval__text_real(text, low);
+        aval__text_add(text, " .. ");
+        aval__text_real(text, high);
+    }
+    return AVAL_OK;
+}
+
+static int report(aval__binding *b, const aval__step *step, const aval__located *value, int64_t element, double found)
+{
+    aval__text text = { 0 };
+    aval__text_add(&text, "%s made ", step->node ? step->node : "a node");
+    aval__text_real(&text, found);
+    aval__text_add(&text, " at element %" PRId64 " of '%s' ", element, value->name ? value->name : "");
+    aval__tensor_print(&text, &value->tensor);
+    aval__text_add(&text, " on device %" PRIu32 " '%s'", step->device, b->plan->devices[step->device]->name);
+    int status = describe_inputs(b, step, &text);
+    if (status == AVAL_OK) status = text.failed ? AVAL_E_MEMORY : aval__fail(AVAL_E_ANOMALY, "%s", text.at);
+    aval__text_release(&text);
+    return status;
+}
+
+int aval__binding_check_step(aval__binding *b, size_t index)
+{
+    const aval__step *step = &b->plan->steps[index];
+    int status = AVAL_OK;
+    for (uint32_t i = 0; i < step->n_values && status == AVAL_OK; i++) {
+        const aval__located *value = &b->plan->written[step->first_value + i];
+        aval__host_tensor content = { 0 };
+        if (!is_float(&value->tensor)) continue;
+        status = fetch(b, value, &content);
+        int64_t count = status == AVAL_OK ? aval__tensor_count(&value->tensor) : 0;
+        for (int64_t k = 0; k < count; k++)
+            if (!isfinite(content.real[k])) {
+                status = report(b, step, value, k, content.real[k]);
+                break;
+            }
+        aval__host_tensor_release(&content);
+    }
+    return status;
+}

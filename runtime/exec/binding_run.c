@@ -1,0 +1,196 @@
+/* Runs bindings: feeding inputs, pointing at states, enqueueing, reading.  Nothing here allocates, but for the drivers' own events. */
+#include "exec/binding.h"
+
+#include <inttypes.h>
+
+/* ---- Inputs ---------------------------------------------------------------------------------------------------------------- */
+
+/* Writes into the buffer that the run before the last one read, on a queue beside the launches: the run under way is not waited for,
+   and a program that feeds faster than the device computes is held back to two runs ahead. */
+int aval__binding_feed(aval__binding *b, uint32_t index, const void *data, size_t bytes)
+{
+    const aval__slot *slot = &b->plan->slots[index];
+    aval__bound_slot *bound = &b->slots[index];
+    const aval__bound_device *d = &b->devices[slot->device];
+    uint32_t next = bound->fed ? 1 - bound->current : bound->current;
+    if (bytes != aval__tensor_bytes(&slot->tensor))
+        return aval__fail(AVAL_E_ARGUMENT, "input '%s' has %zu bytes, found %zu", slot->name ? slot->name : "",
+                          aval__tensor_bytes(&slot->tensor), bytes);
+    if (bytes > 0)
+        AVAL__TRY(aval__cl_check(clEnqueueWriteBuffer(d->transfers, bound->buffers[next], CL_TRUE, slot->guard_bytes, bytes, data,
+                                                      bound->used[next] ? 1 : 0, bound->used[next] ? &bound->used[next] : NULL, NULL),
+                                 "clEnqueueWriteBuffer", "input '%s', %zu bytes, device %" PRIu32 " '%s'", slot->name ? slot->name : "",
+                                 bytes, slot->device, b->plan->devices[slot->device]->name));
+    if (next != bound->current || !bound->fed) AVAL__TRY(aval__binding_point(b, index, bound->buffers[next]));
+    bound->current = next;
+    bound->fed = true;
+    return AVAL_OK;
+}
+
+/* Notes the end of this run on the buffers that inputs were read from: they may be written again after it. */
+static int mark_inputs(aval__binding *b)
+{
+    for (uint32_t device = 0; device < b->plan->n_devices; device++) {
+        cl_event end = NULL;
+        if (!b->devices[device].transfers) continue;
+        AVAL__TRY(aval__cl_check(clEnqueueMarkerWithWaitList(aval__binding_queue(b, device), 0, NULL, &end), "clEnqueueMarkerWithWaitList",
+                                 "device %" PRIu32 " '%s'", device, b->plan->devices[device]->name));
+        for (size_t i = 0; i < b->plan->n_slots; i++) {
+            aval__bound_slot *bound = &b->slots[i];
+            if (b->plan->slots[i].kind != AVAL__SLOT_INPUT || b->plan->slots[i].device != device) continue;
+            if (bound->used[bound->current]) clReleaseEvent(bound->used[bound->current]);
+            clRetainEvent(end);
+            bound->used[bound->current] = end;
+        }
+        clReleaseEvent(end);
+    }
+    return AVAL_OK;
+}
+
+/* ---- States ---------------------------------------------------------------------------------------------------------------- */
+
+static int point_states(aval__binding *b, aval_store *store)
+{
+    if (store && b->store == store && b->store_generation == aval__store_generation(store)) return AVAL_OK;
+    for (uint32_t i = 0; i < b->plan->n_slots; i++) {
+        const aval__slot *slot = &b->plan->slots[i];
+        cl_mem buffer;
+        uint64_t generation;
+        if (slot->kind != AVAL__SLOT_STATE) continue;
+        AVAL__TRY(aval__binding_explain_memory(
+            b, aval__store_buffer(store, slot->name, &slot->tensor, b->devices[slot->device].device, &buffer, &generation), slot->device));
+        if (b->store == store && b->slots[i].generation == generation) continue;
+        AVAL__TRY(aval__binding_point(b, i, buffer));
+        b->slots[i].generation = generation;
+    }
+    b->store = store;
+    b->store_generation = store ? aval__store_generation(store) : 0;
+    return AVAL_OK;
+}
+
+/* ---- Steps ----------------------------------------------------------------------------------------------------------------- */
+
+static int enqueue_launch(aval__binding *b, const aval__step *step, aval__bound_step *bound)
+{
+    if (bound->shared) AVAL__TRY(aval__binding_set_args(b, step, bound->kernel));
+    cl_int code = clEnqueueNDRangeKernel(aval__binding_queue(b, step->device), bound->kernel, step->dims, NULL, bound->global,
+                                         bound->set_local ? bound->local : NULL, 0, NULL, NULL);
+    return code == CL_SUCCESS ? AVAL_OK : aval__cl_check(code, "clEnqueueNDRangeKernel", "%s", aval__binding_where(b, step));
+}
+
+static int enqueue_gemm(aval__binding *b, const aval__step *step, aval__bound_step *bound)
+{
+    int64_t item = (int64_t)aval_type_bytes(step->type);
+    aval__gemm_operands operands = {
+        .a = b->slots[step->a.slot].buffer,
+        .b = b->slots[step->b.slot].buffer,
+        .c = b->slots[step->c.slot].buffer,
+        .scratch = bound->scratch,
+        .a_offset = step->a.offset / item,
+        .b_offset = step->b.offset / item,
+        .c_offset = step->c.offset / item,
+        .scratch_bytes = bound->scratch_bytes,
+    };
+    int status = aval__gemm_provider_at(step->provider)->enqueue(b->devices[step->device].device, step->gemm, step->type, &operands);
+    return status < 0 ? aval__fail_in(status, "%s", aval__binding_where(b, step)) : AVAL_OK;
+}
+
+/* Between devices that share nothing: through host memory, waiting for the sender.  The receiver's write goes on behind; it is waited for
+   before the staging memory is used again. */
+static int copy_across(aval__binding *b, const aval__step *step, aval__bound_step *bound)
+{
+    size_t bytes = (size_t)step->bytes;
+    cl_int code;
+    if (bound->written) {
+        code = clWaitForEvents(1, &bound->written);
+        clReleaseEvent(bound->written);
+        bound->written = NULL;
+        AVAL__TRY(aval__cl_check(code, "clWaitForEvents", "%s", aval__binding_where(b, step)));
+    }
+    code = clEnqueueReadBuffer(aval__binding_queue(b, step->from_device), b->slots[step->from.slot].buffer, CL_TRUE,
+                               (size_t)step->from.offset, bytes, bound->staging, 0, NULL, NULL);
+    AVAL__TRY(
+        aval__cl_check(code, "clEnqueueReadBuffer", "from device %" PRIu32 " to %s", step->from_device, aval__binding_where(b, step)));
+    code = clEnqueueWriteBuffer(aval__binding_queue(b, step->device), b->slots[step->to.slot].buffer, CL_FALSE, (size_t)step->to.offset,
+                                bytes, bound->staging, 0, NULL, &bound->written);
+    AVAL__TRY(aval__cl_check(code, "clEnqueueWriteBuffer", "%s", aval__binding_where(b, step)));
+    return aval__cl_check(clFlush(aval__binding_queue(b, step->device)), "clFlush", "%s", aval__binding_where(b, step));
+}
+
+static int enqueue_copy(aval__binding *b, const aval__step *step, aval__bound_step *bound)
+{
+    if (step->from_device != step->device) return copy_across(b, step, bound);
+    return aval__cl_check(clEnqueueCopyBuffer(aval__binding_queue(b, step->device), b->slots[step->from.slot].buffer,
+                                              b->slots[step->to.slot].buffer, (size_t)step->from.offset, (size_t)step->to.offset,
+                                              (size_t)step->bytes, 0, NULL, NULL),
+                          "clEnqueueCopyBuffer", "%s", aval__binding_where(b, step));
+}
+
+static int enqueue_fill(aval__binding *b, const aval__step *step, aval__bound_step *bound)
+{
+    (void)bound;
+    return aval__cl_check(clEnqueueFillBuffer(aval__binding_queue(b, step->device), b->slots[step->to.slot].buffer, step->pattern,
+                                              step->pattern_bytes, (size_t)step->to.offset, (size_t)step->bytes, 0, NULL, NULL),
+                          "clEnqueueFillBuffer", "%s", aval__binding_where(b, step));
+}
+
+static int (*const enqueue[])(aval__binding *b, const aval__step *step, aval__bound_step *bound) = {
+    [AVAL__STEP_LAUNCH] = enqueue_launch,
+    [AVAL__STEP_GEMM] = enqueue_gemm,
+    [AVAL__STEP_COPY] = enqueue_copy,
+    [AVAL__STEP_FILL] = enqueue_fill,
+};
+
+int aval__binding_enqueue(aval__binding *b, size_t i)
+{
+    const aval__step *step = &b->plan->steps[i];
+    if (b->steps[i].idle) return AVAL_OK;
+    int status = enqueue[step->kind](b, step, &b->steps[i]);
+    return status == AVAL_E_DEVICE_MEMORY ? aval__binding_explain_memory(b, status, step->device) : status;
+}
+
+static int flush(aval__binding *b)
+{
+    for (uint32_t i = 0; i < b->plan->n_devices; i++)
+        if (b->devices[i].used)
+            AVAL__TRY(
+                aval__cl_check(clFlush(aval__binding_queue(b, i)), "clFlush", "device %" PRIu32 " '%s'", i, b->plan->devices[i]->name));
+    return AVAL_OK;
+}
+
+int aval__binding_run(aval__binding *b, aval_store *store, bool anomaly)
+{
+    AVAL__TRY(point_states(b, store));
+    if (b->guarded) AVAL__TRY(aval__binding_poison(b));
+    for (size_t i = 0; i < b->plan->n_steps; i++) {
+        AVAL__TRY(aval__binding_enqueue(b, i));
+        if (anomaly) AVAL__TRY(aval__binding_check_step(b, i));
+    }
+    AVAL__TRY(mark_inputs(b));
+    return flush(b);
+}
+
+/* ---- Results --------------------------------------------------------------------------------------------------------------- */
+
+int aval__binding_read(aval__binding *b, const aval__located *value, void *data, size_t bytes)
+{
+    if (bytes != aval__tensor_bytes(&value->tensor))
+        return aval__fail(AVAL_E_ARGUMENT, "value '%s' has %zu bytes, found room for %zu", value->name ? value->name : "",
+                          aval__tensor_bytes(&value->tensor), bytes);
+    if (bytes == 0) return AVAL_OK;
+    /* Another session may have moved the state since. */
+    if (b->plan->slots[value->place.slot].kind == AVAL__SLOT_STATE) AVAL__TRY(point_states(b, b->store));
+    return aval__cl_check(clEnqueueReadBuffer(aval__binding_queue(b, value->device), b->slots[value->place.slot].buffer, CL_TRUE,
+                                              (size_t)value->place.offset, bytes, data, 0, NULL, NULL),
+                          "clEnqueueReadBuffer", "value '%s', %zu bytes, device %" PRIu32 " '%s'", value->name ? value->name : "", bytes,
+                          value->device, b->plan->devices[value->device]->name);
+}
+
+int aval__binding_wait(aval__binding *b)
+{
+    for (uint32_t i = 0; i < b->plan->n_devices; i++)
+        if (b->devices[i].used)
+            AVAL__TRY(
+                aval__cl_check(clFinish(aval__binding_queue(b, i)), "clFinish", "device %" PRIu32 " '%s'", i, b->plan->devices[i]->name));
+    return AVAL_OK;
+}

@@ -1,0 +1,281 @@
+/* Sessions: feeding, running, reading. */
+#include "exec/session.h"
+#include "exec/store.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+int aval_session_create(aval_context *ctx, aval_graph *g, aval_store *store, aval_session **s)
+{
+    *s = NULL;
+    if (!ctx || !g) return aval__fail(AVAL_E_ARGUMENT, "a session needs a context and a graph, found NULL");
+    if (g->registry != aval__context_registry(ctx)) return aval__fail(AVAL_E_ARGUMENT, "the graph was made from another context");
+    if (store && store->context != ctx) return aval__fail(AVAL_E_ARGUMENT, "the store was made from another context");
+    aval_session *made = aval__alloc(sizeof *made);
+    if (!made) return AVAL_E_MEMORY;
+    made->context = ctx;
+    made->graph = g;
+    made->store = store;
+    *s = made;
+    return AVAL_OK;
+}
+
+void aval_session_release(aval_session *s)
+{
+    if (!s) return;
+    aval__session_release_bindings(s);
+    for (size_t i = 0; i < s->fed.count; i++) aval__free(s->fed.at[i].data);
+    aval__vec_release(&s->fed);
+    aval__vec_release(&s->wanted);
+    aval__free(s);
+}
+
+int aval_session_set_memory(aval_session *s, int memory_mode)
+{
+    if (memory_mode < AVAL_MEMORY_ARENA || memory_mode > AVAL_MEMORY_RETAINED)
+        return aval__fail(AVAL_E_ARGUMENT, "memory mode %d is none of aval_memory_mode's", memory_mode);
+    s->memory = (aval_memory_mode)memory_mode;
+    s->changes++;
+    return AVAL_OK;
+}
+
+int aval_session_set_anomaly(aval_session *s, int on)
+{
+    s->anomaly = on != 0;
+    return AVAL_OK;
+}
+
+int aval_session_set_strict(aval_session *s, int on)
+{
+    s->strict = on != 0;
+    s->changes++;
+    return AVAL_OK;
+}
+
+/* ---- Feeding --------------------------------------------------------------------------------------------------------------- */
+
+/* The declared shape with its free dimensions taken from `dims`. */
+static int fed_shape(const aval_value *input, const int64_t *dims, aval_tensor *out)
+{
+    const char *name = aval__value_label(input);
+    int64_t bound[AVAL_MAX_RANK];
+    for (int32_t i = 0; i < input->tensor.rank; i++) {
+        int64_t declared = input->tensor.dims[i];
+        if (!dims && declared < 0)
+            return aval__fail(AVAL_E_SHAPE, "input '%s': axis %d is free, so its dimensions must be given", name, (int)i);
+        bound[i] = dims ? dims[i] : declared;
+        if (bound[i] < 0 || (declared >= 0 && bound[i] != declared))
+            return aval__fail(AVAL_E_SHAPE, "input '%s': axis %d was declared as %lld, found %lld", name, (int)i, (long long)declared,
+                              (long long)bound[i]);
+    }
+    return aval__tensor_set(out, input->tensor.type, (size_t)input->tensor.rank, bound);
+}
+
+static int grow_fed(aval_session *s, size_t count)
+{
+    AVAL__TRY(aval__vec_reserve(&s->fed, count));
+    while (s->fed.count < count) s->fed.at[s->fed.count++] = (aval__fed){ 0 };
+    return AVAL_OK;
+}
+
+int aval_session_feed(aval_session *s, const aval_value *input, const void *data, size_t bytes, const int64_t *dims)
+{
+    aval_tensor shape;
+    if (!input) return aval__fail(AVAL_E_ARGUMENT, "an input is needed, found NULL");
+    if (input->graph != s->graph || input->dead || input->kind != AVAL__INPUT)
+        return aval__fail(AVAL_E_ARGUMENT, "'%s' is not an input of this session's graph", aval__value_label(input));
+    AVAL__TRY(fed_shape(input, dims, &shape));
+    if (bytes != aval__tensor_bytes(&shape))
+        return aval__fail(AVAL_E_ARGUMENT, "input '%s' has %zu bytes, found %zu", aval__value_label(input), aval__tensor_bytes(&shape),
+                          bytes);
+    if (!data && bytes > 0) return aval__fail(AVAL_E_ARGUMENT, "input '%s': data is NULL", aval__value_label(input));
+    AVAL__TRY(grow_fed(s, (size_t)input->id + 1));
+
+    aval__fed *fed = &s->fed.at[input->id];
+    if (bytes > fed->capacity || !fed->data) {
+        void *grown = aval__resize(fed->data, bytes ? bytes : 1, 1);
+        if (!grown) return AVAL_E_MEMORY;
+        fed->data = grown;
+        fed->capacity = bytes;
+        fed->version = 0; /* its old content is gone */
+    }
+    if (fed->version == 0 || !aval__tensor_same_shape(&fed->tensor, &shape) || (fed->content && memcmp(fed->data, data, bytes) != 0))
+        s->changes++;
+    if (bytes > 0) memcpy(fed->data, data, bytes);
+    fed->tensor = shape;
+    fed->version = ++s->feeds;
+    return AVAL_OK;
+}
+
+static const aval__fed *fed_of(const aval_session *s, uint32_t value)
+{
+    return value < s->fed.count && s->fed.at[value].version > 0 ? &s->fed.at[value] : NULL;
+}
+
+/* Brings to the devices what was fed since this plan last ran. */
+static int carry_inputs(aval_session *s, aval__bound_plan *bound)
+{
+    const aval__plan *plan = bound->shared->plan;
+    for (uint32_t i = 0; i < plan->n_slots; i++) {
+        const aval__slot *slot = &plan->slots[i];
+        if (slot->kind != AVAL__SLOT_INPUT) continue;
+        const aval__fed *fed = fed_of(s, slot->value);
+        if (!fed) return aval__fail(AVAL_E_ARGUMENT, "input '%s' was never fed", slot->name ? slot->name : "");
+        if (bound->carried[i] == fed->version) continue;
+        AVAL__TRY(aval__binding_feed(bound->binding, i, fed->data, aval__tensor_bytes(&fed->tensor)));
+        bound->carried[i] = fed->version;
+    }
+    return AVAL_OK;
+}
+
+/* ---- Running --------------------------------------------------------------------------------------------------------------- */
+
+int aval_session_run(aval_session *s, aval_value *const *wanted, size_t n_wanted)
+{
+    AVAL__TRY(aval__session_prepare(s, wanted, n_wanted));
+    aval__bound_plan *bound = s->current;
+    s->ran = false;
+    AVAL__TRY(carry_inputs(s, bound));
+    AVAL__TRY(aval__binding_run(bound->binding, s->store, s->anomaly));
+    if (s->memory == AVAL_MEMORY_GUARDED) AVAL__TRY(aval__binding_check_guards(bound->binding));
+    s->ran = true;
+    s->counters.runs++;
+    s->counters.launches += bound->shared->plan->statistics.launches;
+    s->counters.copies += bound->shared->plan->statistics.copies;
+    return AVAL_OK;
+}
+
+int aval_session_wait(aval_session *s)
+{
+    return s->current ? aval__binding_wait(s->current->binding) : AVAL_OK;
+}
+
+/* ---- Reading --------------------------------------------------------------------------------------------------------------- */
+
+static int by_value(const void *key, const void *located)
+{
+    uint32_t a = *(const uint32_t *)key, b = ((const aval__located *)located)->value;
+    return (a > b) - (a < b);
+}
+
+/* A value of the last run that lies on a device. */
+static int locate(const aval_session *s, const aval_value *value, const aval__located **out)
+{
+    const aval__plan *plan = s->ran && s->current ? s->current->shared->plan : NULL;
+    if (!plan) return aval__fail(AVAL_E_ARGUMENT, "value '%s' cannot be read: no run was completed", aval__value_label(value));
+    *out = plan->n_located == 0 ? NULL : bsearch(&value->id, plan->located, plan->n_located, sizeof *plan->located, by_value);
+    if (*out) return AVAL_OK;
+    return aval__fail(AVAL_E_ARGUMENT,
+                      "value '%s' was not kept by the last run: ask for it in aval_session_run, or set AVAL_MEMORY_RETAINED to keep every "
+                      "value that is computed",
+                      aval__value_label(value));
+}
+
+static int check_size(const aval_value *value, size_t expected, size_t found)
+{
+    return expected == found
+               ? AVAL_OK
+               : aval__fail(AVAL_E_ARGUMENT, "value '%s' has %zu bytes, found room for %zu", aval__value_label(value), expected, found);
+}
+
+static int read_fed(aval_session *s, const aval_value *value, void *data, size_t bytes)
+{
+    const aval__fed *fed = fed_of(s, value->id);
+    if (!fed) return aval__fail(AVAL_E_ARGUMENT, "input '%s' was never fed", aval__value_label(value));
+    AVAL__TRY(check_size(value, aval__tensor_bytes(&fed->tensor), bytes));
+    if (bytes > 0) memcpy(data, fed->data, bytes);
+    return AVAL_OK;
+}
+
+static int read_constant(aval_session *s, const aval_value *value, void *data, size_t bytes)
+{
+    (void)s;
+    AVAL__TRY(check_size(value, aval__tensor_bytes(&value->tensor), bytes));
+    if (bytes > 0) memcpy(data, value->data, bytes);
+    return AVAL_OK;
+}
+
+static int read_state(aval_session *s, const aval_value *value, void *data, size_t bytes)
+{
+    if (!s->store) return aval__fail(AVAL_E_ARGUMENT, "state '%s' cannot be read: the session has no store", aval__value_label(value));
+    return aval_store_get(s->store, value->name, data, bytes);
+}
+
+static int read_produced(aval_session *s, const aval_value *value, void *data, size_t bytes)
+{
+    const aval__located *located;
+    AVAL__TRY(locate(s, value, &located));
+    return aval__binding_read(s->current->binding, located, data, bytes);
+}
+
+static int (*const readers[])(aval_session *s, const aval_value *value, void *data, size_t bytes) = {
+    [AVAL__INPUT] = read_fed,
+    [AVAL__STATE] = read_state,
+    [AVAL__CONSTANT] = read_constant,
+    [AVAL__PRODUCED] = read_produced,
+};
+
+static int check_readable(const aval_session *s, const aval_value *value)
+{
+    if (!value) return aval__fail(AVAL_E_ARGUMENT, "a value is needed, found NULL");
+    if (value->graph != s->graph || value->dead)
+        return aval__fail(AVAL_E_ARGUMENT, "'%s' is not a value of this session's graph", aval__value_label(value));
+    return AVAL_OK;
+}
+
+int aval_session_read(aval_session *s, const aval_value *value, void *data, size_t bytes)
+{
+    AVAL__TRY(check_readable(s, value));
+    return readers[value->kind](s, value, data, bytes);
+}
+
+int aval_session_shape(aval_session *s, const aval_value *value, size_t *rank, int64_t *dims)
+{
+    AVAL__TRY(check_readable(s, value));
+    const aval__fed *fed = value->kind == AVAL__INPUT ? fed_of(s, value->id) : NULL;
+    const aval_tensor *shape = fed ? &fed->tensor : &value->tensor;
+    if (value->kind == AVAL__PRODUCED) {
+        const aval__located *located;
+        AVAL__TRY(locate(s, value, &located));
+        shape = &located->tensor;
+    } else if (!aval__tensor_known(shape)) {
+        return aval__fail(AVAL_E_ARGUMENT, "the shape of '%s' is not known: it was never fed", aval__value_label(value));
+    }
+    if (rank) *rank = (size_t)shape->rank;
+    if (dims) memcpy(dims, shape->dims, sizeof shape->dims);
+    return AVAL_OK;
+}
+
+/* ---- About the session ----------------------------------------------------------------------------------------------------- */
+
+int aval_session_counters(const aval_session *s, aval_counters *counters)
+{
+    if (counters->size < sizeof(size_t) || counters->size > sizeof *counters)
+        return aval__fail(AVAL_E_ARGUMENT, "counters->size is %zu, expected at most %zu", counters->size, sizeof *counters);
+    aval_counters now = s->counters;
+    now.size = counters->size;
+    for (size_t i = 0; i < aval__context_device_count(s->context); i++) {
+        aval__program_counters programs = { 0 };
+        aval__device_program_counters(aval__context_device(s->context, i), &programs);
+        now.programs_built += programs.built;
+        now.programs_from_disk += programs.from_disk;
+    }
+    if (s->current) {
+        now.arena_bytes = s->current->shared->plan->statistics.arena_bytes;
+        now.live_bytes = s->current->shared->plan->statistics.live_bytes;
+    }
+    memcpy(counters, &now, counters->size);
+    return AVAL_OK;
+}
+
+int aval_session_plan_text(aval_session *s, aval_value *const *wanted, size_t n_wanted, char **text)
+{
+    aval__shared_plan *shared;
+    aval__text printed = { 0 };
+    *text = NULL;
+    AVAL__TRY(aval__session_plan(s, wanted, n_wanted, &shared));
+    aval__plan_print(&printed, shared->plan);
+    aval__shared_plan_drop(s->context, shared);
+    *text = aval__text_take(&printed);
+    return *text ? AVAL_OK : AVAL_E_MEMORY;
+}

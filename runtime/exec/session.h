@@ -1,0 +1,55 @@
+/* A session's inside, shared by the files session*.c.
+ *
+ * Feeding only keeps a copy on the host; the next run carries it to the device if the plan reads that input.  So the order of feeding and
+ * planning is free, and a session that changes between plans has every input at hand. */
+#ifndef AVAL_EXEC_SESSION_H
+#define AVAL_EXEC_SESSION_H
+
+#include "exec/context.h"
+
+/* Plans that a session keeps bound, with their buffers: training and evaluation, each with a smaller last batch, and a few more. */
+#define AVAL__MOST_BINDINGS 8
+/* Inputs that say shapes are small; larger ones are never read while planning. */
+#define AVAL__CONTENT_BYTES 4096
+
+typedef struct aval__fed {
+    uint64_t version; /* 0: never fed; goes up with each feed of any input */
+    bool content; /* shape inference may read it, so plans depend on its content */
+    aval_tensor tensor;
+    void *data;
+    size_t capacity;
+} aval__fed;
+
+typedef struct aval__bound_plan {
+    aval__hash key;
+    aval__shared_plan *shared;
+    aval__binding *binding;
+    uint64_t *carried; /* by slot: version of the input that the binding has */
+    UT_hash_handle hh; /* iterates from the least recently used */
+} aval__bound_plan;
+
+struct aval_session {
+    aval_context *context;
+    aval_graph *graph;
+    aval_store *store; /* may be NULL */
+    aval_memory_mode memory;
+    bool anomaly, strict;
+    AVAL__VEC(aval__fed) fed; /* by value id */
+    uint64_t feeds;
+    uint64_t changes; /* goes up when a fed shape, a content that planning reads, or a mode changes */
+    /* What the current plan was found for: while nothing of it changes, a run goes straight to the binding. */
+    AVAL__VEC(aval_value *) wanted;
+    uint64_t graph_generation, seen_changes;
+    aval__bound_plan *current; /* NULL: look again */
+    aval__bound_plan *bindings; /* uthash */
+    bool ran; /* the last run was completed with `current` */
+    aval_counters counters;
+};
+
+/* Finds or makes the plan for what is wanted, without binding it.  For aval__shared_plan_drop. */
+int aval__session_plan(aval_session *s, aval_value *const *wanted, size_t n_wanted, aval__shared_plan **out);
+/* Makes s->current the bound plan for what is wanted. */
+int aval__session_prepare(aval_session *s, aval_value *const *wanted, size_t n_wanted);
+void aval__session_release_bindings(aval_session *s);
+
+#endif

@@ -1,0 +1,237 @@
+/* From what is wanted to a bound plan: the session's last one, one of its bindings, a plan of the context's cache, or a new one. */
+#include "exec/session.h"
+
+#include <string.h>
+
+static int check_wanted(const aval_session *s, aval_value *const *wanted, size_t n_wanted)
+{
+    AVAL__TRY(aval_graph_status(s->graph));
+    for (size_t i = 0; i < n_wanted; i++) {
+        if (!wanted[i]) return aval__fail(AVAL_E_ARGUMENT, "wanted value %zu is NULL", i);
+        if (wanted[i]->graph != s->graph) return aval__fail(AVAL_E_ARGUMENT, "wanted value %zu belongs to another graph", i);
+        if (wanted[i]->dead)
+            return aval__fail(AVAL_E_ARGUMENT, "wanted value '%s' was removed from the graph", aval__value_label(wanted[i]));
+    }
+    return AVAL_OK;
+}
+
+/* ---- Contents that planning reads ------------------------------------------------------------------------------------------ */
+
+typedef struct trail {
+    bool *met; /* by value id */
+    AVAL__VEC(aval_value *) left;
+} trail;
+
+static int follow(trail *t, aval_value *value)
+{
+    if (!value || t->met[value->id]) return AVAL_OK;
+    t->met[value->id] = true;
+    return aval__vec_push(&t->left, value);
+}
+
+static int follow_shape_inputs(const aval_graph *g, trail *t)
+{
+    for (size_t n = 0; n < g->nodes.count; n++) {
+        const aval_node *node = g->nodes.at[n];
+        if (node->dead || node->kind != AVAL__OP) continue;
+        for (uint32_t i = 0; i < node->n_inputs; i++)
+            if (node->def->op->inputs[aval__input_port(node->def, i)].flags & AVAL_SHAPE_INPUT) AVAL__TRY(follow(t, node->inputs[i]));
+    }
+    return AVAL_OK;
+}
+
+/* Marks the inputs from which a shape is computed: those that a port which says "shape input" reads, directly or through other nodes. */
+static int mark_contents(aval_session *s)
+{
+    int status = AVAL_OK;
+    const aval_graph *g = s->graph;
+    trail t = { .met = aval__alloc_array(g->values.count, sizeof(bool)) };
+    if (!t.met) return AVAL_E_MEMORY;
+    for (size_t i = 0; i < s->fed.count; i++) s->fed.at[i].content = false;
+    AVAL__TRY_DONE(follow_shape_inputs(g, &t));
+    while (t.left.count > 0) {
+        aval_value *value = t.left.at[--t.left.count];
+        aval_node *node = value->kind == AVAL__PRODUCED ? value->producer : NULL;
+        if (value->kind == AVAL__INPUT && value->id < s->fed.count) {
+            aval__fed *fed = &s->fed.at[value->id];
+            bool whole = value->tensor.type == AVAL_INT64 || value->tensor.type == AVAL_INT32;
+            fed->content = fed->version > 0 && whole && aval__tensor_bytes(&fed->tensor) <= AVAL__CONTENT_BYTES;
+        }
+        for (uint32_t i = 0; node && node->kind == AVAL__OP && i < node->n_inputs; i++) AVAL__TRY_DONE(follow(&t, node->inputs[i]));
+    }
+done:
+    aval__vec_release(&t.left);
+    aval__free(t.met);
+    return status;
+}
+
+/* ---- Plans ----------------------------------------------------------------------------------------------------------------- */
+
+/* `bound`, where it is not NULL, becomes the session's binding with that key if there is one; else `out` becomes the plan. */
+static int plan_locked(aval_session *s, aval__plan_request *request, aval__hash *key, aval__bound_plan **bound, aval__shared_plan **out)
+{
+    bool made = false;
+    AVAL__TRY(aval__plan_key(request, key));
+    if (bound) {
+        HASH_FIND(hh, s->bindings, key, sizeof *key, *bound);
+        if (*bound) {
+            s->counters.plans_reused++;
+            return AVAL_OK;
+        }
+    }
+    AVAL__TRY(aval__context_plan(s->context, request, key, out, &made));
+    if (made) s->counters.plans_made++;
+    else s->counters.plans_reused++;
+    return AVAL_OK;
+}
+
+static int look_up(aval_session *s, aval_value *const *wanted, size_t n_wanted, aval__hash *key, aval__bound_plan **bound,
+                   aval__shared_plan **out)
+{
+    int status = AVAL_OK;
+    size_t count = s->graph->values.count;
+    const aval_tensor **shapes = aval__alloc_array(count, sizeof *shapes);
+    const void **contents = aval__alloc_array(count, sizeof *contents);
+    if (!shapes || !contents) {
+        status = AVAL_E_MEMORY;
+        goto done;
+    }
+    AVAL__TRY_DONE(mark_contents(s));
+    for (size_t i = 0; i < s->fed.count && i < count; i++) {
+        const aval__fed *fed = &s->fed.at[i];
+        if (fed->version > 0) shapes[i] = &fed->tensor;
+        if (fed->content) contents[i] = fed->data;
+    }
+    aval__plan_request request = {
+        .graph = s->graph,
+        .wanted = wanted,
+        .n_wanted = n_wanted,
+        .input_shapes = shapes,
+        .input_contents = contents,
+        .devices = s->context->infos.at,
+        .n_devices = s->context->opened.count,
+        .hooks = aval__context_hooks(s->context),
+        .memory = s->memory,
+        .strict = s->strict,
+        .log = aval__context_log(s->context),
+    };
+    aval__context_lock(s->context);
+    status = plan_locked(s, &request, key, bound, out);
+    aval__context_unlock(s->context);
+done:
+    aval__free(shapes);
+    aval__free(contents);
+    return status;
+}
+
+static int check_and_look_up(aval_session *s, aval_value *const *wanted, size_t n_wanted, aval__hash *key, aval__bound_plan **bound,
+                             aval__shared_plan **out)
+{
+    AVAL__TRY(check_wanted(s, wanted, n_wanted));
+    AVAL__TRY(aval__context_ready(s->context));
+    return look_up(s, wanted, n_wanted, key, bound, out);
+}
+
+int aval__session_plan(aval_session *s, aval_value *const *wanted, size_t n_wanted, aval__shared_plan **out)
+{
+    aval__hash key;
+    return check_and_look_up(s, wanted, n_wanted, &key, NULL, out);
+}
+
+/* ---- Bindings -------------------------------------------------------------------------------------------------------------- */
+
+static void release_bound(aval_session *s, aval__bound_plan *bound)
+{
+    if (!bound) return;
+    if (bound == s->current) {
+        s->current = NULL;
+        s->ran = false;
+    }
+    aval__binding_release(bound->binding);
+    aval__shared_plan_drop(s->context, bound->shared);
+    aval__free(bound->carried);
+    aval__free(bound);
+}
+
+void aval__session_release_bindings(aval_session *s)
+{
+    aval__bound_plan *bound, *next;
+    HASH_ITER (hh, s->bindings, bound, next) {
+        HASH_DEL(s->bindings, bound);
+        release_bound(s, bound);
+    }
+}
+
+static int bind(aval_session *s, aval__bound_plan *bound)
+{
+    const aval__plan *plan = bound->shared->plan;
+    int status = aval__binding_create(s->context, plan, &bound->binding);
+    if (status == AVAL_E_DEVICE_MEMORY && s->bindings) { /* the other plans' buffers may be what is in the way */
+        aval__session_release_bindings(s);
+        status = aval__binding_create(s->context, plan, &bound->binding);
+    }
+    return status;
+}
+
+static int make_bound(aval_session *s, const aval__hash *key, aval__shared_plan *shared, aval__bound_plan **out)
+{
+    int status = AVAL_E_MEMORY;
+    aval__bound_plan *bound = aval__alloc(sizeof *bound);
+    if (!bound) {
+        aval__shared_plan_drop(s->context, shared);
+        return AVAL_E_MEMORY;
+    }
+    bound->key = *key;
+    bound->shared = shared;
+    bound->carried = aval__alloc_array(shared->plan->n_slots, sizeof *bound->carried);
+    if (!bound->carried) goto done;
+    AVAL__TRY_DONE(bind(s, bound));
+    status = AVAL_E_MEMORY;
+    HASH_ADD(hh, s->bindings, key, sizeof bound->key, bound);
+    if (!bound->hh.tbl) goto done;
+    if (HASH_COUNT(s->bindings) > AVAL__MOST_BINDINGS) {
+        aval__bound_plan *oldest = s->bindings;
+        HASH_DEL(s->bindings, oldest);
+        release_bound(s, oldest);
+    }
+    *out = bound;
+    status = AVAL_OK;
+done:
+    if (status < 0) release_bound(s, bound);
+    return status;
+}
+
+static int find_bound(aval_session *s, aval_value *const *wanted, size_t n_wanted, aval__bound_plan **out)
+{
+    aval__hash key;
+    aval__shared_plan *shared = NULL;
+    AVAL__TRY(check_and_look_up(s, wanted, n_wanted, &key, out, &shared));
+    if (!*out) return make_bound(s, &key, shared, out);
+    HASH_DEL(s->bindings, *out); /* and back, as the most recently used */
+    HASH_ADD(hh, s->bindings, key, sizeof key, *out);
+    if ((*out)->hh.tbl) return AVAL_OK;
+    release_bound(s, *out);
+    return AVAL_E_MEMORY;
+}
+
+static bool unchanged(const aval_session *s, aval_value *const *wanted, size_t n_wanted)
+{
+    return s->current && s->graph_generation == s->graph->generation && s->seen_changes == s->changes && s->wanted.count == n_wanted &&
+           (n_wanted == 0 || memcmp(s->wanted.at, wanted, n_wanted * sizeof(aval_value *)) == 0);
+}
+
+int aval__session_prepare(aval_session *s, aval_value *const *wanted, size_t n_wanted)
+{
+    aval__bound_plan *bound = NULL;
+    if (unchanged(s, wanted, n_wanted)) return AVAL_OK;
+    s->ran = false;
+    s->current = NULL;
+    AVAL__TRY(aval__vec_reserve(&s->wanted, n_wanted));
+    AVAL__TRY(find_bound(s, wanted, n_wanted, &bound));
+    if (n_wanted > 0) memcpy(s->wanted.at, wanted, n_wanted * sizeof(aval_value *));
+    s->wanted.count = n_wanted;
+    s->graph_generation = s->graph->generation;
+    s->seen_changes = s->changes;
+    s->current = bound;
+    return AVAL_OK;
+}
