@@ -1,5 +1,6 @@
 /* A plugin with one operator, y = 3 x + b (x [rows, cols], b [cols]), and one planted FAULT, by a number that the build sets:
  *   0 none   1 a factor of 1.0001 in backward   2 writes one element past the end   3 NaN at one element
+ *   4 the sum over the broadcast axis is missing in b's gradient */
 #include "aval/plugin.h"
 
 #ifndef FAULT
