@@ -1,0 +1,92 @@
+/* aval graph: the training graph of a built-in net as DOT, as SVG (by Graphviz's dot, where it is installed), as text, or its plan. */
+#include "cli.h"
+
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+
+typedef struct arguments {
+    int plan, dot, svg, text;
+    char *data, *layers;
+    long long batch;
+} arguments;
+
+/* Graphviz as a program, so that aval need not link it; no part of the command comes from the user. */
+static int print_svg(const char *dot)
+{
+    fflush(stdout);
+    FILE *to = popen("command -v dot >/dev/null && exec dot -Tsvg", "w");
+    if (to == NULL) return cli_fail(CLI_DEVICE, "the program dot cannot be started");
+    fputs(dot, to);
+    if (pclose(to) == 0) return CLI_OK;
+    return cli_fail(CLI_USAGE, "Graphviz's program dot is needed for --svg (on Debian: apt install graphviz); --dot needs nothing");
+}
+
+static int print_graph(const arguments *a, aval_context *ctx, aval_graph *g, aval_store *store, aval_value *const *wanted, size_t n_wanted)
+{
+    char *text = NULL;
+    aval_session *session = NULL;
+    int code = CLI_OK, status;
+    if (a->plan) {
+        status = aval_session_create(ctx, g, store, &session);
+        if (status == AVAL_OK) status = aval_session_plan_text(session, wanted, n_wanted, &text);
+    } else {
+        status = a->text ? aval_graph_text(g, &text) : aval_graph_dot(g, &text);
+    }
+    if (status < 0) code = cli_fail_status(status);
+    else if (a->svg) code = print_svg(text);
+    else fputs(text, stdout);
+    aval_session_release(session);
+    aval_free(text);
+    return code;
+}
+
+static int graph(const cli_options *options, const arguments *a)
+{
+    aval_context *ctx = NULL;
+    aval_dataset *data = NULL;
+    aval_graph *g = NULL;
+    aval_store *store = NULL;
+    aval_value **wanted = NULL;
+    size_t n_wanted = 0;
+    int code = CLI_OK;
+    const aval_train_options o = { .size = sizeof o, .net = options->rest[0], .layers = a->layers };
+    int status = cli_context_create(options, &ctx);
+    if (status == AVAL_OK) status = a->data ? aval_dataset_open_folder(a->data, 1, &data) : aval_dataset_open_digits(1, &data);
+    if (status == AVAL_OK) status = aval_train_graph(ctx, &o, data, (uint64_t)a->batch, &g, &store, &wanted, &n_wanted);
+    if (status < 0) code = cli_fail_status(status);
+    else code = print_graph(a, ctx, g, store, wanted, n_wanted);
+    aval_free(wanted);
+    aval_graph_release(g);
+    aval_store_release(store);
+    aval_dataset_release(data);
+    aval_context_release(ctx);
+    return code;
+}
+
+int cli_graph(int argc, const char **argv)
+{
+    arguments a = { .batch = 32 };
+    const struct poptOption own[] = {
+        { "dot", 0, POPT_ARG_NONE, &a.dot, 0, "as Graphviz DOT (this is the default)", NULL },
+        { "svg", 0, POPT_ARG_NONE, &a.svg, 0, "as SVG, by Graphviz's program dot", NULL },
+        { "text", 0, POPT_ARG_NONE, &a.text, 0, "as text, a line a node", NULL },
+        { "plan", 0, POPT_ARG_NONE, &a.plan, 0, "the launches and copies that a training step is planned as", NULL },
+        { "batch", 0, POPT_ARG_LONGLONG, &a.batch, 0, "examples a step [32]", "N" },
+        { "layers", 0, POPT_ARG_STRING, &a.layers, 0, "widths of hidden layers [mlp: 128, lenet: 256]", "N,N..." },
+        { "data", 0, POPT_ARG_STRING, &a.data, 0, "folder with MNIST's files, for the shape of the images [the digits in the library]",
+          "DIR" },
+        POPT_TABLEEND,
+    };
+    cli_options options;
+    int code;
+    if (!cli_options_parse(&options, cli_command_find("graph"), own, 1, 1, argc, argv, &code)) goto done;
+    if (a.plan + a.dot + a.svg + a.text > 1) code = cli_fail(CLI_USAGE, "one of --dot, --svg, --text and --plan was expected");
+    else if (a.batch < 1 || a.batch > INT_MAX) code = cli_fail(CLI_USAGE, "--batch: 1 to %d was expected", INT_MAX);
+    else code = graph(&options, &a);
+    cli_options_release(&options);
+done:
+    free(a.data);
+    free(a.layers);
+    return code;
+}

@@ -1,0 +1,63 @@
+/* The program `aval`: finds the command and runs it. */
+#include "cli.h"
+
+#include <stdio.h>
+#include <string.h>
+
+const cli_command cli_commands[] = {
+    { "devices", "", "every OpenCL device of this machine, and what it can do", cli_devices },
+    { "ops", "[NAME]...", "the operators there are, or all about some", cli_ops },
+    { "train", "[NET]", "train a built-in net: linear, mlp or lenet", cli_train },
+    { "check", "[OP]...", "compare operators and their gradients on a device with the host", cli_check },
+    { "graph", "NET", "draw the training graph of a built-in net", cli_graph },
+    { "warm", "", "build all kernels ahead of time", cli_warm },
+    { "help", "[COMMAND]", "this text, or a command's options", cli_help },
+    { .name = NULL },
+};
+
+const cli_command *cli_command_find(const char *name)
+{
+    for (const cli_command *c = cli_commands; c->name != NULL; c++) {
+        if (strcmp(c->name, name) == 0) return c;
+    }
+    size_t best = 0;
+    char hint[64] = "", names[256] = "";
+    for (const cli_command *c = cli_commands; c->name != NULL; c++) {
+        cli_hint(name, c->name, &best, hint, sizeof hint);
+        size_t length = strlen(names);
+        snprintf(names + length, sizeof names - length, "%s%s", length > 0 ? ", " : "", c->name);
+    }
+    cli_fail(CLI_USAGE, "no command '%s'%s: there are %s", name, hint, names);
+    return NULL;
+}
+
+static int print_overview(void)
+{
+    printf("usage: aval COMMAND [ARGUMENT]... [OPTION]...\n\n");
+    for (const cli_command *c = cli_commands; c->name != NULL; c++) printf("  %-8s %-12s %s\n", c->name, c->arguments, c->doc);
+    printf("\n`aval COMMAND --help` shows a command's options.  Exit codes: 0 done, 1 a check found a difference,\n"
+           "2 wrong use or bad input, 3 a device or driver failed, 130 interrupted.\n");
+    return CLI_OK;
+}
+
+int cli_help(int argc, const char **argv)
+{
+    if (argc < 2 || strcmp(argv[1], "help") == 0 || argv[1][0] == '-') return print_overview();
+    const cli_command *command = cli_command_find(argv[1]);
+    if (command == NULL) return CLI_USAGE;
+    return command->run(2, (const char *[]){ command->name, "--help", NULL });
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 2) return cli_fail(CLI_USAGE, "a command was expected: `aval help` lists them");
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) return print_overview();
+    if (strcmp(argv[1], "--version") == 0) {
+        printf("aval %s\n", aval_version());
+        return CLI_OK;
+    }
+    if (argv[1][0] == '-') return cli_fail(CLI_USAGE, "a command was expected before option '%s': `aval help` lists them", argv[1]);
+    const cli_command *command = cli_command_find(argv[1]);
+    if (command == NULL) return CLI_USAGE;
+    return command->run(argc - 1, (const char **)argv + 1);
+}

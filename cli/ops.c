@@ -1,0 +1,124 @@
+/* aval ops: the operators there are, or all that an operator's definition says. */
+#include "cli.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const char *domain_of(const aval_op *op)
+{
+    return op->domain && op->domain[0] ? op->domain : "";
+}
+
+/* "Name" or "domain::Name", as nodes are made with. */
+static void print_name(const aval_op *op, char *name, size_t bytes)
+{
+    snprintf(name, bytes, "%s%s%s", domain_of(op), domain_of(op)[0] ? "::" : "", op->name);
+}
+
+static bool is_called(const aval_op *op, const char *name)
+{
+    char full[256];
+    print_name(op, full, sizeof full);
+    return strcmp(name, full) == 0 || strcmp(name, op->name) == 0;
+}
+
+static void print_ports(const char *title, const aval_port *ports)
+{
+    for (size_t i = 0; ports != NULL && ports[i].name != NULL; i++) {
+        const aval_port *p = &ports[i];
+        printf("  %s %s%s%s:", title, p->name, p->flags & AVAL_OPTIONAL ? " (optional)" : "",
+               p->flags & AVAL_VARIADIC ? " (one or more)" : "");
+        uint64_t types = p->types ? p->types : AVAL_FLOATS;
+        for (int type = 1; type < AVAL_TYPES; type++) {
+            if (types & AVAL_TYPE_SET(type)) printf(" %s", aval_type_name(type));
+        }
+        if (p->updates) printf(", the new content of its input %u", (unsigned)p->updates - 1);
+        printf("\n");
+    }
+}
+
+static void print_op(aval_context *ctx, const aval_op *op)
+{
+    char name[256];
+    print_name(op, name, sizeof name);
+    printf("%s (version %u): %s\n", name, (unsigned)op->since, op->doc);
+    print_ports("input", op->inputs);
+    print_ports("output", op->outputs);
+    for (size_t i = 0; op->attrs != NULL && op->attrs[i].name != NULL; i++)
+        printf("  attribute %s = %s%s%s\n", op->attrs[i].name,
+               op->attrs[i].initial    ? op->attrs[i].initial
+               : op->attrs[i].required ? "(required)"
+                                       : "(none)",
+               op->attrs[i].doc ? ": " : "", op->attrs[i].doc ? op->attrs[i].doc : "");
+    printf("  forward: %s, gradient: %s\n", aval_op_forward_kind(op), aval_op_gradient_kind(op));
+    if (op->subgradient != NULL) printf("  at kinks: %s\n", op->subgradient);
+    printf("  from %s\n", aval_op_plugin(ctx, op));
+}
+
+static json_t *op_json(aval_context *ctx, const aval_op *op)
+{
+    json_t *attrs = json_object();
+    for (size_t i = 0; op->attrs != NULL && op->attrs[i].name != NULL; i++)
+        json_object_set_new(attrs, op->attrs[i].name, op->attrs[i].initial ? json_string(op->attrs[i].initial) : json_null());
+    return json_pack("{s:s, s:s, s:I, s:s, s:s, s:s, s:o, s:s}", "name", op->name, "domain", domain_of(op), "since", (json_int_t)op->since,
+                     "doc", op->doc, "forward", aval_op_forward_kind(op), "gradient", aval_op_gradient_kind(op), "attributes", attrs,
+                     "plugin", aval_op_plugin(ctx, op));
+}
+
+static int fail_unknown(aval_context *ctx, const char *name)
+{
+    size_t best = 0;
+    char hint[128] = "";
+    for (size_t i = 0; i < aval_op_count(ctx); i++) cli_hint(name, aval_op_at(ctx, i)->name, &best, hint, sizeof hint);
+    return cli_fail(CLI_USAGE, "no operator '%s'%s: `aval ops` lists the %zu there are", name, hint, aval_op_count(ctx));
+}
+
+static int list_all(const cli_options *options, aval_context *ctx)
+{
+    size_t count = aval_op_count(ctx);
+    if (count == 0) return cli_fail(CLI_USAGE, "no operators: %s", aval_error()[0] ? aval_error() : "no plugin was loaded");
+    json_t *all = options->common.json ? json_array() : NULL;
+    for (size_t i = 0; i < count; i++) {
+        const aval_op *op = aval_op_at(ctx, i);
+        char name[256];
+        print_name(op, name, sizeof name);
+        if (all != NULL) json_array_append_new(all, op_json(ctx, op));
+        else printf("%-28s %-10s gradient: %-10s %s\n", name, aval_op_forward_kind(op), aval_op_gradient_kind(op), op->doc);
+    }
+    return all != NULL ? cli_print_json(all) : CLI_OK;
+}
+
+static int list_named(const cli_options *options, aval_context *ctx)
+{
+    json_t *all = options->common.json ? json_array() : NULL;
+    for (size_t n = 0; n < options->n_rest; n++) {
+        bool found = false;
+        for (size_t i = 0; i < aval_op_count(ctx); i++) {
+            const aval_op *op = aval_op_at(ctx, i);
+            if (!is_called(op, options->rest[n])) continue;
+            found = true;
+            if (all != NULL) json_array_append_new(all, op_json(ctx, op));
+            else print_op(ctx, op);
+        }
+        if (!found) {
+            json_decref(all);
+            return fail_unknown(ctx, options->rest[n]);
+        }
+    }
+    return all != NULL ? cli_print_json(all) : CLI_OK;
+}
+
+int cli_ops(int argc, const char **argv)
+{
+    const struct poptOption own[] = { POPT_TABLEEND };
+    cli_options options;
+    aval_context *ctx = NULL;
+    int code;
+    if (!cli_options_parse(&options, cli_command_find("ops"), own, 0, (size_t)-1, argc, argv, &code)) return code;
+    int status = cli_context_create(&options, &ctx);
+    if (status < 0) code = cli_fail_status(status);
+    else code = options.n_rest > 0 ? list_named(&options, ctx) : list_all(&options, ctx);
+    aval_context_release(ctx);
+    cli_options_release(&options);
+    return code;
+}
