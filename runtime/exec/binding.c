@@ -295,9 +295,8 @@ static int bind_launch(aval__binding *b, const aval__step *step, aval__bound_ste
 /* Providers take their scratch memory as a buffer: that of the step is a part of an arena's. */
 static int bind_gemm(aval__binding *b, const aval__step *step, aval__bound_step *bound)
 {
-    const aval__gemm_provider *provider = aval__gemm_provider_at(step->provider);
     cl_int code;
-    bound->scratch_bytes = provider->scratch_bytes ? provider->scratch_bytes(b->plan->devices[step->device], step->gemm, step->type) : 0;
+    bound->scratch_bytes = step->bytes;
     if (bound->scratch_bytes == 0) return AVAL_OK;
     cl_buffer_region part = { .origin = (size_t)step->scratch.offset, .size = (size_t)bound->scratch_bytes };
     bound->scratch = clCreateSubBuffer(b->slots[step->scratch.slot].buffer, CL_MEM_READ_WRITE, CL_BUFFER_CREATE_TYPE_REGION, &part, &code);

@@ -65,7 +65,7 @@ typedef struct aval__step {
     /* COPY (within a device, or from device `from_device`) and FILL */
     aval__place to, from;
     uint32_t from_device;
-    uint64_t bytes;
+    uint64_t bytes; /* GEMM: of the scratch memory, 0: none */
     unsigned char pattern[8];
     uint32_t pattern_bytes;
 } aval__step;
