@@ -20,7 +20,7 @@ typedef struct source {
     const char *name;
     const uint8_t *raw;
     size_t n_raw, at; /* at: of plain bytes */
-    bool zipped;
+    bool zipped, ended; /* ended: gzip's checksum was seen, and is right */
     z_stream stream;
 } source;
 
@@ -41,6 +41,7 @@ static int source_read(source *s, uint8_t *to, size_t wanted, size_t *got)
         s->stream.avail_out = (uInt)piece;
         code = inflate(&s->stream, Z_NO_FLUSH);
         *got += piece - s->stream.avail_out;
+        s->ended = code == Z_STREAM_END;
         if (code == Z_BUF_ERROR) break; /* the compressed bytes end early: seen by the caller as too few */
         if (code != Z_OK && code != Z_STREAM_END)
             return aval__fail(AVAL_E_FORMAT, "%s: the gzip data is damaged (%s)", s->name,
@@ -100,8 +101,8 @@ int aval__idx_parse(const char *name, const uint8_t *raw, size_t n_raw, size_t r
         s.stream.avail_in = (uInt)n_raw;
         if (inflateInit2(&s.stream, 15 + 16) != Z_OK) return aval__fail(AVAL_E_MEMORY, "%s: no memory to inflate it", name);
     }
-    uint64_t declared;
-    size_t got;
+    uint64_t declared = 0;
+    size_t got = 0;
     AVAL__TRY_DONE(read_header(&s, rank, out, &declared));
     uint64_t most = s.zipped ? (uint64_t)n_raw * MOST_INFLATION : n_raw - s.at;
     if (declared > most) {
@@ -116,6 +117,8 @@ int aval__idx_parse(const char *name, const uint8_t *raw, size_t n_raw, size_t r
     }
     AVAL__TRY_DONE(source_read(&s, out->bytes, (size_t)declared + 1, &got));
     if (got < declared) status = truncated(name, declared, got);
+    else if (got == declared && s.zipped && !s.ended)
+        status = aval__fail(AVAL_E_FORMAT, "%s: truncated: the gzip data stops before the checksum that was expected at its end", name);
     else if (got > declared)
         status = aval__fail(AVAL_E_FORMAT, "%s: longer than declared: its header promises %llu bytes of data, and more follow", name,
                             (unsigned long long)declared);
@@ -153,8 +156,8 @@ done:
 
 int aval__idx_open(const char *file, size_t rank, aval__idx *out)
 {
-    uint8_t *raw;
-    size_t n;
+    uint8_t *raw = NULL;
+    size_t n = 0;
     *out = (aval__idx){ 0 };
     AVAL__TRY(read_file(file, &raw, &n));
     int status = aval__idx_parse(file, raw, n, rank, out);

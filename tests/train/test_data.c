@@ -123,7 +123,7 @@ Test(data, truncated_gzip_is_refused_at_every_length)
     FILE *f = fopen(path, "rb");
     size_t length = fread(bytes, 1, sizeof bytes, f);
     fclose(f);
-    for (size_t n = 0; n + 8 < length; n++) { /* the last 8 bytes are gzip's checksum and length */
+    for (size_t n = 0; n < length; n++) {
         aval__idx x;
         cr_expect_eq(aval__idx_parse("cut", bytes, n, 3, &x), AVAL_E_FORMAT, "%zu of %zu bytes", n, length);
     }
