@@ -1,0 +1,98 @@
+/* The end of planning: what the plan keeps is copied into its own memory. */
+#include "plan/planner.h"
+
+#include <stdlib.h>
+
+static int by_value(const void *a, const void *b)
+{
+    const aval__located *x = a, *y = b;
+    return x->value < y->value ? -1 : x->value > y->value;
+}
+
+static int set_label(aval__planner *p, aval__located *located)
+{
+    located->name = aval__arena_text(&p->plan->arena, aval__value_label(p->g->values.at[located->value]));
+    return located->name ? AVAL_OK : AVAL_E_MEMORY;
+}
+
+static int list_located(aval__planner *p)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < p->items.count; i++) n += p->items.at[i].kept;
+    aval__located *list = aval__arena_alloc(&p->plan->arena, sizeof *list * n);
+    if (!list) return AVAL_E_MEMORY;
+    n = 0;
+    for (size_t i = 0; i < p->items.count; i++) {
+        const aval__item *item = &p->items.at[i];
+        if (!item->kept || item->storage == AVAL__NONE) continue;
+        const aval__storage *storage = &p->storages.at[item->storage];
+        list[n] = (aval__located){ .value = item->value->id,
+                                   .device = item->device,
+                                   .place = { storage->slot, (int64_t)(storage->offset + item->offset_bytes) },
+                                   .tensor = item->value->tensor };
+        AVAL__TRY(set_label(p, &list[n++]));
+    }
+    qsort(list, n, sizeof *list, by_value);
+    p->plan->located = list;
+    p->plan->n_located = n;
+    return AVAL_OK;
+}
+
+/* Device infos are copied, texts too: a cached plan may outlive what the request pointed to. */
+static int keep_devices(aval__planner *p)
+{
+    aval__arena *arena = &p->plan->arena;
+    size_t n = p->request->n_devices;
+    const aval_device_info **list = aval__arena_alloc(arena, sizeof *list * n);
+    if (!list) return AVAL_E_MEMORY;
+    for (size_t i = 0; i < n; i++) {
+        aval_device_info *info = aval__arena_copy(arena, p->request->devices[i], sizeof *info);
+        if (!info) return AVAL_E_MEMORY;
+        const char **texts[] = { &info->platform, &info->name, &info->vendor, &info->driver, &info->version };
+        for (size_t j = 0; j < sizeof texts / sizeof texts[0]; j++) {
+            if (!*texts[j]) continue;
+            *texts[j] = aval__arena_text(arena, *texts[j]);
+            if (!*texts[j]) return AVAL_E_MEMORY;
+        }
+        list[i] = info;
+    }
+    p->plan->devices = list;
+    p->plan->n_devices = n;
+    return AVAL_OK;
+}
+
+static int keep_steps(aval__planner *p)
+{
+    aval__plan *plan = p->plan;
+    const aval__arg *args = aval__arena_copy(&plan->arena, p->args.at, sizeof *args * p->args.count);
+    if (!args) return AVAL_E_MEMORY;
+    for (size_t i = 0; i < p->steps.count; i++) {
+        aval__step *step = &p->steps.at[i];
+        if (step->kind == AVAL__STEP_COPY) plan->statistics.copies++;
+        else plan->statistics.launches++;
+        step->args = step->n_args > 0 ? args : NULL;
+        args += step->n_args;
+    }
+    plan->steps = aval__arena_copy(&plan->arena, p->steps.at, sizeof *p->steps.at * p->steps.count);
+    plan->n_steps = p->steps.count;
+    aval__segment whole = { 0, (uint32_t)p->steps.count };
+    plan->segments = aval__arena_copy(&plan->arena, &whole, sizeof whole);
+    plan->n_segments = 1;
+    return plan->steps && plan->segments ? AVAL_OK : AVAL_E_MEMORY;
+}
+
+int aval__planner_finish(aval__planner *p)
+{
+    aval__plan *plan = p->plan;
+    AVAL__TRY(keep_devices(p));
+    AVAL__TRY(keep_steps(p));
+    AVAL__TRY(list_located(p));
+    for (size_t i = 0; i < p->written.count; i++) AVAL__TRY(set_label(p, &p->written.at[i]));
+    plan->written = aval__arena_copy(&plan->arena, p->written.at, sizeof *p->written.at * p->written.count);
+    plan->n_written = p->written.count;
+    plan->slots = aval__arena_copy(&plan->arena, p->slots.at, sizeof *p->slots.at * p->slots.count);
+    plan->n_slots = p->slots.count;
+    plan->notes = aval__arena_copy(&plan->arena, p->notes.at, sizeof *p->notes.at * p->notes.count);
+    plan->n_notes = p->notes.count;
+    return plan->written && plan->slots && plan->notes ? AVAL_OK : AVAL_E_MEMORY;
+}

@@ -1,0 +1,139 @@
+/* Making a plan: the stages in their order, on a copy of the user's graph. */
+#include "plan/planner.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define FOLD_BYTES ((size_t)64 * 1024) /* constants up to this size are computed while planning */
+
+/* ---- The copy ------------------------------------------------------------------------------------------------------------------------------ */
+
+static int map_wanted(aval__planner *p)
+{
+    const aval__plan_request *request = p->request;
+    p->wanted = aval__arena_alloc(&p->scratch, sizeof *p->wanted * request->n_wanted);
+    if (!p->wanted) return AVAL_E_MEMORY;
+    for (size_t i = 0; i < request->n_wanted; i++) {
+        const aval_value *v = request->wanted[i];
+        if (!v || v->graph != request->graph || v->dead)
+            return aval__fail(AVAL_E_ARGUMENT, "wanted value %zu: expected a value of this graph, found %s", i,
+                              !v        ? "NULL"
+                              : v->dead ? "one that was removed"
+                                        : "one of another graph");
+        p->wanted[i] = p->g->values.at[v->id];
+    }
+    return AVAL_OK;
+}
+
+static int bind_inputs(aval__planner *p)
+{
+    for (uint32_t i = 0; i < p->n_user_values; i++) {
+        aval_value *v = p->g->values.at[i];
+        if (v->dead || v->kind != AVAL__INPUT) continue;
+        const aval_tensor *shape = p->request->input_shapes ? p->request->input_shapes[i] : NULL;
+        if (shape) AVAL__TRY(aval__graph_bind(v, shape));
+        if (p->request->input_contents) v->data = p->request->input_contents[i];
+    }
+    return AVAL_OK;
+}
+
+/* ---- The stages ------------------------------------------------------------------------------------------------------------------------------ */
+
+static int allocate_tables(aval__planner *p)
+{
+    aval__arena *arena = &p->scratch;
+    size_t n_values = p->g->values.count, n_nodes = p->g->nodes.count;
+    p->device_of = aval__arena_alloc(arena, sizeof *p->device_of * n_nodes);
+    p->cluster_of = aval__arena_alloc(arena, sizeof *p->cluster_of * n_nodes);
+    p->home = aval__arena_alloc(arena, sizeof *p->home * n_values);
+    p->root_state = aval__arena_alloc(arena, sizeof *p->root_state * n_values);
+    p->item_of = aval__arena_alloc(arena, sizeof *p->item_of * n_values);
+    p->used = aval__arena_alloc(arena, n_values);
+    p->updated = aval__arena_alloc(arena, n_values);
+    p->kept = aval__arena_alloc(arena, n_values);
+    p->needed = aval__arena_alloc(arena, n_values);
+    bool all = p->device_of && p->cluster_of && p->home && p->root_state && p->item_of && p->used && p->updated && p->kept && p->needed;
+    return all ? AVAL_OK : AVAL_E_MEMORY;
+}
+
+static int run_stages(aval__planner *p)
+{
+    const aval__plan_request *request = p->request;
+    AVAL__TRY(aval__graph_fold(p->g, p->wanted, request->n_wanted, FOLD_BYTES));
+    AVAL__TRY(aval__graph_order(p->g, p->wanted, request->n_wanted, &p->nodes, &p->n_nodes));
+    p->plan->statistics.nodes = p->n_nodes;
+    AVAL__TRY(allocate_tables(p));
+    for (size_t i = 0; i < request->n_wanted; i++) p->kept[p->wanted[i]->id] = true;
+    if (request->memory == AVAL_MEMORY_RETAINED) memset(p->kept, true, p->n_user_values);
+    memcpy(p->needed, p->kept, p->g->values.count);
+
+    AVAL__TRY(aval__planner_place(p));
+    AVAL__TRY(
+        aval__fuse_clusters(&p->scratch, p->g, p->nodes, p->n_nodes, p->device_of, p->needed, &p->clusters, &p->n_clusters, p->cluster_of));
+    AVAL__TRY(aval__planner_units(p));
+    AVAL__TRY(aval__planner_order(p));
+    AVAL__TRY(aval__planner_record(p));
+    AVAL__TRY(aval__planner_memory(p));
+    return aval__planner_finish(p);
+}
+
+static void release_planner(aval__planner *p)
+{
+    aval__sources_release(p);
+    aval__free(p->nodes);
+    aval__vec_release(&p->items);
+    aval__vec_release(&p->units);
+    aval__vec_release(&p->links);
+    aval__vec_release(&p->readers);
+    aval__vec_release(&p->order);
+    aval__vec_release(&p->storages);
+    aval__vec_release(&p->steps);
+    aval__vec_release(&p->args);
+    aval__vec_release(&p->slots);
+    aval__vec_release(&p->written);
+    aval__vec_release(&p->notes);
+    aval__text_release(&p->text);
+    aval__arena_release(&p->scratch);
+    aval_graph_release(p->g);
+}
+
+static int check_request(const aval__plan_request *request)
+{
+    if (request->n_devices == 0) return aval__fail(AVAL_E_ARGUMENT, "planning: expected at least one device, found none");
+    if (request->graph->status < 0)
+        return aval__fail(request->graph->status, "%s", request->graph->message ? request->graph->message : "the graph has an error");
+    return AVAL_OK;
+}
+
+int aval__plan_make(const aval__plan_request *request, aval__plan **out)
+{
+    aval__planner p = { .request = request };
+    int status = check_request(request);
+    if (status < 0) goto done;
+    p.plan = aval__alloc(sizeof *p.plan);
+    if (!p.plan) {
+        status = AVAL_E_MEMORY;
+        goto done;
+    }
+    AVAL__TRY_DONE(aval__plan_key(request, &p.plan->hash));
+    AVAL__TRY_DONE(aval__graph_copy(request->graph, &p.g));
+    p.n_user_values = (uint32_t)p.g->values.count;
+    AVAL__TRY_DONE(map_wanted(&p));
+    AVAL__TRY_DONE(bind_inputs(&p));
+    AVAL__TRY_DONE(aval__graph_expand(p.g, p.wanted, request->n_wanted, request->strict));
+    double start = aval__seconds();
+    AVAL__TRY_DONE(run_stages(&p));
+    p.plan->statistics.seconds = aval__seconds() - start;
+    *out = p.plan;
+done:
+    release_planner(&p);
+    if (status < 0) aval__plan_release(p.plan);
+    return status;
+}
+
+void aval__plan_release(aval__plan *plan)
+{
+    if (!plan) return;
+    aval__arena_release(&plan->arena);
+    aval__free(plan);
+}

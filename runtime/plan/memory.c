@@ -1,0 +1,199 @@
+/* Memory: where each storage lies, the slots that a session makes buffers for, and the limits of the devices, checked before anything
+ * runs.  Then steps are turned from storages to slots. */
+#include "plan/planner.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define GUARD_BYTES 256u /* before and after a value in guarded mode, at least */
+#define MOST_NAMED 3 /* values that an error about memory lists */
+
+static const char *storage_label(const aval__storage *s)
+{
+    return s->value ? aval__value_label(s->value) : "scratch";
+}
+
+static int by_bytes(const void *a, const void *b)
+{
+    const aval__storage *x = *(const aval__storage *const *)a, *y = *(const aval__storage *const *)b;
+    return x->bytes != y->bytes ? (x->bytes > y->bytes ? -1 : 1) : (x < y ? -1 : x > y);
+}
+
+static uint64_t span_of(const aval__planner *p, uint32_t device)
+{
+    uint64_t largest = p->request->devices[device]->largest_allocation_bytes, alignment = aval__planner_alignment(p, device);
+    return largest >= alignment && largest < UINT64_MAX / 4 ? largest / alignment * alignment : UINT64_MAX / 4;
+}
+
+static int check_largest(const aval__planner *p, uint32_t device)
+{
+    const aval_device_info *info = p->request->devices[device];
+    for (size_t i = 0; i < p->storages.count; i++) {
+        const aval__storage *s = &p->storages.at[i];
+        if (s->device == device && s->bytes > span_of(p, device))
+            return aval__fail(AVAL_E_DEVICE_MEMORY,
+                              "value '%s' needs %llu bytes, but device %u '%s' allows at most %llu in one allocation; "
+                              "use a smaller batch or another device",
+                              storage_label(s), (unsigned long long)s->bytes, device, info->name,
+                              (unsigned long long)info->largest_allocation_bytes);
+    }
+    return AVAL_OK;
+}
+
+/* All that the plan needs on a device against what it has; the message names what holds most. */
+static int check_total(aval__planner *p, uint32_t device)
+{
+    const aval_device_info *info = p->request->devices[device];
+    uint64_t total = 0;
+    for (size_t i = 0; i < p->slots.count; i++)
+        if (p->slots.at[i].device == device) total += p->slots.at[i].bytes;
+    if (info->memory_bytes == 0 || total <= info->memory_bytes) return AVAL_OK;
+
+    const aval__storage **sorted = aval__arena_alloc(&p->scratch, sizeof *sorted * p->storages.count);
+    if (!sorted) return AVAL_E_MEMORY;
+    size_t n = 0;
+    for (size_t i = 0; i < p->storages.count; i++)
+        if (p->storages.at[i].device == device) sorted[n++] = &p->storages.at[i];
+    qsort(sorted, n, sizeof *sorted, by_bytes);
+    aval__text list = { 0 };
+    for (size_t i = 0; i < n && i < MOST_NAMED; i++)
+        aval__text_add(&list, "%s'%s' (%llu)", i > 0 ? ", " : "", storage_label(sorted[i]), (unsigned long long)sorted[i]->bytes);
+    int status =
+        aval__fail(AVAL_E_DEVICE_MEMORY,
+                   "the plan needs %llu bytes on device %u '%s', which has %llu; most is held by %s; use a smaller batch or another device",
+                   (unsigned long long)total, device, info->name, (unsigned long long)info->memory_bytes, list.at ? list.at : "its values");
+    aval__text_release(&list);
+    return status;
+}
+
+/* ---- Placing ------------------------------------------------------------------------------------------------------------------------------- */
+
+typedef struct device_storages {
+    uint32_t *index; /* in planner->storages, by first position */
+    aval__interval *intervals;
+    size_t count;
+} device_storages;
+
+static int gather(aval__planner *p, uint32_t device, device_storages *out)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < p->storages.count; i++) n += p->storages.at[i].device == device && p->storages.at[i].slot == AVAL__NONE;
+    out->index = aval__arena_alloc(&p->scratch, sizeof *out->index * n);
+    out->intervals = aval__arena_alloc(&p->scratch, sizeof *out->intervals * n);
+    if (!out->index || !out->intervals) return AVAL_E_MEMORY;
+    uint32_t end = (uint32_t)p->order.count; /* "after the last unit" */
+    for (size_t i = 0; i < p->storages.count; i++) {
+        const aval__storage *s = &p->storages.at[i];
+        if (s->device != device || s->slot != AVAL__NONE) continue;
+        out->index[out->count] = (uint32_t)i;
+        out->intervals[out->count++] = (aval__interval){ .bytes = s->bytes, .first = s->first, .last = s->last < end ? s->last : end };
+    }
+    return AVAL_OK;
+}
+
+/* The most bytes that are alive at once. */
+static int measure_live(aval__planner *p, const device_storages *in, uint64_t *most)
+{
+    size_t n_positions = p->order.count + 2;
+    int64_t *change = aval__arena_alloc(&p->scratch, sizeof *change * n_positions), now = 0;
+    if (!change) return AVAL_E_MEMORY;
+    for (size_t i = 0; i < in->count; i++) {
+        change[in->intervals[i].first] += (int64_t)in->intervals[i].bytes;
+        change[in->intervals[i].last + 1] -= (int64_t)in->intervals[i].bytes;
+    }
+    *most = 0;
+    for (size_t i = 0; i < n_positions; i++) {
+        now += change[i];
+        if (now > 0 && (uint64_t)now > *most) *most = (uint64_t)now;
+    }
+    return AVAL_OK;
+}
+
+static int place_in_arenas(aval__planner *p, uint32_t device, const device_storages *in)
+{
+    uint64_t span = span_of(p, device), total = 0;
+    uint32_t first_slot = (uint32_t)p->slots.count;
+    AVAL__TRY(aval__offsets_assign(in->intervals, in->count, (uint32_t)p->order.count + 1, span, &total));
+    for (uint64_t start = 0; start < total; start += span) {
+        uint64_t bytes = total - start < span ? total - start : span;
+        AVAL__TRY(
+            aval__vec_push(&p->slots, (aval__slot){ .kind = AVAL__SLOT_ARENA, .device = device, .bytes = bytes, .value = AVAL__NONE }));
+    }
+    for (size_t i = 0; i < in->count; i++) {
+        p->storages.at[in->index[i]].slot = first_slot + (uint32_t)(in->intervals[i].offset / span);
+        p->storages.at[in->index[i]].offset = in->intervals[i].offset % span;
+    }
+    p->plan->statistics.arena_bytes += total;
+    return AVAL_OK;
+}
+
+/* A slot a storage, with guard bands. */
+static int place_guarded(aval__planner *p, uint32_t device, const device_storages *in)
+{
+    uint64_t guard = aval__align(GUARD_BYTES, aval__planner_alignment(p, device));
+    for (size_t i = 0; i < in->count; i++) {
+        aval__storage *s = &p->storages.at[in->index[i]];
+        /* The band after begins where the value ends, so that an overrun by one element is seen. */
+        uint64_t content = s->value ? aval__tensor_bytes(&s->value->tensor) : s->bytes;
+        aval__slot slot = {
+            .kind = AVAL__SLOT_ARENA, .device = device, .bytes = content + 2 * guard, .guard_bytes = guard, .value = AVAL__NONE
+        };
+        slot.name = aval__arena_text(&p->plan->arena, storage_label(s));
+        if (!slot.name) return AVAL_E_MEMORY;
+        if (s->value) {
+            slot.value = s->value->id;
+            slot.tensor = s->value->tensor;
+        }
+        s->slot = (uint32_t)p->slots.count;
+        s->offset = guard;
+        AVAL__TRY(aval__vec_push(&p->slots, slot));
+        p->plan->statistics.arena_bytes += slot.bytes;
+    }
+    return AVAL_OK;
+}
+
+/* ---- Steps on slots ---------------------------------------------------------------------------------------------------------------------------- */
+
+static void settle_place(const aval__planner *p, aval__place *place)
+{
+    if (place->slot == AVAL__NONE) return;
+    const aval__storage *s = &p->storages.at[place->slot];
+    place->slot = s->slot;
+    place->offset += (int64_t)s->offset;
+}
+
+static void settle_steps(aval__planner *p)
+{
+    for (size_t i = 0; i < p->args.count; i++) {
+        aval__arg *arg = &p->args.at[i];
+        if (arg->kind != AVAL__ARG_TENSOR) continue;
+        const aval__storage *s = &p->storages.at[arg->slot];
+        arg->slot = s->slot;
+        if (!arg->absent) arg->offset += (int64_t)(s->offset / arg->bytes);
+    }
+    for (size_t i = 0; i < p->steps.count; i++) {
+        aval__step *step = &p->steps.at[i];
+        aval__place *places[] = { &step->a, &step->b, &step->c, &step->scratch, &step->to, &step->from };
+        size_t first = step->kind == AVAL__STEP_GEMM ? 0 : 4, n = step->kind == AVAL__STEP_GEMM ? 4 : step->kind == AVAL__STEP_COPY ? 2 : 1;
+        if (step->kind == AVAL__STEP_LAUNCH) continue;
+        for (size_t j = first; j < first + n; j++) settle_place(p, places[j]);
+    }
+    for (size_t i = 0; i < p->written.count; i++) settle_place(p, &p->written.at[i].place);
+}
+
+int aval__planner_memory(aval__planner *p)
+{
+    for (uint32_t device = 0; device < p->request->n_devices; device++) {
+        device_storages in = { 0 };
+        uint64_t live;
+        AVAL__TRY(check_largest(p, device));
+        AVAL__TRY(gather(p, device, &in));
+        AVAL__TRY(measure_live(p, &in, &live));
+        p->plan->statistics.live_bytes += live;
+        if (p->request->memory == AVAL_MEMORY_GUARDED) AVAL__TRY(place_guarded(p, device, &in));
+        else AVAL__TRY(place_in_arenas(p, device, &in));
+        AVAL__TRY(check_total(p, device));
+    }
+    settle_steps(p);
+    return AVAL_OK;
+}

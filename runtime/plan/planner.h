@@ -1,0 +1,194 @@
+/* What the stages of planning share while a plan is made.  Private to plan.
+ *
+ *   unit     what is ordered and recorded as a whole: a cluster of expressions, any other node, or one copy of a value
+ *   item     a value as it lies on one device; a value that is read on two devices has two, with a copy unit between
+ *   storage  bytes of one device in which one or several items lie: an output that aliases an input or is written in place shares it
+ *
+ * All but the growing arrays lies in `scratch`, which is given back when planning ends; the plan's parts lie in plan->arena. */
+#ifndef AVAL_PLAN_PLANNER_H
+#define AVAL_PLAN_PLANNER_H
+
+#include "plan/fuse.h"
+
+#define AVAL__NONE UINT32_MAX /* no item, unit, storage */
+#define AVAL__AFTER UINT32_MAX /* position: after the last unit */
+#define AVAL__MIN_ALIGNMENT 64u /* of offsets; a multiple of every element's bytes */
+
+typedef struct aval__item {
+    const aval_value *value;
+    uint32_t device;
+    uint32_t next; /* the same value on another device, AVAL__NONE at the end */
+    uint32_t producer; /* unit, AVAL__NONE: there before the run */
+    uint32_t updater; /* unit that writes the state's new content over this item, AVAL__NONE: nobody */
+    uint32_t first_reader, n_readers; /* planner->readers: units, each once */
+    uint32_t unread; /* readers that are not in the order yet */
+    bool kept; /* must be readable after the run */
+    bool in_state; /* lies where its state lies: the state itself, or its new content */
+    /* while recording */
+    uint32_t last_use; /* position of the last unit that reads it, AVAL__AFTER when kept */
+    uint32_t overwritten; /* position at which a state's new content is written over it, AVAL__AFTER: never */
+    uint32_t storage;
+    uint64_t offset_bytes; /* in the storage */
+} aval__item;
+
+typedef struct aval__unit {
+    const aval_node *node;
+    const aval__cluster *cluster; /* both NULL: a copy of reads[0] to writes[0] */
+    uint32_t device;
+    uint32_t first_link; /* planner->links: n_reads items, then n_writes; AVAL__NONE for absent ones */
+    uint32_t n_reads, n_writes;
+    uint32_t blocked; /* items that it reads and that are not there yet */
+    uint32_t held; /* readers of states that this unit updates, not in the order yet */
+    uint32_t position;
+    uint32_t rank; /* among units that are equally good: the order of the graph */
+    int64_t growth_bytes; /* memory in use after it less before it, as far as known */
+} aval__unit;
+
+typedef struct aval__storage {
+    uint64_t bytes; /* aligned */
+    uint64_t offset; /* bytes in the slot */
+    uint32_t device;
+    uint32_t slot; /* AVAL__NONE: to be placed by memory.c */
+    uint32_t first, last; /* positions between which it is in use; last AVAL__AFTER: read after the run */
+    const aval_value *value; /* for messages; NULL: scratch */
+} aval__storage;
+
+typedef struct aval__planner {
+    const aval__plan_request *request;
+    aval_graph *g; /* the copy */
+    uint32_t n_user_values; /* ids below are the user's */
+    aval_value **wanted; /* of the copy */
+    aval__plan *plan;
+    aval__arena scratch;
+
+    aval_node **nodes; /* topological */
+    size_t n_nodes;
+    uint32_t *device_of; /* by node id */
+    uint32_t *home; /* by value id: device where it is made */
+    uint32_t *root_state; /* by value id: the state whose (new) content it is, AVAL__NONE */
+    bool *used; /* by value id: wanted, or read by a node of the plan */
+    bool *updated; /* by value id: a node writes a new content over it */
+    bool *kept; /* by value id: wanted, or retained */
+    bool *needed; /* by value id: must be in memory whoever reads it: kept, or the new content of a state */
+    aval__cluster *clusters;
+    size_t n_clusters;
+    uint32_t *cluster_of; /* by node id */
+
+    AVAL__VEC(aval__item) items;
+    uint32_t *item_of; /* by value id: its item at home, AVAL__NONE; the others follow by `next` */
+    AVAL__VEC(aval__unit) units;
+    AVAL__VEC(uint32_t) links;
+    AVAL__VEC(uint32_t) readers;
+    AVAL__VEC(uint32_t) order; /* units by position */
+    AVAL__VEC(aval__storage) storages;
+
+    /* Until memory.c: slots of args and places are storages, their offsets are relative to these; tensor args carry their element's bytes;
+       a launch's args follow those of the launch before in `args`. */
+    AVAL__VEC(aval__step) steps;
+    AVAL__VEC(aval__arg) args;
+    AVAL__VEC(aval__slot) slots;
+    AVAL__VEC(aval__located) written;
+    AVAL__VEC(const char *) notes;
+    struct aval__source_entry *sources; /* by options and text */
+    aval__text text; /* reused for labels and options */
+} aval__planner;
+
+static inline uint32_t *aval__unit_reads(const aval__planner *p, const aval__unit *u)
+{
+    return p->links.at + u->first_link;
+}
+static inline uint32_t *aval__unit_writes(const aval__planner *p, const aval__unit *u)
+{
+    return p->links.at + u->first_link + u->n_reads;
+}
+static inline uint64_t aval__align(uint64_t bytes, uint64_t alignment)
+{
+    return (bytes + alignment - 1) / alignment * alignment;
+}
+
+/* The stages, in their order. */
+int aval__planner_place(aval__planner *p); /* device_of, home, root_state, notes */
+int aval__planner_units(aval__planner *p); /* items and units, copies between devices */
+int aval__planner_order(aval__planner *p); /* order */
+int aval__planner_record(aval__planner *p); /* steps on storages */
+int aval__planner_memory(aval__planner *p); /* offsets and slots of storages; steps on slots */
+int aval__planner_finish(aval__planner *p); /* the plan's lists */
+
+/* Output `port` of a node that is the new content of an input: which input, else AVAL__NONE. */
+uint32_t aval__updated_input(const aval_node *node, uint32_t port);
+/* The item of a value on a device; AVAL__NONE when there is none (yet). */
+uint32_t aval__planner_item(const aval__planner *p, const aval_value *value, uint32_t device);
+int aval__planner_add_item(aval__planner *p, const aval_value *value, uint32_t device, uint32_t producer, uint32_t *out);
+/* A unit that copies item `from` to a new item of the same value on `device`.  Its readers are the caller's business. */
+int aval__planner_add_copy(aval__planner *p, uint32_t from, uint32_t device, uint32_t *unit, uint32_t *item);
+int aval__planner_add_storage(aval__planner *p, uint32_t device, uint64_t bytes, const aval_value *value, uint32_t first, uint32_t *out);
+uint64_t aval__planner_alignment(const aval__planner *p, uint32_t device);
+
+/* Where to put what is written: a storage each. */
+typedef struct aval__interval {
+    uint64_t bytes, offset;
+    uint32_t first, last; /* inclusive */
+} aval__interval;
+
+/* Sets each interval's offset so that those that overlap in time do not overlap in space and none crosses a multiple of
+   `span_bytes`; *total_bytes is the end of the last.  `intervals` is sorted by first; last < n_positions. */
+int aval__offsets_assign(aval__interval *intervals, size_t count, uint32_t n_positions, uint64_t span_bytes, uint64_t *total_bytes);
+
+/* ---- Recording: one unit at a time ------------------------------------------------------------------------------------------- */
+
+/* A tensor as a recorder sees it: the handle is the address of `tensor`. */
+typedef struct aval__port {
+    aval_tensor tensor;
+    const char *role; /* "input", "output" ..., for messages */
+    uint32_t index; /* input or output `index` */
+    uint32_t item; /* AVAL__NONE: scratch, or not there to be read */
+    uint32_t storage; /* AVAL__NONE: not yet, or not there */
+    uint64_t offset_bytes;
+    bool readable, writable, written;
+    struct aval__port *next; /* of the scratch tensors */
+} aval__port;
+
+typedef struct aval__recording {
+    aval__planner *p;
+    const aval__unit *unit;
+    uint32_t position, device;
+    const char *label;
+    const aval_kernel_source *source; /* of launches */
+    aval__port *ports; /* inputs, outputs; in backward then upstreams and gradients */
+    size_t n_ports;
+    const aval_tensor **inputs, **outputs, **upstreams, **gradients;
+    bool *accumulates; /* by input */
+    size_t n_inputs, n_outputs;
+    aval__port *scratch;
+} aval__recording;
+
+int aval__record_launch(aval_call *call, const aval_launch *launch);
+int aval__record_gemm(aval_call *call, const aval_gemm *gemm);
+const aval_tensor *aval__record_scratch(aval_call *call, int type, int64_t count);
+/* The port of a handle, checked for what is to be done with it; `what` names the function in messages. */
+int aval__record_readable(aval_call *call, const aval_tensor *t, const char *what, aval__port **out);
+int aval__record_writable(aval_call *call, const aval_tensor *t, const char *what, aval__port **out);
+/* A new step of this unit, zeroed but for kind, device and node. */
+int aval__record_step(aval__recording *r, aval__step_kind kind, aval__step **out);
+/* The words for kernel arguments. */
+int aval__record_tensor_arg(aval__planner *p, uint32_t storage, uint64_t offset_bytes, int type, bool written);
+int aval__record_value_arg(aval__planner *p, const void *data, uint32_t bytes);
+int aval__record_fill_range(aval__recording *r, const aval__port *port, int64_t first, int64_t count, double value);
+int aval__record_copy_bytes(aval__recording *r, aval__place to, aval__place from, uint32_t from_device, uint64_t bytes);
+
+/* One node of a recorder, and one cluster of expressions. */
+int aval__record_node(aval__recording *r);
+int aval__record_cluster(aval__recording *r);
+/* Puts an item into a storage, or into one of its own. */
+void aval__record_locate(aval__recording *r, uint32_t item, uint32_t storage, uint64_t offset_bytes);
+int aval__record_own_storage(aval__recording *r, uint32_t item);
+/* Makes sure that an item which is there before the run has its slot. */
+int aval__planner_fixed_slot(aval__planner *p, uint32_t item);
+
+/* The kernel source of a recorder's launch, and of a generated kernel; equal ones are one object. */
+int aval__source_of_launch(aval__planner *p, const aval_kernel_source *source, const aval_launch *launch, int s_type,
+                           const aval__source **out);
+int aval__source_of_text(aval__planner *p, const char *name, const char *text, const char *options, const aval__source **out);
+void aval__sources_release(aval__planner *p);
+
+#endif

@@ -1,0 +1,189 @@
+/* Recording: each unit, in order, gives its steps.  Here: which storage an item lies in, steps and arguments; recorders' functions are in
+ * record_node.c, clusters in record_cluster.c. */
+#include "plan/planner.h"
+
+#include <string.h>
+
+uint64_t aval__planner_alignment(const aval__planner *p, uint32_t device)
+{
+    uint64_t alignment = p->request->devices[device]->alignment_bytes;
+    return aval__align(alignment > 0 ? alignment : 1, AVAL__MIN_ALIGNMENT);
+}
+
+/* ---- Storages ------------------------------------------------------------------------------------------------------------------------ */
+
+int aval__planner_add_storage(aval__planner *p, uint32_t device, uint64_t bytes, const aval_value *value, uint32_t first, uint32_t *out)
+{
+    *out = (uint32_t)p->storages.count;
+    return aval__vec_push(&p->storages, (aval__storage){ .bytes = aval__align(bytes > 0 ? bytes : 1, aval__planner_alignment(p, device)),
+                                                         .device = device,
+                                                         .slot = AVAL__NONE,
+                                                         .first = first,
+                                                         .last = first,
+                                                         .value = value });
+}
+
+void aval__record_locate(aval__recording *r, uint32_t item, uint32_t storage, uint64_t offset_bytes)
+{
+    aval__item *it = &r->p->items.at[item];
+    aval__storage *s = &r->p->storages.at[storage];
+    it->storage = storage;
+    it->offset_bytes = offset_bytes;
+    if (it->last_use > s->last) s->last = it->last_use;
+}
+
+int aval__record_own_storage(aval__recording *r, uint32_t item)
+{
+    uint32_t storage;
+    const aval_value *value = r->p->items.at[item].value;
+    AVAL__TRY(aval__planner_add_storage(r->p, r->device, aval__tensor_bytes(&value->tensor), value, r->position, &storage));
+    aval__record_locate(r, item, storage, 0);
+    return AVAL_OK;
+}
+
+int aval__planner_fixed_slot(aval__planner *p, uint32_t item)
+{
+    static const aval__slot_kind kinds[] = {
+        [AVAL__INPUT] = AVAL__SLOT_INPUT, [AVAL__STATE] = AVAL__SLOT_STATE, [AVAL__CONSTANT] = AVAL__SLOT_CONSTANT
+    };
+    aval__item *it = &p->items.at[item];
+    const aval_value *v = it->value;
+    if (it->storage != AVAL__NONE) return AVAL_OK;
+    uint64_t bytes = aval__tensor_bytes(&v->tensor);
+    aval__slot slot = { .kind = kinds[v->kind], .device = it->device, .bytes = bytes > 0 ? bytes : 1, .value = v->id, .tensor = v->tensor };
+    if (v->kind != AVAL__CONSTANT || v->name) {
+        slot.name = aval__arena_text(&p->plan->arena, aval__value_label(v));
+        if (!slot.name) return AVAL_E_MEMORY;
+    }
+    if (v->kind == AVAL__CONSTANT) {
+        slot.data = aval__arena_copy(&p->plan->arena, v->data, bytes);
+        if (!slot.data) return AVAL_E_MEMORY;
+    }
+    AVAL__TRY(aval__planner_add_storage(p, it->device, bytes, v, 0, &it->storage));
+    p->storages.at[it->storage].slot = (uint32_t)p->slots.count;
+    p->storages.at[it->storage].last = AVAL__AFTER;
+    return aval__vec_push(&p->slots, slot);
+}
+
+/* ---- Steps ----------------------------------------------------------------------------------------------------------------------------- */
+
+int aval__record_step(aval__recording *r, aval__step_kind kind, aval__step **out)
+{
+    AVAL__TRY(aval__vec_push(&r->p->steps, (aval__step){ .kind = kind, .device = r->device, .node = r->label }));
+    *out = &r->p->steps.at[r->p->steps.count - 1];
+    return AVAL_OK;
+}
+
+int aval__record_tensor_arg(aval__planner *p, uint32_t storage, uint64_t offset_bytes, int type, bool written)
+{
+    uint32_t bytes = (uint32_t)aval_type_bytes(type);
+    return aval__vec_push(
+        &p->args,
+        (aval__arg){
+            .kind = AVAL__ARG_TENSOR, .slot = storage, .bytes = bytes, .written = written, .offset = (int64_t)(offset_bytes / bytes) });
+}
+
+int aval__record_value_arg(aval__planner *p, const void *data, uint32_t bytes)
+{
+    aval__arg arg = { .kind = AVAL__ARG_VALUE, .bytes = bytes };
+    memcpy(arg.data, data, bytes);
+    return aval__vec_push(&p->args, arg);
+}
+
+int aval__record_fill_range(aval__recording *r, const aval__port *port, int64_t first, int64_t count, double value)
+{
+    aval__step *step;
+    uint32_t bytes = (uint32_t)aval_type_bytes(port->tensor.type);
+    if (count == 0) return AVAL_OK;
+    AVAL__TRY(aval__record_step(r, AVAL__STEP_FILL, &step));
+    step->to = (aval__place){ port->storage, (int64_t)port->offset_bytes + first * bytes };
+    step->bytes = (uint64_t)count * bytes;
+    step->pattern_bytes = bytes;
+    aval__convert(step->pattern, port->tensor.type, &value, AVAL_DOUBLE, 1);
+    return AVAL_OK;
+}
+
+int aval__record_copy_bytes(aval__recording *r, aval__place to, aval__place from, uint32_t from_device, uint64_t bytes)
+{
+    aval__step *step;
+    if (bytes == 0 || (from_device == r->device && to.slot == from.slot && to.offset == from.offset)) return AVAL_OK;
+    AVAL__TRY(aval__record_step(r, AVAL__STEP_COPY, &step));
+    step->to = to;
+    step->from = from;
+    step->from_device = from_device;
+    step->bytes = bytes;
+    return AVAL_OK;
+}
+
+/* ---- Units -------------------------------------------------------------------------------------------------------------------------------- */
+
+/* What to call the unit: "fused Mul, Add", "conv1 (Conv)", "node 17 (Conv)", "copy of 'w'". */
+static int label_unit(aval__planner *p, const aval__unit *u, const char **label)
+{
+    aval__text *text = &p->text;
+    text->length = 0;
+    if (!u->node) aval__text_add(text, "copy of '%s'", aval__value_label(p->items.at[aval__unit_reads(p, u)[0]].value));
+    else if (u->cluster && u->cluster->n_nodes > 1) {
+        for (size_t i = 0; i < u->cluster->n_nodes; i++) {
+            const char *name = u->cluster->nodes[i]->def->name;
+            aval__text_put(text, i > 0 ? ", " : "fused ", i > 0 ? 2 : 6);
+            aval__text_put(text, name, strlen(name));
+        }
+    } else if (u->node->name) aval__text_add(text, "%s (%s)", u->node->name, u->node->def->name);
+    else aval__text_add(text, "node %u (%s)", u->node->id, u->node->def->name);
+    if (text->failed) return AVAL_E_MEMORY;
+    *label = aval__arena_text(&p->plan->arena, text->at);
+    return *label ? AVAL_OK : AVAL_E_MEMORY;
+}
+
+static int record_copy(aval__recording *r)
+{
+    aval__planner *p = r->p;
+    uint32_t from = aval__unit_reads(p, r->unit)[0], to = aval__unit_writes(p, r->unit)[0];
+    AVAL__TRY(aval__record_own_storage(r, to));
+    const aval__item *a = &p->items.at[from], *b = &p->items.at[to];
+    return aval__record_copy_bytes(r, (aval__place){ b->storage, (int64_t)b->offset_bytes },
+                                   (aval__place){ a->storage, (int64_t)a->offset_bytes }, a->device, aval__tensor_bytes(&a->value->tensor));
+}
+
+/* The values that are complete after the unit's last step. */
+static int list_written(aval__planner *p, const aval__unit *u)
+{
+    aval__step *step = &p->steps.at[p->steps.count - 1];
+    step->first_value = (uint32_t)p->written.count;
+    for (uint32_t i = 0; i < u->n_writes; i++) {
+        uint32_t index = aval__unit_writes(p, u)[i];
+        if (index == AVAL__NONE || p->items.at[index].storage == AVAL__NONE) continue;
+        const aval__item *item = &p->items.at[index];
+        AVAL__TRY(aval__vec_push(&p->written, (aval__located){ .value = item->value->id,
+                                                               .device = item->device,
+                                                               .place = { item->storage, (int64_t)item->offset_bytes },
+                                                               .tensor = item->value->tensor }));
+        step->n_values++;
+    }
+    return AVAL_OK;
+}
+
+static int record_unit(aval__planner *p, uint32_t unit)
+{
+    const aval__unit *u = &p->units.at[unit];
+    aval__recording r = { .p = p, .unit = u, .position = u->position, .device = u->device };
+    size_t n_steps = p->steps.count;
+    AVAL__TRY(label_unit(p, u, &r.label));
+    for (uint32_t i = 0; i < u->n_reads; i++) {
+        uint32_t item = aval__unit_reads(p, u)[i];
+        if (item != AVAL__NONE && p->items.at[item].producer == AVAL__NONE) AVAL__TRY(aval__planner_fixed_slot(p, item));
+    }
+    if (!u->node) AVAL__TRY(record_copy(&r));
+    else if (u->cluster) AVAL__TRY(aval__record_cluster(&r));
+    else AVAL__TRY(aval__record_node(&r));
+    return p->steps.count > n_steps ? list_written(p, u) : AVAL_OK;
+}
+
+int aval__planner_record(aval__planner *p)
+{
+    for (size_t i = 0; i < p->order.count; i++) AVAL__TRY(record_unit(p, p->order.at[i]));
+    for (uint32_t i = 0; i < p->items.count; i++)
+        if (p->items.at[i].kept && p->items.at[i].producer == AVAL__NONE) AVAL__TRY(aval__planner_fixed_slot(p, i));
+    return AVAL_OK;
+}

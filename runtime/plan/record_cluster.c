@@ -1,0 +1,92 @@
+/* The launch of a cluster of expressions, and where its outputs lie: in their state, over an input that dies here, or in memory of their
+ * own. */
+#include "plan/planner.h"
+
+/* Whether output `out` may be written over input `in` of the cluster: the input is read here for the last time, element i of both is
+   the same work-item's, and no other input has elements of the same storage in another place. */
+static bool may_overwrite(const aval__recording *r, const aval__item *out, const aval__item *in)
+{
+    const aval__planner *p = r->p;
+    const aval__storage *storage = &p->storages.at[in->storage];
+    const aval_tensor *a = &in->value->tensor, *b = &out->value->tensor;
+    if (storage->slot != AVAL__NONE || storage->last > r->position) return false;
+    if (a->type != b->type || aval__tensor_count(a) != aval__tensor_count(b)) return false;
+    if (storage->bytes != aval__align(aval__tensor_bytes(b), aval__planner_alignment(p, r->device))) return false;
+    for (size_t i = 0; i < r->unit->cluster->n_inputs; i++) {
+        const aval__item *other = &p->items.at[aval__unit_reads(p, r->unit)[i]];
+        if (other != in && other->storage == in->storage &&
+            (other->offset_bytes != in->offset_bytes || aval__tensor_count(&other->value->tensor) != aval__tensor_count(a)))
+            return false;
+    }
+    for (size_t i = 0; i < r->unit->n_writes; i++)
+        if (p->items.at[aval__unit_writes(p, r->unit)[i]].storage == in->storage) return false; /* taken by another output */
+    return true;
+}
+
+static int place_output(aval__recording *r, uint32_t index)
+{
+    aval__planner *p = r->p;
+    const aval__item *out = &p->items.at[index];
+    if (out->in_state) {
+        uint32_t state = aval__planner_item(p, p->g->values.at[p->root_state[out->value->id]], r->device);
+        AVAL__TRY(aval__planner_fixed_slot(p, state));
+        aval__record_locate(r, index, p->items.at[state].storage, 0);
+        return AVAL_OK;
+    }
+    for (size_t i = 0; p->request->memory == AVAL_MEMORY_ARENA && i < r->unit->cluster->n_inputs; i++) {
+        const aval__item *in = &p->items.at[aval__unit_reads(p, r->unit)[i]];
+        if (!may_overwrite(r, out, in)) continue;
+        aval__record_locate(r, index, in->storage, in->offset_bytes);
+        return AVAL_OK;
+    }
+    return aval__record_own_storage(r, index);
+}
+
+static int add_argument(aval__recording *r, const aval__fused_arg *arg)
+{
+    aval__planner *p = r->p;
+    float single = (float)arg->real;
+    if (arg->kind == AVAL__FUSED_LONG) return aval__record_value_arg(p, &arg->integer, sizeof arg->integer);
+    if (arg->kind == AVAL__FUSED_REAL)
+        return arg->real_type == AVAL_DOUBLE ? aval__record_value_arg(p, &arg->real, sizeof arg->real)
+                                             : aval__record_value_arg(p, &single, sizeof single);
+    bool written = arg->kind == AVAL__FUSED_OUTPUT;
+    const uint32_t *links = written ? aval__unit_writes(p, r->unit) : aval__unit_reads(p, r->unit);
+    const aval__item *item = &p->items.at[links[arg->index]];
+    return aval__record_tensor_arg(p, item->storage, item->offset_bytes, item->value->tensor.type, written);
+}
+
+static int add_launch(aval__recording *r, const aval__fused_kernel *kernel)
+{
+    aval__planner *p = r->p;
+    aval__step *step;
+    const aval__source *source;
+    const char *name = aval__arena_text(&p->plan->arena, kernel->kernel);
+    if (!name) return AVAL_E_MEMORY;
+    AVAL__TRY(aval__source_of_text(p, "fused", kernel->text, kernel->options, &source));
+    for (size_t i = 0; i < kernel->n_args; i++) AVAL__TRY(add_argument(r, &kernel->args[i]));
+    AVAL__TRY(aval__record_step(r, AVAL__STEP_LAUNCH, &step));
+    step->source = source;
+    step->kernel = name;
+    step->dims = 1;
+    step->global[0] = kernel->local > 0 ? aval__align(kernel->global, kernel->local) : kernel->global;
+    step->local[0] = kernel->local;
+    step->global[1] = step->global[2] = 1;
+    step->local[1] = step->local[2] = kernel->local > 0;
+    step->n_args = (uint32_t)kernel->n_args;
+    return AVAL_OK;
+}
+
+int aval__record_cluster(aval__recording *r)
+{
+    aval__fused_kernel kernel;
+    aval__arena arena = { 0 }; /* the kernel's text, which the plan keeps once for all equal ones */
+    int status = AVAL_OK;
+    for (size_t i = 0; i < r->unit->n_writes; i++) AVAL__TRY(place_output(r, aval__unit_writes(r->p, r->unit)[i]));
+    if (aval__tensor_count(&r->unit->cluster->space) == 0) return AVAL_OK;
+    AVAL__TRY_DONE(aval__fuse_kernel(&arena, r->unit->cluster, r->p->request->devices[r->device], &kernel));
+    AVAL__TRY_DONE(add_launch(r, &kernel));
+done:
+    aval__arena_release(&arena);
+    return status;
+}

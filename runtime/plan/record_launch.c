@@ -1,0 +1,231 @@
+/* Launches and matrix products that recorders ask for. */
+#include "plan/planner.h"
+
+/* ---- Launches ------------------------------------------------------------------------------------------------------------------------------ */
+
+static int add_tensor_arg(aval_call *call, const aval_arg *arg, bool *any_content, bool *any_written)
+{
+    aval__recording *r = call->user;
+    aval__port *port;
+    bool written = arg->kind != AVAL_ARG_READ;
+    if (arg->kind == AVAL_ARG_READ) AVAL__TRY(aval__record_readable(call, arg->tensor, "launch", &port));
+    else AVAL__TRY(aval__record_writable(call, arg->tensor, "launch", &port));
+    *any_written |= written;
+    *any_content |= written && aval__tensor_count(arg->tensor) > 0;
+    return aval__record_tensor_arg(r->p, port->storage, port->offset_bytes, arg->tensor->type, written);
+}
+
+static int add_arg(aval_call *call, const aval_arg *arg, int s_type, bool *any_content, bool *any_written)
+{
+    aval__planner *p = ((aval__recording *)call->user)->p;
+    int32_t small = (int32_t)arg->integer;
+    float single = (float)arg->real;
+    switch (arg->kind) {
+    case AVAL_ARG_READ:
+    case AVAL_ARG_WRITE:
+    case AVAL_ARG_UPDATE:
+        if (arg->tensor) return add_tensor_arg(call, arg, any_content, any_written);
+        return aval__vec_push(&p->args, (aval__arg){ .kind = AVAL__ARG_TENSOR, .absent = true, .slot = AVAL__NONE, .offset = -1 });
+    case AVAL_ARG_INT:
+        if (small != arg->integer)
+            return aval__fail(AVAL_E_PLUGIN, "launch: %lld does not fit an int argument; use AVAL_I64", (long long)arg->integer);
+        return aval__record_value_arg(p, &small, sizeof small);
+    case AVAL_ARG_LONG: return aval__record_value_arg(p, &arg->integer, sizeof arg->integer);
+    case AVAL_ARG_REAL:
+        if (s_type == AVAL_DOUBLE) return aval__record_value_arg(p, &arg->real, sizeof arg->real);
+        return aval__record_value_arg(p, &single, sizeof single);
+    case AVAL_ARG_FLOAT: return aval__record_value_arg(p, &single, sizeof single);
+    case AVAL_ARG_LOCAL:
+        if (arg->integer <= 0 || arg->integer > UINT32_MAX)
+            return aval__fail(AVAL_E_PLUGIN, "launch: expected 1 or more bytes of local memory, found %lld", (long long)arg->integer);
+        return aval__vec_push(&p->args, (aval__arg){ .kind = AVAL__ARG_LOCAL, .bytes = (uint32_t)arg->integer });
+    default: return aval__fail(AVAL_E_PLUGIN, "launch: argument of unknown kind %u", arg->kind);
+    }
+}
+
+/* Work sizes: global is rounded up to a multiple of local.  *items is 0 when there is nothing to do. */
+static int set_sizes(const aval__recording *r, const aval_launch *launch, aval__step *step, uint64_t *items)
+{
+    uint64_t group = 1;
+    step->dims = launch->dims > 0 ? launch->dims : 1;
+    if (step->dims > 3) return aval__fail(AVAL_E_PLUGIN, "launch %s: expected 1 to 3 dimensions, found %u", launch->kernel, launch->dims);
+    *items = 1;
+    for (uint32_t i = 0; i < 3; i++) {
+        bool used = i<step->dims, grouped = launch->local[0]> 0;
+        uint64_t local = used && launch->local[i] > 0 ? launch->local[i] : 1;
+        step->local[i] = grouped ? local : 0;
+        step->global[i] = used ? aval__align(launch->global[i], grouped ? local : 1) : 1;
+        *items = step->global[i] > 0 ? *items : 0;
+        group *= step->local[i] > 0 ? local : 1;
+    }
+    const aval_device_info *info = r->p->request->devices[r->device];
+    if (group > info->max_group)
+        return aval__fail(AVAL_E_UNSUPPORTED, "launch %s: a work-group of %llu is larger than device '%s' allows (%u)", launch->kernel,
+                          (unsigned long long)group, info->name, info->max_group);
+    return AVAL_OK;
+}
+
+static int type_of_launch(const aval_launch *launch)
+{
+    if (launch->s_type) return (int)launch->s_type;
+    for (size_t i = 0; i < launch->n_args; i++)
+        if (launch->args[i].kind <= AVAL_ARG_UPDATE && launch->args[i].tensor) return launch->args[i].tensor->type;
+    return AVAL_NONE;
+}
+
+/* Absent tensors get the buffer of another argument: OpenCL has no "none" that every driver takes. */
+static int set_absent_args(aval__planner *p, size_t first, const char *kernel)
+{
+    uint32_t valid = AVAL__NONE;
+    for (size_t i = first; i < p->args.count; i++)
+        if (p->args.at[i].kind == AVAL__ARG_TENSOR && !p->args.at[i].absent) valid = p->args.at[i].slot;
+    for (size_t i = first; i < p->args.count; i++) {
+        if (!p->args.at[i].absent) continue;
+        if (valid == AVAL__NONE) return aval__fail(AVAL_E_PLUGIN, "launch %s: expected at least one tensor that is there", kernel);
+        p->args.at[i].slot = valid;
+    }
+    return AVAL_OK;
+}
+
+int aval__record_launch(aval_call *call, const aval_launch *launch)
+{
+    aval__recording *r = call->user;
+    aval__planner *p = r->p;
+    aval__step sizes = { 0 }, *step;
+    size_t first = p->args.count;
+    bool any_content = false, any_written = false;
+    uint64_t items;
+    if (!launch->kernel || !r->source)
+        return aval__fail(AVAL_E_PLUGIN, "launch: expected a kernel's name and a plugin with kernel sources");
+    int s_type = type_of_launch(launch);
+    for (size_t i = 0; i < launch->n_args; i++) AVAL__TRY(add_arg(call, &launch->args[i], s_type, &any_content, &any_written));
+    AVAL__TRY(set_absent_args(p, first, launch->kernel));
+    AVAL__TRY(set_sizes(r, launch, &sizes, &items));
+    if (items == 0 || (any_written && !any_content)) { /* nothing to compute: OpenCL refuses a size of 0 */
+        p->args.count = first;
+        return AVAL_OK;
+    }
+    AVAL__TRY(aval__source_of_launch(p, r->source, launch, s_type, &sizes.source));
+    sizes.kernel = aval__arena_text(&p->plan->arena, launch->kernel);
+    if (!sizes.kernel) return AVAL_E_MEMORY;
+    AVAL__TRY(aval__record_step(r, AVAL__STEP_LAUNCH, &step));
+    sizes.kind = step->kind;
+    sizes.device = step->device;
+    sizes.node = step->node;
+    sizes.n_args = (uint32_t)launch->n_args;
+    *step = sizes;
+    return AVAL_OK;
+}
+
+/* ---- Matrix products ------------------------------------------------------------------------------------------------------------------------- */
+
+static int64_t batches(const aval_gemm *gemm)
+{
+    return gemm->batch == 0 ? 1 : gemm->batch;
+}
+
+/* The operand's last element must be in its tensor. */
+static int check_operand(const aval_operand *operand, const char *name, int64_t rows, int64_t columns, int64_t batch)
+{
+    if (rows == 0 || columns == 0 || operand->patches) return AVAL_OK;
+    if (operand->transposed) {
+        int64_t swap = rows;
+        rows = columns;
+        columns = swap;
+    }
+    int64_t last = operand->offset + (batch - 1) * operand->batch_stride + (rows - 1) * operand->ld + columns - 1;
+    if (operand->offset >= 0 && operand->ld >= columns && last < aval__tensor_count(operand->tensor)) return AVAL_OK;
+    return aval__fail(AVAL_E_PLUGIN, "gemm: operand %s: %lld x %lld elements, %lld apart, from %lld on do not lie in a tensor of %lld",
+                      name, (long long)rows, (long long)columns, (long long)operand->ld, (long long)operand->offset,
+                      (long long)aval__tensor_count(operand->tensor));
+}
+
+static int check_gemm(const aval_gemm *gemm)
+{
+    if (gemm->m < 0 || gemm->n < 0 || gemm->k < 0 || gemm->batch < 0 || !gemm->a.tensor || !gemm->b.tensor || !gemm->c.tensor)
+        return aval__fail(AVAL_E_PLUGIN, "gemm: expected three operands and sizes of 0 or more");
+    if (gemm->m == 0 || gemm->n == 0) return AVAL_OK;
+    AVAL__TRY(check_operand(&gemm->a, "a", gemm->m, gemm->k, batches(gemm)));
+    AVAL__TRY(check_operand(&gemm->b, "b", gemm->k, gemm->n, batches(gemm)));
+    return check_operand(&gemm->c, "c", gemm->m, gemm->n, gemm->sum ? 1 : batches(gemm));
+}
+
+/* Zeros in every row of c, in as few fills as its layout allows. */
+static int fill_result(aval__recording *r, const aval_gemm *gemm, const aval__port *c)
+{
+    int64_t batch = gemm->sum ? 1 : batches(gemm), rows = gemm->m, length = gemm->n;
+    if (gemm->c.ld == length) length *= rows, rows = 1;
+    if (rows == 1 && (batch == 1 || gemm->c.batch_stride == length)) length *= batch, batch = 1;
+    for (int64_t b = 0; b < batch; b++)
+        for (int64_t i = 0; i < rows; i++)
+            AVAL__TRY(aval__record_fill_range(r, c, gemm->c.offset + b * gemm->c.batch_stride + i * gemm->c.ld, length, 0));
+    return AVAL_OK;
+}
+
+/* The plan's own copy; tensors for type and shape. */
+static const aval_gemm *keep_gemm(aval__arena *arena, const aval_gemm *gemm)
+{
+    aval_gemm *kept = aval__arena_copy(arena, gemm, sizeof *gemm);
+    if (!kept) return NULL;
+    aval_operand *operands[] = { &kept->a, &kept->b, &kept->c };
+    for (int i = 0; i < 3; i++) {
+        operands[i]->tensor = aval__arena_copy(arena, operands[i]->tensor, sizeof *operands[i]->tensor);
+        if (!operands[i]->tensor) return NULL;
+        if (!operands[i]->patches) continue;
+        operands[i]->patches = aval__arena_copy(arena, operands[i]->patches, sizeof *operands[i]->patches);
+        if (!operands[i]->patches) return NULL;
+    }
+    return kept;
+}
+
+static aval__place place_of(const aval__port *port)
+{
+    return (aval__place){ port->storage, (int64_t)port->offset_bytes };
+}
+
+/* A product that its provider runs itself. */
+static int add_gemm_step(aval__recording *r, const aval_gemm *gemm, const aval__gemm_choice *choice, aval__port *const ports[3],
+                         const aval__port *scratch)
+{
+    aval__step *step;
+    const aval_gemm *kept = keep_gemm(&r->p->plan->arena, gemm);
+    if (!kept) return AVAL_E_MEMORY;
+    AVAL__TRY(aval__record_step(r, AVAL__STEP_GEMM, &step));
+    step->gemm = kept;
+    step->a = place_of(ports[0]);
+    step->b = place_of(ports[1]);
+    step->c = place_of(ports[2]);
+    step->scratch = scratch ? place_of(scratch) : (aval__place){ AVAL__NONE, 0 };
+    step->bytes = choice->scratch_bytes;
+    step->provider = choice->provider;
+    step->type = gemm->c.tensor->type;
+    return AVAL_OK;
+}
+
+int aval__record_gemm(aval_call *call, const aval_gemm *gemm)
+{
+    aval__recording *r = call->user;
+    const aval__plan_hooks *hooks = r->p->request->hooks;
+    aval__gemm_choice choice = { 0 };
+    aval__port *ports[3];
+    const aval_tensor *scratch = NULL;
+    AVAL__TRY(check_gemm(gemm));
+    AVAL__TRY(aval__record_readable(call, gemm->a.tensor, "gemm a", &ports[0]));
+    AVAL__TRY(aval__record_readable(call, gemm->b.tensor, "gemm b", &ports[1]));
+    AVAL__TRY(aval__record_writable(call, gemm->c.tensor, "gemm c", &ports[2]));
+    if (gemm->m == 0 || gemm->n == 0) return AVAL_OK;
+    if (gemm->k == 0 && gemm->beta == 0) return fill_result(r, gemm, ports[2]);
+    if (gemm->k == 0 && gemm->beta == 1) return AVAL_OK; /* c stays as it is */
+
+    int type = gemm->c.tensor->type;
+    AVAL__TRY(hooks->gemm_choose(hooks->user, r->device, gemm, type, &choice));
+    if (choice.scratch_bytes > 0) {
+        scratch = aval__record_scratch(call, AVAL_UINT8, (int64_t)choice.scratch_bytes);
+        if (!scratch) return AVAL_E_MEMORY;
+    }
+    if (!choice.records) return add_gemm_step(r, gemm, &choice, ports, scratch ? r->scratch : NULL);
+    const aval_kernel_source *own = r->source;
+    int status = hooks->gemm_record(hooks->user, r->device, gemm, type, &choice, scratch, call, &r->source);
+    r->source = own;
+    return status;
+}

@@ -1,0 +1,112 @@
+/* Kernel sources with their build options: equal ones are one object, so that each is built once. */
+#include "plan/planner.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* uthash must report a failed allocation instead of leaving the program. */
+#define HASH_NONFATAL_OOM 1
+#define uthash_malloc(bytes) aval__alloc(bytes)
+#define uthash_free(memory, bytes) aval__free(memory)
+#define uthash_nonfatal_oom(entry) ((entry)->source = NULL)
+#include <uthash.h>
+
+#define MOST_DEFINES 16
+
+typedef struct aval__source_entry {
+    aval__hash key;
+    const aval__source *source;
+    UT_hash_handle hh;
+} source_entry;
+
+static int add_source(aval__planner *p, aval__hash key, const aval__source *source)
+{
+    source_entry *entry = aval__arena_alloc(&p->scratch, sizeof *entry);
+    if (!entry) return AVAL_E_MEMORY;
+    entry->key = key;
+    entry->source = source;
+    HASH_ADD(hh, p->sources, key, sizeof entry->key, entry);
+    return entry->source ? AVAL_OK : AVAL_E_MEMORY;
+}
+
+static const aval__source *find_source(const aval__planner *p, aval__hash key)
+{
+    source_entry *entry;
+    HASH_FIND(hh, p->sources, &key, sizeof key, entry);
+    return entry ? entry->source : NULL;
+}
+
+void aval__sources_release(aval__planner *p)
+{
+    HASH_CLEAR(hh, p->sources);
+}
+
+static int make_source(aval__planner *p, const char *name, const char *text, bool copy_text, const char *options, aval__source **out)
+{
+    aval__arena *arena = &p->plan->arena;
+    aval__source *source = aval__arena_alloc(arena, sizeof *source);
+    if (!source) return AVAL_E_MEMORY;
+    source->name = name;
+    source->text = copy_text ? aval__arena_text(arena, text) : text;
+    source->options = aval__arena_text(arena, options);
+    if (!source->text || !source->options) return AVAL_E_MEMORY;
+    source->hash = aval__hash_bytes(text, strlen(text));
+    *out = source;
+    return AVAL_OK;
+}
+
+int aval__source_of_text(aval__planner *p, const char *name, const char *text, const char *options, const aval__source **out)
+{
+    aval__source *made;
+    size_t n_options = strlen(options);
+    aval__hash key = aval__hash_bytes(text, strlen(text));
+    key.low ^= aval__hash64(options, n_options, key.high);
+    *out = find_source(p, key);
+    if (*out) return AVAL_OK;
+    AVAL__TRY(make_source(p, name, text, true, options, &made));
+    AVAL__TRY(add_source(p, key, made));
+    *out = made;
+    return AVAL_OK;
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(((const aval_define *)a)->name, ((const aval_define *)b)->name);
+}
+
+int aval__source_of_launch(aval__planner *p, const aval_kernel_source *source, const aval_launch *launch, int s_type,
+                           const aval__source **out)
+{
+    aval_define defines[MOST_DEFINES];
+    uint64_t words[5 + 2 * MOST_DEFINES];
+    aval__source *made;
+    size_t n = launch->n_defines, n_words = 0;
+    if (n > MOST_DEFINES)
+        return aval__fail(AVAL_E_PLUGIN, "launch %s: expected at most %d macros, found %zu", launch->kernel, MOST_DEFINES, n);
+    if (n > 0) {
+        memcpy(defines, launch->defines, n * sizeof *defines);
+        qsort(defines, n, sizeof *defines, by_name);
+    }
+    words[n_words++] = (uintptr_t)source;
+    words[n_words++] = (uint64_t)s_type;
+    words[n_words++] = launch->i_type;
+    words[n_words++] = launch->d_type;
+    for (size_t i = 0; i < n; i++) {
+        words[n_words++] = aval__hash64(defines[i].name, strlen(defines[i].name), 0);
+        words[n_words++] = (uint64_t)defines[i].value;
+    }
+    aval__hash key = aval__hash_bytes(words, n_words * sizeof *words);
+    *out = find_source(p, key);
+    if (*out) return AVAL_OK;
+
+    p->text.length = 0;
+    aval__text_add(&p->text, "-DS_TYPE=%d", s_type);
+    if (launch->i_type) aval__text_add(&p->text, " -DI_TYPE=%u", launch->i_type);
+    if (launch->d_type) aval__text_add(&p->text, " -DD_TYPE=%u", launch->d_type);
+    for (size_t i = 0; i < n; i++) aval__text_add(&p->text, " -D%s=%lld", defines[i].name, (long long)defines[i].value);
+    if (p->text.failed) return AVAL_E_MEMORY;
+    AVAL__TRY(make_source(p, source->name, source->text, false, p->text.at, &made));
+    AVAL__TRY(add_source(p, key, made));
+    *out = made;
+    return AVAL_OK;
+}

@@ -1,0 +1,234 @@
+/* Units and items: what is ordered and recorded as a whole, what it reads and writes on which device, and the copies between devices
+ * that follow from it (a value is copied at most once to each device that reads it). */
+#include "plan/planner.h"
+
+#include <string.h>
+
+uint32_t aval__planner_item(const aval__planner *p, const aval_value *value, uint32_t device)
+{
+    uint32_t item = p->item_of[value->id];
+    while (item != AVAL__NONE && p->items.at[item].device != device) item = p->items.at[item].next;
+    return item;
+}
+
+int aval__planner_add_item(aval__planner *p, const aval_value *value, uint32_t device, uint32_t producer, uint32_t *out)
+{
+    uint32_t item = (uint32_t)p->items.count;
+    AVAL__TRY(aval__vec_push(&p->items, (aval__item){ .value = value,
+                                                      .device = device,
+                                                      .next = AVAL__NONE,
+                                                      .producer = producer,
+                                                      .updater = AVAL__NONE,
+                                                      .overwritten = AVAL__AFTER,
+                                                      .storage = AVAL__NONE }));
+    *out = item;
+    return AVAL_OK;
+}
+
+/* Makes the item findable by value and device; the first one of a value is the one at its home. */
+static void enter_item(aval__planner *p, uint32_t item)
+{
+    uint32_t *link = &p->item_of[p->items.at[item].value->id];
+    while (*link != AVAL__NONE) link = &p->items.at[*link].next;
+    *link = item;
+}
+
+int aval__planner_add_copy(aval__planner *p, uint32_t from, uint32_t device, uint32_t *unit, uint32_t *item)
+{
+    *unit = (uint32_t)p->units.count;
+    AVAL__TRY(aval__planner_add_item(p, p->items.at[from].value, device, *unit, item));
+    uint32_t first_link = (uint32_t)p->links.count;
+    AVAL__TRY(aval__vec_push(&p->links, from));
+    AVAL__TRY(aval__vec_push(&p->links, *item));
+    return aval__vec_push(&p->units, (aval__unit){ .device = device, .first_link = first_link, .n_reads = 1, .n_writes = 1 });
+}
+
+/* The item of a value that lies in no unit's output: input, state or constant, at home. */
+static int home_item(aval__planner *p, const aval_value *value, uint32_t *out)
+{
+    *out = p->item_of[value->id];
+    if (*out != AVAL__NONE) return AVAL_OK;
+    if (value->kind == AVAL__PRODUCED)
+        return aval__fail(AVAL_E_INTERNAL, "value '%s' is read before anything makes it: please report this", aval__value_label(value));
+    AVAL__TRY(aval__planner_add_item(p, value, p->home[value->id], AVAL__NONE, out));
+    p->items.at[*out].kept = p->kept[value->id];
+    p->items.at[*out].in_state = value->kind == AVAL__STATE;
+    enter_item(p, *out);
+    return AVAL_OK;
+}
+
+/* The item that a unit on `device` reads a value from: the one there, else a copy.  Constants are filled on each device instead. */
+static int readable_item(aval__planner *p, const aval_value *value, uint32_t device, uint32_t rank, uint32_t *out)
+{
+    uint32_t home, unit;
+    AVAL__TRY(home_item(p, value, &home));
+    *out = aval__planner_item(p, value, device);
+    if (*out != AVAL__NONE) return AVAL_OK;
+    if (value->kind == AVAL__CONSTANT) AVAL__TRY(aval__planner_add_item(p, value, device, AVAL__NONE, out));
+    else {
+        AVAL__TRY(aval__planner_add_copy(p, home, device, &unit, out));
+        p->units.at[unit].rank = rank;
+    }
+    enter_item(p, *out);
+    return AVAL_OK;
+}
+
+/* ---- Units of nodes and clusters ------------------------------------------------------------------------------------------------ */
+
+static int add_outputs(aval__planner *p, uint32_t unit, aval_value *const *values, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        uint32_t item;
+        if (!values[i]) continue;
+        AVAL__TRY(aval__planner_add_item(p, values[i], p->units.at[unit].device, unit, &item));
+        p->items.at[item].kept = p->kept[values[i]->id];
+        p->items.at[item].in_state = p->root_state[values[i]->id] != AVAL__NONE;
+        enter_item(p, item);
+    }
+    return AVAL_OK;
+}
+
+static int add_units(aval__planner *p)
+{
+    bool *made = aval__arena_alloc(&p->scratch, p->n_clusters);
+    if (!made) return AVAL_E_MEMORY;
+    for (size_t i = 0; i < p->n_nodes; i++) {
+        const aval_node *node = p->nodes[i];
+        uint32_t cluster = p->cluster_of[node->id], unit = (uint32_t)p->units.count;
+        aval__unit u = { .node = node, .device = p->device_of[node->id], .rank = unit };
+        if (cluster != AVAL__NONE) {
+            if (made[cluster]) continue;
+            made[cluster] = true;
+            u.cluster = &p->clusters[cluster];
+        }
+        AVAL__TRY(aval__vec_push(&p->units, u));
+        if (u.cluster) AVAL__TRY(add_outputs(p, unit, u.cluster->outputs, u.cluster->n_outputs));
+        else AVAL__TRY(add_outputs(p, unit, node->outputs, node->n_outputs));
+    }
+    return AVAL_OK;
+}
+
+/* The content that output `value` of the unit replaces, NULL: none, or made in the same unit.  It is read even where the op's expression
+   does not, so that it is there before it is replaced. */
+static const aval_value *replaced_value(const aval__planner *p, uint32_t unit, const aval_value *value)
+{
+    if (!value || p->root_state[value->id] == AVAL__NONE) return NULL;
+    const aval_node *node = value->producer;
+    const aval_value *old = node->inputs[aval__updated_input(node, value->port)];
+    uint32_t item = p->item_of[old->id];
+    return item != AVAL__NONE && p->items.at[item].producer == unit ? NULL : old;
+}
+
+static int link_read(aval__planner *p, uint32_t unit, const aval_value *value)
+{
+    uint32_t item = AVAL__NONE;
+    if (value) item = aval__planner_item(p, value, p->units.at[unit].device);
+    p->units.at[unit].n_reads++;
+    return aval__vec_push(&p->links, item);
+}
+
+static int link_unit(aval__planner *p, uint32_t unit)
+{
+    const aval__unit u = p->units.at[unit];
+    aval_value *const *reads = u.cluster ? u.cluster->inputs : u.node->inputs;
+    aval_value *const *writes = u.cluster ? u.cluster->outputs : u.node->outputs;
+    size_t n_reads = u.cluster ? u.cluster->n_inputs : u.node->n_inputs;
+    size_t n_writes = u.cluster ? u.cluster->n_outputs : u.node->n_outputs;
+    uint32_t item;
+
+    /* Copies add links of their own, so they are made before this unit's links begin. */
+    for (size_t i = 0; i < n_reads; i++)
+        if (reads[i]) AVAL__TRY(readable_item(p, reads[i], u.device, u.rank, &item));
+    for (size_t i = 0; i < n_writes; i++) {
+        const aval_value *old = replaced_value(p, unit, writes[i]);
+        if (old) AVAL__TRY(readable_item(p, old, u.device, u.rank, &item));
+    }
+    p->units.at[unit].first_link = (uint32_t)p->links.count;
+    for (size_t i = 0; i < n_reads; i++) AVAL__TRY(link_read(p, unit, reads[i]));
+    for (size_t i = 0; i < n_writes; i++) {
+        const aval_value *old = replaced_value(p, unit, writes[i]);
+        if (old) AVAL__TRY(link_read(p, unit, old));
+    }
+    p->units.at[unit].n_writes = (uint32_t)n_writes;
+    for (size_t i = 0; i < n_writes; i++)
+        AVAL__TRY(aval__vec_push(&p->links, writes[i] ? aval__planner_item(p, writes[i], u.device) : AVAL__NONE));
+    return AVAL_OK;
+}
+
+/* ---- Updates and readers ---------------------------------------------------------------------------------------------------------- */
+
+/* Says of each content of a state which unit replaces it.  A content that is replaced by the unit that makes it (two updates in one
+   cluster) never lies in the state: it gets memory of its own. */
+static void mark_updates(aval__planner *p, uint32_t n_units)
+{
+    for (uint32_t i = 0; i < n_units; i++) {
+        const uint32_t *writes = aval__unit_writes(p, &p->units.at[i]);
+        for (size_t j = 0; j < p->units.at[i].n_writes; j++) {
+            const aval_value *value = writes[j] == AVAL__NONE ? NULL : p->items.at[writes[j]].value;
+            if (!value || p->root_state[value->id] == AVAL__NONE) continue;
+            const aval_node *node = value->producer;
+            uint32_t old = aval__planner_item(p, node->inputs[aval__updated_input(node, value->port)], p->units.at[i].device);
+            if (p->items.at[old].producer == i) p->items.at[old].in_state = false;
+            else p->items.at[old].updater = i;
+        }
+    }
+}
+
+/* The new content of a state that must be kept although it is replaced again is copied in between.  (The state itself is not: who wants
+   it gets what the store holds after the run.) */
+static int copy_kept_contents(aval__planner *p)
+{
+    size_t n_items = p->items.count;
+    for (uint32_t i = 0; i < n_items; i++) {
+        const aval__item item = p->items.at[i];
+        uint32_t unit, copy;
+        if (!item.kept || item.updater == AVAL__NONE || item.value->kind == AVAL__STATE) continue;
+        AVAL__TRY(aval__planner_add_copy(p, i, item.device, &unit, &copy));
+        p->units.at[unit].rank = p->units.at[item.producer].rank;
+        p->items.at[i].kept = false;
+        p->items.at[copy].kept = true;
+    }
+    return AVAL_OK;
+}
+
+/* Lists each item's readers, each once. */
+static int list_readers(aval__planner *p)
+{
+    uint32_t total = 0;
+    for (int pass = 0; pass < 2; pass++) {
+        for (size_t i = 0; i < p->items.count; i++) {
+            aval__item *item = &p->items.at[i];
+            if (pass == 1) item->first_reader = total, total += item->n_readers, item->n_readers = 0;
+            item->unread = AVAL__NONE; /* here: the reader listed last */
+        }
+        if (pass == 1) {
+            AVAL__TRY(aval__vec_reserve(&p->readers, total));
+            p->readers.count = total;
+        }
+        for (uint32_t i = 0; i < p->units.count; i++) {
+            const uint32_t *reads = aval__unit_reads(p, &p->units.at[i]);
+            for (uint32_t j = 0; j < p->units.at[i].n_reads; j++) {
+                aval__item *item = reads[j] == AVAL__NONE ? NULL : &p->items.at[reads[j]];
+                if (!item || item->unread == i) continue;
+                if (pass == 1) p->readers.at[item->first_reader + item->n_readers] = i;
+                item->n_readers++;
+                item->unread = i;
+            }
+        }
+    }
+    for (size_t i = 0; i < p->items.count; i++) p->items.at[i].unread = p->items.at[i].n_readers;
+    return AVAL_OK;
+}
+
+int aval__planner_units(aval__planner *p)
+{
+    uint32_t item;
+    memset(p->item_of, 0xff, sizeof *p->item_of * p->g->values.count);
+    AVAL__TRY(add_units(p));
+    uint32_t n_units = (uint32_t)p->units.count; /* copies come after these, with their links */
+    for (uint32_t i = 0; i < n_units; i++) AVAL__TRY(link_unit(p, i));
+    for (size_t i = 0; i < p->request->n_wanted; i++) AVAL__TRY(home_item(p, p->wanted[i], &item));
+    mark_updates(p, n_units);
+    AVAL__TRY(copy_kept_contents(p));
+    return list_readers(p);
+}
