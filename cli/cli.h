@@ -60,6 +60,7 @@ int cli_print_json(json_t *value);
    away.  *best is its distance. */
 void cli_hint(const char *wrong, const char *candidate, size_t *best, char *hint, size_t hint_bytes);
 
+int cli_bench(int argc, const char **argv);
 int cli_check(int argc, const char **argv);
 int cli_devices(int argc, const char **argv);
 int cli_graph(int argc, const char **argv);

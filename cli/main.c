@@ -10,6 +10,7 @@ const cli_command cli_commands[] = {
     { "train", "[NET]", "train a built-in net: linear, mlp or lenet", cli_train },
     { "check", "[OP]...", "compare operators and their gradients on a device with the host", cli_check },
     { "graph", "NET", "draw the training graph of a built-in net", cli_graph },
+    { "bench", "[CASE]...", "measure aval and the devices", cli_bench },
     { "warm", "", "build all kernels ahead of time", cli_warm },
     { "help", "[COMMAND]", "this text, or a command's options", cli_help },
     { .name = NULL },

@@ -264,6 +264,8 @@ typedef struct aval_counters {
     uint64_t runs, plans_made, plans_reused, programs_built, programs_from_disk, launches, copies;
     uint64_t arena_bytes; /* of the current plan */
     uint64_t live_bytes; /* most bytes alive at once in it: the least that any arena needs */
+    uint64_t plan_nodes; /* of the current plan, after gradients are in */
+    double plan_seconds; /* that making it took from there on; builds of kernels not counted */
 } aval_counters;
 AVAL_API int aval_session_counters(const aval_session *s, aval_counters *counters);
 /* The current plan as text, a line a launch or copy; for aval_free. */

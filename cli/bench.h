@@ -1,0 +1,34 @@
+/* Benchmarks of `aval bench`: a case is a row of a table with a function that measures and reports rows. */
+#ifndef AVAL_CLI_BENCH_H
+#define AVAL_CLI_BENCH_H
+
+#include "cli.h"
+
+/* One measurement; fields that do not apply are 0 (or NULL). */
+typedef struct bench_row {
+    const char *name, *shape;
+    double median_ms, min_ms, max_ms;
+    double gflops, gbytes_per_s;
+    const char *figure_name; /* what `figure` is, e.g. "us_per_launch" */
+    double figure;
+} bench_row;
+
+typedef struct bench {
+    aval_context *ctx;
+    json_t *rows; /* NULL: print lines */
+    size_t batch;
+} bench;
+
+int bench_report(bench *b, const bench_row *row);
+
+/* Times in milliseconds, sorted: median, min and max go to the row. */
+void bench_times(bench_row *row, double *ms, size_t count);
+double bench_seconds(void);
+
+/* The cases; each returns a status. */
+int bench_plan(bench *b);
+int bench_launch(bench *b);
+int bench_memory(bench *b);
+int bench_step(bench *b);
+
+#endif
