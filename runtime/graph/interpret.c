@@ -31,7 +31,8 @@ static int make_source(aval__interpretation *in, const aval_value *value, const 
 {
     aval__host_tensor *t = &in->at[value->id];
     if (value->kind == AVAL__PRODUCED || t->real || t->integer) return AVAL_OK;
-    return take_content(t, value, inputs ? inputs[value->id] : NULL);
+    bool is_fed = value->kind != AVAL__CONSTANT; /* constants may be newer than the caller's array */
+    return take_content(t, value, is_fed && inputs ? inputs[value->id] : NULL);
 }
 
 static int check_node(const aval_node *node)
