@@ -1,0 +1,365 @@
+/* Matrix products of every provider against a double loop: transposes, batches, sums, offsets, scales, types, patches. */
+#include "harness.h"
+
+#include <criterion/criterion.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct product {
+    int64_t m, n, k, batch;
+    unsigned a_transposed, b_transposed, c_transposed, sum, a_shared, b_shared;
+    double alpha, beta;
+    int64_t shift; /* extra elements before each matrix and after each row */
+    int type;
+    const aval_patches *patches;
+} product;
+
+/* An operand on the host: its stored matrices, all in one array. */
+typedef struct stored {
+    double *at;
+    int64_t count;
+    placed device;
+} stored;
+
+/* Small multiples of 1/4, so that sums in float are exact and a wrong element cannot hide in a tolerance. */
+static double number(uint64_t *state, int type)
+{
+    *state = *state * 6364136223846793005u + 1442695040888963407u;
+    int64_t x = (int64_t)(*state >> 33) % 9;
+    if (type == AVAL_UINT8) return (double)(x % 3);
+    return aval_type_bytes(type) == 8 && type == AVAL_INT64 ? (double)(x - 4) : type == AVAL_INT32 ? (double)(x - 4) : (double)(x - 4) / 4;
+}
+
+static stored make(harness *h, uint64_t *state, int type, int64_t count)
+{
+    stored s = { .at = calloc((size_t)count + 1, sizeof(double)), .count = count };
+    unsigned char *raw = malloc((size_t)count * aval_type_bytes(type) + 1);
+    for (int64_t i = 0; i < count; i++) s.at[i] = number(state, type);
+    aval__convert(raw, type, s.at, AVAL_DOUBLE, (size_t)count);
+    s.device = harness_tensor(h, type, 5, count);
+    harness_write(h, &s.device, raw);
+    free(raw);
+    return s;
+}
+
+static void release(stored *s)
+{
+    clReleaseMemObject(s->device.buffer);
+    free(s->at);
+}
+
+static double patch_at(const aval_patches *p, const double *image, int64_t f, int64_t q)
+{
+    int64_t kx = f % p->kernel[1], ky = f / p->kernel[1] % p->kernel[0], channel = f / (p->kernel[0] * p->kernel[1]);
+    int64_t y = q / p->out[1] * p->stride[0] - p->pad[0] + ky * p->dilation[0];
+    int64_t x = q % p->out[1] * p->stride[1] - p->pad[1] + kx * p->dilation[1];
+    if (y < 0 || y >= p->height || x < 0 || x >= p->width) return 0;
+    return image[(channel * p->height + y) * p->width + x];
+}
+
+static double matrix_at(const aval_operand *o, const double *data, int64_t z, int64_t row, int64_t column)
+{
+    const double *matrix = data + o->offset + z * o->batch_stride;
+    if (o->patches != NULL) return patch_at(o->patches, matrix, o->transposed ? column : row, o->transposed ? row : column);
+    return matrix[o->transposed ? column * o->ld + row : row * o->ld + column];
+}
+
+static void expect(const product *p, const aval_gemm *g, const stored *a, const stored *b, double *c)
+{
+    int64_t batch = p->batch ? p->batch : 1;
+    for (int64_t z = 0; z < (p->sum ? 1 : batch); z++) {
+        for (int64_t i = 0; i < p->m; i++) {
+            for (int64_t j = 0; j < p->n; j++) {
+                double sum = 0;
+                for (int64_t s = 0; s < (p->sum ? batch : 1); s++) {
+                    for (int64_t q = 0; q < p->k; q++) sum += matrix_at(&g->a, a->at, z + s, i, q) * matrix_at(&g->b, b->at, z + s, q, j);
+                }
+                double *to = c + g->c.offset + z * g->c.batch_stride + (p->c_transposed ? j * g->c.ld + i : i * g->c.ld + j);
+                *to = p->alpha * sum + (p->beta != 0 ? p->beta * *to : 0);
+            }
+        }
+    }
+}
+
+/* An operand of the given shape, stored with `shift` before each matrix and after each row; *count is what it needs. */
+static aval_operand lay(const product *p, int64_t rows, int64_t columns, unsigned transposed, bool shared, int64_t *count)
+{
+    int64_t stored_rows = transposed ? columns : rows, ld = (transposed ? rows : columns) + p->shift, batch = p->batch ? p->batch : 1;
+    int64_t step = shared ? 0 : stored_rows * ld + p->shift;
+    *count = p->shift + (batch - 1) * step + stored_rows * ld;
+    return (aval_operand){ .offset = p->shift, .ld = ld, .batch_stride = step, .transposed = transposed };
+}
+
+static void check(harness *h, const aval__gemm_provider *provider, const product *p)
+{
+    uint64_t state = 42;
+    int64_t a_count, b_count, c_count;
+    aval_gemm g = {
+        .size = sizeof g, .m = p->m, .n = p->n, .k = p->k, .batch = p->batch, .alpha = p->alpha, .beta = p->beta, .sum = p->sum
+    };
+    g.a = lay(p, p->m, p->k, p->a_transposed, p->a_shared, &a_count);
+    g.b = lay(p, p->k, p->n, p->b_transposed, p->b_shared, &b_count);
+    g.c = lay(p, p->m, p->n, p->c_transposed, p->sum, &c_count);
+    if (p->patches != NULL) {
+        g.b.patches = p->patches;
+        g.b.batch_stride = p->b_shared ? 0 : p->patches->channels * p->patches->height * p->patches->width + p->shift;
+        b_count = p->shift + (p->batch ? p->batch : 1) * (p->patches->channels * p->patches->height * p->patches->width + p->shift);
+    }
+    if (provider->supports(aval__device_info(h->device), &g, p->type) < 0) return;
+    stored a = make(h, &state, p->type, a_count), b = make(h, &state, p->type, b_count), c = make(h, &state, p->type, c_count);
+    g.a.tensor = &a.device.tensor;
+    g.b.tensor = &b.device.tensor;
+    g.c.tensor = &c.device.tensor;
+    cr_assert_eq(harness_gemm(h, provider, &g, p->type), AVAL_OK, "%s: %s", provider->name, aval_error());
+    expect(p, &g, &a, &b, c.at);
+    unsigned char *raw = malloc((size_t)c_count * aval_type_bytes(p->type) + 1);
+    double *found = malloc((size_t)(c_count + 1) * sizeof *found);
+    harness_read(h, &c.device, raw);
+    aval__convert(found, AVAL_DOUBLE, raw, p->type, (size_t)c_count);
+    double tolerance = p->type == AVAL_FLOAT16 ? 2e-3 : p->type == AVAL_DOUBLE ? 1e-12 : 1e-5;
+    for (int64_t i = 0; i < c_count; i++) {
+        double wanted = p->type == AVAL_UINT8 ? fmod(c.at[i], 256) : c.at[i];
+        if (fabs(found[i] - wanted) <= tolerance * (1 + fabs(wanted))) continue;
+        cr_assert_fail("%s, type %s, %lld x %lld x %lld, batch %lld, a%s b%s c%s%s%s, alpha %g beta %g: element %lld is %g, expected %g",
+                       provider->name, aval_type_name(p->type), (long long)p->m, (long long)p->n, (long long)p->k, (long long)p->batch,
+                       p->a_transposed ? "'" : "", p->b_transposed ? "'" : "", p->c_transposed ? "'" : "", p->sum ? ", summed" : "",
+                       p->patches ? ", patches" : "", p->alpha, p->beta, (long long)i, found[i], wanted);
+    }
+    free(raw);
+    free(found);
+    release(&a);
+    release(&b);
+    release(&c);
+}
+
+static const aval__gemm_provider *const providers[] = { &aval__gemm_clblast, &aval__gemm_tiles };
+
+static void check_all(const product *products, size_t count)
+{
+    harness h;
+    harness_open(&h);
+    for (size_t i = 0; i < count; i++) {
+        for (size_t j = 0; j < 2; j++) check(&h, providers[j], &products[i]);
+    }
+    harness_close(&h);
+}
+#define CHECK_ALL(products) check_all(products, sizeof(products) / sizeof(products)[0])
+
+static const struct {
+    int64_t m, n, k;
+} shapes[] = { { 1, 1, 1 }, { 5, 3, 2 }, { 1, 100, 64 }, { 100, 1, 33 }, { 16, 16, 16 }, { 31, 47, 300 }, { 14, 32, 257 }, { 64, 10, 96 } };
+
+Test(gemm, agrees_with_a_double_loop_for_every_shape_and_transposition)
+{
+    harness h;
+    harness_open(&h);
+    for (size_t s = 0; s < sizeof shapes / sizeof shapes[0]; s++) {
+        for (unsigned forms = 0; forms < 8; forms++) {
+            const product p = { .m = shapes[s].m,
+                                .n = shapes[s].n,
+                                .k = shapes[s].k,
+                                .a_transposed = forms & 1,
+                                .b_transposed = forms >> 1 & 1,
+                                .c_transposed = forms >> 2,
+                                .alpha = 1,
+                                .shift = (int64_t)(forms % 3),
+                                .type = AVAL_FLOAT };
+            for (size_t j = 0; j < 2; j++) check(&h, providers[j], &p);
+        }
+    }
+    harness_close(&h);
+}
+
+Test(gemm, agrees_for_every_storage_type)
+{
+    static const int types[] = { AVAL_FLOAT, AVAL_DOUBLE, AVAL_FLOAT16, AVAL_INT32, AVAL_INT64, AVAL_UINT8 };
+    harness h;
+    harness_open(&h);
+    for (size_t t = 0; t < sizeof types / sizeof types[0]; t++) {
+        for (unsigned forms = 0; forms < 4; forms++) {
+            const product small = {
+                .m = 5, .n = 7, .k = 9, .a_transposed = forms & 1, .b_transposed = forms >> 1, .alpha = 1, .beta = 1, .type = types[t]
+            };
+            const product large = { .m = 33,
+                                    .n = 49,
+                                    .k = 270,
+                                    .a_transposed = forms & 1,
+                                    .b_transposed = forms >> 1,
+                                    .alpha = 2,
+                                    .beta = 1,
+                                    .type = types[t],
+                                    .shift = 1 };
+            for (size_t j = 0; j < 2; j++) {
+                check(&h, providers[j], &small);
+                check(&h, providers[j], &large);
+            }
+        }
+    }
+    harness_close(&h);
+}
+
+Test(gemm, scales_and_adds_to_what_c_holds)
+{
+    static const product products[] = {
+        { .m = 40, .n = 50, .k = 300, .alpha = 0.5, .beta = -2, .type = AVAL_FLOAT, .shift = 3 },
+        { .m = 3, .n = 4, .k = 5, .alpha = -1, .beta = 0.25, .type = AVAL_FLOAT },
+        { .m = 40, .n = 50, .k = 0, .alpha = 1, .beta = 0.5, .type = AVAL_FLOAT },
+        { .m = 40, .n = 50, .k = 0, .alpha = 1, .beta = 0, .type = AVAL_FLOAT },
+    };
+    CHECK_ALL(products);
+}
+
+Test(gemm, loops_over_batches_and_sums_them_on_request)
+{
+    static const product products[] = {
+        { .m = 30, .n = 40, .k = 50, .batch = 3, .alpha = 1, .type = AVAL_FLOAT, .shift = 2 },
+        { .m = 30, .n = 40, .k = 50, .batch = 3, .alpha = 1, .type = AVAL_FLOAT, .a_shared = 1, .b_transposed = 1 },
+        { .m = 30, .n = 40, .k = 50, .batch = 3, .alpha = 1, .type = AVAL_FLOAT, .b_shared = 1, .a_transposed = 1 },
+        { .m = 30, .n = 40, .k = 50, .batch = 3, .alpha = 2, .beta = 1, .sum = 1, .type = AVAL_FLOAT, .b_transposed = 1 },
+        { .m = 30, .n = 40, .k = 50, .batch = 3, .alpha = 1, .sum = 1, .type = AVAL_FLOAT16 },
+        { .m = 3, .n = 4, .k = 5, .batch = 4, .alpha = 1, .beta = 1, .sum = 1, .type = AVAL_FLOAT, .shift = 1 },
+        { .m = 3, .n = 4, .k = 5, .batch = 4, .alpha = 1, .a_transposed = 1, .type = AVAL_FLOAT },
+        { .m = 3, .n = 4, .k = 40, .batch = 4, .alpha = 1, .b_transposed = 1, .sum = 1, .type = AVAL_FLOAT },
+    };
+    CHECK_ALL(products);
+}
+
+/* 40 MB of packed panels: more than one round of packing, the last one shorter. */
+Test(gemm, packs_a_large_batch_in_rounds)
+{
+    static const product products[] = {
+        { .m = 64, .n = 256, .k = 600, .batch = 57, .alpha = 1, .sum = 1, .beta = 1, .type = AVAL_FLOAT },
+        { .m = 28, .n = 64, .k = 900, .batch = 101, .alpha = 1, .type = AVAL_FLOAT, .a_shared = 1 },
+    };
+    harness h;
+    harness_open(&h);
+    for (size_t i = 0; i < sizeof products / sizeof products[0]; i++) check(&h, &aval__gemm_tiles, &products[i]);
+    harness_close(&h);
+}
+
+Test(gemm, nothing_is_launched_where_c_is_empty)
+{
+    static const product products[] = { { .m = 0, .n = 4, .k = 4, .alpha = 1, .type = AVAL_FLOAT },
+                                        { .m = 4, .n = 0, .k = 4, .alpha = 1, .type = AVAL_FLOAT } };
+    harness h;
+    harness_open(&h);
+    for (size_t i = 0; i < 2; i++) {
+        for (size_t j = 0; j < 2; j++) check(&h, providers[j], &products[i]);
+    }
+    cr_expect_eq(h.launches, 0);
+    harness_close(&h);
+}
+
+Test(gemm, reads_patches_of_an_image_with_strides_pads_and_dilation)
+{
+    static const aval_patches forms[] = {
+        { .channels = 3,
+          .height = 9,
+          .width = 11,
+          .kernel = { 3, 3 },
+          .stride = { 1, 1 },
+          .pad = { 1, 1 },
+          .dilation = { 1, 1 },
+          .out = { 9, 11 } },
+        { .channels = 2,
+          .height = 12,
+          .width = 10,
+          .kernel = { 5, 2 },
+          .stride = { 2, 3 },
+          .pad = { 2, 0 },
+          .dilation = { 1, 2 },
+          .out = { 6, 3 } },
+        { .channels = 1,
+          .height = 4,
+          .width = 4,
+          .kernel = { 1, 1 },
+          .stride = { 1, 1 },
+          .pad = { 0, 0 },
+          .dilation = { 1, 1 },
+          .out = { 4, 4 } },
+    };
+    static const int64_t rows[] = { 2, 20 };
+    harness h;
+    harness_open(&h);
+    for (size_t f = 0; f < sizeof forms / sizeof forms[0]; f++) {
+        for (unsigned variant = 0; variant < 8; variant++) {
+            int64_t filter = forms[f].channels * forms[f].kernel[0] * forms[f].kernel[1], positions = forms[f].out[0] * forms[f].out[1];
+            bool transposed = variant & 1;
+            const product p = { .m = rows[variant >> 1 & 1],
+                                .n = transposed ? filter : positions,
+                                .k = transposed ? positions : filter,
+                                .b_transposed = transposed,
+                                .batch = 3,
+                                .sum = variant >> 2,
+                                .a_shared = !transposed,
+                                .alpha = 1,
+                                .shift = 1,
+                                .type = f == 1 ? AVAL_DOUBLE : AVAL_FLOAT,
+                                .patches = &forms[f] };
+            check(&h, &aval__gemm_tiles, &p);
+        }
+    }
+    harness_close(&h);
+}
+
+Test(gemm, repeats_bit_for_bit)
+{
+    harness h;
+    harness_open(&h);
+    enum { M = 50, N = 60, K = 700 };
+    float *a = malloc(sizeof(float) * M * K), *b = malloc(sizeof(float) * K * N), *first = malloc(sizeof(float) * M * N),
+          *again = malloc(sizeof(float) * M * N);
+    for (int i = 0; i < M * K; i++) a[i] = sinf((float)i);
+    for (int i = 0; i < K * N; i++) b[i] = cosf((float)i);
+    placed pa = harness_tensor(&h, AVAL_FLOAT, 0, M * K), pb = harness_tensor(&h, AVAL_FLOAT, 0, K * N),
+           pc = harness_tensor(&h, AVAL_FLOAT, 0, M * N);
+    harness_write(&h, &pa, a);
+    harness_write(&h, &pb, b);
+    const aval_gemm g = { .size = sizeof g,
+                          .m = M,
+                          .n = N,
+                          .k = K,
+                          .alpha = 1,
+                          .a = { .tensor = &pa.tensor, .ld = K },
+                          .b = { .tensor = &pb.tensor, .ld = N },
+                          .c = { .tensor = &pc.tensor, .ld = N } };
+    for (int i = 0; i < 5; i++) {
+        cr_assert_eq(harness_gemm(&h, &aval__gemm_tiles, &g, AVAL_FLOAT), AVAL_OK, "%s", aval_error());
+        harness_read(&h, &pc, i == 0 ? first : again);
+        if (i > 0) cr_expect_eq(memcmp(first, again, sizeof(float) * M * N), 0);
+    }
+    free(a), free(b), free(first), free(again);
+    clReleaseMemObject(pa.buffer), clReleaseMemObject(pb.buffer), clReleaseMemObject(pc.buffer);
+    harness_close(&h);
+}
+
+Test(gemm, cpus_take_tiles_and_gpus_take_clblast_where_it_can)
+{
+    const aval_patches patches = {
+        .channels = 1, .height = 4, .width = 4, .kernel = { 2, 2 }, .stride = { 1, 1 }, .dilation = { 1, 1 }, .out = { 3, 3 }
+    };
+    aval_gemm g = { .size = sizeof g, .m = 4, .n = 9, .k = 4, .a.ld = 4, .b.ld = 9, .c.ld = 9 };
+    aval_device_info cpu = { .size = sizeof cpu, .kind = AVAL_DEVICE_CPU, .group = 1, .name = "fake", .fp64 = 1 }, gpu = cpu;
+    gpu.kind = AVAL_DEVICE_GPU;
+    size_t found;
+    unsetenv("AVAL_GEMM");
+    cr_assert_eq(aval__gemm_choose(&cpu, &g, AVAL_FLOAT, &found), AVAL_OK);
+    cr_expect_str_eq(aval__gemm_provider_at(found)->name, "tiles");
+    cr_assert_eq(aval__gemm_choose(&gpu, &g, AVAL_DOUBLE, &found), AVAL_OK);
+    cr_expect_str_eq(aval__gemm_provider_at(found)->name, "clblast");
+    cr_assert_eq(aval__gemm_choose(&gpu, &g, AVAL_FLOAT16, &found), AVAL_OK);
+    cr_expect_str_eq(aval__gemm_provider_at(found)->name, "tiles");
+    setenv("AVAL_GEMM", "clblast", 1);
+    cr_assert_eq(aval__gemm_choose(&cpu, &g, AVAL_FLOAT, &found), AVAL_OK);
+    cr_expect_str_eq(aval__gemm_provider_at(found)->name, "clblast");
+    g.b.patches = &patches;
+    cr_assert_eq(aval__gemm_choose(&cpu, &g, AVAL_FLOAT, &found), AVAL_OK);
+    cr_expect_str_eq(aval__gemm_provider_at(found)->name, "tiles");
+    setenv("AVAL_GEMM", "magic", 1);
+    cr_expect_eq(aval__gemm_choose(&cpu, &g, AVAL_FLOAT, &found), AVAL_E_ARGUMENT);
+    cr_expect_not_null(strstr(aval_error(), "expected clblast or tiles"));
+    unsetenv("AVAL_GEMM");
+    gpu.fp64 = 0;
+    cr_expect_eq(aval__gemm_choose(&gpu, &g, AVAL_DOUBLE, &found), AVAL_E_UNSUPPORTED);
+}
