@@ -113,9 +113,9 @@ static int make_backward(aval__arena *arena, const aval__opdef *of, size_t key, 
         .plugin = of->plugin,
         .forward_of = of,
         .source = of->source,
-        .n_inputs = count_bits(of->op->keeps) + of->n_outputs,
+        .n_inputs = count_bits(of->op->keeps) + of->n_outputs + count_bits(of->op->accumulates),
         .n_outputs = of->n_inputs,
-        .variadic = of->variadic || of->op->accumulates, /* partial sums follow */
+        .variadic = of->variadic,
     };
     *out = def;
     return AVAL_OK;

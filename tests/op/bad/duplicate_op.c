@@ -1,0 +1,4 @@
+/* Names an op twice. */
+#define PROBE_OPS &probe, &probe, NULL
+#define PROBE_NAME "Twice"
+#include "probe.h"

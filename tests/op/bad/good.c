@@ -1,0 +1,2 @@
+/* The one plugin of this folder that loads. */
+#include "probe.h"

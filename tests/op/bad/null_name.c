@@ -1,0 +1,3 @@
+/* Has an op without a name. */
+#define PROBE_NAME NULL
+#include "probe.h"

@@ -1,0 +1,2 @@
+/* Brings an op that good.so brings too. */
+#include "probe.h"
