@@ -198,18 +198,21 @@ OP(op_cast, .name = "Cast", .role = AVAL_ROLE_CAST, .inputs = AVAL_PORTS({ .name
    .infer = cast_infer, .expressions = AVAL_TEXTS("x"), .samples = AVAL_SAMPLES({ .inputs = "[2]", .attrs = "to=1" }));
 OP(op_fill, .name = "Fill", .role = AVAL_ROLE_FILL, .inputs = (const aval_port[]){ { .name = NULL } },
    .outputs = AVAL_PORTS({ .name = "y", .types = AVAL_ANY }),
-   .attrs = AVAL_ATTRS({ .name = "dims", .type = AVAL_ATTR_INTS, .initial = "[]" }, { .name = "value", .type = AVAL_ATTR_FLOAT, .initial = "0" },
+   .attrs = AVAL_ATTRS({ .name = "dims", .type = AVAL_ATTR_INTS, .initial = "[]" },
+                       { .name = "value", .type = AVAL_ATTR_FLOAT, .initial = "0" },
                        { .name = "type", .type = AVAL_ATTR_INT, .initial = "1" }),
    .infer = fill_infer, .forward = fake_record, .reference = fill_reference, .samples = SAMPLE(""));
 OP(op_sum, .name = "Sum", .role = AVAL_ROLE_REDUCE_SUM,
-   .inputs = AVAL_PORTS({ .name = "x" }, { .name = "axes", .types = AVAL_TYPE_SET(AVAL_INT64), .flags = AVAL_SHAPE_INPUT }), .outputs = RESULT,
-   .attrs = AVAL_ATTRS({ .name = "keepdims", .type = AVAL_ATTR_INT, .initial = "1" }), .infer = sum_infer, .forward = fake_record,
-   .backward = fake_record, .reference = sum_reference, .samples = SAMPLE("[2] i64[1]{0}"));
+   .inputs = AVAL_PORTS({ .name = "x" }, { .name = "axes", .types = AVAL_TYPE_SET(AVAL_INT64), .flags = AVAL_SHAPE_INPUT }),
+   .outputs = RESULT, .attrs = AVAL_ATTRS({ .name = "keepdims", .type = AVAL_ATTR_INT, .initial = "1" }), .infer = sum_infer,
+   .forward = fake_record, .backward = fake_record, .reference = sum_reference, .samples = SAMPLE("[2] i64[1]{0}"));
 OP(op_reshape, .name = "Reshape", .role = AVAL_ROLE_RESHAPE,
-   .inputs = AVAL_PORTS({ .name = "x" }, { .name = "shape", .types = AVAL_TYPE_SET(AVAL_INT64), .flags = AVAL_SHAPE_INPUT }), .outputs = RESULT,
-   .infer = reshape_infer, .forward = fake_record, .backward = fake_record, .reference = copy_reference, .samples = SAMPLE("[2] i64[1]{2}"));
-OP(op_product, .name = "Product", .inputs = BINARY, .outputs = RESULT, .infer = first_infer, .forward = fake_record, .backward = fake_record,
-   .keeps = AVAL_KEEP_INPUT(1) | AVAL_KEEP_OUTPUT(0), .accumulates = 2, .reference = product_reference, .samples = SAMPLE("[2] [2]"));
+   .inputs = AVAL_PORTS({ .name = "x" }, { .name = "shape", .types = AVAL_TYPE_SET(AVAL_INT64), .flags = AVAL_SHAPE_INPUT }),
+   .outputs = RESULT, .infer = reshape_infer, .forward = fake_record, .backward = fake_record, .reference = copy_reference,
+   .samples = SAMPLE("[2] i64[1]{2}"));
+OP(op_product, .name = "Product", .inputs = BINARY, .outputs = RESULT, .infer = first_infer, .forward = fake_record,
+   .backward = fake_record, .keeps = AVAL_KEEP_INPUT(1) | AVAL_KEEP_OUTPUT(0), .accumulates = 2, .reference = product_reference,
+   .samples = SAMPLE("[2] [2]"));
 OP(op_opaque, .name = "Opaque", .inputs = UNARY, .outputs = RESULT, .forward = fake_record, .reference = copy_reference,
    .samples = SAMPLE("[2]"));
 OP(op_step, .name = "Step", .inputs = UNARY, .outputs = RESULT, .forward = fake_record, .reference = copy_reference, .zero_gradient = 1,
@@ -222,18 +225,20 @@ OP(op_cube, .name = "Cube", .inputs = UNARY, .outputs = RESULT, .body = cube_bod
 OP(op_ninth, .name = "Ninth", .inputs = UNARY, .outputs = RESULT, .body = ninth_body, .samples = SAMPLE("[2]"));
 OP(op_endless, .name = "Endless", .inputs = UNARY, .outputs = RESULT, .body = endless_body, .samples = SAMPLE("[2]"));
 OP(op_odd, .name = "Odd", .inputs = UNARY,
-   .outputs = AVAL_PORTS({ .name = "same" }, { .name = "once" }, { .name = "again" }, { .name = "three" }), .infer = odd_infer, .body = odd_body,
-   .samples = SAMPLE("[2]"));
+   .outputs = AVAL_PORTS({ .name = "same" }, { .name = "once" }, { .name = "again" }, { .name = "three" }), .infer = odd_infer,
+   .body = odd_body, .samples = SAMPLE("[2]"));
 OP(op_update, .name = "Update", .inputs = AVAL_PORTS({ .name = "w" }, { .name = "by" }),
-   .outputs = AVAL_PORTS({ .name = "w_new", .updates = AVAL_UPDATES(0) }), .expressions = AVAL_TEXTS("w + by"), .samples = SAMPLE("[2] [2]"));
+   .outputs = AVAL_PORTS({ .name = "w_new", .updates = AVAL_UPDATES(0) }), .expressions = AVAL_TEXTS("w + by"),
+   .samples = SAMPLE("[2] [2]"));
 
 static const aval_plugin fake_plugin = {
     .abi = AVAL_PLUGIN_ABI,
     .size = sizeof(aval_plugin),
     .name = "fake",
     .version = "1",
-    .ops = (const aval_op *const[]){ &op_add, &op_mul, &op_tanh, &op_floor, &op_scale, &op_cast, &op_fill, &op_sum, &op_reshape, &op_product, &op_opaque,
-                                     &op_step, &op_steer, &op_square, &op_cube, &op_ninth, &op_endless, &op_odd, &op_update, NULL },
+    .ops = (const aval_op *const[]){ &op_add,  &op_mul,     &op_tanh,    &op_floor,  &op_scale,  &op_cast,  &op_fill,
+                                     &op_sum,  &op_reshape, &op_product, &op_opaque, &op_step,   &op_steer, &op_square,
+                                     &op_cube, &op_ninth,   &op_endless, &op_odd,    &op_update, NULL },
 };
 
 /* ---- Helpers --------------------------------------------------------------------------------------------------------------------------- */

@@ -1,7 +1,7 @@
 /* Every allocation of building, expanding, interpreting and drawing fails in turn: an error comes back, and nothing leaks. */
 #include "fake_ops.h"
 
-#include "support/fail_alloc.h"
+#include "fail_alloc.h"
 
 /* Builds a graph that goes through all of the layer, and works with it; everything is given back. */
 static int build_and_expand(fixture *f)
