@@ -24,6 +24,7 @@ static void put_value(aval__text *bytes, const aval_value *value, bool *seen)
     seen[value->id] = true;
     const aval_tensor *t = &value->tensor;
     put_number(bytes, value->kind);
+    if (value->kind == AVAL__PRODUCED) return; /* its shape follows, and may not be inferred yet */
     put_number(bytes, t->type);
     put_number(bytes, t->rank);
     put(bytes, t->dims, t->rank > 0 ? (size_t)t->rank * sizeof *t->dims : 0);

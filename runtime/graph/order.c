@@ -92,7 +92,7 @@ static int find_updaters_of(ordering *o, aval_node *node)
 
 /* ---- Edges --------------------------------------------------------------------------------------------------------------------------- */
 
-/* Calls for each edge that input i of the node makes: from its producer, and to the node that updates it. */
+/* The edges that input i of the node makes: from its producer, and to the node that updates it.  Returns how many. */
 static size_t edges_of(const ordering *o, const aval_node *node, size_t i, uint32_t from[2], uint32_t to[2])
 {
     const aval_value *value = node->inputs[i];

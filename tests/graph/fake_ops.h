@@ -231,6 +231,9 @@ OP(op_update, .name = "Update", .inputs = AVAL_PORTS({ .name = "w" }, { .name = 
    .outputs = AVAL_PORTS({ .name = "w_new", .updates = AVAL_UPDATES(0) }), .expressions = AVAL_TEXTS("w + by"),
    .samples = SAMPLE("[2] [2]"));
 
+OP(op_pair, .name = "Pair", .inputs = BINARY, .outputs = AVAL_PORTS({ .name = "y" }, { .name = "z" }), .forward = fake_record,
+   .backward = fake_record, .keeps = AVAL_KEEP_INPUT(0), .reference = copy_reference, .samples = SAMPLE("[2] [2]"));
+
 static const aval_plugin fake_plugin = {
     .abi = AVAL_PLUGIN_ABI,
     .size = sizeof(aval_plugin),
@@ -238,7 +241,7 @@ static const aval_plugin fake_plugin = {
     .version = "1",
     .ops = (const aval_op *const[]){ &op_add,  &op_mul,     &op_tanh,    &op_floor,  &op_scale,  &op_cast,  &op_fill,
                                      &op_sum,  &op_reshape, &op_product, &op_opaque, &op_step,   &op_steer, &op_square,
-                                     &op_cube, &op_ninth,   &op_endless, &op_odd,    &op_update, NULL },
+                                     &op_cube, &op_ninth,   &op_endless, &op_odd,    &op_update, &op_pair,  NULL },
 };
 
 /* ---- Helpers --------------------------------------------------------------------------------------------------------------------------- */

@@ -258,3 +258,32 @@ Test(autodiff, a_chain_of_100000_nodes_is_expanded_without_a_deep_stack)
     aval_graph_release(copy);
     finish(&f);
 }
+
+Test(autodiff, an_upstream_that_passes_unchanged_makes_no_node)
+{
+    fixture f;
+    start(&f);
+    aval_value *a = vector(&f, "a"), *b = vector(&f, "b"), *y = aval_apply(f.g, "Add", NULL, a, b),
+               *da = aval_graph_gradient(f.g, y, a, NULL);
+    aval_graph *copy = expanded(&f, &da, 1);
+    cr_assert_str_eq(copy->values.at[da->id]->producer->def->name, "Fill");
+    aval_graph_release(copy);
+    finish(&f);
+}
+
+Test(autodiff, an_output_that_nobody_differentiates_through_has_no_upstream)
+{
+    fixture f;
+    start(&f);
+    aval_value *a = vector(&f, "a"), *b = vector(&f, "b"), *in[] = { a, b };
+    aval_node *pair = aval_graph_node(f.g, "Pair", NULL, in, 2);
+    aval_value *y = aval_apply(f.g, "Tanh", NULL, aval_node_output(pair, 1)), *db = aval_graph_gradient(f.g, y, b, NULL);
+    aval_graph *copy = expanded(&f, &db, 1);
+    const aval_node *backward = copy->values.at[db->id]->producer;
+    cr_assert_eq(backward->def->kind, AVAL__BACKWARD);
+    cr_assert_null(aval__backward_upstream(backward, 0));
+    cr_assert_not_null(aval__backward_upstream(backward, 1));
+    cr_assert_null(backward->outputs[0]);
+    aval_graph_release(copy);
+    finish(&f);
+}
