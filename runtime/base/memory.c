@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define LARGEST_BYTES ((size_t)PTRDIFF_MAX) /* no object can be larger, so no allocator need be asked */
+
 static void *out_of_memory(size_t count, size_t item_bytes)
 {
     if (item_bytes > 1) aval__fail(AVAL_E_MEMORY, "out of memory: %zu x %zu bytes were asked for", count, item_bytes);
@@ -18,14 +20,15 @@ void *aval__alloc(size_t bytes)
 
 void *aval__alloc_array(size_t count, size_t item_bytes)
 {
-    /* calloc refuses a product that overflows; it may answer NULL to a request for nothing. */
+    if (item_bytes && count > LARGEST_BYTES / item_bytes) return out_of_memory(count, item_bytes);
+    /* calloc may answer NULL to a request for nothing. */
     void *memory = count && item_bytes ? calloc(count, item_bytes) : calloc(1, 1);
     return memory ? memory : out_of_memory(count, item_bytes);
 }
 
 void *aval__resize(void *memory, size_t count, size_t item_bytes)
 {
-    if (item_bytes && count > SIZE_MAX / item_bytes) return out_of_memory(count, item_bytes);
+    if (item_bytes && count > LARGEST_BYTES / item_bytes) return out_of_memory(count, item_bytes);
     size_t bytes = count * item_bytes;
     void *resized = realloc(memory, bytes ? bytes : 1);
     return resized ? resized : out_of_memory(count, item_bytes);

@@ -333,7 +333,7 @@ const aval__opdef *aval__registry_find(const aval__registry *r, const char *name
     } else if (colons - name <= NAME_MAX) {
         char domain[NAME_MAX + 1] = { 0 };
         memcpy(domain, name, (size_t)(colons - name));
-        found = find_in(r, domain, colons + 2, since);
+        found = find_in(r, strcmp(domain, "ai.onnx") == 0 ? "" : domain, colons + 2, since); /* model files spell it either way */
     }
     pthread_rwlock_unlock(lock_of(r));
     return found;
