@@ -169,6 +169,8 @@ static int transpose_backward(const aval_host *host, aval_call *call)
 /* Clamps as ONNX says: each axis takes the elements start, start + step, ... before end. */
 static int64_t slice_axis(int64_t length, int64_t start, int64_t end, int64_t step, int64_t *first)
 {
+    *first = 0;
+    if (length == 0) return 0;
     int64_t low = step > 0 ? 0 : -1, high = step > 0 ? length : length - 1;
     if (start < 0) start += length;
     if (end < 0 && end > INT64_MIN + length) end += length;

@@ -1,0 +1,67 @@
+/* Dropout from counter-based random numbers: Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011), so that
+ * every device draws the same numbers for the same (seed, counter). */
+#include "common.clh"
+
+/* Ten rounds over counter c with key k. */
+static uint4 philox(uint4 c, uint2 k)
+{
+    for (int round = 0; round < 10; round++) {
+        uint high0 = mul_hi(0xD2511F53u, c.x), low0 = 0xD2511F53u * c.x, high1 = mul_hi(0xCD9E8D57u, c.z), low1 = 0xCD9E8D57u * c.z;
+        c = (uint4)(high1 ^ c.y ^ k.x, low1, high0 ^ c.w ^ k.y, low0);
+        k += (uint2)(0x9E3779B9u, 0xBB67AE85u);
+    }
+    return c;
+}
+
+/* Whether a random word drops an element: its upper 24 bits as a number in [0, 1) are below the ratio. */
+static int dropped(uint word, float ratio)
+{
+    return (word >> 8) * 0x1p-24f < ratio;
+}
+
+/* y = x / (1 - ratio) where kept, else 0; mask says which; without training y = x.  An absent ratio is 0.5, absent training is 0, an
+   absent state is (seed, 0); an absent mask is not written.  Work-items: ceil(n / 4), each with four neighbours. */
+__kernel void dropout_forward(__global const S *x, long x_at, __global const D *ratio_at, long ratio_first, __global const uchar *training,
+                              long training_at, __global const long *state, long state_at, __global S *y, long y_at, __global uchar *mask,
+                              long mask_at, long n, long seed)
+{
+    long block = get_global_id(0), counter = 0;
+    if (block * 4 >= n) return;
+    float ratio = ratio_first < 0 ? 0.5f : (float)LOAD_D(ratio_at, ratio_first);
+    int active = training_at >= 0 && training[training_at] != 0;
+    if (state_at >= 0) {
+        seed = state[state_at];
+        counter = state[state_at + 1];
+    }
+    uint4 r = philox((uint4)((uint)block, (uint)(block >> 32), (uint)counter, (uint)(counter >> 32)), (uint2)((uint)seed, (uint)(seed >> 32)));
+    const uint words[4] = { r.x, r.y, r.z, r.w };
+    T factor = active ? 1 / (1 - (T)ratio) : (T)1;
+    for (int j = 0; j < 4 && block * 4 + j < n; j++) {
+        long i = block * 4 + j;
+        int kept = !active || !dropped(words[j], ratio);
+        STORE(y, y_at + i, kept ? LOAD(x, x_at + i) * factor : (T)0);
+        if (mask_at >= 0) mask[mask_at + i] = (uchar)kept;
+    }
+}
+
+/* The state of the next draw: the counter goes up by one, with training only.  Work-items: 1; next may be state itself. */
+__kernel void dropout_next(__global const long *state, long state_at, __global const uchar *training, long training_at, __global long *next,
+                           long next_at)
+{
+    if (get_global_id(0) > 0) return;
+    long seed = state[state_at], counter = state[state_at + 1];
+    next[next_at] = seed;
+    next[next_at + 1] = counter + (training_at >= 0 && training[training_at] != 0);
+}
+
+/* dx = g / (1 - ratio) where the mask holds, else 0.  Work-items: n. */
+__kernel void dropout_backward(__global const S *g, long g_at, __global const D *ratio_at, long ratio_first, __global const uchar *training,
+                               long training_at, __global const uchar *mask, long mask_at, __global S *dx, long dx_at, long n)
+{
+    long i = get_global_id(0);
+    if (i >= n) return;
+    float ratio = ratio_first < 0 ? 0.5f : (float)LOAD_D(ratio_at, ratio_first);
+    int active = training_at >= 0 && training[training_at] != 0;
+    T factor = active ? 1 / (1 - (T)ratio) : (T)1;
+    STORE(dx, dx_at + i, mask[mask_at + i] ? LOAD(g, g_at + i) * factor : (T)0);
+}

@@ -1,0 +1,160 @@
+/* Normalisation over the batch.  The running statistics are states that the op updates; what backward needs (mean and inverse deviation
+ * of the batch) are two outputs more than ONNX has. */
+#include "support.h"
+
+#include "normalize.cl.h"
+
+/* x as [batch, channels, inner]. */
+typedef struct norm {
+    int64_t batch, channels, inner, count; /* count: elements of a channel */
+    int training;
+} norm;
+
+static int norm_read(const aval_host *host, aval_call *call, norm *p)
+{
+    static const char *const names[] = { "X", "scale", "B", "input_mean", "input_var" };
+    const aval_tensor *x = host->input(call, 0);
+    uint32_t rank = host->rank(x);
+    if (rank < 2) return host->fail(call, AVAL_PLUGIN_BAD_SHAPE, "input X has %u axes, expected at least 2: batch and channels", (unsigned)rank);
+    p->batch = host->dims(x)[0];
+    p->channels = host->dims(x)[1];
+    p->inner = product(host->dims(x) + 2, rank - 2);
+    p->count = p->batch * p->inner;
+    p->training = host->attr_int(call, "training_mode") != 0;
+    for (size_t i = 1; i < 5; i++) {
+        if (host->count(host->input(call, i)) != p->channels)
+            return host->fail(call, AVAL_PLUGIN_BAD_SHAPE, "input %s has %lld elements, expected one for each of %lld channels", names[i],
+                              (long long)host->count(host->input(call, i)), (long long)p->channels);
+    }
+    return 0;
+}
+
+static int norm_infer(const aval_host *host, aval_call *call)
+{
+    norm p;
+    TRY(norm_read(host, call, &p));
+    aval_type wide = sum_type(host->type(host->input(call, 0)));
+    size_t n = host->n_outputs(call);
+    TRY(aval_infer_like(host, call, 0, 0));
+    for (size_t i = 1; i < n && i < 3; i++) TRY(aval_infer_like(host, call, i, i + 2));
+    for (size_t i = 3; i < n; i++) TRY(host->set_output(call, i, wide, 1, &p.channels));
+    return 0;
+}
+
+static const aval_tensor *wanted(const aval_host *host, aval_call *call, size_t i)
+{
+    return i < host->n_outputs(call) ? host->output(call, i) : NULL;
+}
+
+static int norm_forward(const aval_host *host, aval_call *call)
+{
+    const aval_tensor *x = host->input(call, 0), *mean = wanted(host, call, 3), *inverse = wanted(host, call, 4);
+    aval_type wide = sum_type(host->type(x));
+    norm p;
+    TRY(norm_read(host, call, &p));
+    if (p.channels == 0) return 0;
+    if (mean == NULL) mean = host->scratch(call, wide, p.channels);
+    if (inverse == NULL) inverse = host->scratch(call, wide, p.channels);
+    if (mean == NULL || inverse == NULL) return host->fail(call, AVAL_PLUGIN_UNSUPPORTED, "no scratch memory for the statistics");
+    TRY(host->launch(call, AVAL_LAUNCH(.kernel = "batch_statistics", BY_GROUPS(host->device(call)->group, p.channels), .d_type = (uint32_t)wide,
+                                       AVAL_ARGS(AVAL_READ(x), AVAL_READ(host->input(call, 3)), AVAL_READ(host->input(call, 4)),
+                                                 AVAL_WRITE(wanted(host, call, 1)), AVAL_WRITE(wanted(host, call, 2)), AVAL_WRITE(mean),
+                                                 AVAL_WRITE(inverse), AVAL_I64(p.channels), AVAL_I64(p.count), AVAL_I64(p.inner),
+                                                 AVAL_REAL(host->attr_float(call, "epsilon")), AVAL_REAL(host->attr_float(call, "momentum")),
+                                                 AVAL_I32(p.training)))));
+    if (host->count(x) == 0) return 0;
+    return host->launch(call, AVAL_LAUNCH(.kernel = "batch_apply", EACH(host->count(x)), .d_type = (uint32_t)wide,
+                                          AVAL_DEFINES({ "WG", host->device(call)->group }),
+                                          AVAL_ARGS(AVAL_READ(x), AVAL_READ(host->input(call, 1)), AVAL_READ(host->input(call, 2)),
+                                                    AVAL_READ(mean), AVAL_READ(inverse), AVAL_WRITE(host->output(call, 0)),
+                                                    AVAL_I64(host->count(x)), AVAL_I64(p.channels), AVAL_I64(p.inner))));
+}
+
+static int norm_backward(const aval_host *host, aval_call *call)
+{
+    const aval_tensor *x = host->input(call, 0), *g = host->upstream(call, 0), *mean = host->output(call, 3), *inverse = host->output(call, 4);
+    const aval_tensor *dx = host->gradient(call, 0), *sums;
+    aval_type wide = sum_type(host->type(x));
+    uint32_t group = host->device(call)->group;
+    norm p;
+    TRY(norm_read(host, call, &p));
+    for (size_t i = 0; i < 3 && g == NULL; i++) {
+        if (host->gradient(call, i) != NULL) TRY(host->fill(call, host->gradient(call, i), 0));
+    }
+    if (p.channels == 0 || g == NULL) return 0;
+    sums = host->scratch(call, wide, 2 * p.channels);
+    if (sums == NULL) return host->fail(call, AVAL_PLUGIN_UNSUPPORTED, "no scratch memory for the sums over channels");
+    TRY(host->launch(call, AVAL_LAUNCH(.kernel = "batch_sums", BY_GROUPS(group, p.channels), .d_type = (uint32_t)wide,
+                                       AVAL_ARGS(AVAL_READ(x), AVAL_READ(g), AVAL_READ(mean), AVAL_READ(inverse), AVAL_WRITE(sums),
+                                                 AVAL_WRITE(host->gradient(call, 1)), AVAL_WRITE(host->gradient(call, 2)),
+                                                 AVAL_I64(p.channels), AVAL_I64(p.count), AVAL_I64(p.inner)))));
+    if (dx == NULL || host->count(dx) == 0) return 0;
+    return host->launch(call, AVAL_LAUNCH(.kernel = "batch_backward", EACH(host->count(x)), .d_type = (uint32_t)wide, AVAL_DEFINES({ "WG", group }),
+                                          AVAL_ARGS(AVAL_READ(x), AVAL_READ(g), AVAL_READ(host->input(call, 1)), AVAL_READ(mean),
+                                                    AVAL_READ(inverse), AVAL_READ(sums), AVAL_WRITE(dx), AVAL_I64(host->count(x)),
+                                                    AVAL_I64(p.channels), AVAL_I64(p.count), AVAL_I64(p.inner), AVAL_I32(p.training))));
+}
+
+/* Element i of channel c. */
+static int64_t norm_at(const norm *p, int64_t c, int64_t i)
+{
+    return (i / p->inner * p->channels + c) * p->inner + i % p->inner;
+}
+
+static int norm_reference(const aval_host *host, aval_call *call)
+{
+    norm p;
+    TRY(norm_read(host, call, &p));
+    const double *in[5];
+    double *out[5], epsilon = host->attr_float(call, "epsilon"), momentum = host->attr_float(call, "momentum");
+    for (size_t i = 0; i < 5; i++) {
+        const aval_tensor *y = wanted(host, call, i);
+        in[i] = host->real(call, host->input(call, i));
+        out[i] = y == NULL ? NULL : host->real(call, y);
+    }
+    for (int64_t c = 0; c < p.channels; c++) {
+        double mean = in[3][c], variance = in[4][c], n = (double)p.count;
+        if (p.training) {
+            mean = variance = 0;
+            for (int64_t i = 0; i < p.count; i++) mean += in[0][norm_at(&p, c, i)] / n;
+            for (int64_t i = 0; i < p.count; i++) variance += pow(in[0][norm_at(&p, c, i)] - mean, 2) / n;
+        }
+        double inverse = 1 / sqrt(variance + epsilon);
+        for (int64_t i = 0; i < p.count && out[0] != NULL; i++)
+            out[0][norm_at(&p, c, i)] = (in[0][norm_at(&p, c, i)] - mean) * inverse * in[1][c] + in[2][c];
+        if (out[1] != NULL) out[1][c] = p.training ? momentum * in[3][c] + (1 - momentum) * mean : in[3][c];
+        if (out[2] != NULL) out[2][c] = p.training ? momentum * in[4][c] + (1 - momentum) * variance : in[4][c];
+        if (out[3] != NULL) out[3][c] = mean;
+        if (out[4] != NULL) out[4][c] = inverse;
+    }
+    return 0;
+}
+
+/* y = (x - mean) / sqrt(variance + epsilon) * scale + B, with the batch's statistics in training and the running ones else. */
+static const aval_op norm_op = {
+    .size = sizeof(aval_op), .name = "BatchNormalization", .since = 15, .deterministic = 1,
+    .doc = "Each channel normalised by its mean and variance, then scaled and moved.",
+    .inputs = AVAL_PORTS({ .name = "X" }, { .name = "scale", .like = AVAL_LIKE(0) }, { .name = "B", .like = AVAL_LIKE(0) },
+                         { .name = "input_mean", .like = AVAL_LIKE(0) }, { .name = "input_var", .like = AVAL_LIKE(0) }),
+    .outputs = AVAL_PORTS({ .name = "Y" }, { .name = "running_mean", .flags = AVAL_OPTIONAL, .updates = AVAL_UPDATES(3) },
+                          { .name = "running_var", .flags = AVAL_OPTIONAL, .updates = AVAL_UPDATES(4) },
+                          { .name = "saved_mean", .flags = AVAL_OPTIONAL }, { .name = "saved_inverse", .flags = AVAL_OPTIONAL }),
+    .attrs = AVAL_ATTRS({ .name = "epsilon", .type = AVAL_ATTR_FLOAT, .initial = "1e-5", .doc = "added to the variance" },
+                        { .name = "momentum", .type = AVAL_ATTR_FLOAT, .initial = "0.9", .doc = "share of the running statistics that stays" },
+                        { .name = "training_mode", .type = AVAL_ATTR_INT, .initial = "0", .doc = "1: with the batch's statistics" }),
+    .infer = norm_infer, .forward = norm_forward, .backward = norm_backward, .reference = norm_reference, .zero_gradient = 24,
+    .keeps = AVAL_KEEP_INPUT(0) | AVAL_KEEP_INPUT(1) | AVAL_KEEP_OUTPUT(3) | AVAL_KEEP_OUTPUT(4),
+    .samples = AVAL_SAMPLES({ .inputs = "[4,3,2,5] [3]{0.5..2} [3] [3] [3]{0.5..2}", .attrs = "training_mode=1" },
+                            { .inputs = "[4,3,2,5] [3]{0.5..2} [3] [3] [3]{0.5..2}" },
+                            { .inputs = "[6,2] [2]{0.5..2} [2] [2] [2]{0.5..2}", .attrs = "training_mode=1 momentum=0.5" },
+                            { .inputs = "[0,2] [2]{0.5..2} [2] [2] [2]{0.5..2}" }, { .inputs = "[1,1] [1] [1] [1] [1]{0.5..2}" },
+                            { .inputs = "[16,5,30,31] [5]{0.5..2} [5] [5] [5]{0.5..2}", .attrs = "training_mode=1", .size_class = AVAL_LARGE }),
+};
+
+static const aval_op *const ops[] = { &norm_op, NULL };
+static const aval_kernel_source sources[] = { { .name = "normalize.cl", .text = normalize_cl }, { .name = NULL } };
+
+AVAL_PLUGIN_EXPORT extern const aval_plugin aval_plugin_entry;
+const aval_plugin aval_plugin_entry = {
+    .abi = AVAL_PLUGIN_ABI, .size = sizeof(aval_plugin), .name = "normalize", .version = "0.1.0", .ops = ops, .sources = sources,
+};

@@ -1,0 +1,133 @@
+/* Operators that draw random numbers.  The numbers follow from a state (seed, counter), which the op updates, so that a run can be repeated
+ * and all devices draw the same. */
+#include "support.h"
+
+#include "random.cl.h"
+
+static const aval_tensor *given(const aval_host *host, aval_call *call, size_t i)
+{
+    return i < host->n_inputs(call) ? host->input(call, i) : NULL;
+}
+
+static const aval_tensor *wanted(const aval_host *host, aval_call *call, size_t i)
+{
+    return i < host->n_outputs(call) ? host->output(call, i) : NULL;
+}
+
+static int dropout_infer(const aval_host *host, aval_call *call)
+{
+    const aval_tensor *x = host->input(call, 0), *state = given(host, call, 3);
+    size_t n = host->n_outputs(call);
+    for (size_t i = 1; i < 3; i++) {
+        if (given(host, call, i) != NULL && host->count(host->input(call, i)) != 1)
+            return host->fail(call, AVAL_PLUGIN_BAD_SHAPE, "input %s has %lld elements, expected 1", i == 1 ? "ratio" : "training_mode",
+                              (long long)host->count(host->input(call, i)));
+    }
+    if (state != NULL && host->count(state) != 2)
+        return host->fail(call, AVAL_PLUGIN_BAD_SHAPE, "input state has %lld elements, expected 2: seed and counter", (long long)host->count(state));
+    if (n > 2 && state == NULL)
+        return host->fail(call, AVAL_PLUGIN_BAD_ARGUMENT, "output state_out was asked for, but there is no input state that it could update");
+    TRY(aval_infer_like(host, call, 0, 0));
+    if (n > 1) TRY(host->set_output(call, 1, AVAL_BOOL, host->rank(x), host->dims(x)));
+    return n > 2 ? aval_infer_like(host, call, 2, 3) : 0;
+}
+
+static uint32_t ratio_type(const aval_host *host, aval_call *call)
+{
+    const aval_tensor *ratio = given(host, call, 1);
+    return ratio == NULL ? AVAL_FLOAT : (uint32_t)host->type(ratio);
+}
+
+static int dropout_forward(const aval_host *host, aval_call *call)
+{
+    const aval_tensor *x = host->input(call, 0), *training = given(host, call, 2), *state = given(host, call, 3), *next = wanted(host, call, 2);
+    int64_t n = host->count(x);
+    if (n > 0)
+        TRY(host->launch(call, AVAL_LAUNCH(.kernel = "dropout_forward", EACH((n + 3) / 4), .d_type = ratio_type(host, call),
+                                           AVAL_ARGS(AVAL_READ(x), AVAL_READ(given(host, call, 1)), AVAL_READ(training), AVAL_READ(state),
+                                                     AVAL_WRITE(host->output(call, 0)), AVAL_WRITE(wanted(host, call, 1)), AVAL_I64(n),
+                                                     AVAL_I64(host->attr_int(call, "seed"))))));
+    if (next == NULL) return 0;
+    return host->launch(call, AVAL_LAUNCH(.kernel = "dropout_next", EACH(1), .s_type = (uint32_t)host->type(x), .d_type = ratio_type(host, call),
+                                          AVAL_ARGS(AVAL_READ(state), AVAL_READ(training), AVAL_WRITE(next))));
+}
+
+static int dropout_backward(const aval_host *host, aval_call *call)
+{
+    const aval_tensor *dx = host->gradient(call, 0);
+    if (host->upstream(call, 0) == NULL) return host->fill(call, dx, 0);
+    if (host->count(dx) == 0) return 0;
+    return host->launch(call, AVAL_LAUNCH(.kernel = "dropout_backward", EACH(host->count(dx)), .d_type = ratio_type(host, call),
+                                          AVAL_ARGS(AVAL_READ(host->upstream(call, 0)), AVAL_READ(given(host, call, 1)),
+                                                    AVAL_READ(given(host, call, 2)), AVAL_READ(host->output(call, 1)), AVAL_WRITE(dx),
+                                                    AVAL_I64(host->count(dx)))));
+}
+
+/* As in random.cl. */
+static void philox(uint32_t c[4], uint64_t seed)
+{
+    uint32_t key0 = (uint32_t)seed, key1 = (uint32_t)(seed >> 32);
+    for (int round = 0; round < 10; round++) {
+        uint64_t p0 = (uint64_t)0xD2511F53u * c[0], p1 = (uint64_t)0xCD9E8D57u * c[2];
+        c[0] = (uint32_t)(p1 >> 32) ^ c[1] ^ key0;
+        c[2] = (uint32_t)(p0 >> 32) ^ c[3] ^ key1;
+        c[1] = (uint32_t)p1;
+        c[3] = (uint32_t)p0;
+        key0 += 0x9E3779B9u;
+        key1 += 0xBB67AE85u;
+    }
+}
+
+static int dropout_reference(const aval_host *host, aval_call *call)
+{
+    const aval_tensor *ratio_in = given(host, call, 1), *training_in = given(host, call, 2), *state = given(host, call, 3);
+    const aval_tensor *x = host->input(call, 0), *mask = wanted(host, call, 1), *next = wanted(host, call, 2);
+    double ratio = ratio_in == NULL ? 0.5 : host->real(call, ratio_in)[0];
+    int active = training_in != NULL && host->integer(call, training_in)[0] != 0;
+    uint64_t seed = (uint64_t)(state == NULL ? host->attr_int(call, "seed") : host->integer(call, state)[0]);
+    uint64_t counter = state == NULL ? 0 : (uint64_t)host->integer(call, state)[1];
+    uint32_t words[4] = { 0, 0, 0, 0 };
+    for (int64_t i = 0; i < host->count(x); i++) {
+        if (i % 4 == 0) {
+            uint64_t block = (uint64_t)i / 4;
+            words[0] = (uint32_t)block;
+            words[1] = (uint32_t)(block >> 32);
+            words[2] = (uint32_t)counter;
+            words[3] = (uint32_t)(counter >> 32);
+            philox(words, seed);
+        }
+        int kept = !active || !((double)(words[i % 4] >> 8) * 0x1p-24 < (double)(float)ratio);
+        host->real(call, host->output(call, 0))[i] = kept ? host->real(call, x)[i] / (active ? 1 - ratio : 1) : 0;
+        if (mask != NULL) host->integer(call, mask)[i] = kept;
+    }
+    if (next != NULL) {
+        host->integer(call, next)[0] = (int64_t)seed;
+        host->integer(call, next)[1] = (int64_t)(counter + (uint64_t)active);
+    }
+    return 0;
+}
+
+/* ONNX's Dropout with one more, optional input: the state. */
+static const aval_op dropout_op = {
+    .size = sizeof(aval_op), .name = "Dropout", .since = 13, .deterministic = 1,
+    .doc = "In training each element becomes 0 with probability ratio, and the others grow so that the mean stays.",
+    .inputs = AVAL_PORTS({ .name = "data" }, { .name = "ratio", .flags = AVAL_OPTIONAL },
+                         { .name = "training_mode", .flags = AVAL_OPTIONAL, .types = AVAL_BOOLS },
+                         { .name = "state", .flags = AVAL_OPTIONAL, .types = AVAL_TYPE_SET(AVAL_INT64) }),
+    .outputs = AVAL_PORTS({ .name = "output" }, { .name = "mask", .flags = AVAL_OPTIONAL, .types = AVAL_BOOLS },
+                          { .name = "state_out", .flags = AVAL_OPTIONAL, .types = AVAL_TYPE_SET(AVAL_INT64), .updates = AVAL_UPDATES(3) }),
+    .attrs = AVAL_ATTRS({ .name = "seed", .type = AVAL_ATTR_INT, .initial = "0", .doc = "seed where there is no state" }),
+    .infer = dropout_infer, .forward = dropout_forward, .backward = dropout_backward, .reference = dropout_reference,
+    .keeps = AVAL_KEEP_INPUT(1) | AVAL_KEEP_INPUT(2) | AVAL_KEEP_OUTPUT(1), .zero_gradient = 14,
+    .samples = AVAL_SAMPLES({ .inputs = "[5,7] []{0.3} b[]{1} i64[2]{7,3}" }, { .inputs = "[5,7] []{0.3} b[]{0} i64[2]{7,3}", .why = "evaluation" },
+                            { .inputs = "[5,7]" }, { .inputs = "[0] []{0.3} b[]{1} i64[2]{7,3}" }, { .inputs = "[1] - b[]{1}", .attrs = "seed=5" },
+                            { .inputs = "[257,259] []{0.5} b[]{1} i64[2]{7,4294967296}", .size_class = AVAL_LARGE }),
+};
+
+static const aval_op *const ops[] = { &dropout_op, NULL };
+static const aval_kernel_source sources[] = { { .name = "random.cl", .text = random_cl }, { .name = NULL } };
+
+AVAL_PLUGIN_EXPORT extern const aval_plugin aval_plugin_entry;
+const aval_plugin aval_plugin_entry = {
+    .abi = AVAL_PLUGIN_ABI, .size = sizeof(aval_plugin), .name = "random", .version = "0.1.0", .ops = ops, .sources = sources,
+};
