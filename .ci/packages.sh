@@ -4,7 +4,7 @@
 # to install and ends the script.
 
 AVAL_RUN_PACKAGES="gcc libc6-dev make cmake pocl-opencl-icd ocl-icd-libopencl1 ocl-icd-opencl-dev opencl-c-headers libclblast-dev uthash-dev libxxhash-dev libjansson-dev libpopt-dev zlib1g-dev"
-AVAL_TEST_PACKAGES="clang clang-format libcriterion-dev mesa-opencl-icd graphviz"
+AVAL_TEST_PACKAGES="clang clang-format libcriterion-dev mesa-opencl-icd graphviz python3"
 
 need_packages() {
     if ! command -v dpkg-query >/dev/null 2>&1; then

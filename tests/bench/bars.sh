@@ -26,8 +26,8 @@ memory=$("$program" bench memory --json) || exit 1
 for net in resnet20 unet transformer; do
     bar "arena over live bytes, $net" "$(echo "$memory" | json "print([x for x in r if x['shape'].startswith('$net')][0]['arena_over_live'])")" "<=" 1.1
 done
-if [ -f "$build/tests/libaval_layer.so" ]; then
-    launch=$(OPENCL_LAYERS=$build/tests/libaval_layer.so AVAL_LAYER_NULL=1 "$program" bench launch --json) || exit 1
+if [ -f "$build/tests/opencl_layer.so" ]; then
+    launch=$(OPENCL_LAYERS=$build/tests/opencl_layer.so AVAL_LAYER_NULL=1 "$program" bench launch --json) || exit 1
     bar "host time over the null device, us a launch" "$(echo "$launch" | json 'print(r[0]["us_per_launch"])')" "<=" 0.5
 fi
 fused=$("$build/tests/bench/bench_fused") || exit 1

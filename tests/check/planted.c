@@ -7,33 +7,34 @@
 #define FAULT 0
 #endif
 
-static const char source[] = "#if S_TYPE == 11\n"
-                             "#pragma OPENCL EXTENSION cl_khr_fp64 : enable\n"
-                             "#define S double\n"
-                             "#else\n"
-                             "#define S float\n"
-                             "#endif\n"
-                             "__kernel void forward(__global S *y, long y0, __global const S *x, long x0, __global const S *b, long b0, long n, long cols)\n"
-                             "{\n"
-                             "    long i = get_global_id(0);\n"
-                             "    if (i > n || (i == n && FAULT != 2)) return;\n"
-                             "    y[y0 + i] = 3 * x[x0 + (i < n ? i : 0)] + b[b0 + i % cols];\n"
-                             "    if (FAULT == 3 && i == n / 2) y[y0 + i] = NAN;\n"
-                             "}\n"
-                             "__kernel void backward_x(__global S *dx, long dx0, __global const S *g, long g0, long n)\n"
-                             "{\n"
-                             "    long i = get_global_id(0);\n"
-                             "    if (i >= n) return;\n"
-                             "    dx[dx0 + i] = (FAULT == 1 ? (S)3 * (S)1.0001f : (S)3) * g[g0 + i];\n"
-                             "}\n"
-                             "__kernel void backward_b(__global S *db, long db0, __global const S *g, long g0, long rows, long cols)\n"
-                             "{\n"
-                             "    long j = get_global_id(0);\n"
-                             "    if (j >= cols) return;\n"
-                             "    S sum = 0;\n"
-                             "    for (long i = FAULT == 4 ? rows - 1 : 0; i < rows; i++) sum += g[g0 + i * cols + j];\n"
-                             "    db[db0 + j] = sum;\n"
-                             "}\n";
+static const char source[] =
+    "#if S_TYPE == 11\n"
+    "#pragma OPENCL EXTENSION cl_khr_fp64 : enable\n"
+    "#define S double\n"
+    "#else\n"
+    "#define S float\n"
+    "#endif\n"
+    "__kernel void forward(__global S *y, long y0, __global const S *x, long x0, __global const S *b, long b0, long n, long cols)\n"
+    "{\n"
+    "    long i = get_global_id(0);\n"
+    "    if (i > n || (i == n && FAULT != 2)) return;\n"
+    "    y[y0 + i] = 3 * x[x0 + (i < n ? i : 0)] + b[b0 + i % cols];\n"
+    "    if (FAULT == 3 && i == n / 2) y[y0 + i] = NAN;\n"
+    "}\n"
+    "__kernel void backward_x(__global S *dx, long dx0, __global const S *g, long g0, long n)\n"
+    "{\n"
+    "    long i = get_global_id(0);\n"
+    "    if (i >= n) return;\n"
+    "    dx[dx0 + i] = (FAULT == 1 ? (S)3 * (S)1.0001f : (S)3) * g[g0 + i];\n"
+    "}\n"
+    "__kernel void backward_b(__global S *db, long db0, __global const S *g, long g0, long rows, long cols)\n"
+    "{\n"
+    "    long j = get_global_id(0);\n"
+    "    if (j >= cols) return;\n"
+    "    S sum = 0;\n"
+    "    for (long i = FAULT == 4 ? rows - 1 : 0; i < rows; i++) sum += g[g0 + i * cols + j];\n"
+    "    db[db0 + j] = sum;\n"
+    "}\n";
 
 static int forward(const aval_host *host, aval_call *call)
 {
@@ -72,9 +73,9 @@ static const aval_op planted = {
     .domain = "aval",
     .since = 1,
     .doc = "3 x + b, with a planted fault.",
-    .inputs = AVAL_PORTS({ "x", .types = AVAL_TYPE_SET(AVAL_FLOAT) | AVAL_TYPE_SET(AVAL_DOUBLE) },
-                         { "b", .types = AVAL_TYPE_SET(AVAL_FLOAT) | AVAL_TYPE_SET(AVAL_DOUBLE), .like = AVAL_LIKE(0) }),
-    .outputs = AVAL_PORTS({ "y" }),
+    .inputs = AVAL_PORTS({ .name = "x", .types = AVAL_TYPE_SET(AVAL_FLOAT) | AVAL_TYPE_SET(AVAL_DOUBLE) },
+                         { .name = "b", .types = AVAL_TYPE_SET(AVAL_FLOAT) | AVAL_TYPE_SET(AVAL_DOUBLE), .like = AVAL_LIKE(0) }),
+    .outputs = AVAL_PORTS({ .name = "y" }),
     .forward = forward,
     .backward = backward,
     .reference = reference,
