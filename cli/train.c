@@ -180,8 +180,8 @@ static int report(const aval_train_report *r, const aval_train_options *o, const
                (unsigned long long)r->steps, r->seconds, r->seconds_to_first_step);
     if (d->lines) printf("%.0f examples/s on %s\n", r->examples_per_second, device);
     if (d->lines && saved != NULL) printf("saved to %s\n", saved);
-    size_t count = aval_dataset_count(test);
-    printf("test accuracy %.2f %% (%.0f of %zu)\n", 100 * r->test_accuracy, round(r->test_accuracy * (double)count), count);
+    size_t count = aval_dataset_count(test), correct = (size_t)(r->test_accuracy * (double)count + 0.5);
+    printf("test accuracy %.2f %% (%zu of %zu)\n", 100 * r->test_accuracy, correct, count);
     return CLI_OK;
 }
 

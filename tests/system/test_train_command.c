@@ -1,0 +1,126 @@
+/* aval train: what it prints, what it refuses, Ctrl-C. */
+#include "program.h"
+
+#include <criterion/criterion.h>
+#include <jansson.h>
+#include <math.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+TestSuite(train_command, .init = program_begin, .fini = program_end);
+
+static const uint8_t images[] = { 0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0, 2, 1, 2, 3, 4 };
+static const uint8_t labels[] = { 0, 0, 8, 1, 0, 0, 0, 2, 1, 0 };
+
+/* A folder of two images each to train and to test on. */
+static void write_data(void)
+{
+    program_write("train-images-idx3-ubyte", images, sizeof images);
+    program_write("train-labels-idx1-ubyte", labels, sizeof labels);
+    program_write("t10k-images-idx3-ubyte", images, sizeof images);
+    program_write("t10k-labels-idx1-ubyte", labels, sizeof labels);
+}
+
+Test(train_command, prints_device_epochs_and_the_test_accuracy_last)
+{
+    const outcome *o = program_expect_ok("train linear --epochs 2");
+    cr_expect_eq(strncmp(o->out, "training linear on ", 19), 0, "%s", o->out);
+    cr_expect_not_null(strstr(o->out, "1438 examples of 8 x 8 pixels"), "%s", o->out);
+    cr_expect_not_null(strstr(o->out, "epoch   2/2  loss "), "%s", o->out);
+    cr_expect_str_empty(o->err, "progress bars are for terminals: %s", o->err);
+    double percent, right;
+    cr_assert_eq(sscanf(program_last_line(o), "test accuracy %lf %% (%lf of 359)", &percent, &right), 2, "%s", o->out);
+    cr_expect_lt(fabs(100 * right / 359 - percent), 0.006);
+}
+
+Test(train_command, quiet_prints_the_last_line_only)
+{
+    const outcome *o = program_expect_ok("train linear --epochs 1 --quiet");
+    cr_expect_eq(strncmp(o->out, "test accuracy ", 14), 0, "%s", o->out);
+}
+
+Test(train_command, json_is_one_object)
+{
+    json_t *o = json_loads(program_expect_ok("train linear --epochs 2 --json")->out, 0, NULL);
+    cr_assert_not_null(o);
+    cr_expect_eq(json_array_size(json_object_get(o, "epochs")), 2);
+    cr_expect_gt(json_real_value(json_object_get(o, "seconds_to_first_step")), 0);
+    cr_expect_gt(json_real_value(json_object_get(o, "test_accuracy")), 0.5);
+    json_decref(o);
+}
+
+Test(train_command, trains_on_a_folder_of_idx_files)
+{
+    write_data();
+    const outcome *o = program_expect_ok("train mlp --layers 4 --epochs 1 --data .");
+    cr_expect_not_null(strstr(program_last_line(o), "of 2)"), "%s", o->out);
+}
+
+Test(train_command, bad_data_is_refused_with_2)
+{
+    program_expect_refused("train --data /nowhere", 2, "/nowhere");
+    write_data();
+    program_write("train-images-idx3-ubyte", images, sizeof images - 1);
+    program_expect_refused("train --data .", 2, "truncated");
+    program_write("train-images-idx3-ubyte", labels, sizeof labels);
+    program_expect_refused("train --data .", 2, "magic");
+    const uint8_t one_label[] = { 0, 0, 8, 1, 0, 0, 0, 1, 1 };
+    program_write("train-images-idx3-ubyte", images, sizeof images);
+    program_write("train-labels-idx1-ubyte", one_label, sizeof one_label);
+    program_expect_refused("train --data .", 2, "2 images");
+    const uint8_t wider[] = { 0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0, 1, 1, 2 };
+    write_data();
+    program_write("t10k-images-idx3-ubyte", wider, sizeof wider);
+    program_expect_refused("train --data . --quiet", 2, "1 x 1");
+}
+
+Test(train_command, what_the_device_cannot_hold_is_refused_with_2)
+{
+    program_expect_refused("train mlp --quiet --layers 1000000000", 2, "dense1.weight");
+}
+
+Test(train_command, checkpoints_resume_and_bad_ones_are_refused)
+{
+    program_expect_ok("train linear --epochs 1 --save a.safetensors");
+    const outcome *o = program_expect_ok("train --epochs 2 --resume a.safetensors");
+    cr_expect_eq(strncmp(o->out, "going on from a.safetensors on ", 31), 0, "%s", o->out);
+    cr_expect_not_null(strstr(o->out, "epoch   2/2"), "%s", o->out);
+    program_expect_refused("train mlp --quiet --resume a.safetensors", 2, "made with net linear");
+    program_expect_refused("train --quiet --resume nothing.safetensors", 2, "nothing.safetensors");
+    program_write("b.safetensors", "hello", 5);
+    program_expect_refused("train --quiet --resume b.safetensors", 2, "b.safetensors");
+    program_expect_refused("train --quiet linear --epochs 1 --save /nowhere/x", 2, "/nowhere/x");
+}
+
+/* Runs it in the background until the first epoch is reported, then interrupts it. */
+Test(train_command, ctrl_c_saves_and_ends_with_130)
+{
+    char command[1024];
+    snprintf(command, sizeof command, "exec '%s' train linear --epochs 1000000 --save c.safetensors 2>stderr.txt", AVAL_PROGRAM);
+    int pipe_ends[2];
+    cr_assert_eq(pipe(pipe_ends), 0);
+    pid_t child = fork();
+    if (child == 0) {
+        dup2(pipe_ends[1], STDOUT_FILENO);
+        close(pipe_ends[0]);
+        execl("/bin/sh", "sh", "-c", command, (char *)NULL);
+        _exit(127);
+    }
+    close(pipe_ends[1]);
+    FILE *out = fdopen(pipe_ends[0], "r");
+    char line[512] = "";
+    while (fgets(line, sizeof line, out) != NULL && strncmp(line, "epoch", 5) != 0) continue;
+    cr_expect_eq(strncmp(line, "epoch", 5), 0);
+    cr_assert_eq(kill(child, SIGINT), 0);
+    while (fgets(line, sizeof line, out) != NULL) continue;
+    fclose(out);
+    int status;
+    cr_assert_eq(waitpid(child, &status, 0), child);
+    cr_expect(WIFEXITED(status) && WEXITSTATUS(status) == 130);
+    cr_expect_eq(access("c.safetensors", R_OK), 0);
+    program_expect_ok("train --epochs 1 --resume c.safetensors");
+}
