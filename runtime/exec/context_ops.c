@@ -114,29 +114,6 @@ const char *aval_op_plugin(aval_context *ctx, const aval_op *op)
     return NULL;
 }
 
-const char *aval_op_forward_kind(const aval_op *op)
-{
-    return op->expressions ? "expression" : op->body ? "body" : "kernels";
-}
-
-static bool any_float(const aval_port *ports, uint32_t except)
-{
-    for (uint32_t i = 0; ports && ports[i].name; i++) {
-        bool can_be = ports[i].types == 0 || (ports[i].types & AVAL_FLOATS);
-        if (can_be && !(except >> i & 1)) return true;
-    }
-    return false;
-}
-
-const char *aval_op_gradient_kind(const aval_op *op)
-{
-    if (!any_float(op->inputs, 0) || !any_float(op->outputs, 0)) return "none";
-    if (!any_float(op->inputs, op->zero_gradient)) return "zero";
-    if (op->backward) return "kernels";
-    if (op->backward_body || op->body) return "body";
-    return op->expressions ? "expression" : "none";
-}
-
 /* ---- Graphs ---------------------------------------------------------------------------------------------------------------- */
 
 aval_graph *aval_graph_create(aval_context *ctx)

@@ -1,0 +1,13 @@
+# The rig, the OpenCL layer that the tests run under, and the plugins that they load.
+target_sources(test_exec PRIVATE ${CMAKE_CURRENT_LIST_DIR}/rig.c)
+target_include_directories(test_exec PRIVATE ${CMAKE_CURRENT_SOURCE_DIR})
+target_compile_definitions(test_exec PRIVATE AVAL_TEST_LAYER="${CMAKE_BINARY_DIR}/tests/opencl_layer.so")
+if(TARGET opencl_test_layer)
+    add_dependencies(test_exec opencl_test_layer)
+endif()
+foreach(plugin ${AVAL_PLUGINS})
+    get_filename_component(name ${plugin} NAME_WE)
+    if(TARGET plugin_${name})
+        add_dependencies(test_exec plugin_${name})
+    endif()
+endforeach()
