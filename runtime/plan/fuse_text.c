@@ -403,6 +403,8 @@ static int finish(generator *g, aval__fused_kernel *out)
     if (g->status < 0) return g->status;
     if (g->parameters.failed || g->body.failed) return AVAL_E_MEMORY;
     if (g->doubles) aval__text_add(&text, "#pragma OPENCL EXTENSION cl_khr_fp64 : enable\n");
+    /* PoCL vectorises after clang's own pass, which complains that it has not done so. */
+    if (is_cpu(g)) aval__text_add(&text, "#ifdef __clang__\n#pragma clang diagnostic ignored \"-Wpass-failed\"\n#endif\n");
     aval__text_put(&text, expression_clh, strlen(expression_clh));
     aval__text_add(&text, "\n__kernel void fused(%s)\n{\n%s}\n", g->parameters.at, g->body.at);
     out->text = text.failed ? NULL : aval__arena_text(g->arena, text.at);
