@@ -94,7 +94,7 @@ int aval__record_launch(aval_call *call, const aval_launch *launch)
     aval__step sizes = { 0 }, *step;
     size_t first = p->args.count;
     bool any_content = false, any_written = false;
-    uint64_t items;
+    uint64_t items = 0;
     if (!launch->kernel || !r->source)
         return aval__fail(AVAL_E_PLUGIN, "launch: expected a kernel's name and a plugin with kernel sources");
     int s_type = type_of_launch(launch);

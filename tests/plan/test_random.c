@@ -1,0 +1,70 @@
+/* Plans of random graphs, run by the simulator: liveness, aliases, updates, accumulation and copies between devices are right. */
+#include "harness.h"
+
+#include <criterion/criterion.h>
+
+static uint64_t state;
+
+static uint32_t draw(uint32_t limit)
+{
+    state = state * 6364136223846793005u + 1442695040888963407u;
+    return (uint32_t)(state >> 33) % limit;
+}
+
+static aval_value *add_random_node(fixture *f, aval_value **values, size_t count)
+{
+    static const char *const ops[] = { "Mix", "Mix", "Same", "Add", "Mul", "Neg", "Mul" };
+    uint32_t op = draw(sizeof ops / sizeof ops[0]);
+    size_t near = count > 6 && draw(3) ? 6 : count;
+    aval_value *inputs[] = { values[count - 1 - draw((uint32_t)near)], values[draw((uint32_t)count)] };
+    aval_node *node = aval_graph_node(f->g, ops[op], NULL, inputs, op == 2 || op == 5 ? 1 : 2);
+    if (f->request.n_devices > 1 && draw(4) == 0) aval_node_place(node, (int)draw(2));
+    return aval_node_output(node, 0);
+}
+
+static void plan_random(uint64_t seed, aval_memory_mode mode, size_t n_devices)
+{
+    fixture f;
+    aval_value *values[64], *weights[3], *wanted[16];
+    size_t count = 0, n_wanted = 0;
+    state = seed * 977 + 13;
+    fixture_open(&f);
+    f.request.memory = mode;
+    f.request.n_devices = n_devices;
+    values[count++] = make_input(&f, "x", 3, 4);
+    for (int i = 0; i < 3; i++) values[count++] = weights[i] = make_state(&f, i == 0 ? "a" : i == 1 ? "b" : "c", 3, 4);
+    size_t n_nodes = 4 + draw(24);
+    for (size_t i = 0; i < n_nodes; i++, count++) values[count] = add_random_node(&f, values, count);
+    wanted[n_wanted++] = values[count - 1];
+    wanted[n_wanted++] = values[4 + draw((uint32_t)count - 4)];
+    for (int i = 0; i < 3; i++) {
+        aval_value *gradient = aval_graph_gradient(f.g, values[count - 1], weights[i], NULL);
+        if (draw(3) == 0) wanted[n_wanted++] = gradient;
+        if (draw(4)) wanted[n_wanted++] = aval_apply(f.g, draw(2) ? "Step" : "Update", NULL, weights[i], gradient);
+    }
+    cr_assert_eq(aval_graph_status(f.g), 0, "%s", aval_error());
+    aval__plan *plan = fixture_plan(&f, wanted, n_wanted);
+    simulate(&f, plan, wanted, n_wanted);
+    aval__plan_release(plan);
+    fixture_close(&f);
+}
+
+Test(random_plans, every_read_finds_its_value_in_arenas)
+{
+    for (uint64_t seed = 0; seed < 500; seed++) plan_random(seed, AVAL_MEMORY_ARENA, 1);
+}
+
+Test(random_plans, every_read_finds_its_value_in_guarded_slots)
+{
+    for (uint64_t seed = 0; seed < 500; seed++) plan_random(seed, AVAL_MEMORY_GUARDED, 1);
+}
+
+Test(random_plans, every_read_finds_its_value_when_all_are_retained)
+{
+    for (uint64_t seed = 0; seed < 500; seed++) plan_random(seed, AVAL_MEMORY_RETAINED, 1);
+}
+
+Test(random_plans, every_read_finds_its_value_on_two_devices)
+{
+    for (uint64_t seed = 0; seed < 500; seed++) plan_random(seed, AVAL_MEMORY_ARENA, 2);
+}
