@@ -472,6 +472,52 @@ Test(session, every_failing_opencl_call_is_an_error_and_leaks_no_object)
     }
 }
 
+Test(session, every_failing_allocation_is_an_error_and_leaks_nothing)
+{
+    rig_environment(NULL);
+    RIG_OK(whole_life());
+    for (size_t n = 1;; n++) {
+        fail_alloc_at(n);
+        int status = whole_life();
+        size_t count = fail_alloc_count(), left = fail_alloc_outstanding();
+        fail_alloc_off();
+        cr_expect_eq(left, 0, "allocation %zu: %zu left, %s", n, left, aval_error());
+        if (count < n) {
+            cr_expect_eq(status, AVAL_OK, "%s", aval_error());
+            break;
+        }
+        cr_assert_lt(n, 20000);
+    }
+}
+
+Test(session, a_matrix_product_is_right_with_every_provider)
+{
+    static const char *const providers[] = { "clblast", "tiles" };
+    enum { M = 5, K = 7, N = 6 };
+    float a[M * K], b[K * N], c[M * N];
+    for (int i = 0; i < M * K; i++) a[i] = (float)(i % 5) - 2;
+    for (int i = 0; i < K * N; i++) b[i] = (float)(i % 7) - 3;
+    for (size_t p = 0; p < 2; p++) {
+        rig r;
+        setenv("AVAL_GEMM", providers[p], 1);
+        rig_open(&r);
+        aval_value *x = aval_graph_input(r.graph, "a", AVAL_FLOAT, AVAL_SHAPE(M, K)),
+                   *y = aval_graph_input(r.graph, "b", AVAL_FLOAT, AVAL_SHAPE(K, N));
+        aval_value *out = aval_apply(r.graph, "MatMul", NULL, x, y);
+        RIG_OK(aval_session_feed(r.session, x, a, sizeof a, NULL));
+        RIG_OK(aval_session_feed(r.session, y, b, sizeof b, NULL));
+        rig_run(&r, AVAL_VALUES(out));
+        RIG_OK(aval_session_read(r.session, out, c, sizeof c));
+        for (int i = 0; i < M; i++)
+            for (int j = 0; j < N; j++) {
+                float expected = 0;
+                for (int k = 0; k < K; k++) expected += a[i * K + k] * b[k * N + j];
+                cr_expect_float_eq(c[i * N + j], expected, 1e-4, "%s [%d,%d]", providers[p], i, j);
+            }
+        rig_close(&r);
+    }
+}
+
 Test(session, a_launch_that_fails_names_kernel_device_and_code)
 {
     rig r;

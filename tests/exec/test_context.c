@@ -1,0 +1,89 @@
+/* The context: where plugins and devices come from, and what is said when there are none; warming. */
+#include "exec/rig.h"
+
+#include <criterion/criterion.h>
+#include <stdlib.h>
+#include <string.h>
+
+static aval_context *context;
+
+static void open_context(void)
+{
+    rig_environment(NULL);
+    RIG_OK(aval_context_create(&context));
+}
+
+static void close_context(void)
+{
+    aval_context_release(context);
+}
+
+TestSuite(context, .init = open_context, .fini = close_context, .timeout = 300);
+
+Test(context, plugins_load_with_the_first_graph_and_need_no_device)
+{
+    setenv("OCL_ICD_VENDORS", "/nowhere", 1);
+    aval_graph *g = aval_graph_create(context);
+    cr_assert(g);
+    cr_expect(aval_graph_node(g, "Neg", NULL, AVAL_VALUES(aval_graph_number(g, AVAL_FLOAT, 1))), "%s", aval_error());
+    cr_expect_eq(aval_graph_status(g), AVAL_OK);
+    aval_graph_release(g);
+}
+
+Test(context, without_any_device_the_message_says_what_to_install)
+{
+    setenv("OCL_ICD_VENDORS", "/nowhere", 1);
+    cr_expect_eq(aval_device_count(context), 0);
+    cr_expect_eq(aval__context_ready(context), AVAL_E_UNKNOWN);
+    cr_expect(strstr(aval_error(), "pocl-opencl-icd"), "%s", aval_error());
+    cr_expect_lt(aval_selected_count(context), 0);
+}
+
+Test(context, a_missing_plugin_folder_is_an_error_of_the_graph)
+{
+    setenv("AVAL_PLUGIN_PATH", "/nowhere/plugins", 1);
+    aval_graph *g = aval_graph_create(context);
+    cr_assert(g);
+    cr_expect_lt(aval_graph_status(g), 0);
+    cr_expect(strstr(aval_error(), "/nowhere/plugins"), "%s", aval_error());
+    aval_graph_release(g);
+}
+
+Test(context, lists_operators_with_their_plugin)
+{
+    size_t count = aval_op_count(context);
+    cr_assert_gt(count, 10);
+    for (size_t i = 0; i < count; i++) {
+        const aval_op *op = aval_op_at(context, i);
+        cr_assert(op);
+        cr_expect(strstr(aval_op_plugin(context, op), ".so"), "%s", op->name);
+    }
+    cr_expect_null(aval_op_at(context, count));
+}
+
+Test(context, the_environment_selects_when_the_program_does_not)
+{
+    setenv("AVAL_DEVICE", "no such device", 1);
+    cr_expect_eq(aval_selected_count(context), AVAL_E_UNKNOWN);
+    cr_expect(strstr(aval_error(), "AVAL_DEVICE") && strstr(aval_error(), "no such device"), "%s", aval_error());
+    setenv("AVAL_DEVICE", "cpu,0", 1); /* the same device twice counts once */
+    cr_expect_eq(aval_selected_count(context), 1);
+    cr_expect_eq(aval_selected_device(context, 0), 0);
+    cr_expect_eq(aval_selected_device(context, 1), AVAL_E_ARGUMENT);
+}
+
+Test(context, a_device_cannot_be_selected_after_the_first_use)
+{
+    RIG_OK(aval_context_select_device(context, "cpu"));
+    RIG_OK(aval__context_ready(context));
+    cr_expect_eq(aval_context_select_device(context, "0"), AVAL_E_ARGUMENT);
+    cr_expect(strstr(aval_error(), "too late"), "%s", aval_error());
+}
+
+Test(context, warming_builds_every_operator_once)
+{
+    size_t built = 0, again = 1;
+    RIG_OK(aval_warm(context, &built));
+    RIG_OK(aval_warm(context, &again));
+    cr_expect_eq(again, 0, "%zu programs were built a second time", again);
+}
