@@ -33,6 +33,7 @@
 #endif
 #define K_SLICE 256
 #define COLUMNS 16
+#define LINE 16 /* elements that are read at a time where a panel is packed along k */
 
 #if S_TYPE == 11
 #define REAL double
@@ -97,7 +98,16 @@ __kernel void pack_a(__global uchar *scratch, long scratch_tensor, long at, A_PA
     __global T *restrict out =
         (__global T *)(scratch + scratch_tensor + at) + panel * panel_step + get_global_id(1) * matrix_step + (long)p0 * MR;
     __global const S *restrict from = A_MATRIX(get_global_id(1)) + first * a_row + p0 * a_column;
-    for (int p = p0; p < p1; p++, out += MR, from += a_column) {
+    int p = p0;
+    /* Along contiguous rows a cache line at a time: MR rows far apart would fall into the same sets of the cache. */
+    if (rows == MR && a_column == 1) {
+        for (; p + LINE <= p1; p += LINE, out += LINE * MR, from += LINE) {
+            for (int r = 0; r < MR; r++) {
+                for (int q = 0; q < LINE; q++) out[q * MR + r] = LOAD(from, r * a_row + q);
+            }
+        }
+    }
+    for (; p < p1; p++, out += MR, from += a_column) {
         if (rows == MR) {
             for (int r = 0; r < MR; r++) out[r] = LOAD(from, r * a_row);
         } else {
@@ -121,9 +131,19 @@ __kernel void pack_b(__global uchar *scratch, long scratch_tensor, long at, B_PA
         return;
     }
 #endif
+    int p = p0;
+#if !PATCHES
+    if (columns == NR && b_row == 1) {
+        for (; p + LINE <= p1; p += LINE, out += LINE * NR) {
+            for (int j = 0; j < NR; j++) {
+                for (int q = 0; q < LINE; q++) out[q * NR + j] = LOAD(from, B_COLUMN(first + j) + p + q);
+            }
+        }
+    }
+#endif
     Part column[NR];
     for (int j = 0; j < NR; j++) column[j] = B_COLUMN(first + min(j, columns - 1));
-    for (int p = p0; p < p1; p++, out += NR) {
+    for (; p < p1; p++, out += NR) {
         const Part row = B_ROW(p);
         for (int j = 0; j < NR; j++) out[j] = j < columns ? B_AT(from, row, column[j]) : 0;
     }

@@ -1,5 +1,6 @@
 /* Each OpenCL call fails in turn: a clean error, and nothing leaks. */
 #include "../layer/layer.h"
+#include "fail_alloc.h"
 #include "harness.h"
 
 #include <criterion/criterion.h>
@@ -60,6 +61,32 @@ Test(failures, of_each_call_leave_a_message_and_no_leak)
         }
     }
     cr_expect_geq(failed, 5, "%zu calls failed: the layer is not doing its work", failed);
+    harness_remove_folder(folder);
+}
+
+Test(failures, of_each_host_allocation_leave_a_message_and_no_leak)
+{
+    setenv("OPENCL_LAYERS", AVAL_TEST_LAYER, 1);
+    const char *folder = harness_cache_folder();
+    fail_alloc_at(0);
+    cr_assert_eq(use_device(), AVAL_OK, "%s", aval_error());
+    const aval_layer *layer = aval_layer_open();
+    cr_assert_not_null(layer);
+    size_t total = fail_alloc_count(), failed = 0;
+    cr_assert_geq(total, 10);
+    for (size_t n = 1; n <= total; n++) {
+        layer->reset();
+        harness_remove_folder(folder);
+        fail_alloc_at(n);
+        int status = use_device();
+        size_t outstanding = fail_alloc_outstanding();
+        fail_alloc_off();
+        cr_expect(status == AVAL_OK || status == AVAL_E_MEMORY, "allocation %zu: %d, %s", n, status, aval_error());
+        if (status < 0) failed++;
+        cr_expect_eq(outstanding, 0, "allocation %zu: %zu are not freed", n, outstanding);
+        cr_expect_eq(layer->count(AVAL_LAYER_MADE), layer->count(AVAL_LAYER_RELEASED), "allocation %zu: an OpenCL object leaks", n);
+    }
+    cr_expect_geq(failed, 5);
     harness_remove_folder(folder);
 }
 

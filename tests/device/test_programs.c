@@ -171,6 +171,9 @@ Test(programs, an_entry_that_the_driver_refuses_is_built_from_source)
     aval__hash key;
     harness h;
     harness_open(&h);
+    if (strcmp(aval__device_info(h.device)->platform, "rusticl") == 0) {
+        cr_skip_test("rusticl of Mesa 22.3 ends the process on a binary that is not its own");
+    }
     const aval__listed *l = h.device->listed;
     const aval__builder b = { l->platform_name, l->platform_version, l->name, l->version, l->driver, aval_version() };
     cr_assert_eq(aval__cache_key(&b, aval__hash_bytes(source, sizeof source), "-DVALUE=5", &key), AVAL_OK);
