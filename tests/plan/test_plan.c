@@ -1,0 +1,218 @@
+/* What a plan must be: errors, limits, keys, places, and that every failed allocation is an error without a leak. */
+#include "fail_alloc.h"
+#include "harness.h"
+
+#include <criterion/criterion.h>
+#include <string.h>
+
+#define WANT(...) AVAL_VALUES(__VA_ARGS__)
+
+static void expect_error(fixture *f, aval_value *wanted, int code, const char *const *parts)
+{
+    cr_assert_eq(fixture_plan_status(f, &wanted, 1), code, "%s", aval_error());
+    for (; *parts; parts++) cr_assert(strstr(aval_error(), *parts), "expected '%s' in: %s", *parts, aval_error());
+}
+
+#define EXPECT_ERROR(f, wanted, code, ...) expect_error(f, wanted, code, AVAL_TEXTS(__VA_ARGS__))
+
+Test(plan_errors, an_output_that_is_never_written_is_named_with_its_op)
+{
+    fixture f;
+    fixture_open(&f);
+    EXPECT_ERROR(&f, aval_apply(f.g, "Lazy", NULL, make_input(&f, "x", 2, 2)), AVAL_E_PLUGIN, "Lazy", "output 0 was not written");
+    fixture_close(&f);
+}
+
+Test(plan_errors, an_input_must_not_be_written)
+{
+    fixture f;
+    fixture_open(&f);
+    EXPECT_ERROR(&f, aval_apply(f.g, "Greedy", NULL, make_input(&f, "x", 2, 2)), AVAL_E_PLUGIN, "Greedy", "input 0 must not be written");
+    fixture_close(&f);
+}
+
+Test(plan_errors, backward_must_not_read_what_it_does_not_keep)
+{
+    fixture f;
+    fixture_open(&f);
+    aval_value *x = make_input(&f, "x", 2, 2), *y = aval_apply(f.g, "Forgetful", NULL, x);
+    EXPECT_ERROR(&f, aval_graph_gradient(f.g, y, x, NULL), AVAL_E_PLUGIN, "Forgetful", "input 0", "keep");
+    fixture_close(&f);
+}
+
+Test(plan_errors, a_value_larger_than_an_allocation_may_be_is_named_with_both_sizes)
+{
+    fixture f;
+    fixture_open(&f);
+    f.infos[0].largest_allocation_bytes = 4096;
+    aval_value *y = aval_apply(f.g, "Mix", NULL, make_input(&f, "x", 2, 2), make_input(&f, "w", 2, 2));
+    aval_value *big = aval_graph_input(f.g, "big", AVAL_FLOAT, AVAL_SHAPE(64, 32));
+    aval_value *z = aval_apply(f.g, "Neg", NULL, big);
+    cr_assert_eq(fixture_plan_status(&f, WANT(y)), 0, "%s", aval_error());
+    EXPECT_ERROR(&f, z, AVAL_E_DEVICE_MEMORY, "big", "8192", "4096");
+    fixture_close(&f);
+}
+
+Test(plan_errors, a_plan_larger_than_the_device_names_what_holds_most)
+{
+    fixture f;
+    fixture_open(&f);
+    f.infos[0].memory_bytes = 10000;
+    aval_value *x = aval_graph_input(f.g, "wide", AVAL_FLOAT, AVAL_SHAPE(64, 32));
+    EXPECT_ERROR(&f, aval_apply(f.g, "Neg", NULL, x), AVAL_E_DEVICE_MEMORY, "wide", "10000", "16384");
+    fixture_close(&f);
+}
+
+Test(plan_placement, a_node_that_the_first_device_cannot_run_goes_to_the_next_with_a_note)
+{
+    fixture f;
+    fixture_open(&f);
+    f.infos[0].fp64 = 0;
+    aval_value *x = aval_graph_input(f.g, "x", AVAL_DOUBLE, AVAL_SHAPE(2, 2));
+    aval_value *y = aval_apply(f.g, "Mix", NULL, x, x);
+    EXPECT_ERROR(&f, y, AVAL_E_UNSUPPORTED, "Mix", "first", "double");
+    f.request.n_devices = 2;
+    aval__plan *plan = fixture_plan(&f, WANT(y));
+    cr_assert_eq(plan->steps[0].device, 1);
+    cr_assert_eq(plan->n_notes, 1);
+    cr_assert(strstr(plan->notes[0], "double"), "%s", plan->notes[0]);
+    aval__plan_release(plan);
+    fixture_close(&f);
+}
+
+Test(plan_placement, a_value_is_copied_once_to_a_device_that_reads_it_twice)
+{
+    fixture f;
+    fixture_open(&f);
+    f.request.n_devices = 2;
+    aval_value *x = make_input(&f, "x", 2, 2), *y = aval_apply(f.g, "Mix", NULL, x, x), *ends[2];
+    for (int i = 0; i < 2; i++) {
+        aval_node *node = aval_graph_node(f.g, "Mix", NULL, AVAL_VALUES(y, y));
+        aval_node_place(node, 1);
+        ends[i] = aval_node_output(node, 0);
+    }
+    aval__plan *plan = fixture_plan(&f, WANT(ends[0], ends[1]));
+    cr_assert_eq(plan->statistics.copies, 1);
+    simulate(&f, plan, ends, 2);
+    aval__plan_release(plan);
+    fixture_close(&f);
+}
+
+Test(plan_states, a_reader_that_needs_the_update_reads_a_copy_of_the_old_content)
+{
+    fixture f;
+    fixture_open(&f);
+    aval_value *w = make_state(&f, "w", 2, 2), *x = make_input(&f, "x", 2, 2);
+    aval_value *part = aval_apply(f.g, "Rest", NULL, w); /* lies in the state */
+    aval_value *updated = aval_apply(f.g, "Update", NULL, w, x);
+    aval_value *wanted[] = { part, updated };
+    aval__plan *plan = fixture_plan(&f, wanted, 2);
+    cr_assert_eq(plan->statistics.copies, 1, "the alias is wanted after the update");
+    simulate(&f, plan, wanted, 2);
+    aval__plan_release(plan);
+    fixture_close(&f);
+}
+
+Test(plan_launches, options_and_work_sizes_are_in_their_normal_form)
+{
+    fixture f;
+    fixture_open(&f);
+    aval_value *y = aval_apply(f.g, "Mix", NULL, make_input(&f, "x", 3, 3), make_input(&f, "w", 3, 3));
+    aval__plan *plan = fixture_plan(&f, WANT(y));
+    cr_assert_eq(plan->n_steps, 1);
+    cr_assert_str_eq(plan->steps[0].source->options, "-DS_TYPE=1 -DWG=4");
+    cr_assert_eq(plan->steps[0].global[0], 12, "9 rounded up to a multiple of 4");
+    aval__plan_release(plan);
+    fixture_close(&f);
+}
+
+Test(plan_launches, nothing_is_launched_for_tensors_without_elements)
+{
+    fixture f;
+    fixture_open(&f);
+    aval_value *x = make_input(&f, "x", 0, 3);
+    aval_value *y = aval_apply(f.g, "Neg", NULL, aval_apply(f.g, "Mix", NULL, x, x));
+    aval__plan *plan = fixture_plan(&f, WANT(y));
+    cr_assert_eq(plan->n_steps, 0);
+    cr_assert_eq(plan->n_located, 1);
+    aval__plan_release(plan);
+    fixture_close(&f);
+}
+
+Test(plan_gemm, the_hook_decides_between_a_step_and_launches)
+{
+    fixture f;
+    fixture_open(&f);
+    aval_value *y = aval_apply(f.g, "Product", NULL, make_input(&f, "a", 2, 3), make_input(&f, "b", 3, 4));
+    f.choice = (aval__gemm_choice){ .provider = 7, .scratch_bytes = 100 };
+    aval__plan *plan = fixture_plan(&f, WANT(y));
+    cr_assert_eq(plan->steps[0].kind, AVAL__STEP_GEMM);
+    cr_assert_eq(plan->steps[0].provider, 7);
+    cr_assert_geq(plan->slots[plan->steps[0].scratch.slot].bytes, 100);
+    aval__plan_release(plan);
+    f.choice.records = true;
+    plan = fixture_plan(&f, WANT(y));
+    cr_assert_eq(plan->steps[0].kind, AVAL__STEP_LAUNCH);
+    cr_assert_str_eq(plan->steps[0].source->name, "gemm.cl");
+    aval__plan_release(plan);
+    fixture_close(&f);
+}
+
+Test(plan_gemm, without_an_inner_dimension_the_result_is_filled)
+{
+    fixture f;
+    fixture_open(&f);
+    aval_value *y = aval_apply(f.g, "Product", NULL, make_input(&f, "a", 2, 0), make_input(&f, "b", 0, 4));
+    aval__plan *plan = fixture_plan(&f, WANT(y));
+    cr_assert_eq(f.n_chosen, 0);
+    cr_assert_eq(plan->n_steps, 1);
+    cr_assert_eq(plan->steps[0].kind, AVAL__STEP_FILL);
+    cr_assert_eq(plan->steps[0].bytes, 2 * 4 * 4);
+    aval__plan_release(plan);
+    fixture_close(&f);
+}
+
+static aval__hash key_of(int64_t rows, const char *op, aval_memory_mode mode, uint32_t units)
+{
+    fixture f;
+    aval__hash key;
+    fixture_open(&f);
+    aval_value *y = aval_apply(f.g, op, NULL, make_input(&f, "x", rows, 2), make_input(&f, "w", rows, 2));
+    f.request.wanted = &y;
+    f.request.n_wanted = 1;
+    f.request.memory = mode;
+    f.infos[0].compute_units = units;
+    cr_assert_eq(aval__plan_key(&f.request, &key), 0);
+    fixture_close(&f);
+    return key;
+}
+
+Test(plan_key, equal_requests_have_equal_keys_and_any_change_shows)
+{
+    aval__hash same = key_of(2, "Mix", AVAL_MEMORY_ARENA, 1), again = key_of(2, "Mix", AVAL_MEMORY_ARENA, 1);
+    cr_assert_eq(memcmp(&same, &again, sizeof same), 0);
+    aval__hash others[] = { key_of(3, "Mix", AVAL_MEMORY_ARENA, 1), key_of(2, "Add", AVAL_MEMORY_ARENA, 1),
+                            key_of(2, "Mix", AVAL_MEMORY_GUARDED, 1), key_of(2, "Mix", AVAL_MEMORY_ARENA, 2) };
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) cr_assert_neq(memcmp(&same, &others[i], sizeof same), 0, "change %zu", i);
+}
+
+Test(plan_memory, each_failing_allocation_is_an_error_and_nothing_leaks)
+{
+    fixture f;
+    fixture_open(&f);
+    f.request.n_devices = 2;
+    aval_value *x = make_input(&f, "x", 2, 2), *w = make_state(&f, "w", 2, 2);
+    aval_value *y = aval_apply(f.g, "Mul", NULL, aval_apply(f.g, "Mix", NULL, x, w), w);
+    aval_value *wanted[] = { y, aval_apply(f.g, "Update", NULL, w, aval_graph_gradient(f.g, y, w, NULL)) };
+    aval__plan_release(fixture_plan(&f, wanted, 2)); /* definitions that the registry derives once are there from now on */
+    for (size_t n = 1;; n++) {
+        fail_alloc_at(n);
+        int status = fixture_plan_status(&f, wanted, 2);
+        size_t left = fail_alloc_outstanding(), count = fail_alloc_count();
+        fail_alloc_off();
+        cr_assert(status == 0 || status == AVAL_E_MEMORY, "allocation %zu: %s", n, aval_error());
+        cr_assert_eq(left, 0, "allocation %zu: %zu are left", n, left);
+        if (count < n) break;
+    }
+    fixture_close(&f);
+}
