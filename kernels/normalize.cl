@@ -66,17 +66,21 @@ __kernel void batch_sums(__global const S *x, long x_at, __global const S *g, lo
     if (dscale_at >= 0) STORE(dscale, dscale_at + c, product);
 }
 
-/* dx = scale * inverse * (g - (sum g + xn * sum g xn) / count) with training, xn the normalised x; else scale * inverse * g.  Work-items: n. */
+/* dx = scale * inverse * (g - (sum g + xn * sum g xn) / count) with training, xn the normalised x; else scale * inverse * g.  With training
+   the gradients gm and gi of mean and inverse come in too; any of g, gm, gi may be absent.  Work-items: n. */
 __kernel void batch_backward(__global const S *x, long x_at, __global const S *g, long g_at, __global const S *scale, long scale_at,
                              __global const D *mean, long mean_at, __global const D *inverse, long inverse_at, __global const D *sums,
-                             long sums_at, __global S *dx, long dx_at, long n, long channels, long count, long inner, int training)
+                             long sums_at, __global const D *gm, long gm_at, __global const D *gi, long gi_at, __global S *dx, long dx_at,
+                             long n, long channels, long count, long inner, int training)
 {
     long i = get_global_id(0), c = i / inner % channels;
     if (i >= n) return;
-    ACC factor = LOAD_D(inverse, inverse_at + c), d = LOAD(g, g_at + i);
+    ACC factor = LOAD_D(inverse, inverse_at + c), d = g_at >= 0 ? (ACC)LOAD(g, g_at + i) : (ACC)0, saved = 0;
     if (training) {
         ACC xn = (LOAD(x, x_at + i) - LOAD_D(mean, mean_at + c)) * factor;
-        d -= (LOAD_D(sums, sums_at + c) + xn * LOAD_D(sums, sums_at + channels + c)) / count;
+        if (g_at >= 0) d -= (LOAD_D(sums, sums_at + c) + xn * LOAD_D(sums, sums_at + channels + c)) / count;
+        if (gm_at >= 0) saved += LOAD_D(gm, gm_at + c) / count;
+        if (gi_at >= 0) saved -= LOAD_D(gi, gi_at + c) * factor * factor * xn / count;
     }
-    STORE(dx, dx_at + i, LOAD(scale, scale_at + c) * factor * d);
+    STORE(dx, dx_at + i, LOAD(scale, scale_at + c) * factor * d + saved);
 }

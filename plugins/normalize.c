@@ -70,6 +70,11 @@ static int norm_forward(const aval_host *host, aval_call *call)
                                                     AVAL_I64(host->count(x)), AVAL_I64(p.channels), AVAL_I64(p.inner))));
 }
 
+static const aval_tensor *upstream(const aval_host *host, aval_call *call, size_t i)
+{
+    return i < host->n_outputs(call) ? host->upstream(call, i) : NULL;
+}
+
 static int norm_backward(const aval_host *host, aval_call *call)
 {
     const aval_tensor *x = host->input(call, 0), *g = host->upstream(call, 0), *mean = host->output(call, 3), *inverse = host->output(call, 4);
@@ -78,20 +83,22 @@ static int norm_backward(const aval_host *host, aval_call *call)
     uint32_t group = host->device(call)->group;
     norm p;
     TRY(norm_read(host, call, &p));
-    for (size_t i = 0; i < 3 && g == NULL; i++) {
+    for (size_t i = 1; i < 3 && g == NULL; i++) {
         if (host->gradient(call, i) != NULL) TRY(host->fill(call, host->gradient(call, i), 0));
     }
-    if (p.channels == 0 || g == NULL) return 0;
+    if (p.channels == 0) return 0;
     sums = host->scratch(call, wide, 2 * p.channels);
     if (sums == NULL) return host->fail(call, AVAL_PLUGIN_UNSUPPORTED, "no scratch memory for the sums over channels");
-    TRY(host->launch(call, AVAL_LAUNCH(.kernel = "batch_sums", BY_GROUPS(group, p.channels), .d_type = (uint32_t)wide,
+    if (g != NULL)
+        TRY(host->launch(call, AVAL_LAUNCH(.kernel = "batch_sums", BY_GROUPS(group, p.channels), .d_type = (uint32_t)wide,
                                        AVAL_ARGS(AVAL_READ(x), AVAL_READ(g), AVAL_READ(mean), AVAL_READ(inverse), AVAL_WRITE(sums),
                                                  AVAL_WRITE(host->gradient(call, 1)), AVAL_WRITE(host->gradient(call, 2)),
                                                  AVAL_I64(p.channels), AVAL_I64(p.count), AVAL_I64(p.inner)))));
     if (dx == NULL || host->count(dx) == 0) return 0;
     return host->launch(call, AVAL_LAUNCH(.kernel = "batch_backward", EACH(host->count(x)), .d_type = (uint32_t)wide, AVAL_DEFINES({ "WG", group }),
                                           AVAL_ARGS(AVAL_READ(x), AVAL_READ(g), AVAL_READ(host->input(call, 1)), AVAL_READ(mean),
-                                                    AVAL_READ(inverse), AVAL_READ(sums), AVAL_WRITE(dx), AVAL_I64(host->count(x)),
+                                                    AVAL_READ(inverse), AVAL_READ(g == NULL ? NULL : sums), AVAL_READ(upstream(host, call, 3)),
+                                                    AVAL_READ(upstream(host, call, 4)), AVAL_WRITE(dx), AVAL_I64(host->count(x)),
                                                     AVAL_I64(p.channels), AVAL_I64(p.count), AVAL_I64(p.inner), AVAL_I32(p.training))));
 }
 

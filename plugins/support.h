@@ -74,6 +74,12 @@ static inline void text_ints(text *t, const char *name, const int64_t *values, s
     if (n > 0 && at + (size_t)n < sizeof t->at) t->length = at + (size_t)n;
 }
 
+static inline void text_word(text *t, const char *name, const char *value)
+{
+    int n = snprintf(t->at + t->length, sizeof t->at - t->length, "%s='%s' ", name, value);
+    if (n > 0 && t->length + (size_t)n < sizeof t->at) t->length += (size_t)n;
+}
+
 /* ---- Steps of bodies -------------------------------------------------------------------------------------------------------- */
 
 /* An int64 constant with one axis. */
