@@ -46,6 +46,10 @@ static int check(const cli_options *options, aval_context *ctx, aval_check_optio
             if (found > code) code = found;
         }
     } while (i < options->n_rest && (status == AVAL_OK || status == AVAL_E_CHECK));
+    if (code != CLI_OK && t.passed + t.failed + t.skipped == 0) { /* an unknown op, or no device: the message has said it */
+        json_decref(t.results);
+        return code;
+    }
     if (t.results != NULL) {
         int printed = cli_print_json(t.results);
         return printed > code ? printed : code;

@@ -3,7 +3,7 @@
 
 #include <limits.h>
 #include <stdio.h>
-#include <string.h>
+#include <stdlib.h>
 
 typedef struct arguments {
     int plan, dot, svg, text;
@@ -73,7 +73,7 @@ int cli_graph(int argc, const char **argv)
         { "text", 0, POPT_ARG_NONE, &a.text, 0, "as text, a line a node", NULL },
         { "plan", 0, POPT_ARG_NONE, &a.plan, 0, "the launches and copies that a training step is planned as", NULL },
         { "batch", 0, POPT_ARG_LONGLONG, &a.batch, 0, "examples a step [32]", "N" },
-        { "layers", 0, POPT_ARG_STRING, &a.layers, 0, "widths of hidden layers [mlp: 128, lenet: 256]", "N,N..." },
+        { "layers", 0, POPT_ARG_STRING, &a.layers, 0, "widths of hidden layers [mlp: 128,128; lenet: 256]", "N,N..." },
         { "data", 0, POPT_ARG_STRING, &a.data, 0, "folder with MNIST's files, for the shape of the images [the digits in the library]",
           "DIR" },
         POPT_TABLEEND,

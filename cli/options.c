@@ -16,20 +16,35 @@ static void hint_table(const struct poptOption *table, const char *wrong, size_t
             continue;
         }
         if (o->longName == NULL) continue;
-        cli_hint(wrong, o->longName, best, hint, bytes);
+        char name[64];
+        snprintf(name, sizeof name, "--%s", o->longName);
+        cli_hint(wrong, name, best, hint, bytes);
         size_t length = strlen(names);
-        snprintf(names + length, names_bytes - length, "%s--%s", length > 0 ? ", " : "", o->longName);
+        snprintf(names + length, names_bytes - length, "%s%s", length > 0 ? ", " : "", name);
     }
 }
 
+/* popt names the word it stumbled on: in `--lr abc` that is abc, and the option is the word before. */
+static const char *option_of(const char *word, const char **argv)
+{
+    for (size_t i = 2; word[0] != '-' && argv[1] != NULL && argv[i] != NULL; i++) {
+        if (strcmp(argv[i], word) == 0 && argv[i - 1][0] == '-') return argv[i - 1];
+    }
+    return word;
+}
+
 /* popt's error, with the options there are for an unknown one. */
-static int fail_option(poptContext popt, int code, const struct poptOption *table)
+static int fail_option(poptContext popt, int code, const struct poptOption *table, const char **argv)
 {
     const char *option = poptBadOption(popt, 0);
-    if (code != POPT_ERROR_BADOPT) return cli_fail(CLI_USAGE, "option %s: %s", option, poptStrerror(code));
+    if (code != POPT_ERROR_BADOPT) {
+        const char *name = option_of(option, argv);
+        if (name == option) return cli_fail(CLI_USAGE, "option %s: %s", option, poptStrerror(code));
+        return cli_fail(CLI_USAGE, "option %s %s: %s", name, option, poptStrerror(code));
+    }
     size_t best = 0;
     char hint[96] = "", names[1024] = "", wrong[128];
-    snprintf(wrong, sizeof wrong, "%s", option + strspn(option, "-"));
+    snprintf(wrong, sizeof wrong, "%s", option);
     wrong[strcspn(wrong, "=")] = 0;
     hint_table(table, wrong, &best, hint, sizeof hint, names, sizeof names);
     return cli_fail(CLI_USAGE, "unknown option '%s'%s: there are %s", option, hint, names);
@@ -83,7 +98,7 @@ bool cli_options_parse(cli_options *options, const cli_command *command, const s
         else printf("aval %s\n", aval_version());
         goto leave;
     }
-    *exit_code = code < -1 ? fail_option(options->popt, code, table) : count_arguments(options, command, least, most);
+    *exit_code = code < -1 ? fail_option(options->popt, code, table, argv) : count_arguments(options, command, least, most);
     if (*exit_code == CLI_OK) return true;
 leave:
     cli_options_release(options);
@@ -140,7 +155,7 @@ int cli_context_create(const cli_options *options, aval_context **ctx)
 int cli_device_name(aval_context *ctx, char *name, size_t bytes)
 {
     int64_t device = aval_selected_device(ctx, 0);
-    if (device < 0) return (int)device;
+    if (device < 0) return aval_device_count(ctx) == 0 ? AVAL_E_DEVICE : (int)device; /* none at all is no mistake in a selector */
     const aval_device_info *info = aval_device_info_at(ctx, (size_t)device);
     snprintf(name, bytes, "%s/%s", info->platform, info->name);
     return AVAL_OK;

@@ -5,7 +5,7 @@
 #include <math.h>
 #include <signal.h>
 #include <stdio.h>
-#include <string.h>
+#include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -39,9 +39,34 @@ static void catch_interrupts(void)
 /* ---- What is shown meanwhile ---------------------------------------------------------------------------------------------------- */
 
 typedef struct display {
-    bool lines, bar;
+    bool lines, bar, started;
     json_t *epochs; /* NULL: not wanted */
+    const aval_train_options *options;
+    const char *device;
+    const aval_dataset *training, *test;
 } display;
+
+static void clear_bar(const display *d)
+{
+    if (d->bar) fputs("\r\033[K", stderr);
+}
+
+/* Printed with the first step: what is wrong with the options is found before. */
+static void print_start(display *d)
+{
+    const aval_train_options *o = d->options;
+    size_t height, width;
+    if (d->started) return;
+    d->started = true;
+    clear_bar(d);
+    if (!d->lines) return;
+    aval_dataset_shape(d->training, &height, &width);
+    if (o->resume != NULL) printf("going on from %s", o->resume);
+    else printf("training %s", o->net ? o->net : "mlp");
+    printf(" on %s: %zu examples of %zu x %zu pixels in %zu classes, %zu to test\n", d->device, aval_dataset_count(d->training), height,
+           width, aval_dataset_classes(d->training), aval_dataset_count(d->test));
+    fflush(stdout);
+}
 
 static void draw_bar(const aval_train_progress *p)
 {
@@ -57,11 +82,12 @@ static void draw_bar(const aval_train_progress *p)
 static int on_progress(void *user, const aval_train_progress *p)
 {
     display *d = user;
+    print_start(d);
     if (!p->epoch_done) {
         if (d->bar) draw_bar(p);
         return interrupted;
     }
-    if (d->bar) fputs("\r\033[K", stderr);
+    clear_bar(d);
     if (d->lines) {
         printf("epoch %3llu/%llu  loss %.4f  test accuracy %.2f %%  %.0f examples/s\n", (unsigned long long)p->epoch,
                (unsigned long long)p->epochs, p->loss, 100 * p->test_accuracy, p->examples_per_second);
@@ -137,17 +163,6 @@ static double seconds_now(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-static void print_start(const aval_train_options *o, const char *device, const aval_dataset *train, const aval_dataset *test)
-{
-    size_t height, width;
-    aval_dataset_shape(train, &height, &width);
-    if (o->resume != NULL) printf("going on from %s", o->resume);
-    else printf("training %s", o->net ? o->net : "mlp");
-    printf(" on %s: %zu examples of %zu x %zu pixels in %zu classes, %zu to test\n", device, aval_dataset_count(train), height, width,
-           aval_dataset_classes(train), aval_dataset_count(test));
-    fflush(stdout);
-}
-
 static int print_json(const aval_train_report *r, const char *device, json_t *epochs, const char *saved)
 {
     json_t *o =
@@ -164,23 +179,21 @@ static int print_json(const aval_train_report *r, const char *device, json_t *ep
     return cli_print_json(o);
 }
 
-static int report(const aval_train_report *r, const aval_train_options *o, const display *d, const arguments *a, const char *device,
-                  const aval_dataset *test)
+static int report(const aval_train_report *r, const display *d, bool verbose)
 {
+    const aval_train_options *o = d->options;
     const char *saved = r->interrupted ? o->save_interrupted : o->save;
+    size_t count = aval_dataset_count(d->test), correct = (size_t)(r->test_accuracy * (double)count + 0.5);
     int code = CLI_OK;
-    if (d->epochs != NULL) code = print_json(r, device, json_incref(d->epochs), saved);
-    if (r->interrupted) {
-        if (d->bar) fputs("\r\033[K", stderr);
+    if (d->epochs != NULL) code = print_json(r, d->device, json_incref(d->epochs), saved);
+    if (r->interrupted)
         return cli_fail(CLI_INTERRUPTED, "interrupted: saved to %s; `aval train --resume %s` goes on from there", saved, saved);
-    }
     if (d->epochs != NULL) return code;
-    if (a->verbose)
+    if (verbose)
         printf("%llu parameters, %llu steps in %.2f s, %.3f s from start to the end of the first step\n", (unsigned long long)r->parameters,
                (unsigned long long)r->steps, r->seconds, r->seconds_to_first_step);
-    if (d->lines) printf("%.0f examples/s on %s\n", r->examples_per_second, device);
+    if (d->lines && r->steps > 0) printf("%.0f examples/s on %s\n", r->examples_per_second, d->device);
     if (d->lines && saved != NULL) printf("saved to %s\n", saved);
-    size_t count = aval_dataset_count(test), correct = (size_t)(r->test_accuracy * (double)count + 0.5);
     printf("test accuracy %.2f %% (%zu of %zu)\n", 100 * r->test_accuracy, correct, count);
     return CLI_OK;
 }
@@ -191,26 +204,25 @@ static int train(const cli_options *options, const arguments *a, double started)
     aval_dataset *training = NULL, *test = NULL;
     aval_train_report r = { .size = sizeof r };
     const aval_train_options o = library_options(a, options->n_rest > 0 ? options->rest[0] : NULL);
-    bool json = options->common.json;
-    display d = { .lines = !json && !options->common.quiet, .bar = !json && !options->common.quiet && isatty(STDERR_FILENO) };
+    bool shown = !options->common.json && !options->common.quiet;
     char device[512];
-    int code, status = cli_context_create(options, &ctx);
+    display d = { .lines = shown, .bar = shown && isatty(STDERR_FILENO), .options = &o, .device = device };
+    int status = cli_context_create(options, &ctx);
     if (status == AVAL_OK) status = open_data(a->data, 1, &training);
     if (status == AVAL_OK) status = open_data(a->data, 0, &test);
     if (status == AVAL_OK) status = cli_device_name(ctx, device, sizeof device);
-    if (status < 0) {
-        code = cli_fail_status(status);
-        goto done;
+    if (status == AVAL_OK) {
+        d.training = training;
+        d.test = test;
+        if (options->common.json) d.epochs = json_array();
+        if (d.bar) fprintf(stderr, "preparing %s ...", device);
+        catch_interrupts();
+        double before = seconds_now() - started;
+        status = aval_train(ctx, &o, training, test, on_progress, &d, &r);
+        r.seconds_to_first_step += before;
+        clear_bar(&d);
     }
-    if (d.lines) print_start(&o, device, training, test);
-    if (json) d.epochs = json_array();
-    catch_interrupts();
-    double before = seconds_now() - started;
-    status = aval_train(ctx, &o, training, test, on_progress, &d, &r);
-    r.seconds_to_first_step += before;
-    if (status < 0 && d.bar) fputs("\r\033[K", stderr);
-    code = status < 0 ? cli_fail_status(status) : report(&r, &o, &d, a, device, test);
-done:
+    int code = status < 0 ? cli_fail_status(status) : report(&r, &d, a->verbose);
     json_decref(d.epochs);
     aval_dataset_release(training);
     aval_dataset_release(test);
@@ -226,7 +238,7 @@ int cli_train(int argc, const char **argv)
     };
     const struct poptOption own[] = {
         { "data", 0, POPT_ARG_STRING, &a.data, 0, "folder with MNIST's four IDX files, plain or .gz [the digits in the library]", "DIR" },
-        { "layers", 0, POPT_ARG_STRING, &a.layers, 0, "widths of hidden layers [mlp: 128, lenet: 256]", "N,N..." },
+        { "layers", 0, POPT_ARG_STRING, &a.layers, 0, "widths of hidden layers [mlp: 128,128; lenet: 256]", "N,N..." },
         { "activation", 0, POPT_ARG_STRING, &a.activation, 0, "relu, leaky_relu, tanh or sigmoid [relu]", "NAME" },
         { "loss", 0, POPT_ARG_STRING, &a.loss, 0, "cross_entropy or mse [cross_entropy]", "NAME" },
         { "optimizer", 0, POPT_ARG_STRING, &a.optimizer, 0, "sgd [sgd]", "NAME" },
@@ -236,7 +248,7 @@ int cli_train(int argc, const char **argv)
         { "weight-decay", 0, POPT_ARG_DOUBLE, &a.weight_decay, 0, "of weights, not of biases [0]", "X" },
         { "dropout", 0, POPT_ARG_DOUBLE, &a.dropout, 0, "share of each hidden layer that is dropped [0]", "X" },
         { "batch", 0, POPT_ARG_LONGLONG, &a.batch, 0, "examples a step [32]", "N" },
-        { "epochs", 0, POPT_ARG_LONGLONG, &a.epochs, 0, "in all, those of a resumed checkpoint included [10]", "N" },
+        { "epochs", 0, POPT_ARG_LONGLONG, &a.epochs, 0, "in all, those of a resumed checkpoint included [20]", "N" },
         { "seed", 0, POPT_ARG_LONGLONG, &a.seed, 0, "of weights, order and dropout [0]", "N" },
         { "save", 0, POPT_ARG_STRING, &a.save, 0, "checkpoint (safetensors), written after each epoch", "FILE" },
         { "resume", 0, POPT_ARG_STRING, &a.resume, 0, "go on from this checkpoint, with its options", "FILE" },

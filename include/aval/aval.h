@@ -333,7 +333,7 @@ typedef int (*aval_train_function)(void *user, const aval_train_progress *progre
 typedef struct aval_train_options {
     size_t size;
     const char *net; /* linear, mlp, lenet [mlp] */
-    const char *layers; /* widths of the hidden dense layers: "512,512" [mlp: "128", lenet: "256"; linear has none] */
+    const char *layers; /* widths of the hidden dense layers: "512,512" [mlp: "128,128", lenet: "256"; linear has none] */
     const char *activation; /* relu, leaky_relu, tanh, sigmoid [relu] */
     const char *loss; /* cross_entropy, mse [cross_entropy] */
     const char *optimizer; /* sgd [sgd] */
@@ -343,7 +343,7 @@ typedef struct aval_train_options {
     double weight_decay;
     double dropout; /* after each hidden layer */
     uint64_t batch; /* [32] */
-    uint64_t epochs; /* [10] */
+    uint64_t epochs; /* in all, those of a resumed checkpoint included [20] */
     uint64_t seed; /* [0] */
     const char *save; /* file for the checkpoint [none] */
     const char *resume; /* checkpoint to go on from [none] */

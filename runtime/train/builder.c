@@ -36,7 +36,8 @@ int aval__builder_state(aval__builder *b, const char *name, int type, size_t ran
         return aval__fail(AVAL_E_SHAPE, "the checkpoint's '%s' has another shape or element type than this net on this data expects", name);
     }
     *out = aval_graph_state(b->g, name, type, rank, dims);
-    return AVAL_OK;
+    /* NULL: an earlier call had failed, and callers go on to ask for shapes */
+    return *out != NULL ? AVAL_OK : aval_graph_status(b->g);
 }
 
 int aval__builder_parameter(aval__builder *b, const char *name, size_t rank, const int64_t *dims, const aval__initial *initial, bool decays,
@@ -79,24 +80,23 @@ int aval__builder_dropout(aval__builder *b, size_t layer, aval_value **x)
 {
     double ratio = b->recipe->options.dropout;
     if (!b->training || ratio <= 0) return AVAL_OK;
-    aval__text name = { 0 }, attrs = { 0 };
+    aval__text name = { 0 };
     aval_value *random;
     int status = AVAL_OK;
     aval__text_add(&name, "dropout%zu.random", layer);
-    aval__text_add(&attrs, "ratio=");
-    aval__text_real(&attrs, ratio);
-    if (name.failed || attrs.failed) {
+    if (name.failed) {
         status = aval__fail(AVAL_E_MEMORY, "no memory for dropout");
         goto done;
     }
     /* the layer is part of the seed, so that no two layers draw the same numbers */
     const int64_t start[2] = { (int64_t)(b->recipe->options.seed * AVAL__MOST_LAYERS + layer), 0 };
     AVAL__TRY_DONE(aval__builder_state(b, name.at, AVAL_INT64, AVAL_SHAPE(2), &(aval__initial){ .values = start }, &random));
-    aval_node *node = aval_graph_node(b->g, "aval::Dropout", attrs.at, AVAL_VALUES(*x, random));
+    aval_value *share = aval_graph_number(b->g, AVAL_FLOAT, ratio);
+    aval_value *on = aval_graph_constant(b->g, AVAL_BOOL, AVAL_SCALAR, &(const uint8_t){ 1 });
+    aval_node *node = aval_graph_node(b->g, "Dropout", NULL, AVAL_VALUES(*x, share, on, random));
     *x = aval_node_output(node, 0);
     AVAL__TRY_DONE(aval__vec_push(&b->updates, aval_node_output(node, 2)));
 done:
     aval__text_release(&name);
-    aval__text_release(&attrs);
     return status;
 }

@@ -112,7 +112,7 @@ static int build_lenet(aval__builder *b, aval_value *images, aval_value **scores
 
 const aval__net aval__nets[] = {
     { "linear", "softmax regression: one dense layer", NULL, false, build_dense },
-    { "mlp", "dense layers (--layers) with activations between", "128", false, build_dense },
+    { "mlp", "dense layers (--layers) with activations between", "128,128", false, build_dense },
     { "lenet", "two convolutions with 2 x 2 pooling, then dense layers (--layers)", "256", true, build_lenet },
     { .name = NULL },
 };

@@ -29,7 +29,7 @@ static const field fields[] = {
     { FIELD(weight_decay), .kind = FIELD_REAL },
     { FIELD(dropout), .kind = FIELD_REAL },
     { FIELD(batch), .kind = FIELD_COUNT, .fixed = true, .number = 32 },
-    { FIELD(epochs), .kind = FIELD_COUNT, .number = 10 },
+    { FIELD(epochs), .kind = FIELD_COUNT, .number = 20 },
     { FIELD(seed), .kind = FIELD_COUNT, .fixed = true },
 };
 #define N_FIELDS (sizeof fields / sizeof fields[0])

@@ -17,8 +17,8 @@ Test(recipe, defaults_are_filled_in)
     aval__recipe r;
     cr_assert_eq(aval__recipe_make(&(aval_train_options){ .size = sizeof(aval_train_options) }, NULL, &r), 0);
     cr_expect_str_eq(r.net->name, "mlp");
-    cr_expect_eq(r.n_layers, 1);
-    cr_expect_eq(r.layers[0], 128);
+    cr_expect_eq(r.n_layers, 2);
+    cr_expect_eq(r.layers[1], 128);
     cr_expect_eq(r.options.lr, 0.1);
     cr_expect_eq(r.options.momentum, 0.9);
     cr_expect_eq(r.options.batch, 32);

@@ -187,7 +187,7 @@ Test(training, progress_and_report_tell_the_same)
     cr_expect_eq(last.step, 45);
     cr_expect_eq(last.loss, report.train_loss);
     cr_expect_eq(last.test_accuracy, report.test_accuracy);
-    cr_expect_eq(report.parameters, 64 * 128 + 128 + 128 * 10 + 10);
+    cr_expect_eq(report.parameters, 64 * 128 + 128 + 128 * 128 + 128 + 128 * 10 + 10);
 }
 
 Test(training, the_first_loss_is_that_of_the_best_constant_answer)
