@@ -48,6 +48,13 @@ static int add_input(warm_case *c, size_t i)
     return AVAL_OK;
 }
 
+/* An output that is the new content of an input which this sample leaves out. */
+static bool updates_nothing(const warm_case *c, size_t output)
+{
+    uint32_t updates = c->def->op->outputs[output].updates;
+    return updates > 0 && (updates > c->n_inputs || !c->values[updates - 1]);
+}
+
 static bool is_float(const aval_value *value)
 {
     return value && (AVAL_FLOATS & AVAL_TYPE_SET(aval_value_type(value)));
@@ -78,7 +85,8 @@ static int build_graph(warm_case *c, int device)
     if (!node) return aval_graph_status(c->graph);
     aval_node_place(node, device);
     size_t n_outputs = aval_node_output_count(node);
-    for (size_t i = 0; i < n_outputs; i++) AVAL__TRY(aval__vec_push(&c->wanted, aval_node_output(node, i)));
+    for (size_t i = 0; i < n_outputs; i++)
+        if (!updates_nothing(c, i)) AVAL__TRY(aval__vec_push(&c->wanted, aval_node_output(node, i)));
     for (size_t i = 0; i < n_outputs; i++) AVAL__TRY(want_gradients(c, aval_node_output(node, i)));
     return aval_graph_status(c->graph);
 }
