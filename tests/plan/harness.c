@@ -43,6 +43,36 @@ static int mix_backward(const aval_host *host, aval_call *call)
     return 0;
 }
 
+/* Other sizes, as pooling and upsampling have them. */
+static int scaled_infer(const aval_host *host, aval_call *call, int64_t times, int64_t over)
+{
+    const aval_tensor *x = host->input(call, 0);
+    int64_t dims[] = { host->dims(x)[0] * times / over, host->dims(x)[1] };
+    return host->set_output(call, 0, host->type(x), 2, dims);
+}
+
+static int half_infer(const aval_host *host, aval_call *call)
+{
+    return scaled_infer(host, call, 1, 2);
+}
+
+static int double_infer(const aval_host *host, aval_call *call)
+{
+    return scaled_infer(host, call, 2, 1);
+}
+
+static int scale_forward(const aval_host *host, aval_call *call)
+{
+    return host->launch(call, AVAL_LAUNCH(.kernel = "scale", .global = { 1 },
+                                          AVAL_ARGS(AVAL_READ(host->input(call, 0)), AVAL_WRITE(host->output(call, 0)))));
+}
+
+static int scale_backward(const aval_host *host, aval_call *call)
+{
+    return host->launch(call, AVAL_LAUNCH(.kernel = "scale_backward", .global = { 1 },
+                                          AVAL_ARGS(AVAL_READ(host->upstream(call, 0)), AVAL_WRITE(host->gradient(call, 0)))));
+}
+
 static int view_infer(const aval_host *host, aval_call *call)
 {
     int64_t count = host->count(host->input(call, 0));
@@ -160,6 +190,8 @@ static int fill_forward(const aval_host *host, aval_call *call)
                                           __VA_ARGS__ }
 
 RECORDER(Mix, BINARY, .forward = mix_forward, .backward = mix_backward, .keeps = AVAL_KEEP_INPUT(0) | AVAL_KEEP_INPUT(1), .accumulates = 2);
+RECORDER(Half, UNARY, .infer = half_infer, .forward = scale_forward, .backward = scale_backward);
+RECORDER(Double, UNARY, .infer = double_infer, .forward = scale_forward, .backward = scale_backward);
 RECORDER(View, UNARY, .infer = view_infer, .forward = view_forward);
 RECORDER(Same, UNARY, .forward = view_forward, .backward = view_backward);
 RECORDER(Rest, UNARY, .infer = rest_infer, .forward = rest_forward);
@@ -222,7 +254,7 @@ static const aval_plugin plugin = {
     .name = "plan-tests",
     .version = "1",
     .ops = (const aval_op *const[]){ &op_Mix, &op_View, &op_Same, &op_Rest, &op_Product, &op_Lazy, &op_Greedy, &op_Forgetful, &op_Update,
-                                     &op_Step, &op_Fill, &op_Add, &op_Mul, &op_Neg, &op_Cast, NULL },
+                                     &op_Step, &op_Fill, &op_Add, &op_Mul, &op_Neg, &op_Cast, &op_Half, &op_Double, NULL },
     .sources = (const aval_kernel_source[]){ { "test.cl", "/* no kernel is built here */" }, { NULL, NULL } }
 };
 
