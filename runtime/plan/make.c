@@ -1,7 +1,6 @@
 /* Making a plan: the stages in their order, on a copy of the user's graph. */
 #include "plan/planner.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #define FOLD_BYTES ((size_t)64 * 1024) /* constants up to this size are computed while planning */

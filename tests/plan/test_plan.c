@@ -216,3 +216,28 @@ Test(plan_memory, each_failing_allocation_is_an_error_and_nothing_leaks)
     }
     fixture_close(&f);
 }
+
+Test(plan_states, a_node_that_needs_old_and_new_content_is_refused_by_name)
+{
+    fixture f;
+    fixture_open(&f);
+    aval_value *w = make_state(&f, "w", 2, 2), *x = make_input(&f, "x", 2, 2);
+    aval_value *updated = aval_apply(f.g, "Update", NULL, w, x);
+    EXPECT_ERROR(&f, aval_apply(f.g, "Mix", NULL, w, updated), AVAL_E_GRAPH, "Mix", "Update", "'w'");
+    fixture_close(&f);
+}
+
+Test(plan_print, each_step_has_a_line_and_the_last_line_has_the_memory)
+{
+    fixture f;
+    aval__text text = { 0 };
+    fixture_open(&f);
+    aval_value *y = aval_apply(f.g, "Neg", NULL, aval_apply(f.g, "Mix", NULL, make_input(&f, "x", 2, 2), make_input(&f, "w", 2, 2)));
+    aval__plan *plan = fixture_plan(&f, WANT(y));
+    aval__plan_print(&text, plan);
+    cr_assert(strstr(text.at, "test.cl:mix global 4 local 4"), "%s", text.at);
+    cr_assert(strstr(text.at, "2 nodes, 2 launches, 0 copies; arena 64 bytes, live 64 bytes"), "%s", text.at);
+    aval__text_release(&text);
+    aval__plan_release(plan);
+    fixture_close(&f);
+}
