@@ -242,7 +242,7 @@ int cli_train(int argc, const char **argv)
         { "activation", 0, POPT_ARG_STRING, &a.activation, 0, "relu, leaky_relu, tanh or sigmoid [relu]", "NAME" },
         { "loss", 0, POPT_ARG_STRING, &a.loss, 0, "cross_entropy or mse [cross_entropy]", "NAME" },
         { "optimizer", 0, POPT_ARG_STRING, &a.optimizer, 0, "sgd [sgd]", "NAME" },
-        { "lr", 0, POPT_ARG_DOUBLE, &a.lr, 0, "learning rate [0.1]", "X" },
+        { "lr", 0, POPT_ARG_DOUBLE, &a.lr, 0, "learning rate [0.1; lenet: 0.03]", "X" },
         { "momentum", 0, POPT_ARG_DOUBLE, &a.momentum, 0, "[0.9]", "X" },
         { "nesterov", 0, POPT_ARG_NONE, &a.nesterov, 0, "Nesterov's momentum", NULL },
         { "weight-decay", 0, POPT_ARG_DOUBLE, &a.weight_decay, 0, "of weights, not of biases [0]", "X" },

@@ -111,8 +111,8 @@ static int build_lenet(aval__builder *b, aval_value *images, aval_value **scores
 }
 
 const aval__net aval__nets[] = {
-    { "linear", "softmax regression: one dense layer", NULL, false, build_dense },
-    { "mlp", "dense layers (--layers) with activations between", "128,128", false, build_dense },
-    { "lenet", "two convolutions with 2 x 2 pooling, then dense layers (--layers)", "256", true, build_lenet },
+    { "linear", "softmax regression: one dense layer", NULL, 0.1, false, build_dense },
+    { "mlp", "dense layers (--layers) with activations between", "128,128", 0.1, false, build_dense },
+    { "lenet", "two convolutions with 2 x 2 pooling, then dense layers (--layers)", "256", 0.03, true, build_lenet },
     { .name = NULL },
 };

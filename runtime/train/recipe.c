@@ -23,7 +23,7 @@ static const field fields[] = {
     { FIELD(activation), .kind = FIELD_TEXT, .fixed = true, .text = "relu" },
     { FIELD(loss), .kind = FIELD_TEXT, .fixed = true, .text = "cross_entropy" },
     { FIELD(optimizer), .kind = FIELD_TEXT, .fixed = true, .text = "sgd" },
-    { FIELD(lr), .kind = FIELD_REAL, .number = 0.1 },
+    { FIELD(lr), .kind = FIELD_REAL }, /* default: the net's */
     { FIELD(momentum), .kind = FIELD_REAL, .number = 0.9 },
     { FIELD(nesterov), .kind = FIELD_FLAG },
     { FIELD(weight_decay), .kind = FIELD_REAL },
@@ -217,6 +217,7 @@ int aval__recipe_make(const aval_train_options *options, const char *saved, aval
     if (o->momentum < 0) o->momentum = 0;
     AVAL__TRY_DONE(choose_rows(out));
     if (o->layers == NULL) o->layers = out->net->layers;
+    if (o->lr == 0) o->lr = out->net->lr;
     AVAL__TRY_DONE(parse_layers(out));
     status = check_numbers(o);
 done:

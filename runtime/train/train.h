@@ -60,6 +60,7 @@ typedef struct aval__optimizer {
 typedef struct aval__net {
     const char *name, *doc;
     const char *layers; /* default widths of its hidden dense layers; NULL: it has none */
+    double lr; /* default learning rate, with the default momentum */
     bool planar; /* images are [batch, 1, height, width], else [batch, pixels] */
     int (*build)(aval__builder *b, aval_value *images, aval_value **scores);
 } aval__net;

@@ -80,7 +80,7 @@ Test(training, mlp_reaches_96_percent_in_the_mean_of_5_seeds)
 
 Test(training, lenet_reaches_97_percent)
 {
-    double accuracy = mean_accuracy((aval_train_options){ .net = "lenet", .lr = 0.03 }, 1);
+    double accuracy = mean_accuracy((aval_train_options){ .net = "lenet" }, 1);
     cr_expect_geq(accuracy, 0.97, "found %g", accuracy);
 }
 
