@@ -118,25 +118,36 @@ static uint64_t programs_built(const aval_context *ctx)
     return built;
 }
 
-/* What is not possible on a device is noted; anything else that fails ends the warming, since a run would meet it too. */
-static int warm_op(aval_context *ctx, const aval__opdef *def, int device)
+/* What failed so far: the first failure is returned at the end, so that one bad operator leaves no other cold. */
+typedef struct failures {
+    int first;
+    char *message;
+} failures;
+
+static void warm_op(aval_context *ctx, const aval__opdef *def, int device, failures *f)
 {
     for (const aval_sample *sample = def->op->samples; sample && sample->inputs; sample++) {
         if (sample->size_class != AVAL_SMALL) continue; /* the kernels are the same */
         int status = warm_sample(ctx, def, sample, device);
-        if (status == AVAL_E_UNSUPPORTED) aval__log_write(&ctx->log, AVAL_LOG_WARNING, "%s", aval_error());
-        else if (status < 0) return aval__fail_in(status, "warming %s with sample '%s'", def->name, sample->inputs);
+        if (status == AVAL_OK) continue;
+        aval__fail_in(status, "warming %s with sample '%s'", def->name, sample->inputs);
+        aval__log_write(&ctx->log, AVAL_LOG_WARNING, "%s", aval_error());
+        if (status == AVAL_E_UNSUPPORTED || f->first < 0) continue; /* not possible on this device is no failure */
+        f->first = status;
+        f->message = aval__copy_text(aval_error());
     }
-    return AVAL_OK;
 }
 
 int aval_warm(aval_context *ctx, size_t *built)
 {
+    failures f = { 0 };
     AVAL__TRY(aval__context_ready(ctx));
     uint64_t before = programs_built(ctx);
     for (size_t i = 0; i < aval__registry_count(ctx->registry); i++)
         for (size_t device = 0; device < aval__context_device_count(ctx); device++)
-            AVAL__TRY(warm_op(ctx, aval__registry_at(ctx->registry, i), (int)device));
+            warm_op(ctx, aval__registry_at(ctx->registry, i), (int)device, &f);
     if (built) *built = (size_t)(programs_built(ctx) - before);
-    return AVAL_OK;
+    if (f.first < 0) aval__fail(f.first, "%s", f.message ? f.message : "an operator could not be warmed");
+    aval__free(f.message);
+    return f.first;
 }

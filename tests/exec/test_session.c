@@ -230,6 +230,22 @@ Test(session, the_content_of_a_fed_shape_is_planned_with)
     rig_close(&r);
 }
 
+Test(session, states_constants_and_inputs_can_be_wanted_too)
+{
+    rig r;
+    float x[1] = { 2 };
+    rig_open(&r);
+    aval_value *in = rig_input(&r, "x", 1), *state = rig_state(&r, "w", 1, 3), *number = aval_graph_number(r.graph, AVAL_FLOAT, 5);
+    aval_value *folded = aval_apply(r.graph, "Add", NULL, number, number);
+    rig_feed(&r, in, x, 1);
+    rig_run(&r, AVAL_VALUES(in, state, number, folded));
+    cr_expect_eq(rig_first(&r, in, 1), 2);
+    cr_expect_eq(rig_first(&r, state, 1), 3);
+    cr_expect_eq(rig_first(&r, number, 1), 5);
+    cr_expect_eq(rig_first(&r, folded, 1), 10);
+    rig_close(&r);
+}
+
 Test(session, empty_tensors_run)
 {
     rig r;
