@@ -2,6 +2,7 @@
 #include "exec/rig.h"
 
 #include <criterion/criterion.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -78,6 +79,41 @@ Test(context, a_device_cannot_be_selected_after_the_first_use)
     RIG_OK(aval__context_ready(context));
     cr_expect_eq(aval_context_select_device(context, "0"), AVAL_E_ARGUMENT);
     cr_expect(strstr(aval_error(), "too late"), "%s", aval_error());
+}
+
+/* A graph, store and session of the thread's own, 20 steps; returns how many gave the right result. */
+static void *use_context(void *number)
+{
+    float x = (float)(size_t)number, y;
+    size_t right = 0;
+    aval_store *store = NULL;
+    aval_session *s = NULL;
+    aval_graph *g = aval_graph_create(context);
+    if (g && aval_store_create(context, &store) == AVAL_OK && aval_session_create(context, g, store, &s) == AVAL_OK) {
+        aval_value *in = aval_graph_input(g, "x", AVAL_FLOAT, AVAL_SCALAR), *square = aval_apply(g, "Mul", NULL, in, in);
+        aval_value *slope = aval_graph_gradient(g, square, in, NULL);
+        for (int i = 0; i < 20; i++, x += 1) {
+            bool good = aval_session_feed(s, in, &x, sizeof x, NULL) == AVAL_OK &&
+                        aval_session_run(s, AVAL_VALUES(square, slope)) == AVAL_OK && aval_session_read(s, slope, &y, sizeof y) == AVAL_OK;
+            right += good && y == 2 * x;
+        }
+    }
+    aval_session_release(s);
+    aval_store_release(store);
+    aval_graph_release(g);
+    return (void *)right;
+}
+
+Test(context, several_threads_use_one_context)
+{
+    enum { THREADS = 4 };
+    pthread_t threads[THREADS];
+    for (size_t i = 0; i < THREADS; i++) cr_assert_eq(pthread_create(&threads[i], NULL, use_context, (void *)i), 0);
+    for (size_t i = 0; i < THREADS; i++) {
+        void *right;
+        pthread_join(threads[i], &right);
+        cr_expect_eq((size_t)right, 20, "thread %zu: %zu of 20 steps", i, (size_t)right);
+    }
 }
 
 Test(context, warming_builds_every_operator_once)
