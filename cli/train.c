@@ -36,10 +36,18 @@ static void catch_interrupts(void)
     sigaction(SIGTERM, &action, NULL);
 }
 
+static double seconds_now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
 /* ---- What is shown meanwhile ---------------------------------------------------------------------------------------------------- */
 
 typedef struct display {
     bool lines, bar, started;
+    double drawn_at; /* seconds: the bar is drawn ten times a second */
     json_t *epochs; /* NULL: not wanted */
     const aval_train_options *options;
     const char *device;
@@ -84,7 +92,11 @@ static int on_progress(void *user, const aval_train_progress *p)
     display *d = user;
     print_start(d);
     if (!p->epoch_done) {
-        if (d->bar) draw_bar(p);
+        double now = seconds_now();
+        if (d->bar && now - d->drawn_at > 0.1) {
+            draw_bar(p);
+            d->drawn_at = now;
+        }
         return interrupted;
     }
     clear_bar(d);
@@ -155,13 +167,6 @@ static int open_data(const char *folder, int train, aval_dataset **data)
 }
 
 /* ---- The command -------------------------------------------------------------------------------------------------------------------- */
-
-static double seconds_now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 static int print_json(const aval_train_report *r, const char *device, json_t *epochs, const char *saved)
 {

@@ -68,7 +68,7 @@ for file in $(git ls-files '*.c' '*.h' '*.cl' '*.clh'); do
     lines=$(wc -l <"$file")
     [ "$lines" -le 600 ] || complain "$file has $lines lines; past 600 it is two files"
 done
-if grep -nE 'TODO|FIXME|XXX' $(git ls-files '*.c' '*.h' '*.cl' '*.clh'); then complain "marks of unfinished work, above"; fi
+if grep -nwE 'TODO|FIXME|XXX' $(git ls-files '*.c' '*.h' '*.cl' '*.clh'); then complain "marks of unfinished work, above"; fi
 for file in $(git ls-files 'kernels/*.cl'); do
     if grep -nE '\batom(ic)?_[a-z]+\([^)]*(float|double)' "$file"; then complain "$file has floating-point atomics"; fi
 done
