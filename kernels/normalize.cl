@@ -8,7 +8,7 @@
    ones.  New running statistics are written where they are wanted (offset >= 0).  Groups: channels. */
 __kernel void batch_statistics(__global const S *x, long x_at, __global const S *mean_in, long mean_in_at, __global const S *var_in,
                                long var_in_at, __global S *mean_out, long mean_out_at, __global S *var_out, long var_out_at, __global D *mean,
-                               long mean_at, __global D *inverse, long inverse_at, long channels, long count, long inner, T epsilon, T momentum,
+                               long mean_at, __global D *inverse, long inverse_at, long channels, long count, long inner, REAL epsilon, REAL momentum,
                                int training)
 {
     __local ACC shared[WG];

@@ -27,7 +27,7 @@ __kernel void dropout_forward(__global const S *x, long x_at, __global const D *
 {
     long block = get_global_id(0), counter = 0;
     if (block * 4 >= n) return;
-    float ratio = ratio_first < 0 ? 0.5f : (float)LOAD_D(ratio_at, ratio_first);
+    T ratio = ratio_first < 0 ? (T)0.5f : (T)LOAD_D(ratio_at, ratio_first);
     int active = training_at >= 0 && training[training_at] != 0;
     if (state_at >= 0) {
         seed = state[state_at];
@@ -35,21 +35,22 @@ __kernel void dropout_forward(__global const S *x, long x_at, __global const D *
     }
     uint4 r = philox((uint4)((uint)block, (uint)(block >> 32), (uint)counter, (uint)(counter >> 32)), (uint2)((uint)seed, (uint)(seed >> 32)));
     const uint words[4] = { r.x, r.y, r.z, r.w };
-    T factor = active ? 1 / (1 - (T)ratio) : (T)1;
+    T factor = active ? 1 / (1 - ratio) : (T)1;
     for (int j = 0; j < 4 && block * 4 + j < n; j++) {
         long i = block * 4 + j;
-        int kept = !active || !dropped(words[j], ratio);
+        int kept = !active || !dropped(words[j], (float)ratio);
         STORE(y, y_at + i, kept ? LOAD(x, x_at + i) * factor : (T)0);
         if (mask_at >= 0) mask[mask_at + i] = (uchar)kept;
     }
 }
 
-/* The state of the next draw: the counter goes up by one, with training only.  Work-items: 1; next may be state itself. */
+/* The state of the next draw: the counter goes up by one, with training only.  An absent state was (first_seed, 0).  Work-items: 1; next may
+   be state itself. */
 __kernel void dropout_next(__global const long *state, long state_at, __global const uchar *training, long training_at, __global long *next,
-                           long next_at)
+                           long next_at, long first_seed)
 {
     if (get_global_id(0) > 0) return;
-    long seed = state[state_at], counter = state[state_at + 1];
+    long seed = state_at < 0 ? first_seed : state[state_at], counter = state_at < 0 ? 0 : state[state_at + 1];
     next[next_at] = seed;
     next[next_at + 1] = counter + (training_at >= 0 && training[training_at] != 0);
 }
@@ -60,8 +61,8 @@ __kernel void dropout_backward(__global const S *g, long g_at, __global const D 
 {
     long i = get_global_id(0);
     if (i >= n) return;
-    float ratio = ratio_first < 0 ? 0.5f : (float)LOAD_D(ratio_at, ratio_first);
+    T ratio = ratio_first < 0 ? (T)0.5f : (T)LOAD_D(ratio_at, ratio_first);
     int active = training_at >= 0 && training[training_at] != 0;
-    T factor = active ? 1 / (1 - (T)ratio) : (T)1;
+    T factor = active ? 1 / (1 - ratio) : (T)1;
     STORE(dx, dx_at + i, mask[mask_at + i] ? LOAD(g, g_at + i) * factor : (T)0);
 }

@@ -15,6 +15,13 @@
 #define GROUP_COMBINE group_sum
 #endif
 
+/* Sums of integers are exact and have no factor. */
+#if S_TYPE == 1 || S_TYPE == 10 || S_TYPE == 11
+#define SCALED(sum) ((sum) * scale)
+#else
+#define SCALED(sum) (sum)
+#endif
+
 #define COLUMNS 8 /* columns of a work-item in reduce_columns */
 
 /* Where element i of an axis set of lengths (any, d1, d2, d3) with strides s0 .. s3 lies. */
@@ -40,7 +47,7 @@ static long place(long i, long d1, long d2, long d3, long s0, long s1, long s2, 
    Groups: results * chunks.  Each chunk has an element where MAXIMUM. */
 __kernel void reduce_any(__global const S *x, long x_at, __global D *y, long y_at, long results, long length, long chunks, long chunk, long k1,
                          long k2, long k3, long ks0, long ks1, long ks2, long ks3, long r1, long r2, long r3, long rs0, long rs1, long rs2,
-                         long rs3, T scale)
+                         long rs3, REAL scale)
 {
     __local ACC shared[WG];
     long o = GROUP / chunks, first = GROUP % chunks * chunk, end = min(first + chunk, length);
@@ -63,11 +70,11 @@ __kernel void reduce_any(__global const S *x, long x_at, __global D *y, long y_a
         }
     }
     sum = GROUP_COMBINE(shared, sum);
-    if (LANE == 0) STORE_D(y, y_at + GROUP, (TD)(sum * scale));
+    if (LANE == 0) STORE_D(y, y_at + GROUP, (TD)SCALED(sum));
 }
 
 /* x [outer, length, inner] to y [outer, inner].  Work-items: outer * ceil(inner / COLUMNS), each with COLUMNS neighbouring columns. */
-__kernel void reduce_columns(__global const S *x, long x_at, __global D *y, long y_at, long outer, long length, long inner, T scale)
+__kernel void reduce_columns(__global const S *x, long x_at, __global D *y, long y_at, long outer, long length, long inner, REAL scale)
 {
     long blocks = (inner + COLUMNS - 1) / COLUMNS, i = get_global_id(0), o = i / blocks, column = i % blocks * COLUMNS;
     if (o >= outer) return;
@@ -82,7 +89,7 @@ __kernel void reduce_columns(__global const S *x, long x_at, __global D *y, long
                 sum[c] = COMBINE(sum[c], v);
             }
         }
-        for (int c = 0; c < COLUMNS; c++) STORE_D(y, c, (TD)(sum[c] * scale));
+        for (int c = 0; c < COLUMNS; c++) STORE_D(y, c, (TD)SCALED(sum[c]));
         return;
     }
     for (int c = 0; column + c < inner; c++) {
@@ -91,7 +98,7 @@ __kernel void reduce_columns(__global const S *x, long x_at, __global D *y, long
             ACC v = LOAD(x, r * inner + c);
             one = COMBINE(one, v);
         }
-        STORE_D(y, c, (TD)(one * scale));
+        STORE_D(y, c, (TD)SCALED(one));
     }
 }
 

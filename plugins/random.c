@@ -25,11 +25,9 @@ static int dropout_infer(const aval_host *host, aval_call *call)
     }
     if (state != NULL && host->count(state) != 2)
         return host->fail(call, AVAL_PLUGIN_BAD_SHAPE, "input state has %lld elements, expected 2: seed and counter", (long long)host->count(state));
-    if (n > 2 && state == NULL)
-        return host->fail(call, AVAL_PLUGIN_BAD_ARGUMENT, "output state_out was asked for, but there is no input state that it could update");
     TRY(aval_infer_like(host, call, 0, 0));
     if (n > 1) TRY(host->set_output(call, 1, AVAL_BOOL, host->rank(x), host->dims(x)));
-    return n > 2 ? aval_infer_like(host, call, 2, 3) : 0;
+    return n > 2 ? host->set_output(call, 2, AVAL_INT64, 1, (const int64_t[]){ 2 }) : 0;
 }
 
 static uint32_t ratio_type(const aval_host *host, aval_call *call)
@@ -49,7 +47,8 @@ static int dropout_forward(const aval_host *host, aval_call *call)
                                                      AVAL_I64(host->attr_int(call, "seed"))))));
     if (next == NULL) return 0;
     return host->launch(call, AVAL_LAUNCH(.kernel = "dropout_next", EACH(1), .s_type = (uint32_t)host->type(x), .d_type = ratio_type(host, call),
-                                          AVAL_ARGS(AVAL_READ(state), AVAL_READ(training), AVAL_WRITE(next))));
+                                          AVAL_ARGS(AVAL_READ(state), AVAL_READ(training), AVAL_WRITE(next),
+                                                    AVAL_I64(host->attr_int(call, "seed")))));
 }
 
 static int dropout_backward(const aval_host *host, aval_call *call)
