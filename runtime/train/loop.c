@@ -282,7 +282,7 @@ static int by_size(const void *a, const void *b)
 
 static void fill_report(trainer *t, aval_train_report *report)
 {
-    qsort(t->rates.at, t->rates.count, sizeof *t->rates.at, by_size);
+    if (t->rates.count > 1) qsort(t->rates.at, t->rates.count, sizeof *t->rates.at, by_size);
     const aval_train_report all = {
         .size = report->size,
         .steps = t->steps_here,
