@@ -3,12 +3,30 @@
  * mostly because they need the output only.  Max, Min and Clip are bodies of the two binary ops aval::Maximum and aval::Minimum. */
 #include "aval/plugin.h"
 
-#define IN(port_name) { .name = port_name, .types = AVAL_NUMBERS }
-#define IN_LIKE(port_name, other) { .name = port_name, .types = AVAL_NUMBERS, .like = AVAL_LIKE(other) }
-#define REAL(port_name) { .name = port_name }
-#define REAL_LIKE(port_name, other) { .name = port_name, .like = AVAL_LIKE(other) }
-#define BOOL(port_name) { .name = port_name, .types = AVAL_BOOLS }
-#define OUT(port_name) { .name = port_name, .types = AVAL_ANY }
+#define IN(port_name) \
+    { \
+        .name = port_name, .types = AVAL_NUMBERS \
+    }
+#define IN_LIKE(port_name, other) \
+    { \
+        .name = port_name, .types = AVAL_NUMBERS, .like = AVAL_LIKE(other) \
+    }
+#define REAL(port_name) \
+    { \
+        .name = port_name \
+    }
+#define REAL_LIKE(port_name, other) \
+    { \
+        .name = port_name, .like = AVAL_LIKE(other) \
+    }
+#define BOOL(port_name) \
+    { \
+        .name = port_name, .types = AVAL_BOOLS \
+    }
+#define OUT(port_name) \
+    { \
+        .name = port_name, .types = AVAL_ANY \
+    }
 
 /* Shapes that every op of one input meets. */
 #define UNARY_SHAPES(range_low, range_high) \
@@ -22,14 +40,21 @@
 #define BINARY_SHAPES(range_low, range_high) \
     { .inputs = "[2,3] [2,3]", .low = (range_low), .high = (range_high) }, \
         { .inputs = "[2,1,3] [4,1]", .low = (range_low), .high = (range_high) }, \
-        { .inputs = "[] []", .low = (range_low), .high = (range_high) }, { .inputs = "[2,3] []", .low = (range_low), .high = (range_high) }, \
-        { .inputs = "[0,3] [3]" }, { .inputs = "[1] [1]", .low = (range_low), .high = (range_high) }, \
+        { .inputs = "[] []", .low = (range_low), .high = (range_high) }, \
+        { .inputs = "[2,3] []", .low = (range_low), .high = (range_high) }, { .inputs = "[0,3] [3]" }, \
+        { .inputs = "[1] [1]", .low = (range_low), .high = (range_high) }, \
         { .inputs = "[1,2,1,3,1,2,1,2] [2,1,2,1,3,1,2,1]", .low = (range_low), .high = (range_high) }, \
     { \
         .inputs = "[257,259] [259]", .low = (range_low), .high = (range_high), .size_class = AVAL_LARGE \
     }
-#define INTEGERS(text) { .inputs = text, .why = "integers" }
-#define KINK(text) { .inputs = text, .flags = AVAL_NO_GRADIENT_CHECK, .why = "kinks and ties: differences say nothing there" }
+#define INTEGERS(text) \
+    { \
+        .inputs = text, .why = "integers" \
+    }
+#define KINK(text) \
+    { \
+        .inputs = text, .flags = AVAL_NO_GRADIENT_CHECK, .why = "kinks and ties: differences say nothing there" \
+    }
 
 /* What the rows have in common.  `op_version` is the opset that last changed the op. */
 #define ELEMENTWISE(op_name, op_version, text) \
@@ -57,8 +82,10 @@ static int infer_cast(const aval_host *host, aval_call *call)
     int64_t to = host->attr_int(call, "to");
     const aval_tensor *x = host->input(call, 0);
     if (to <= AVAL_NONE || to >= AVAL_TYPES || !(AVAL_ANY & AVAL_TYPE_SET(to)))
-        return host->fail(call, AVAL_PLUGIN_UNSUPPORTED, "attribute to: element type %lld cannot be made, expected float, float16, double, "
-                          "int32, int64, uint8 or bool", (long long)to);
+        return host->fail(call, AVAL_PLUGIN_UNSUPPORTED,
+                          "attribute to: element type %lld cannot be made, expected float, float16, double, "
+                          "int32, int64, uint8 or bool",
+                          (long long)to);
     return host->set_output(call, 0, (aval_type)to, host->rank(x), host->dims(x));
 }
 
@@ -83,65 +110,82 @@ static int infer_broadcast_to(const aval_host *host, aval_call *call)
 /* ---- Arithmetic ------------------------------------------------------------------------------------------------------------- */
 
 static const aval_op add = {
-    ELEMENTWISE("Add", 14, "A + B"), .role = AVAL_ROLE_ADD,
+    ELEMENTWISE("Add", 14, "A + B"),
+    .role = AVAL_ROLE_ADD,
     .doc = "Sum of two tensors, which broadcast.",
-    .inputs = AVAL_PORTS(IN("A"), IN_LIKE("B", 0)), .outputs = AVAL_PORTS(OUT("C")),
+    .inputs = AVAL_PORTS(IN("A"), IN_LIKE("B", 0)),
+    .outputs = AVAL_PORTS(OUT("C")),
     .samples = AVAL_SAMPLES(BINARY_SHAPES(-1, 1), INTEGERS("i64[3]{-7,0,9} i64[1]{2}")),
 };
 static const aval_op sub = {
     ELEMENTWISE("Sub", 14, "A - B"),
     .doc = "Difference of two tensors, which broadcast.",
-    .inputs = AVAL_PORTS(IN("A"), IN_LIKE("B", 0)), .outputs = AVAL_PORTS(OUT("C")),
+    .inputs = AVAL_PORTS(IN("A"), IN_LIKE("B", 0)),
+    .outputs = AVAL_PORTS(OUT("C")),
     .samples = AVAL_SAMPLES(BINARY_SHAPES(-1, 1), INTEGERS("i32[3]{-7,0,9} i32[1]{2}")),
 };
 static const aval_op mul = {
     ELEMENTWISE("Mul", 14, "A * B"),
     .doc = "Product of two tensors, which broadcast.",
-    .inputs = AVAL_PORTS(IN("A"), IN_LIKE("B", 0)), .outputs = AVAL_PORTS(OUT("C")),
+    .inputs = AVAL_PORTS(IN("A"), IN_LIKE("B", 0)),
+    .outputs = AVAL_PORTS(OUT("C")),
     .samples = AVAL_SAMPLES(BINARY_SHAPES(-2, 2), INTEGERS("i32[3]{-7,0,9} i32[1]{2}")),
 };
 static const aval_op division = {
-    ELEMENTWISE("Div", 14, "A / B"), DERIVATIVES("1 / B", "-C / B"),
+    ELEMENTWISE("Div", 14, "A / B"),
+    DERIVATIVES("1 / B", "-C / B"),
     .doc = "Quotient of two tensors, which broadcast; integers round towards 0.",
-    .inputs = AVAL_PORTS(IN("A"), IN_LIKE("B", 0)), .outputs = AVAL_PORTS(OUT("C")),
+    .inputs = AVAL_PORTS(IN("A"), IN_LIKE("B", 0)),
+    .outputs = AVAL_PORTS(OUT("C")),
     .samples = AVAL_SAMPLES(BINARY_SHAPES(0.5, 2), INTEGERS("i32[4]{-7,0,9,7} i32[4]{2,1,-2,7}")),
 };
 static const aval_op power = {
     ELEMENTWISE("Pow", 15, "pow(X, Y)"),
     DERIVATIVES("Y == 0 ? 0 : Y * pow(X, Y - 1)", "X == 0 && Y >= 0 ? 0 : Z * log(X)"),
     .doc = "X to the power of Y, which broadcast.",
-    .inputs = AVAL_PORTS(REAL("X"), REAL_LIKE("Y", 0)), .outputs = AVAL_PORTS(REAL("Z")),
+    .inputs = AVAL_PORTS(REAL("X"), REAL_LIKE("Y", 0)),
+    .outputs = AVAL_PORTS(REAL("Z")),
     .subgradient = "at X = 0 the derivative by Y is 0 where Y >= 0",
     .samples = AVAL_SAMPLES(BINARY_SHAPES(0.5, 2), KINK("[4]{0,0,2,-2} [4]{0,2,0,3}")),
 };
 static const aval_op neg = {
     ELEMENTWISE("Neg", 13, "-X"),
     .doc = "The opposite number.",
-    .inputs = AVAL_PORTS(IN("X")), .outputs = AVAL_PORTS(OUT("Y")),
+    .inputs = AVAL_PORTS(IN("X")),
+    .outputs = AVAL_PORTS(OUT("Y")),
     .samples = AVAL_SAMPLES(UNARY_SHAPES(-1, 1), INTEGERS("i32[3]{-7,0,9}")),
 };
 static const aval_op absolute = {
-    ELEMENTWISE("Abs", 13, "X < 0 ? -X : X"), DERIVATIVES("X > 0 ? 1 : X < 0 ? -1 : 0"),
+    ELEMENTWISE("Abs", 13, "X < 0 ? -X : X"),
+    DERIVATIVES("X > 0 ? 1 : X < 0 ? -1 : 0"),
     .doc = "The absolute value.",
-    .inputs = AVAL_PORTS(IN("X")), .outputs = AVAL_PORTS(OUT("Y")), .subgradient = "0 at X = 0",
+    .inputs = AVAL_PORTS(IN("X")),
+    .outputs = AVAL_PORTS(OUT("Y")),
+    .subgradient = "0 at X = 0",
     .samples = AVAL_SAMPLES(UNARY_SHAPES(-1, 1), KINK("[3]{-1,0,1}"), INTEGERS("i32[3]{-7,0,9}")),
 };
 static const aval_op square = {
-    ELEMENTWISE("Square", 1, "X * X"), .domain = "aval",
+    ELEMENTWISE("Square", 1, "X * X"),
+    .domain = "aval",
     .doc = "X times X.",
-    .inputs = AVAL_PORTS(IN("X")), .outputs = AVAL_PORTS(OUT("Y")),
+    .inputs = AVAL_PORTS(IN("X")),
+    .outputs = AVAL_PORTS(OUT("Y")),
     .samples = AVAL_SAMPLES(UNARY_SHAPES(-2, 2)),
 };
 static const aval_op reciprocal = {
-    ELEMENTWISE("Reciprocal", 13, "1 / X"), DERIVATIVES("-Y * Y"),
+    ELEMENTWISE("Reciprocal", 13, "1 / X"),
+    DERIVATIVES("-Y * Y"),
     .doc = "One divided by X.",
-    .inputs = AVAL_PORTS(REAL("X")), .outputs = AVAL_PORTS(REAL("Y")),
+    .inputs = AVAL_PORTS(REAL("X")),
+    .outputs = AVAL_PORTS(REAL("Y")),
     .samples = AVAL_SAMPLES(UNARY_SHAPES(0.5, 2)),
 };
 static const aval_op scale = {
-    ELEMENTWISE("Scale", 1, "factor * X"), .domain = "aval",
+    ELEMENTWISE("Scale", 1, "factor * X"),
+    .domain = "aval",
     .doc = "X times a number that is fixed when the graph is built.",
-    .inputs = AVAL_PORTS(REAL("X")), .outputs = AVAL_PORTS(REAL("Y")),
+    .inputs = AVAL_PORTS(REAL("X")),
+    .outputs = AVAL_PORTS(REAL("Y")),
     .attrs = AVAL_ATTRS({ .name = "factor", .type = AVAL_ATTR_FLOAT, .required = 1, .doc = "the number" }),
     .samples = AVAL_SAMPLES({ .inputs = "[2,3]", .attrs = "factor=-1.5" }, { .inputs = "[0]", .attrs = "factor=2" }),
 };
@@ -149,95 +193,111 @@ static const aval_op scale = {
 /* ---- Functions -------------------------------------------------------------------------------------------------------------- */
 
 static const aval_op exponential = {
-    ELEMENTWISE("Exp", 13, "exp(input)"), DERIVATIVES("output"),
-    .doc = "e to the power of the input.",
-    .inputs = AVAL_PORTS(REAL("input")), .outputs = AVAL_PORTS(REAL("output")),
-    .samples = AVAL_SAMPLES(UNARY_SHAPES(-3, 3)),
+    ELEMENTWISE("Exp", 13, "exp(input)"),  DERIVATIVES("output"),
+    .doc = "e to the power of the input.", .inputs = AVAL_PORTS(REAL("input")),
+    .outputs = AVAL_PORTS(REAL("output")), .samples = AVAL_SAMPLES(UNARY_SHAPES(-3, 3)),
 };
 static const aval_op logarithm = {
-    ELEMENTWISE("Log", 13, "log(input)"),
-    .doc = "The natural logarithm.",
-    .inputs = AVAL_PORTS(REAL("input")), .outputs = AVAL_PORTS(REAL("output")),
+    ELEMENTWISE("Log", 13, "log(input)"),          .doc = "The natural logarithm.",
+    .inputs = AVAL_PORTS(REAL("input")),           .outputs = AVAL_PORTS(REAL("output")),
     .samples = AVAL_SAMPLES(UNARY_SHAPES(0.5, 3)),
 };
 static const aval_op square_root = {
-    ELEMENTWISE("Sqrt", 13, "sqrt(X)"), DERIVATIVES("0.5 / Y"),
-    .doc = "The square root.",
-    .inputs = AVAL_PORTS(REAL("X")), .outputs = AVAL_PORTS(REAL("Y")),
-    .samples = AVAL_SAMPLES(UNARY_SHAPES(0.5, 3)),
+    ELEMENTWISE("Sqrt", 13, "sqrt(X)"), DERIVATIVES("0.5 / Y"),           .doc = "The square root.",
+    .inputs = AVAL_PORTS(REAL("X")),    .outputs = AVAL_PORTS(REAL("Y")), .samples = AVAL_SAMPLES(UNARY_SHAPES(0.5, 3)),
 };
 static const aval_op sine = {
-    ELEMENTWISE("Sin", 7, "sin(input)"),
-    .doc = "The sine.",
-    .inputs = AVAL_PORTS(REAL("input")), .outputs = AVAL_PORTS(REAL("output")),
+    ELEMENTWISE("Sin", 7, "sin(input)"),          .doc = "The sine.",
+    .inputs = AVAL_PORTS(REAL("input")),          .outputs = AVAL_PORTS(REAL("output")),
     .samples = AVAL_SAMPLES(UNARY_SHAPES(-3, 3)),
 };
 static const aval_op cosine = {
-    ELEMENTWISE("Cos", 7, "cos(input)"),
-    .doc = "The cosine.",
-    .inputs = AVAL_PORTS(REAL("input")), .outputs = AVAL_PORTS(REAL("output")),
+    ELEMENTWISE("Cos", 7, "cos(input)"),          .doc = "The cosine.",
+    .inputs = AVAL_PORTS(REAL("input")),          .outputs = AVAL_PORTS(REAL("output")),
     .samples = AVAL_SAMPLES(UNARY_SHAPES(-3, 3)),
 };
 static const aval_op error_function = {
-    ELEMENTWISE("Erf", 13, "erf(input)"), DERIVATIVES("1.1283791670955126 * exp(-input * input)"),
+    ELEMENTWISE("Erf", 13, "erf(input)"),
+    DERIVATIVES("1.1283791670955126 * exp(-input * input)"),
     .doc = "The error function, 2/sqrt(pi) times the integral of exp(-t^2) from 0 to the input.",
-    .inputs = AVAL_PORTS(REAL("input")), .outputs = AVAL_PORTS(REAL("output")),
+    .inputs = AVAL_PORTS(REAL("input")),
+    .outputs = AVAL_PORTS(REAL("output")),
     .samples = AVAL_SAMPLES(UNARY_SHAPES(-2, 2)),
 };
 
 /* ---- Activations ------------------------------------------------------------------------------------------------------------ */
 
 static const aval_op hyperbolic_tangent = {
-    ELEMENTWISE("Tanh", 13, "tanh(input)"), DERIVATIVES("1 - output * output"),
-    .doc = "The hyperbolic tangent.",
-    .inputs = AVAL_PORTS(REAL("input")), .outputs = AVAL_PORTS(REAL("output")),
-    .samples = AVAL_SAMPLES(UNARY_SHAPES(-3, 3)),
+    ELEMENTWISE("Tanh", 13, "tanh(input)"), DERIVATIVES("1 - output * output"),    .doc = "The hyperbolic tangent.",
+    .inputs = AVAL_PORTS(REAL("input")),    .outputs = AVAL_PORTS(REAL("output")), .samples = AVAL_SAMPLES(UNARY_SHAPES(-3, 3)),
 };
 static const aval_op sigmoid = {
-    ELEMENTWISE("Sigmoid", 13, "sigmoid(X)"), DERIVATIVES("Y * (1 - Y)"),
+    ELEMENTWISE("Sigmoid", 13, "sigmoid(X)"),
+    DERIVATIVES("Y * (1 - Y)"),
     .doc = "1 / (1 + exp(-X)).",
-    .inputs = AVAL_PORTS(REAL("X")), .outputs = AVAL_PORTS(REAL("Y")),
-    .samples = AVAL_SAMPLES(UNARY_SHAPES(-3, 3),
-                            { .inputs = "[4]{-1000,-90,90,1000}", .flags = AVAL_NO_GRADIENT_CHECK, .why = "exp overflows in one of the two usual forms" }),
+    .inputs = AVAL_PORTS(REAL("X")),
+    .outputs = AVAL_PORTS(REAL("Y")),
+    .samples = AVAL_SAMPLES(
+        UNARY_SHAPES(-3, 3),
+        { .inputs = "[4]{-1000,-90,90,1000}", .flags = AVAL_NO_GRADIENT_CHECK, .why = "exp overflows in one of the two usual forms" }),
 };
 static const aval_op relu = {
-    ELEMENTWISE("Relu", 14, "X < 0 ? 0 : X"), DERIVATIVES("Y > 0 ? 1 : 0"),
+    ELEMENTWISE("Relu", 14, "X < 0 ? 0 : X"),
+    DERIVATIVES("Y > 0 ? 1 : 0"),
     .doc = "X where it is positive, else 0.",
-    .inputs = AVAL_PORTS(IN("X")), .outputs = AVAL_PORTS(OUT("Y")), .subgradient = "0 at X = 0",
+    .inputs = AVAL_PORTS(IN("X")),
+    .outputs = AVAL_PORTS(OUT("Y")),
+    .subgradient = "0 at X = 0",
     .samples = AVAL_SAMPLES(UNARY_SHAPES(-1, 1), KINK("[3]{-1,0,1}"), INTEGERS("i32[3]{-7,0,9}")),
 };
 static const aval_op leaky_relu = {
-    ELEMENTWISE("LeakyRelu", 16, "X < 0 ? alpha * X : X"), DERIVATIVES("X > 0 ? 1 : alpha"),
+    ELEMENTWISE("LeakyRelu", 16, "X < 0 ? alpha * X : X"),
+    DERIVATIVES("X > 0 ? 1 : alpha"),
     .doc = "X where it is positive, else alpha times X.",
-    .inputs = AVAL_PORTS(REAL("X")), .outputs = AVAL_PORTS(REAL("Y")), .subgradient = "alpha at X = 0",
+    .inputs = AVAL_PORTS(REAL("X")),
+    .outputs = AVAL_PORTS(REAL("Y")),
+    .subgradient = "alpha at X = 0",
     .attrs = AVAL_ATTRS({ .name = "alpha", .type = AVAL_ATTR_FLOAT, .initial = "0.01", .doc = "slope of the negative half" }),
     .samples = AVAL_SAMPLES(UNARY_SHAPES(-1, 1), KINK("[3]{-1,0,1}"), { .inputs = "[5]", .attrs = "alpha=0.3" }),
 };
 static const aval_op softplus = {
-    ELEMENTWISE("Softplus", 1, "(X > 0 ? X : 0) + log1p(exp(-abs(X)))"), DERIVATIVES("sigmoid(X)"),
+    ELEMENTWISE("Softplus", 1, "(X > 0 ? X : 0) + log1p(exp(-abs(X)))"),
+    DERIVATIVES("sigmoid(X)"),
     .doc = "log(1 + exp(X)), without overflow.",
-    .inputs = AVAL_PORTS(REAL("X")), .outputs = AVAL_PORTS(REAL("Y")),
-    .samples = AVAL_SAMPLES(UNARY_SHAPES(-3, 3),
-                            { .inputs = "[4]{-1000,-90,90,1000}", .flags = AVAL_NO_GRADIENT_CHECK, .why = "exp overflows in the plain form" }),
+    .inputs = AVAL_PORTS(REAL("X")),
+    .outputs = AVAL_PORTS(REAL("Y")),
+    .samples =
+        AVAL_SAMPLES(UNARY_SHAPES(-3, 3),
+                     { .inputs = "[4]{-1000,-90,90,1000}", .flags = AVAL_NO_GRADIENT_CHECK, .why = "exp overflows in the plain form" }),
 };
 
 /* ---- Choices ---------------------------------------------------------------------------------------------------------------- */
 
 /* Comparisons are written so that a NaN on either side comes out. */
 static const aval_op maximum = {
-    ELEMENTWISE("Maximum", 1, "B > A || B != B ? B : A"), .domain = "aval", DERIVATIVES("B > A ? 0 : 1", "B > A ? 1 : 0"),
+    ELEMENTWISE("Maximum", 1, "B > A || B != B ? B : A"),
+    .domain = "aval",
+    DERIVATIVES("B > A ? 0 : 1", "B > A ? 1 : 0"),
     .doc = "The larger of two tensors, which broadcast.",
-    .inputs = AVAL_PORTS(IN("A"), IN_LIKE("B", 0)), .outputs = AVAL_PORTS(OUT("C")), .subgradient = "A at ties",
+    .inputs = AVAL_PORTS(IN("A"), IN_LIKE("B", 0)),
+    .outputs = AVAL_PORTS(OUT("C")),
+    .subgradient = "A at ties",
     .samples = AVAL_SAMPLES(BINARY_SHAPES(-1, 1), KINK("[3]{-1,0,1} [3]{-1,1,0}"), INTEGERS("i32[3]{-7,0,9} i32[1]{2}")),
 };
 static const aval_op minimum = {
-    ELEMENTWISE("Minimum", 1, "B < A || B != B ? B : A"), .domain = "aval", DERIVATIVES("B < A ? 0 : 1", "B < A ? 1 : 0"),
+    ELEMENTWISE("Minimum", 1, "B < A || B != B ? B : A"),
+    .domain = "aval",
+    DERIVATIVES("B < A ? 0 : 1", "B < A ? 1 : 0"),
     .doc = "The smaller of two tensors, which broadcast.",
-    .inputs = AVAL_PORTS(IN("A"), IN_LIKE("B", 0)), .outputs = AVAL_PORTS(OUT("C")), .subgradient = "A at ties",
+    .inputs = AVAL_PORTS(IN("A"), IN_LIKE("B", 0)),
+    .outputs = AVAL_PORTS(OUT("C")),
+    .subgradient = "A at ties",
     .samples = AVAL_SAMPLES(BINARY_SHAPES(-1, 1), KINK("[3]{-1,0,1} [3]{-1,1,0}"), INTEGERS("i32[3]{-7,0,9} i32[1]{2}")),
 };
 static const aval_op where = {
-    ELEMENTWISE("Where", 16, "condition ? X : Y"), .infer = infer_where, .zero_gradient = 1,
+    ELEMENTWISE("Where", 16, "condition ? X : Y"),
+    .infer = infer_where,
+    .zero_gradient = 1,
     .doc = "X where the condition holds, else Y; all three broadcast.",
     .inputs = AVAL_PORTS(BOOL("condition"), { .name = "X", .types = AVAL_ANY }, { .name = "Y", .types = AVAL_ANY, .like = AVAL_LIKE(1) }),
     .outputs = AVAL_PORTS(OUT("output")),
@@ -248,8 +308,12 @@ static const aval_op where = {
 
 #define COMPARISON(variable, op_name, op_version, text, summary) \
     static const aval_op variable = { \
-        ELEMENTWISE(op_name, op_version, text), .infer = infer_bool, .zero_gradient = 3, .doc = summary, \
-        .inputs = AVAL_PORTS(IN("A"), IN_LIKE("B", 0)), .outputs = AVAL_PORTS(BOOL("C")), \
+        ELEMENTWISE(op_name, op_version, text), \
+        .infer = infer_bool, \
+        .zero_gradient = 3, \
+        .doc = summary, \
+        .inputs = AVAL_PORTS(IN("A"), IN_LIKE("B", 0)), \
+        .outputs = AVAL_PORTS(BOOL("C")), \
         .subgradient = "no gradient: the result is a truth value", \
         .samples = AVAL_SAMPLES({ .inputs = "[2,3] [3]" }, { .inputs = "[4]{0,1,2,1} [4]{0,2,1,1}", .why = "ties" }, \
                                 { .inputs = "[0] []" }, INTEGERS("i64[3]{-7,0,9} i64[]{0}")), \
@@ -263,25 +327,34 @@ COMPARISON(equal, "Equal", 13, "A == B", "Whether A equals B; they broadcast.");
 static const aval_op identity = {
     ELEMENTWISE("Identity", 16, "input"),
     .doc = "The input.",
-    .inputs = AVAL_PORTS({ .name = "input", .types = AVAL_ANY }), .outputs = AVAL_PORTS(OUT("output")), .infer = infer_first,
+    .inputs = AVAL_PORTS({ .name = "input", .types = AVAL_ANY }),
+    .outputs = AVAL_PORTS(OUT("output")),
+    .infer = infer_first,
     .samples = AVAL_SAMPLES({ .inputs = "[2,3]" }, { .inputs = "[]" }, { .inputs = "[0]" }, { .inputs = "b[3]{1,0,1}" }),
 };
 static const aval_op cast = {
-    ELEMENTWISE("Cast", 13, "input"), .role = AVAL_ROLE_CAST, .infer = infer_cast,
+    ELEMENTWISE("Cast", 13, "input"),
+    .role = AVAL_ROLE_CAST,
+    .infer = infer_cast,
     .doc = "The input's elements in another element type; real numbers are cut off towards 0 for integers.",
-    .inputs = AVAL_PORTS({ .name = "input", .types = AVAL_ANY }), .outputs = AVAL_PORTS(OUT("output")),
+    .inputs = AVAL_PORTS({ .name = "input", .types = AVAL_ANY }),
+    .outputs = AVAL_PORTS(OUT("output")),
     .attrs = AVAL_ATTRS({ .name = "to", .type = AVAL_ATTR_INT, .required = 1, .doc = "ONNX's number of the element type" }),
-    .samples = AVAL_SAMPLES({ .inputs = "[4]{-1.5,0,0.25,3}", .attrs = "to=1" }, { .inputs = "[2,3]", .attrs = "to=11" },
-                            { .inputs = "[4]{-1.5,0,0.25,3}", .attrs = "to=10" },
-                            { .inputs = "[4]{-1.5,-0.5,0.5,2.5}", .attrs = "to=6", .flags = AVAL_NO_GRADIENT_CHECK, .why = "integers have no gradient" },
-                            { .inputs = "[4]{-1.5,0,0.5,2.5}", .attrs = "to=9", .flags = AVAL_NO_GRADIENT_CHECK, .why = "truth values have no gradient" },
-                            { .inputs = "i64[3]{-7,0,9}", .attrs = "to=1" }, { .inputs = "b[3]{1,0,1}", .attrs = "to=7" },
-                            { .inputs = "[0]", .attrs = "to=1" }),
+    .samples = AVAL_SAMPLES(
+        { .inputs = "[4]{-1.5,0,0.25,3}", .attrs = "to=1" }, { .inputs = "[2,3]", .attrs = "to=11" },
+        { .inputs = "[4]{-1.5,0,0.25,3}", .attrs = "to=10" },
+        { .inputs = "[4]{-1.5,-0.5,0.5,2.5}", .attrs = "to=6", .flags = AVAL_NO_GRADIENT_CHECK, .why = "integers have no gradient" },
+        { .inputs = "[4]{-1.5,0,0.5,2.5}", .attrs = "to=9", .flags = AVAL_NO_GRADIENT_CHECK, .why = "truth values have no gradient" },
+        { .inputs = "i64[3]{-7,0,9}", .attrs = "to=1" }, { .inputs = "b[3]{1,0,1}", .attrs = "to=7" },
+        { .inputs = "[0]", .attrs = "to=1" }),
 };
 static const aval_op broadcast = {
-    ELEMENTWISE("Broadcast", 1, "X"), .domain = "aval", .infer = infer_broadcast_to,
+    ELEMENTWISE("Broadcast", 1, "X"),
+    .domain = "aval",
+    .infer = infer_broadcast_to,
     .doc = "X repeated to a shape that is fixed when the graph is built.",
-    .inputs = AVAL_PORTS({ .name = "X", .types = AVAL_ANY }), .outputs = AVAL_PORTS(OUT("Y")),
+    .inputs = AVAL_PORTS({ .name = "X", .types = AVAL_ANY }),
+    .outputs = AVAL_PORTS(OUT("Y")),
     .attrs = AVAL_ATTRS({ .name = "dims", .type = AVAL_ATTR_INTS, .required = 1, .doc = "the shape, to which X broadcasts" }),
     .samples = AVAL_SAMPLES({ .inputs = "[2,1]", .attrs = "dims=[3,2,4]" }, { .inputs = "[]", .attrs = "dims=[2,3]" },
                             { .inputs = "[1,3]", .attrs = "dims=[0,3]" }, { .inputs = "[3]", .attrs = "dims=[3]" }),
@@ -331,9 +404,16 @@ static int body_clip(const aval_host *host, aval_call *call)
 
 #define EXTREME(variable, op_name, function, summary) \
     static const aval_op variable = { \
-        .size = sizeof(aval_op), .name = op_name, .since = 13, .deterministic = 1, .doc = summary, .infer = infer_first, .body = function, \
+        .size = sizeof(aval_op), \
+        .name = op_name, \
+        .since = 13, \
+        .deterministic = 1, \
+        .doc = summary, \
+        .infer = infer_first, \
+        .body = function, \
         .inputs = AVAL_PORTS({ .name = "data_0", .flags = AVAL_VARIADIC, .types = AVAL_NUMBERS }), \
-        .outputs = AVAL_PORTS(OUT("result")), .subgradient = "the first winner at ties", \
+        .outputs = AVAL_PORTS(OUT("result")), \
+        .subgradient = "the first winner at ties", \
         .samples = AVAL_SAMPLES({ .inputs = "[2,3]" }, { .inputs = "[2,3] [3] [2,1]" }, { .inputs = "[0,3] [3]" }, \
                                 KINK("[3]{1,2,3} [3]{1,3,2} [3]{1,3,3}")), \
     }
@@ -341,23 +421,64 @@ EXTREME(max, "Max", body_max, "The largest of any number of tensors, which broad
 EXTREME(min, "Min", body_min, "The smallest of any number of tensors, which broadcast.");
 
 static const aval_op clip = {
-    .size = sizeof(aval_op), .name = "Clip", .since = 13, .deterministic = 1, .body = body_clip,
+    .size = sizeof(aval_op),
+    .name = "Clip",
+    .since = 13,
+    .deterministic = 1,
+    .body = body_clip,
     .doc = "The input, limited to the range from min to max.",
     .inputs = AVAL_PORTS(IN("input"), { .name = "min", .flags = AVAL_OPTIONAL, .types = AVAL_NUMBERS, .like = AVAL_LIKE(0) },
                          { .name = "max", .flags = AVAL_OPTIONAL, .types = AVAL_NUMBERS, .like = AVAL_LIKE(0) }),
-    .outputs = AVAL_PORTS(OUT("output")), .subgradient = "1 at the limits",
-    .samples = AVAL_SAMPLES({ .inputs = "[2,5] []{-0.4} []{0.3}" }, { .inputs = "[2,5] []{-0.4}" }, { .inputs = "[2,5] - []{0.3}" },
-                            { .inputs = "[2,5]" }, { .inputs = "[0] []{-0.4} []{0.3}" }, KINK("[3]{-1,0,1} []{-1} []{1}"),
-                            { .inputs = "[3]{-3,0,3} []{1} []{-1}", .flags = AVAL_NO_GRADIENT_CHECK, .why = "limits the wrong way round: max wins" }),
+    .outputs = AVAL_PORTS(OUT("output")),
+    .subgradient = "1 at the limits",
+    .samples = AVAL_SAMPLES(
+        { .inputs = "[2,5] []{-0.4} []{0.3}" }, { .inputs = "[2,5] []{-0.4}" }, { .inputs = "[2,5] - []{0.3}" }, { .inputs = "[2,5]" },
+        { .inputs = "[0] []{-0.4} []{0.3}" }, KINK("[3]{-1,0,1} []{-1} []{1}"),
+        { .inputs = "[3]{-3,0,3} []{1} []{-1}", .flags = AVAL_NO_GRADIENT_CHECK, .why = "limits the wrong way round: max wins" }),
 };
 
 static const aval_op *const ops[] = {
-    &add, &sub, &mul, &division, &power, &neg, &absolute, &square, &reciprocal, &scale, &exponential, &logarithm, &square_root, &sine,
-    &cosine, &error_function, &hyperbolic_tangent, &sigmoid, &relu, &leaky_relu, &softplus, &maximum, &minimum, &where, &greater, &less,
-    &equal, &identity, &cast, &broadcast, &max, &min, &clip, NULL,
+    &add,
+    &sub,
+    &mul,
+    &division,
+    &power,
+    &neg,
+    &absolute,
+    &square,
+    &reciprocal,
+    &scale,
+    &exponential,
+    &logarithm,
+    &square_root,
+    &sine,
+    &cosine,
+    &error_function,
+    &hyperbolic_tangent,
+    &sigmoid,
+    &relu,
+    &leaky_relu,
+    &softplus,
+    &maximum,
+    &minimum,
+    &where,
+    &greater,
+    &less,
+    &equal,
+    &identity,
+    &cast,
+    &broadcast,
+    &max,
+    &min,
+    &clip,
+    NULL,
 };
 
 AVAL_PLUGIN_EXPORT extern const aval_plugin aval_plugin_entry;
 const aval_plugin aval_plugin_entry = {
-    .abi = AVAL_PLUGIN_ABI, .size = sizeof(aval_plugin), .name = "elementwise", .version = "0.1.0", .ops = ops,
+    .abi = AVAL_PLUGIN_ABI,
+    .size = sizeof(aval_plugin),
+    .name = "elementwise",
+    .version = "0.1.0",
+    .ops = ops,
 };

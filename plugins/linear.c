@@ -34,21 +34,23 @@ static int matmul_shapes(const aval_host *host, aval_call *call, matmul *p)
     const aval_tensor *a = host->input(call, 0), *b = host->input(call, 1);
     uint32_t ra = host->rank(a), rb = host->rank(b);
     const int64_t *da = host->dims(a), *db = host->dims(b);
-    if (ra == 0 || rb == 0) return host->fail(call, AVAL_PLUGIN_BAD_SHAPE, "input %s is a scalar, expected at least one axis", ra == 0 ? "A" : "B");
+    if (ra == 0 || rb == 0)
+        return host->fail(call, AVAL_PLUGIN_BAD_SHAPE, "input %s is a scalar, expected at least one axis", ra == 0 ? "A" : "B");
     int64_t inner_b = rb == 1 ? db[0] : db[rb - 2];
     p->m = ra == 1 ? 1 : da[ra - 2];
     p->k = da[ra - 1];
     p->n = rb == 1 ? 1 : db[rb - 1];
     if (p->k != inner_b)
-        return host->fail(call, AVAL_PLUGIN_BAD_SHAPE, "the last axis of A has length %lld, that of B to go with it has %lld; expected equal ones",
-                          (long long)p->k, (long long)inner_b);
+        return host->fail(call, AVAL_PLUGIN_BAD_SHAPE,
+                          "the last axis of A has length %lld, that of B to go with it has %lld; expected equal ones", (long long)p->k,
+                          (long long)inner_b);
     uint32_t ba = ra > 2 ? ra - 2 : 0, bb = rb > 2 ? rb - 2 : 0;
     p->axes = ba > bb ? ba : bb;
     for (uint32_t i = 0; i < p->axes; i++) {
         int64_t x = i + ba < p->axes ? 1 : da[i + ba - p->axes], y = i + bb < p->axes ? 1 : db[i + bb - p->axes];
         if (x != y && x != 1 && y != 1)
-            return host->fail(call, AVAL_PLUGIN_BAD_SHAPE, "batch axis %u has length %lld in A and %lld in B, which do not broadcast", (unsigned)i,
-                              (long long)x, (long long)y);
+            return host->fail(call, AVAL_PLUGIN_BAD_SHAPE, "batch axis %u has length %lld in A and %lld in B, which do not broadcast",
+                              (unsigned)i, (long long)x, (long long)y);
         p->dims[i] = x == 1 ? y : x;
     }
     batch_strides(da, ra, p->m * p->k, p->axes, p->a_strides);
@@ -121,7 +123,12 @@ static int matmul_forward(const aval_host *host, aval_call *call)
     int64_t walks = product(p.dims, p.inner), matrix = p.m * p.n;
     for (int64_t w = 0; w < walks; w++) {
         position at = matmul_position(&p, w);
-        TRY(host->gemm(call, &(aval_gemm){ .size = sizeof(aval_gemm), .m = p.m, .n = p.n, .k = p.k, .batch = p.batch, .alpha = 1,
+        TRY(host->gemm(call, &(aval_gemm){ .size = sizeof(aval_gemm),
+                                           .m = p.m,
+                                           .n = p.n,
+                                           .k = p.k,
+                                           .batch = p.batch,
+                                           .alpha = 1,
                                            .a = { .tensor = a, .offset = at.a, .ld = p.k, .batch_stride = p.a_step },
                                            .b = { .tensor = b, .offset = at.b, .ld = p.n, .batch_stride = p.b_step },
                                            .c = { .tensor = y, .offset = w * p.batch * matrix, .ld = p.n, .batch_stride = matrix } }));
@@ -146,14 +153,26 @@ static int matmul_backward(const aval_host *host, aval_call *call)
         position at = matmul_position(&p, w);
         aval_operand up = { .tensor = g, .offset = w * p.batch * matrix, .ld = p.n, .batch_stride = matrix };
         if (da != NULL)
-            TRY(host->gemm(call, &(aval_gemm){ .size = sizeof(aval_gemm), .m = p.m, .n = p.k, .k = p.n, .batch = p.batch, .alpha = 1,
-                                               .beta = at.a_first ? host->accumulate(call, 0) : 1, .sum = p.batch > 1 && p.a_step == 0,
+            TRY(host->gemm(call, &(aval_gemm){ .size = sizeof(aval_gemm),
+                                               .m = p.m,
+                                               .n = p.k,
+                                               .k = p.n,
+                                               .batch = p.batch,
+                                               .alpha = 1,
+                                               .beta = at.a_first ? host->accumulate(call, 0) : 1,
+                                               .sum = p.batch > 1 && p.a_step == 0,
                                                .a = up,
                                                .b = { .tensor = b, .offset = at.b, .ld = p.n, .batch_stride = p.b_step, .transposed = 1 },
                                                .c = { .tensor = da, .offset = at.a, .ld = p.k, .batch_stride = p.a_step } }));
         if (db != NULL)
-            TRY(host->gemm(call, &(aval_gemm){ .size = sizeof(aval_gemm), .m = p.k, .n = p.n, .k = p.m, .batch = p.batch, .alpha = 1,
-                                               .beta = at.b_first ? host->accumulate(call, 1) : 1, .sum = p.batch > 1 && p.b_step == 0,
+            TRY(host->gemm(call, &(aval_gemm){ .size = sizeof(aval_gemm),
+                                               .m = p.k,
+                                               .n = p.n,
+                                               .k = p.m,
+                                               .batch = p.batch,
+                                               .alpha = 1,
+                                               .beta = at.b_first ? host->accumulate(call, 1) : 1,
+                                               .sum = p.batch > 1 && p.b_step == 0,
                                                .a = { .tensor = a, .offset = at.a, .ld = p.k, .batch_stride = p.a_step, .transposed = 1 },
                                                .b = up,
                                                .c = { .tensor = db, .offset = at.b, .ld = p.n, .batch_stride = p.b_step } }));
@@ -221,7 +240,11 @@ static int product_forward(const aval_host *host, aval_call *call)
 {
     sizes s;
     TRY(product_sizes(host, call, &s));
-    return host->gemm(call, &(aval_gemm){ .size = sizeof(aval_gemm), .m = s.m, .n = s.n, .k = s.k, .alpha = host->attr_float(call, "alpha"),
+    return host->gemm(call, &(aval_gemm){ .size = sizeof(aval_gemm),
+                                          .m = s.m,
+                                          .n = s.n,
+                                          .k = s.k,
+                                          .alpha = host->attr_float(call, "alpha"),
                                           .a = { .tensor = host->input(call, 0), .ld = s.lda, .transposed = s.ta },
                                           .b = { .tensor = host->input(call, 1), .ld = s.ldb, .transposed = s.tb },
                                           .c = { .tensor = host->output(call, 0), .ld = s.n } });
@@ -234,18 +257,31 @@ static int product_backward(const aval_host *host, aval_call *call)
     TRY(product_sizes(host, call, &s));
     double alpha = host->attr_float(call, "alpha");
     const aval_tensor *g = host->upstream(call, 0), *da = host->gradient(call, 0), *db = host->gradient(call, 1);
-    aval_operand a = { .tensor = host->input(call, 0), .ld = s.lda, .transposed = s.ta }, a_t = a, up = { .tensor = g, .ld = s.n }, up_t = up;
+    aval_operand a = { .tensor = host->input(call, 0), .ld = s.lda, .transposed = s.ta }, a_t = a, up = { .tensor = g, .ld = s.n },
+                 up_t = up;
     aval_operand b = { .tensor = host->input(call, 1), .ld = s.ldb, .transposed = s.tb }, b_t = b;
     a_t.transposed = !s.ta;
     b_t.transposed = !s.tb;
     up_t.transposed = 1;
     if (da != NULL)
-        TRY(host->gemm(call, &(aval_gemm){ .size = sizeof(aval_gemm), .m = s.ta ? s.k : s.m, .n = s.ta ? s.m : s.k, .k = s.n, .alpha = alpha,
-                                           .beta = host->accumulate(call, 0), .a = s.ta ? b : up, .b = s.ta ? up_t : b_t,
+        TRY(host->gemm(call, &(aval_gemm){ .size = sizeof(aval_gemm),
+                                           .m = s.ta ? s.k : s.m,
+                                           .n = s.ta ? s.m : s.k,
+                                           .k = s.n,
+                                           .alpha = alpha,
+                                           .beta = host->accumulate(call, 0),
+                                           .a = s.ta ? b : up,
+                                           .b = s.ta ? up_t : b_t,
                                            .c = { .tensor = da, .ld = s.lda } }));
     if (db != NULL)
-        TRY(host->gemm(call, &(aval_gemm){ .size = sizeof(aval_gemm), .m = s.tb ? s.n : s.k, .n = s.tb ? s.k : s.n, .k = s.m, .alpha = alpha,
-                                           .beta = host->accumulate(call, 1), .a = s.tb ? up_t : a_t, .b = s.tb ? a : up,
+        TRY(host->gemm(call, &(aval_gemm){ .size = sizeof(aval_gemm),
+                                           .m = s.tb ? s.n : s.k,
+                                           .n = s.tb ? s.k : s.n,
+                                           .k = s.m,
+                                           .alpha = alpha,
+                                           .beta = host->accumulate(call, 1),
+                                           .a = s.tb ? up_t : a_t,
+                                           .b = s.tb ? a : up,
                                            .c = { .tensor = db, .ld = s.ldb } }));
     return 0;
 }
@@ -259,7 +295,8 @@ static int product_reference(const aval_host *host, aval_call *call)
     for (int64_t i = 0; i < s.m; i++) {
         for (int64_t j = 0; j < s.n; j++) {
             double sum = 0;
-            for (int64_t l = 0; l < s.k; l++) sum += (s.ta ? a[l * s.lda + i] : a[i * s.lda + l]) * (s.tb ? b[j * s.ldb + l] : b[l * s.ldb + j]);
+            for (int64_t l = 0; l < s.k; l++)
+                sum += (s.ta ? a[l * s.lda + i] : a[i * s.lda + l]) * (s.tb ? b[j * s.ldb + l] : b[l * s.ldb + j]);
             y[i * s.n + j] = alpha * sum;
         }
     }
@@ -295,8 +332,9 @@ static int gemm_infer(const aval_host *host, aval_call *call)
     for (uint32_t i = 0; c != NULL && i < host->rank(c); i++) {
         int64_t length = host->dims(c)[i], axis = (int64_t)i + 2 - host->rank(c);
         if (axis < 0 || (length != 1 && length != dims[axis]))
-            return host->fail(call, AVAL_PLUGIN_BAD_SHAPE, "axis %u of C has length %lld, which does not broadcast to the product's shape [%lld,%lld]",
-                              (unsigned)i, (long long)length, (long long)s.m, (long long)s.n);
+            return host->fail(call, AVAL_PLUGIN_BAD_SHAPE,
+                              "axis %u of C has length %lld, which does not broadcast to the product's shape [%lld,%lld]", (unsigned)i,
+                              (long long)length, (long long)s.m, (long long)s.n);
     }
     return host->set_output(call, 0, host->type(host->input(call, 0)), 2, dims);
 }
@@ -309,46 +347,74 @@ static int gemm_infer(const aval_host *host, aval_call *call)
     }
 
 static const aval_op matmul_op = {
-    .size = sizeof(aval_op), .name = "MatMul", .since = 13, .deterministic = 1,
+    .size = sizeof(aval_op),
+    .name = "MatMul",
+    .since = 13,
+    .deterministic = 1,
     .doc = "Matrix product; axes before the last two are batches and broadcast, a vector is a row or column.",
-    .inputs = AVAL_PORTS({ .name = "A" }, { .name = "B", .like = AVAL_LIKE(0) }), .outputs = AVAL_PORTS({ .name = "Y" }),
-    .infer = matmul_infer, .forward = matmul_forward, .backward = matmul_backward, .reference = matmul_reference,
-    .keeps = AVAL_KEEP_INPUT(0) | AVAL_KEEP_INPUT(1), .accumulates = 3,
-    .samples = AVAL_SAMPLES({ .inputs = "[3,5] [5,4]" }, { .inputs = "[1,1] [1,1]" }, { .inputs = "[2,3,5] [5,4]" },
-                            { .inputs = "[2,3,5] [2,5,4]" }, { .inputs = "[3,5] [2,5,4]", .why = "A is broadcast" },
-                            { .inputs = "[2,1,3,2] [3,2,4]", .why = "both are broadcast, on different axes" },
-                            { .inputs = "[2,3,1,2,3] [1,3,4]" }, { .inputs = "[5] [5]" }, { .inputs = "[5] [5,3]" }, { .inputs = "[2,3,5] [5]" },
-                            { .inputs = "[5] [2,5,3]" }, { .inputs = "[0,3] [3,2]" },
-                            { .inputs = "[2,0] [0,3]", .why = "a sum of nothing is 0" }, { .inputs = "[0,2,3] [3,2]" },
-                            { .inputs = "[67,129] [129,65]", .size_class = AVAL_LARGE }),
+    .inputs = AVAL_PORTS({ .name = "A" }, { .name = "B", .like = AVAL_LIKE(0) }),
+    .outputs = AVAL_PORTS({ .name = "Y" }),
+    .infer = matmul_infer,
+    .forward = matmul_forward,
+    .backward = matmul_backward,
+    .reference = matmul_reference,
+    .keeps = AVAL_KEEP_INPUT(0) | AVAL_KEEP_INPUT(1),
+    .accumulates = 3,
+    .samples =
+        AVAL_SAMPLES({ .inputs = "[3,5] [5,4]" }, { .inputs = "[1,1] [1,1]" }, { .inputs = "[2,3,5] [5,4]" },
+                     { .inputs = "[2,3,5] [2,5,4]" }, { .inputs = "[3,5] [2,5,4]", .why = "A is broadcast" },
+                     { .inputs = "[2,1,3,2] [3,2,4]", .why = "both are broadcast, on different axes" }, { .inputs = "[2,3,1,2,3] [1,3,4]" },
+                     { .inputs = "[5] [5]" }, { .inputs = "[5] [5,3]" }, { .inputs = "[2,3,5] [5]" }, { .inputs = "[5] [2,5,3]" },
+                     { .inputs = "[0,3] [3,2]" }, { .inputs = "[2,0] [0,3]", .why = "a sum of nothing is 0" },
+                     { .inputs = "[0,2,3] [3,2]" }, { .inputs = "[67,129] [129,65]", .size_class = AVAL_LARGE }),
 };
 static const aval_op product_op = {
-    .size = sizeof(aval_op), .name = "MatrixProduct", .domain = "aval", .since = 1, .deterministic = 1,
+    .size = sizeof(aval_op),
+    .name = "MatrixProduct",
+    .domain = "aval",
+    .since = 1,
+    .deterministic = 1,
     .doc = "alpha times the product of two matrices, each as it is or transposed.",
-    .inputs = AVAL_PORTS({ .name = "A" }, { .name = "B", .like = AVAL_LIKE(0) }), .outputs = AVAL_PORTS({ .name = "Y" }),
+    .inputs = AVAL_PORTS({ .name = "A" }, { .name = "B", .like = AVAL_LIKE(0) }),
+    .outputs = AVAL_PORTS({ .name = "Y" }),
     .attrs = AVAL_ATTRS(GEMM_ATTRS),
-    .infer = product_infer, .forward = product_forward, .backward = product_backward, .reference = product_reference,
-    .keeps = AVAL_KEEP_INPUT(0) | AVAL_KEEP_INPUT(1), .accumulates = 3,
-    .samples = AVAL_SAMPLES({ .inputs = "[3,5] [5,4]" }, { .inputs = "[5,3] [5,4]", .attrs = "transA=1" },
-                            { .inputs = "[3,5] [4,5]", .attrs = "transB=1 alpha=-0.5" }, { .inputs = "[5,3] [4,5]", .attrs = "transA=1 transB=1" },
-                            { .inputs = "[0,5] [5,4]" }, { .inputs = "[1,1] [1,1]" }, { .inputs = "[2,0] [0,3]" }),
+    .infer = product_infer,
+    .forward = product_forward,
+    .backward = product_backward,
+    .reference = product_reference,
+    .keeps = AVAL_KEEP_INPUT(0) | AVAL_KEEP_INPUT(1),
+    .accumulates = 3,
+    .samples =
+        AVAL_SAMPLES({ .inputs = "[3,5] [5,4]" }, { .inputs = "[5,3] [5,4]", .attrs = "transA=1" },
+                     { .inputs = "[3,5] [4,5]", .attrs = "transB=1 alpha=-0.5" }, { .inputs = "[5,3] [4,5]", .attrs = "transA=1 transB=1" },
+                     { .inputs = "[0,5] [5,4]" }, { .inputs = "[1,1] [1,1]" }, { .inputs = "[2,0] [0,3]" }),
 };
 static const aval_op gemm_op = {
-    .size = sizeof(aval_op), .name = "Gemm", .since = 13, .deterministic = 1,
+    .size = sizeof(aval_op),
+    .name = "Gemm",
+    .since = 13,
+    .deterministic = 1,
     .doc = "alpha A B + beta C; A and B may be transposed, C broadcasts.",
-    .inputs = AVAL_PORTS({ .name = "A" }, { .name = "B", .like = AVAL_LIKE(0) },
-                         { .name = "C", .flags = AVAL_OPTIONAL, .like = AVAL_LIKE(0) }),
+    .inputs =
+        AVAL_PORTS({ .name = "A" }, { .name = "B", .like = AVAL_LIKE(0) }, { .name = "C", .flags = AVAL_OPTIONAL, .like = AVAL_LIKE(0) }),
     .outputs = AVAL_PORTS({ .name = "Y" }),
     .attrs = AVAL_ATTRS(GEMM_ATTRS, { .name = "beta", .type = AVAL_ATTR_FLOAT, .initial = "1", .doc = "factor of C" }),
-    .infer = gemm_infer, .body = gemm_body,
-    .samples = AVAL_SAMPLES({ .inputs = "[3,5] [5,4] [4]" }, { .inputs = "[3,5] [5,4]" }, { .inputs = "[5,3] [4,5] [3,4]", .attrs = "transA=1 transB=1 alpha=0.5 beta=-2" },
-                            { .inputs = "[3,5] [5,4] [3,1]" }, { .inputs = "[3,5] [5,4] []" }, { .inputs = "[3,5] [5,4] [1,4]", .attrs = "beta=0.3" },
-                            { .inputs = "[0,5] [5,4] [4]" }, { .inputs = "[2,0] [0,4] [4]" }),
+    .infer = gemm_infer,
+    .body = gemm_body,
+    .samples =
+        AVAL_SAMPLES({ .inputs = "[3,5] [5,4] [4]" }, { .inputs = "[3,5] [5,4]" },
+                     { .inputs = "[5,3] [4,5] [3,4]", .attrs = "transA=1 transB=1 alpha=0.5 beta=-2" }, { .inputs = "[3,5] [5,4] [3,1]" },
+                     { .inputs = "[3,5] [5,4] []" }, { .inputs = "[3,5] [5,4] [1,4]", .attrs = "beta=0.3" },
+                     { .inputs = "[0,5] [5,4] [4]" }, { .inputs = "[2,0] [0,4] [4]" }),
 };
 
 static const aval_op *const ops[] = { &matmul_op, &product_op, &gemm_op, NULL };
 
 AVAL_PLUGIN_EXPORT extern const aval_plugin aval_plugin_entry;
 const aval_plugin aval_plugin_entry = {
-    .abi = AVAL_PLUGIN_ABI, .size = sizeof(aval_plugin), .name = "linear", .version = "0.1.0", .ops = ops,
+    .abi = AVAL_PLUGIN_ABI,
+    .size = sizeof(aval_plugin),
+    .name = "linear",
+    .version = "0.1.0",
+    .ops = ops,
 };

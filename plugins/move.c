@@ -1,8 +1,7 @@
-/* Operators that move elements: Transpose, Slice, Concat, Expand, Gather.  Copies do not compute, so their kernels run on an integer type of
+/* Operators that move elements: Transpose, Slice, Concat, Expand.  Copies do not compute, so their kernels run on an integer type of
  * the element's size.  What lies in memory as it is wanted becomes an alias or a plain copy. */
 #include "support.h"
 
-#include "gather.cl.h"
 #include "shape.cl.h"
 
 /* A copy between two boxes of equal lengths with strides and first elements of their own. */
@@ -11,19 +10,6 @@ typedef struct box {
     int64_t dims[AVAL_MAX_RANK], to[AVAL_MAX_RANK], from[AVAL_MAX_RANK];
     int64_t to_first, from_first;
 } box;
-
-/* The integer type that stands for all types of the same size. */
-static uint32_t carrier(aval_type type)
-{
-    switch (type) {
-    case AVAL_DOUBLE:
-    case AVAL_INT64: return AVAL_INT64;
-    case AVAL_FLOAT16: return AVAL_INT16;
-    case AVAL_UINT8:
-    case AVAL_BOOL: return AVAL_UINT8;
-    default: return AVAL_INT32;
-    }
-}
 
 static void row_major(const int64_t *dims, uint32_t rank, int64_t *strides)
 {
@@ -53,7 +39,8 @@ static void box_simplify(box *b)
 }
 
 #define EIGHT(v) \
-    AVAL_I64((v)[0]), AVAL_I64((v)[1]), AVAL_I64((v)[2]), AVAL_I64((v)[3]), AVAL_I64((v)[4]), AVAL_I64((v)[5]), AVAL_I64((v)[6]), AVAL_I64((v)[7])
+    AVAL_I64((v)[0]), AVAL_I64((v)[1]), AVAL_I64((v)[2]), AVAL_I64((v)[3]), AVAL_I64((v)[4]), AVAL_I64((v)[5]), AVAL_I64((v)[6]), \
+        AVAL_I64((v)[7])
 
 /* `to` need not be written whole. */
 static int box_copy(const aval_host *host, aval_call *call, const aval_tensor *to, const aval_tensor *from, box b)
@@ -69,7 +56,8 @@ static int box_copy(const aval_host *host, aval_call *call, const aval_tensor *t
         ts[i] = used ? b.to[axis] : 0;
         fs[i] = used ? b.from[axis] : 0;
     }
-    return host->launch(call, AVAL_LAUNCH(.kernel = "copy_strided", EACH(count), .s_type = carrier(host->type(to)), AVAL_DEFINES({ "AXES", b.rank }),
+    return host->launch(call, AVAL_LAUNCH(.kernel = "copy_strided", EACH(count), .s_type = carrier(host->type(to)),
+                                          AVAL_DEFINES({ "AXES", b.rank }),
                                           AVAL_ARGS(AVAL_UPDATE(to), AVAL_READ(from), AVAL_I64(count), AVAL_I64(b.to_first),
                                                     AVAL_I64(b.from_first), EIGHT(d), EIGHT(ts), EIGHT(fs))));
 }
@@ -205,8 +193,8 @@ static int slice_box(const aval_host *host, aval_call *call, box *b)
     for (int64_t i = 0; i < n; i++) {
         int64_t axis = aval_axis(list[2] == NULL ? i : list[2][i], b->rank), step = list[3] == NULL ? 1 : list[3][i], first;
         if (axis < 0 || step == 0)
-            return host->fail(call, AVAL_PLUGIN_BAD_ARGUMENT, axis < 0 ? "input axes: number %lld is out of range" : "input steps: number %lld is 0",
-                              (long long)i);
+            return host->fail(call, AVAL_PLUGIN_BAD_ARGUMENT,
+                              axis < 0 ? "input axes: number %lld is out of range" : "input steps: number %lld is 0", (long long)i);
         b->dims[axis] = slice_axis(host->dims(x)[axis], list[0][i], list[1][i], step, &first);
         b->from_first += first * strides[axis];
         b->from[axis] = strides[axis] * step;
@@ -266,15 +254,15 @@ static int concat_infer(const aval_host *host, aval_call *call)
     uint32_t rank = host->rank(first);
     int64_t axis = aval_axis(host->attr_int(call, "axis"), rank), dims[AVAL_MAX_RANK];
     if (axis < 0)
-        return host->fail(call, AVAL_PLUGIN_BAD_ARGUMENT, "attribute axis is %lld, out of range for %u axes", (long long)host->attr_int(call, "axis"),
-                          (unsigned)rank);
+        return host->fail(call, AVAL_PLUGIN_BAD_ARGUMENT, "attribute axis is %lld, out of range for %u axes",
+                          (long long)host->attr_int(call, "axis"), (unsigned)rank);
     for (uint32_t d = 0; d < rank; d++) dims[d] = host->dims(first)[d];
     for (size_t i = 1; i < host->n_inputs(call); i++) {
         const aval_tensor *t = host->input(call, i);
         for (uint32_t d = 0; d < rank; d++) {
             if (host->rank(t) != rank || (d != axis && host->dims(t)[d] != dims[d]))
-                return host->fail(call, AVAL_PLUGIN_BAD_SHAPE, "input %zu differs from input 0 at axis %u, which is not the one that is joined", i,
-                                  (unsigned)d);
+                return host->fail(call, AVAL_PLUGIN_BAD_SHAPE,
+                                  "input %zu differs from input 0 at axis %u, which is not the one that is joined", i, (unsigned)d);
         }
         dims[axis] += host->dims(t)[axis];
     }
@@ -298,7 +286,8 @@ static box concat_box(const aval_host *host, aval_call *call, size_t i, int64_t 
 static int concat_forward(const aval_host *host, aval_call *call)
 {
     int64_t start = 0;
-    for (size_t i = 0; i < host->n_inputs(call); i++) TRY(box_copy(host, call, host->output(call, 0), host->input(call, i), concat_box(host, call, i, &start)));
+    for (size_t i = 0; i < host->n_inputs(call); i++)
+        TRY(box_copy(host, call, host->output(call, 0), host->input(call, i), concat_box(host, call, i, &start)));
     return 0;
 }
 
@@ -319,7 +308,8 @@ static int concat_backward(const aval_host *host, aval_call *call)
         int64_t end = start + host->dims(host->input(call, i))[axis];
         if (host->gradient(call, i) != NULL) {
             const aval_tensor *part[] = { host->upstream(call, 0), constant_ints(host, call, &start, 1), constant_ints(host, call, &end, 1),
-                                          constant_ints(host, call, &axis, 1) }, *g;
+                                          constant_ints(host, call, &axis, 1) },
+                              *g;
             TRY(host->apply(call, "Slice", NULL, 4, part, 1, &g));
             TRY(host->yield(call, i, g));
         }
@@ -335,15 +325,18 @@ static int expand_dims(const aval_host *host, aval_call *call, uint32_t *rank, i
     const aval_tensor *x = host->input(call, 0);
     const int64_t *shape = host->content(call, 1);
     int64_t n = host->count(host->input(call, 1));
-    if (n > AVAL_MAX_RANK) return host->fail(call, AVAL_PLUGIN_BAD_SHAPE, "input shape has %lld numbers, expected at most %d", (long long)n, AVAL_MAX_RANK);
-    if (shape == NULL && n > 0) return host->fail(call, AVAL_NEEDS_CONTENT, "input shape: its content is not known when shapes are worked out");
+    if (n > AVAL_MAX_RANK)
+        return host->fail(call, AVAL_PLUGIN_BAD_SHAPE, "input shape has %lld numbers, expected at most %d", (long long)n, AVAL_MAX_RANK);
+    if (shape == NULL && n > 0)
+        return host->fail(call, AVAL_NEEDS_CONTENT, "input shape: its content is not known when shapes are worked out");
     *rank = host->rank(x) > (uint32_t)n ? host->rank(x) : (uint32_t)n;
     for (uint32_t i = 0; i < *rank; i++) {
         int64_t a = i + host->rank(x) < *rank ? 1 : host->dims(x)[i + host->rank(x) - *rank];
         int64_t b = i + (uint32_t)n < *rank ? 1 : shape[i + (uint32_t)n - *rank];
         if (a != b && a != 1 && b != 1)
-            return host->fail(call, AVAL_PLUGIN_BAD_SHAPE, "axis %u: length %lld of the input and %lld of the wanted shape do not broadcast", (unsigned)i,
-                              (long long)a, (long long)b);
+            return host->fail(call, AVAL_PLUGIN_BAD_SHAPE,
+                              "axis %u: length %lld of the input and %lld of the wanted shape do not broadcast", (unsigned)i, (long long)a,
+                              (long long)b);
         dims[i] = a == 1 ? b : a;
     }
     return 0;
@@ -369,189 +362,93 @@ static int expand_body(const aval_host *host, aval_call *call)
     return host->yield(call, 0, x);
 }
 
-/* ---- Gather ----------------------------------------------------------------------------------------------------------------- */
-
-static int gather_infer(const aval_host *host, aval_call *call)
-{
-    const aval_tensor *x = host->input(call, 0), *indices = host->input(call, 1);
-    int64_t axis = aval_axis(host->attr_int(call, "axis"), host->rank(x)), dims[2 * AVAL_MAX_RANK];
-    uint32_t rank = 0;
-    if (axis < 0)
-        return host->fail(call, AVAL_PLUGIN_BAD_ARGUMENT, "attribute axis is %lld, out of range for %u axes", (long long)host->attr_int(call, "axis"),
-                          (unsigned)host->rank(x));
-    for (uint32_t i = 0; i < axis; i++) dims[rank++] = host->dims(x)[i];
-    for (uint32_t i = 0; i < host->rank(indices); i++) dims[rank++] = host->dims(indices)[i];
-    for (uint32_t i = (uint32_t)axis + 1; i < host->rank(x); i++) dims[rank++] = host->dims(x)[i];
-    if (rank > AVAL_MAX_RANK)
-        return host->fail(call, AVAL_PLUGIN_BAD_SHAPE, "the result would have %u axes, expected at most %d", (unsigned)rank, AVAL_MAX_RANK);
-    return host->set_output(call, 0, host->type(x), rank, dims);
-}
-
-static aval_split gather_split(const aval_host *host, aval_call *call)
-{
-    const aval_tensor *x = host->input(call, 0);
-    return aval_split_at(host, x, aval_axis(host->attr_int(call, "axis"), host->rank(x)));
-}
-
-static int gather_forward(const aval_host *host, aval_call *call)
-{
-    const aval_tensor *x = host->input(call, 0), *indices = host->input(call, 1), *y = host->output(call, 0);
-    aval_split s = gather_split(host, call);
-    if (host->count(y) == 0) return 0;
-    if (host->count(x) == 0) return host->fill(call, y, 0);
-    return host->launch(call, AVAL_LAUNCH(.kernel = "gather", EACH(host->count(y)), .s_type = carrier(host->type(x)),
-                                          .i_type = (uint32_t)host->type(indices),
-                                          AVAL_ARGS(AVAL_READ(x), AVAL_READ(indices), AVAL_WRITE(y), AVAL_I64(s.outer), AVAL_I64(s.length),
-                                                    AVAL_I64(host->count(indices)), AVAL_I64(s.inner))));
-}
-
-static int gather_reference(const aval_host *host, aval_call *call)
-{
-    const aval_tensor *x = host->input(call, 0), *indices = host->input(call, 1), *y = host->output(call, 0);
-    const int64_t *index = host->integer(call, indices), count = host->count(indices);
-    int floats = (AVAL_FLOATS & AVAL_TYPE_SET(host->type(x))) != 0;
-    aval_split s = gather_split(host, call);
-    for (int64_t i = 0; i < host->count(y); i++) {
-        int64_t o = i / s.inner / count, row = index[i / s.inner % count];
-        if (row < 0) row += s.length;
-        int64_t at = (o * s.length + row) * s.inner + i % s.inner;
-        int inside = row >= 0 && row < s.length;
-        if (floats) host->real(call, y)[i] = inside ? host->real(call, x)[at] : 0.0;
-        else host->integer(call, y)[i] = inside ? host->integer(call, x)[at] : 0;
+#define NUMBERS_INPUT(port_name, port_flags) \
+    { \
+        .name = port_name, .flags = AVAL_SHAPE_INPUT | (port_flags), .types = AVAL_TYPE_SET(AVAL_INT64) \
     }
-    return 0;
-}
-
-/* Its own op, since its kernel is built for the arithmetic type, and so that it is an ordinary node of a body. */
-static int gather_backward(const aval_host *host, aval_call *call)
-{
-    const aval_tensor *x = host->input(call, 0), *inputs[] = { host->upstream(call, 0), host->input(call, 1) }, *g;
-    text attrs = { 0 };
-    text_ints(&attrs, "dims", host->dims(x), host->rank(x));
-    text_int(&attrs, "axis", host->attr_int(call, "axis"));
-    TRY(host->apply(call, "aval::GatherGradient", attrs.at, 2, inputs, 1, &g));
-    return host->yield(call, 0, g);
-}
-
-static int scatter_infer(const aval_host *host, aval_call *call)
-{
-    size_t rank;
-    const int64_t *dims = host->attr_ints(call, "dims", &rank);
-    if (aval_axis(host->attr_int(call, "axis"), (uint32_t)rank) < 0)
-        return host->fail(call, AVAL_PLUGIN_BAD_ARGUMENT, "attribute axis is out of range for the %zu axes of attribute dims", rank);
-    return host->set_output(call, 0, host->type(host->input(call, 0)), (uint32_t)rank, dims);
-}
-
-static aval_split scatter_split(const aval_host *host, aval_call *call)
-{
-    const aval_tensor *dx = host->output(call, 0);
-    return aval_split_at(host, dx, aval_axis(host->attr_int(call, "axis"), host->rank(dx)));
-}
-
-static int scatter_forward(const aval_host *host, aval_call *call)
-{
-    const aval_tensor *g = host->input(call, 0), *indices = host->input(call, 1), *dx = host->output(call, 0);
-    aval_split s = scatter_split(host, call);
-    if (host->count(dx) == 0) return 0;
-    return host->launch(call, AVAL_LAUNCH(.kernel = "gather_gradient", BY_GROUPS(host->device(call)->group, s.outer * s.length),
-                                          .i_type = (uint32_t)host->type(indices),
-                                          AVAL_ARGS(AVAL_READ(g), AVAL_READ(indices), AVAL_WRITE(dx), AVAL_I64(s.outer), AVAL_I64(s.length),
-                                                    AVAL_I64(host->count(indices)), AVAL_I64(s.inner))));
-}
-
-static int scatter_reference(const aval_host *host, aval_call *call)
-{
-    const aval_tensor *g = host->input(call, 0), *indices = host->input(call, 1), *dx = host->output(call, 0);
-    const int64_t *index = host->integer(call, indices), count = host->count(indices);
-    aval_split s = scatter_split(host, call);
-    for (int64_t i = 0; i < host->count(dx); i++) host->real(call, dx)[i] = 0;
-    for (int64_t i = 0; i < host->count(g); i++) {
-        int64_t o = i / s.inner / count, row = index[i / s.inner % count];
-        if (row < 0) row += s.length;
-        if (row >= 0 && row < s.length) host->real(call, dx)[(o * s.length + row) * s.inner + i % s.inner] += host->real(call, g)[i];
-    }
-    return 0;
-}
-
-static int scatter_backward(const aval_host *host, aval_call *call)
-{
-    const aval_tensor *inputs[] = { host->upstream(call, 0), host->input(call, 1) }, *g;
-    text attrs = { 0 };
-    text_int(&attrs, "axis", host->attr_int(call, "axis"));
-    TRY(host->apply(call, "Gather", attrs.at, 2, inputs, 1, &g));
-    return host->yield(call, 0, g);
-}
-
-#define INDEX_TYPES (AVAL_TYPE_SET(AVAL_INT32) | AVAL_TYPE_SET(AVAL_INT64))
-#define NUMBERS_INPUT(port_name, port_flags) { .name = port_name, .flags = AVAL_SHAPE_INPUT | (port_flags), .types = AVAL_TYPE_SET(AVAL_INT64) }
 
 static const aval_op transpose_op = {
-    .size = sizeof(aval_op), .name = "Transpose", .since = 13, .deterministic = 1, .kernels = "shape.cl",
+    .size = sizeof(aval_op),
+    .name = "Transpose",
+    .since = 13,
+    .deterministic = 1,
+    .kernels = "shape.cl",
     .doc = "The axes in another order.",
-    .inputs = AVAL_PORTS({ .name = "data", .types = AVAL_ANY }), .outputs = AVAL_PORTS({ .name = "transposed", .types = AVAL_ANY }),
+    .inputs = AVAL_PORTS({ .name = "data", .types = AVAL_ANY }),
+    .outputs = AVAL_PORTS({ .name = "transposed", .types = AVAL_ANY }),
     .attrs = AVAL_ATTRS({ .name = "perm", .type = AVAL_ATTR_INTS, .doc = "axis of the input for each of the output; reversed without it" }),
-    .infer = transpose_infer, .forward = transpose_forward, .backward_body = transpose_backward, .reference = transpose_reference,
-    .samples = AVAL_SAMPLES({ .inputs = "[2,3]" }, { .inputs = "[2,3,4,5]", .attrs = "perm=[0,2,3,1]" }, { .inputs = "[]" }, { .inputs = "[0,3]" },
-                            { .inputs = "[2,1,3]", .attrs = "perm=[1,0,2]", .why = "moves nothing" }, { .inputs = "[1]" },
-                            { .inputs = "[1,2,1,3,1,2,1,2]" }, { .inputs = "i64[2,2]{1,2,3,4}" }, { .inputs = "[257,259]", .size_class = AVAL_LARGE }),
+    .infer = transpose_infer,
+    .forward = transpose_forward,
+    .backward_body = transpose_backward,
+    .reference = transpose_reference,
+    .samples = AVAL_SAMPLES({ .inputs = "[2,3]" }, { .inputs = "[2,3,4,5]", .attrs = "perm=[0,2,3,1]" }, { .inputs = "[]" },
+                            { .inputs = "[0,3]" }, { .inputs = "[2,1,3]", .attrs = "perm=[1,0,2]", .why = "moves nothing" },
+                            { .inputs = "[1]" }, { .inputs = "[1,2,1,3,1,2,1,2]" }, { .inputs = "i64[2,2]{1,2,3,4}" },
+                            { .inputs = "[257,259]", .size_class = AVAL_LARGE }),
 };
 static const aval_op slice_op = {
-    .size = sizeof(aval_op), .name = "Slice", .since = 13, .deterministic = 1, .kernels = "shape.cl",
+    .size = sizeof(aval_op),
+    .name = "Slice",
+    .since = 13,
+    .deterministic = 1,
+    .kernels = "shape.cl",
     .doc = "A part of the input: from starts to ends by steps, along axes.",
     .inputs = AVAL_PORTS({ .name = "data", .types = AVAL_ANY }, NUMBERS_INPUT("starts", 0), NUMBERS_INPUT("ends", 0),
                          NUMBERS_INPUT("axes", AVAL_OPTIONAL), NUMBERS_INPUT("steps", AVAL_OPTIONAL)),
-    .outputs = AVAL_PORTS({ .name = "output", .types = AVAL_ANY }), .zero_gradient = 30,
-    .infer = slice_infer, .forward = slice_forward, .backward = slice_backward, .reference = slice_reference,
-    .samples = AVAL_SAMPLES({ .inputs = "[5,4] i64[1]{1} i64[1]{3}" }, { .inputs = "[5,4] i64[2]{0,1} i64[2]{5,-1} i64[2]{0,1} i64[2]{2,1}" },
-                            { .inputs = "[5,4] i64[1]{-1} i64[1]{-100} i64[1]{1} i64[1]{-1}", .why = "backwards" },
-                            { .inputs = "[5,4] i64[1]{2} i64[1]{2}", .why = "nothing" }, { .inputs = "[0,4] i64[1]{0} i64[1]{9}" },
-                            { .inputs = "[1] i64[1]{0} i64[1]{1}" }, { .inputs = "[257,259] i64[1]{3} i64[1]{1000} i64[1]{1}", .size_class = AVAL_LARGE }),
+    .outputs = AVAL_PORTS({ .name = "output", .types = AVAL_ANY }),
+    .zero_gradient = 30,
+    .infer = slice_infer,
+    .forward = slice_forward,
+    .backward = slice_backward,
+    .reference = slice_reference,
+    .samples = AVAL_SAMPLES(
+        { .inputs = "[5,4] i64[1]{1} i64[1]{3}" }, { .inputs = "[5,4] i64[2]{0,1} i64[2]{5,-1} i64[2]{0,1} i64[2]{2,1}" },
+        { .inputs = "[5,4] i64[1]{-1} i64[1]{-100} i64[1]{1} i64[1]{-1}", .why = "backwards" },
+        { .inputs = "[5,4] i64[1]{2} i64[1]{2}", .why = "nothing" }, { .inputs = "[0,4] i64[1]{0} i64[1]{9}" },
+        { .inputs = "[1] i64[1]{0} i64[1]{1}" }, { .inputs = "[257,259] i64[1]{3} i64[1]{1000} i64[1]{1}", .size_class = AVAL_LARGE }),
 };
 static const aval_op concat_op = {
-    .size = sizeof(aval_op), .name = "Concat", .since = 13, .deterministic = 1, .kernels = "shape.cl",
+    .size = sizeof(aval_op),
+    .name = "Concat",
+    .since = 13,
+    .deterministic = 1,
+    .kernels = "shape.cl",
     .doc = "Tensors joined along an axis.",
-    .inputs = AVAL_PORTS({ .name = "inputs", .flags = AVAL_VARIADIC, .types = AVAL_ANY }), .outputs = AVAL_PORTS({ .name = "concat_result", .types = AVAL_ANY }),
+    .inputs = AVAL_PORTS({ .name = "inputs", .flags = AVAL_VARIADIC, .types = AVAL_ANY }),
+    .outputs = AVAL_PORTS({ .name = "concat_result", .types = AVAL_ANY }),
     .attrs = AVAL_ATTRS({ .name = "axis", .type = AVAL_ATTR_INT, .required = 1, .doc = "the axis along which they are joined" }),
-    .infer = concat_infer, .forward = concat_forward, .backward_body = concat_backward, .reference = concat_reference,
+    .infer = concat_infer,
+    .forward = concat_forward,
+    .backward_body = concat_backward,
+    .reference = concat_reference,
     .samples = AVAL_SAMPLES({ .inputs = "[2,3] [4,3]", .attrs = "axis=0" }, { .inputs = "[2,3] [2,1] [2,2]", .attrs = "axis=-1" },
-                            { .inputs = "[2,3]", .attrs = "axis=0" }, { .inputs = "[2,0] [2,3]", .attrs = "axis=1" }, { .inputs = "[1] [1]", .attrs = "axis=0" },
+                            { .inputs = "[2,3]", .attrs = "axis=0" }, { .inputs = "[2,0] [2,3]", .attrs = "axis=1" },
+                            { .inputs = "[1] [1]", .attrs = "axis=0" },
                             { .inputs = "[257,130] [257,129]", .attrs = "axis=1", .size_class = AVAL_LARGE }),
 };
 static const aval_op expand_op = {
-    .size = sizeof(aval_op), .name = "Expand", .since = 13, .deterministic = 1,
+    .size = sizeof(aval_op),
+    .name = "Expand",
+    .since = 13,
+    .deterministic = 1,
     .doc = "The input repeated to a shape to which both broadcast.",
-    .inputs = AVAL_PORTS({ .name = "input", .types = AVAL_ANY }, NUMBERS_INPUT("shape", 0)), .outputs = AVAL_PORTS({ .name = "output", .types = AVAL_ANY }),
-    .infer = expand_infer, .body = expand_body, .zero_gradient = 2,
+    .inputs = AVAL_PORTS({ .name = "input", .types = AVAL_ANY }, NUMBERS_INPUT("shape", 0)),
+    .outputs = AVAL_PORTS({ .name = "output", .types = AVAL_ANY }),
+    .infer = expand_infer,
+    .body = expand_body,
+    .zero_gradient = 2,
     .samples = AVAL_SAMPLES({ .inputs = "[3,1] i64[3]{2,1,4}" }, { .inputs = "[3,4] i64[1]{1}" }, { .inputs = "[] i64[2]{2,3}" },
                             { .inputs = "[1,3] i64[2]{0,3}" }, { .inputs = "[1] i64[0]" }),
 };
-static const aval_op gather_op = {
-    .size = sizeof(aval_op), .name = "Gather", .since = 13, .deterministic = 1, .kernels = "shape.cl",
-    .doc = "Rows of the input along an axis, as indices name them; those out of range give 0.",
-    .inputs = AVAL_PORTS({ .name = "data", .types = AVAL_ANY }, { .name = "indices", .types = INDEX_TYPES }),
-    .outputs = AVAL_PORTS({ .name = "output", .types = AVAL_ANY }), .zero_gradient = 2,
-    .attrs = AVAL_ATTRS({ .name = "axis", .type = AVAL_ATTR_INT, .initial = "0", .doc = "the axis that indices count along" }),
-    .infer = gather_infer, .forward = gather_forward, .backward_body = gather_backward, .reference = gather_reference,
-    .samples = AVAL_SAMPLES({ .inputs = "[5,3] i64[4]{0,2,2,-1}", .why = "a row twice, and one from the end" }, { .inputs = "[2,5,3] i32[2,2]{4,0,1,1}", .attrs = "axis=1" },
-                            { .inputs = "[5,3] i64[]{2}" }, { .inputs = "[5,3] i64[0]" }, { .inputs = "[1] i64[1]{0}" },
-                            { .inputs = "[300,257] i64[64]{0..299}", .size_class = AVAL_LARGE }),
-};
-static const aval_op scatter_op = {
-    .size = sizeof(aval_op), .name = "GatherGradient", .domain = "aval", .since = 1, .deterministic = 1, .kernels = "gather.cl",
-    .doc = "The gradient of Gather: each row of the result is the sum of the rows that indices took from it, in their order.",
-    .inputs = AVAL_PORTS({ .name = "upstream" }, { .name = "indices", .types = INDEX_TYPES }), .outputs = AVAL_PORTS({ .name = "output" }), .zero_gradient = 2,
-    .attrs = AVAL_ATTRS({ .name = "dims", .type = AVAL_ATTR_INTS, .required = 1, .doc = "shape of the result" },
-                        { .name = "axis", .type = AVAL_ATTR_INT, .initial = "0", .doc = "the axis that indices count along" }),
-    .infer = scatter_infer, .forward = scatter_forward, .backward_body = scatter_backward, .reference = scatter_reference,
-    .samples = AVAL_SAMPLES({ .inputs = "[4,3] i64[4]{0,2,2,-1}", .attrs = "dims=[5,3]" }, { .inputs = "[2,2,3] i32[2]{4,0}", .attrs = "dims=[2,5,3] axis=1" }),
-};
-
-static const aval_op *const ops[] = { &transpose_op, &slice_op, &concat_op, &expand_op, &gather_op, &scatter_op, NULL };
-static const aval_kernel_source sources[] = {
-    { .name = "shape.cl", .text = shape_cl }, { .name = "gather.cl", .text = gather_cl }, { .name = NULL }
-};
+static const aval_op *const ops[] = { &transpose_op, &slice_op, &concat_op, &expand_op, NULL };
+static const aval_kernel_source sources[] = { { .name = "shape.cl", .text = shape_cl }, { .name = NULL } };
 
 AVAL_PLUGIN_EXPORT extern const aval_plugin aval_plugin_entry;
 const aval_plugin aval_plugin_entry = {
-    .abi = AVAL_PLUGIN_ABI, .size = sizeof(aval_plugin), .name = "move", .version = "0.1.0", .ops = ops, .sources = sources,
+    .abi = AVAL_PLUGIN_ABI,
+    .size = sizeof(aval_plugin),
+    .name = "move",
+    .version = "0.1.0",
+    .ops = ops,
+    .sources = sources,
 };

@@ -15,7 +15,8 @@ static int norm_read(const aval_host *host, aval_call *call, norm *p)
     static const char *const names[] = { "X", "scale", "B", "input_mean", "input_var" };
     const aval_tensor *x = host->input(call, 0);
     uint32_t rank = host->rank(x);
-    if (rank < 2) return host->fail(call, AVAL_PLUGIN_BAD_SHAPE, "input X has %u axes, expected at least 2: batch and channels", (unsigned)rank);
+    if (rank < 2)
+        return host->fail(call, AVAL_PLUGIN_BAD_SHAPE, "input X has %u axes, expected at least 2: batch and channels", (unsigned)rank);
     p->batch = host->dims(x)[0];
     p->channels = host->dims(x)[1];
     p->inner = product(host->dims(x) + 2, rank - 2);
@@ -56,12 +57,13 @@ static int norm_forward(const aval_host *host, aval_call *call)
     if (mean == NULL) mean = host->scratch(call, wide, p.channels);
     if (inverse == NULL) inverse = host->scratch(call, wide, p.channels);
     if (mean == NULL || inverse == NULL) return host->fail(call, AVAL_PLUGIN_UNSUPPORTED, "no scratch memory for the statistics");
-    TRY(host->launch(call, AVAL_LAUNCH(.kernel = "batch_statistics", BY_GROUPS(host->device(call)->group, p.channels), .d_type = (uint32_t)wide,
-                                       AVAL_ARGS(AVAL_READ(x), AVAL_READ(host->input(call, 3)), AVAL_READ(host->input(call, 4)),
-                                                 AVAL_WRITE(wanted(host, call, 1)), AVAL_WRITE(wanted(host, call, 2)), AVAL_WRITE(mean),
-                                                 AVAL_WRITE(inverse), AVAL_I64(p.channels), AVAL_I64(p.count), AVAL_I64(p.inner),
-                                                 AVAL_REAL(host->attr_float(call, "epsilon")), AVAL_REAL(host->attr_float(call, "momentum")),
-                                                 AVAL_I32(p.training)))));
+    TRY(host->launch(
+        call,
+        AVAL_LAUNCH(.kernel = "batch_statistics", BY_GROUPS(host->device(call)->group, p.channels), .d_type = (uint32_t)wide,
+                    AVAL_ARGS(AVAL_READ(x), AVAL_READ(host->input(call, 3)), AVAL_READ(host->input(call, 4)),
+                              AVAL_WRITE(wanted(host, call, 1)), AVAL_WRITE(wanted(host, call, 2)), AVAL_WRITE(mean), AVAL_WRITE(inverse),
+                              AVAL_I64(p.channels), AVAL_I64(p.count), AVAL_I64(p.inner), AVAL_REAL(host->attr_float(call, "epsilon")),
+                              AVAL_REAL(host->attr_float(call, "momentum")), AVAL_I32(p.training)))));
     if (host->count(x) == 0) return 0;
     return host->launch(call, AVAL_LAUNCH(.kernel = "batch_apply", EACH(host->count(x)), .d_type = (uint32_t)wide,
                                           AVAL_DEFINES({ "WG", host->device(call)->group }),
@@ -77,7 +79,8 @@ static const aval_tensor *upstream(const aval_host *host, aval_call *call, size_
 
 static int norm_backward(const aval_host *host, aval_call *call)
 {
-    const aval_tensor *x = host->input(call, 0), *g = host->upstream(call, 0), *mean = host->output(call, 3), *inverse = host->output(call, 4);
+    const aval_tensor *x = host->input(call, 0), *g = host->upstream(call, 0), *mean = host->output(call, 3),
+                      *inverse = host->output(call, 4);
     const aval_tensor *dx = host->gradient(call, 0), *sums;
     aval_type wide = sum_type(host->type(x));
     uint32_t group = host->device(call)->group;
@@ -91,15 +94,16 @@ static int norm_backward(const aval_host *host, aval_call *call)
     if (sums == NULL) return host->fail(call, AVAL_PLUGIN_UNSUPPORTED, "no scratch memory for the sums over channels");
     if (g != NULL)
         TRY(host->launch(call, AVAL_LAUNCH(.kernel = "batch_sums", BY_GROUPS(group, p.channels), .d_type = (uint32_t)wide,
-                                       AVAL_ARGS(AVAL_READ(x), AVAL_READ(g), AVAL_READ(mean), AVAL_READ(inverse), AVAL_WRITE(sums),
-                                                 AVAL_WRITE(host->gradient(call, 1)), AVAL_WRITE(host->gradient(call, 2)),
-                                                 AVAL_I64(p.channels), AVAL_I64(p.count), AVAL_I64(p.inner)))));
+                                           AVAL_ARGS(AVAL_READ(x), AVAL_READ(g), AVAL_READ(mean), AVAL_READ(inverse), AVAL_WRITE(sums),
+                                                     AVAL_WRITE(host->gradient(call, 1)), AVAL_WRITE(host->gradient(call, 2)),
+                                                     AVAL_I64(p.channels), AVAL_I64(p.count), AVAL_I64(p.inner)))));
     if (dx == NULL || host->count(dx) == 0) return 0;
-    return host->launch(call, AVAL_LAUNCH(.kernel = "batch_backward", EACH(host->count(x)), .d_type = (uint32_t)wide, AVAL_DEFINES({ "WG", group }),
-                                          AVAL_ARGS(AVAL_READ(x), AVAL_READ(g), AVAL_READ(host->input(call, 1)), AVAL_READ(mean),
-                                                    AVAL_READ(inverse), AVAL_READ(g == NULL ? NULL : sums), AVAL_READ(upstream(host, call, 3)),
-                                                    AVAL_READ(upstream(host, call, 4)), AVAL_WRITE(dx), AVAL_I64(host->count(x)),
-                                                    AVAL_I64(p.channels), AVAL_I64(p.count), AVAL_I64(p.inner), AVAL_I32(p.training))));
+    return host->launch(
+        call, AVAL_LAUNCH(.kernel = "batch_backward", EACH(host->count(x)), .d_type = (uint32_t)wide, AVAL_DEFINES({ "WG", group }),
+                          AVAL_ARGS(AVAL_READ(x), AVAL_READ(g), AVAL_READ(host->input(call, 1)), AVAL_READ(mean), AVAL_READ(inverse),
+                                    AVAL_READ(g == NULL ? NULL : sums), AVAL_READ(upstream(host, call, 3)),
+                                    AVAL_READ(upstream(host, call, 4)), AVAL_WRITE(dx), AVAL_I64(host->count(x)), AVAL_I64(p.channels),
+                                    AVAL_I64(p.count), AVAL_I64(p.inner), AVAL_I32(p.training))));
 }
 
 /* Element i of channel c. */
@@ -139,23 +143,32 @@ static int norm_reference(const aval_host *host, aval_call *call)
 
 /* y = (x - mean) / sqrt(variance + epsilon) * scale + B, with the batch's statistics in training and the running ones else. */
 static const aval_op norm_op = {
-    .size = sizeof(aval_op), .name = "BatchNormalization", .since = 15, .deterministic = 1,
+    .size = sizeof(aval_op),
+    .name = "BatchNormalization",
+    .since = 15,
+    .deterministic = 1,
     .doc = "Each channel normalised by its mean and variance, then scaled and moved.",
     .inputs = AVAL_PORTS({ .name = "X" }, { .name = "scale", .like = AVAL_LIKE(0) }, { .name = "B", .like = AVAL_LIKE(0) },
                          { .name = "input_mean", .like = AVAL_LIKE(0) }, { .name = "input_var", .like = AVAL_LIKE(0) }),
     .outputs = AVAL_PORTS({ .name = "Y" }, { .name = "running_mean", .flags = AVAL_OPTIONAL, .updates = AVAL_UPDATES(3) },
                           { .name = "running_var", .flags = AVAL_OPTIONAL, .updates = AVAL_UPDATES(4) },
                           { .name = "saved_mean", .flags = AVAL_OPTIONAL }, { .name = "saved_inverse", .flags = AVAL_OPTIONAL }),
-    .attrs = AVAL_ATTRS({ .name = "epsilon", .type = AVAL_ATTR_FLOAT, .initial = "1e-5", .doc = "added to the variance" },
-                        { .name = "momentum", .type = AVAL_ATTR_FLOAT, .initial = "0.9", .doc = "share of the running statistics that stays" },
-                        { .name = "training_mode", .type = AVAL_ATTR_INT, .initial = "0", .doc = "1: with the batch's statistics" }),
-    .infer = norm_infer, .forward = norm_forward, .backward = norm_backward, .reference = norm_reference, .zero_gradient = 24,
+    .attrs =
+        AVAL_ATTRS({ .name = "epsilon", .type = AVAL_ATTR_FLOAT, .initial = "1e-5", .doc = "added to the variance" },
+                   { .name = "momentum", .type = AVAL_ATTR_FLOAT, .initial = "0.9", .doc = "share of the running statistics that stays" },
+                   { .name = "training_mode", .type = AVAL_ATTR_INT, .initial = "0", .doc = "1: with the batch's statistics" }),
+    .infer = norm_infer,
+    .forward = norm_forward,
+    .backward = norm_backward,
+    .reference = norm_reference,
+    .zero_gradient = 24,
     .keeps = AVAL_KEEP_INPUT(0) | AVAL_KEEP_INPUT(1) | AVAL_KEEP_OUTPUT(3) | AVAL_KEEP_OUTPUT(4),
-    .samples = AVAL_SAMPLES({ .inputs = "[4,3,2,5] [3]{0.5..2} [3] [3] [3]{0.5..2}", .attrs = "training_mode=1" },
-                            { .inputs = "[4,3,2,5] [3]{0.5..2} [3] [3] [3]{0.5..2}" },
-                            { .inputs = "[6,2] [2]{0.5..2} [2] [2] [2]{0.5..2}", .attrs = "training_mode=1 momentum=0.5" },
-                            { .inputs = "[0,2] [2]{0.5..2} [2] [2] [2]{0.5..2}" }, { .inputs = "[1,1] [1] [1] [1] [1]{0.5..2}" },
-                            { .inputs = "[16,5,30,31] [5]{0.5..2} [5] [5] [5]{0.5..2}", .attrs = "training_mode=1", .size_class = AVAL_LARGE }),
+    .samples =
+        AVAL_SAMPLES({ .inputs = "[4,3,2,5] [3]{0.5..2} [3] [3] [3]{0.5..2}", .attrs = "training_mode=1" },
+                     { .inputs = "[4,3,2,5] [3]{0.5..2} [3] [3] [3]{0.5..2}" },
+                     { .inputs = "[6,2] [2]{0.5..2} [2] [2] [2]{0.5..2}", .attrs = "training_mode=1 momentum=0.5" },
+                     { .inputs = "[0,2] [2]{0.5..2} [2] [2] [2]{0.5..2}" }, { .inputs = "[1,1] [1] [1] [1] [1]{0.5..2}" },
+                     { .inputs = "[16,5,30,31] [5]{0.5..2} [5] [5] [5]{0.5..2}", .attrs = "training_mode=1", .size_class = AVAL_LARGE }),
 };
 
 static const aval_op *const ops[] = { &norm_op, NULL };
@@ -163,5 +176,10 @@ static const aval_kernel_source sources[] = { { .name = "normalize.cl", .text = 
 
 AVAL_PLUGIN_EXPORT extern const aval_plugin aval_plugin_entry;
 const aval_plugin aval_plugin_entry = {
-    .abi = AVAL_PLUGIN_ABI, .size = sizeof(aval_plugin), .name = "normalize", .version = "0.1.0", .ops = ops, .sources = sources,
+    .abi = AVAL_PLUGIN_ABI,
+    .size = sizeof(aval_plugin),
+    .name = "normalize",
+    .version = "0.1.0",
+    .ops = ops,
+    .sources = sources,
 };

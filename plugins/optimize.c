@@ -30,14 +30,20 @@ static int infer_accumulate(const aval_host *host, aval_call *call)
 
 /* PyTorch's formula:  g = G + weight_decay W;  V' = momentum V + g;  W' = W - LR (nesterov ? g + momentum V' : V'). */
 static const aval_op sgd = {
-    .size = sizeof(aval_op), .name = "Sgd", .domain = "aval", .since = 1, .deterministic = 1,
+    .size = sizeof(aval_op),
+    .name = "Sgd",
+    .domain = "aval",
+    .since = 1,
+    .deterministic = 1,
     .doc = "One step of gradient descent with momentum, Nesterov's form and weight decay.",
     .inputs = AVAL_PORTS({ .name = "W" }, { .name = "G" }, { .name = "V" }, { .name = "LR" }),
     .outputs = AVAL_PORTS({ .name = "W_new", .updates = AVAL_UPDATES(0) }, { .name = "V_new", .updates = AVAL_UPDATES(2) }),
-    .attrs = AVAL_ATTRS({ .name = "momentum", .type = AVAL_ATTR_FLOAT, .initial = "0", .doc = "share of the velocity that is kept" },
-                        { .name = "nesterov", .type = AVAL_ATTR_INT, .initial = "0", .doc = "1: looks one step of momentum ahead" },
-                        { .name = "weight_decay", .type = AVAL_ATTR_FLOAT, .initial = "0", .doc = "added to the gradient, times the weight" }),
-    .infer = infer_sgd, .zero_gradient = 15,
+    .attrs =
+        AVAL_ATTRS({ .name = "momentum", .type = AVAL_ATTR_FLOAT, .initial = "0", .doc = "share of the velocity that is kept" },
+                   { .name = "nesterov", .type = AVAL_ATTR_INT, .initial = "0", .doc = "1: looks one step of momentum ahead" },
+                   { .name = "weight_decay", .type = AVAL_ATTR_FLOAT, .initial = "0", .doc = "added to the gradient, times the weight" }),
+    .infer = infer_sgd,
+    .zero_gradient = 15,
     .expressions = AVAL_TEXTS("W - LR * (nesterov != 0 ? " DECAYED " + momentum * " VELOCITY " : " VELOCITY ")", VELOCITY),
     .samples = AVAL_SAMPLES({ .inputs = "[2,3] [2,3] [2,3] []{0.1}" },
                             { .inputs = "[2,3] [2,3] [2,3] []{0.1}", .attrs = "momentum=0.9 weight_decay=0.01" },
@@ -46,11 +52,17 @@ static const aval_op sgd = {
                             { .inputs = "[257,259] [257,259] [257,259] []{0.1}", .attrs = "momentum=0.9", .size_class = AVAL_LARGE }),
 };
 static const aval_op accumulate = {
-    .size = sizeof(aval_op), .name = "Accumulate", .domain = "aval", .since = 1, .deterministic = 1,
+    .size = sizeof(aval_op),
+    .name = "Accumulate",
+    .domain = "aval",
+    .since = 1,
+    .deterministic = 1,
     .doc = "Adds a value to a state: what is summed up over steps need not be read after each.",
     .inputs = AVAL_PORTS({ .name = "sum", .types = AVAL_NUMBERS }, { .name = "value", .types = AVAL_NUMBERS }),
     .outputs = AVAL_PORTS({ .name = "sum_new", .types = AVAL_NUMBERS, .updates = AVAL_UPDATES(0) }),
-    .infer = infer_accumulate, .zero_gradient = 3, .expressions = AVAL_TEXTS("sum + value"),
+    .infer = infer_accumulate,
+    .zero_gradient = 3,
+    .expressions = AVAL_TEXTS("sum + value"),
     .samples = AVAL_SAMPLES({ .inputs = "[2,3] [2,3]" }, { .inputs = "[] []" }, { .inputs = "[0] [0]" },
                             { .inputs = "i64[2]{1,2} i64[2]{3,-4}", .why = "integers" }),
 };
@@ -59,5 +71,9 @@ static const aval_op *const ops[] = { &sgd, &accumulate, NULL };
 
 AVAL_PLUGIN_EXPORT extern const aval_plugin aval_plugin_entry;
 const aval_plugin aval_plugin_entry = {
-    .abi = AVAL_PLUGIN_ABI, .size = sizeof(aval_plugin), .name = "optimize", .version = "0.1.0", .ops = ops,
+    .abi = AVAL_PLUGIN_ABI,
+    .size = sizeof(aval_plugin),
+    .name = "optimize",
+    .version = "0.1.0",
+    .ops = ops,
 };

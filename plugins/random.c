@@ -24,7 +24,8 @@ static int dropout_infer(const aval_host *host, aval_call *call)
                               (long long)host->count(host->input(call, i)));
     }
     if (state != NULL && host->count(state) != 2)
-        return host->fail(call, AVAL_PLUGIN_BAD_SHAPE, "input state has %lld elements, expected 2: seed and counter", (long long)host->count(state));
+        return host->fail(call, AVAL_PLUGIN_BAD_SHAPE, "input state has %lld elements, expected 2: seed and counter",
+                          (long long)host->count(state));
     TRY(aval_infer_like(host, call, 0, 0));
     if (n > 1) TRY(host->set_output(call, 1, AVAL_BOOL, host->rank(x), host->dims(x)));
     return n > 2 ? host->set_output(call, 2, AVAL_INT64, 1, (const int64_t[]){ 2 }) : 0;
@@ -38,7 +39,8 @@ static uint32_t ratio_type(const aval_host *host, aval_call *call)
 
 static int dropout_forward(const aval_host *host, aval_call *call)
 {
-    const aval_tensor *x = host->input(call, 0), *training = given(host, call, 2), *state = given(host, call, 3), *next = wanted(host, call, 2);
+    const aval_tensor *x = host->input(call, 0), *training = given(host, call, 2), *state = given(host, call, 3),
+                      *next = wanted(host, call, 2);
     int64_t n = host->count(x);
     if (n > 0)
         TRY(host->launch(call, AVAL_LAUNCH(.kernel = "dropout_forward", EACH((n + 3) / 4), .d_type = ratio_type(host, call),
@@ -46,9 +48,9 @@ static int dropout_forward(const aval_host *host, aval_call *call)
                                                      AVAL_WRITE(host->output(call, 0)), AVAL_WRITE(wanted(host, call, 1)), AVAL_I64(n),
                                                      AVAL_I64(host->attr_int(call, "seed"))))));
     if (next == NULL) return 0;
-    return host->launch(call, AVAL_LAUNCH(.kernel = "dropout_next", EACH(1), .s_type = (uint32_t)host->type(x), .d_type = ratio_type(host, call),
-                                          AVAL_ARGS(AVAL_READ(state), AVAL_READ(training), AVAL_WRITE(next),
-                                                    AVAL_I64(host->attr_int(call, "seed")))));
+    return host->launch(
+        call, AVAL_LAUNCH(.kernel = "dropout_next", EACH(1), .s_type = (uint32_t)host->type(x), .d_type = ratio_type(host, call),
+                          AVAL_ARGS(AVAL_READ(state), AVAL_READ(training), AVAL_WRITE(next), AVAL_I64(host->attr_int(call, "seed")))));
 }
 
 static int dropout_backward(const aval_host *host, aval_call *call)
@@ -56,10 +58,10 @@ static int dropout_backward(const aval_host *host, aval_call *call)
     const aval_tensor *dx = host->gradient(call, 0);
     if (host->upstream(call, 0) == NULL) return host->fill(call, dx, 0);
     if (host->count(dx) == 0) return 0;
-    return host->launch(call, AVAL_LAUNCH(.kernel = "dropout_backward", EACH(host->count(dx)), .d_type = ratio_type(host, call),
-                                          AVAL_ARGS(AVAL_READ(host->upstream(call, 0)), AVAL_READ(given(host, call, 1)),
-                                                    AVAL_READ(given(host, call, 2)), AVAL_READ(host->output(call, 1)), AVAL_WRITE(dx),
-                                                    AVAL_I64(host->count(dx)))));
+    return host->launch(
+        call, AVAL_LAUNCH(.kernel = "dropout_backward", EACH(host->count(dx)), .d_type = ratio_type(host, call),
+                          AVAL_ARGS(AVAL_READ(host->upstream(call, 0)), AVAL_READ(given(host, call, 1)), AVAL_READ(given(host, call, 2)),
+                                    AVAL_READ(host->output(call, 1)), AVAL_WRITE(dx), AVAL_I64(host->count(dx)))));
 }
 
 /* As in random.cl. */
@@ -108,7 +110,10 @@ static int dropout_reference(const aval_host *host, aval_call *call)
 
 /* ONNX's Dropout with one more, optional input: the state. */
 static const aval_op dropout_op = {
-    .size = sizeof(aval_op), .name = "Dropout", .since = 13, .deterministic = 1,
+    .size = sizeof(aval_op),
+    .name = "Dropout",
+    .since = 13,
+    .deterministic = 1,
     .doc = "In training each element becomes 0 with probability ratio, and the others grow so that the mean stays.",
     .inputs = AVAL_PORTS({ .name = "data" }, { .name = "ratio", .flags = AVAL_OPTIONAL },
                          { .name = "training_mode", .flags = AVAL_OPTIONAL, .types = AVAL_BOOLS },
@@ -116,10 +121,15 @@ static const aval_op dropout_op = {
     .outputs = AVAL_PORTS({ .name = "output" }, { .name = "mask", .flags = AVAL_OPTIONAL, .types = AVAL_BOOLS },
                           { .name = "state_out", .flags = AVAL_OPTIONAL, .types = AVAL_TYPE_SET(AVAL_INT64), .updates = AVAL_UPDATES(3) }),
     .attrs = AVAL_ATTRS({ .name = "seed", .type = AVAL_ATTR_INT, .initial = "0", .doc = "seed where there is no state" }),
-    .infer = dropout_infer, .forward = dropout_forward, .backward = dropout_backward, .reference = dropout_reference,
-    .keeps = AVAL_KEEP_INPUT(1) | AVAL_KEEP_INPUT(2) | AVAL_KEEP_OUTPUT(1), .zero_gradient = 14,
-    .samples = AVAL_SAMPLES({ .inputs = "[5,7] []{0.3} b[]{1} i64[2]{7,3}" }, { .inputs = "[5,7] []{0.3} b[]{0} i64[2]{7,3}", .why = "evaluation" },
-                            { .inputs = "[5,7]" }, { .inputs = "[0] []{0.3} b[]{1} i64[2]{7,3}" }, { .inputs = "[1] - b[]{1}", .attrs = "seed=5" },
+    .infer = dropout_infer,
+    .forward = dropout_forward,
+    .backward = dropout_backward,
+    .reference = dropout_reference,
+    .keeps = AVAL_KEEP_INPUT(1) | AVAL_KEEP_INPUT(2) | AVAL_KEEP_OUTPUT(1),
+    .zero_gradient = 14,
+    .samples = AVAL_SAMPLES({ .inputs = "[5,7] []{0.3} b[]{1} i64[2]{7,3}" },
+                            { .inputs = "[5,7] []{0.3} b[]{0} i64[2]{7,3}", .why = "evaluation" }, { .inputs = "[5,7]" },
+                            { .inputs = "[0] []{0.3} b[]{1} i64[2]{7,3}" }, { .inputs = "[1] - b[]{1}", .attrs = "seed=5" },
                             { .inputs = "[257,259] []{0.5} b[]{1} i64[2]{7,4294967296}", .size_class = AVAL_LARGE }),
 };
 
@@ -128,5 +138,10 @@ static const aval_kernel_source sources[] = { { .name = "random.cl", .text = ran
 
 AVAL_PLUGIN_EXPORT extern const aval_plugin aval_plugin_entry;
 const aval_plugin aval_plugin_entry = {
-    .abi = AVAL_PLUGIN_ABI, .size = sizeof(aval_plugin), .name = "random", .version = "0.1.0", .ops = ops, .sources = sources,
+    .abi = AVAL_PLUGIN_ABI,
+    .size = sizeof(aval_plugin),
+    .name = "random",
+    .version = "0.1.0",
+    .ops = ops,
+    .sources = sources,
 };

@@ -23,8 +23,10 @@ static int expect_shape(const aval_host *host, aval_call *call, size_t i, const 
     if (t == NULL) return 0;
     const int64_t *d = host->dims(t);
     if (host->rank(t) == rank && d[0] == a && d[1] == b && (c < 0 || d[2] == c)) return 0;
-    return host->fail(call, AVAL_PLUGIN_BAD_SHAPE, c < 0 ? "input %s has another shape than the expected [%lld,%lld]" :
-                      "input %s has another shape than the expected [%lld,%lld,%lld]", name, (long long)a, (long long)b, (long long)c);
+    return host->fail(call, AVAL_PLUGIN_BAD_SHAPE,
+                      c < 0 ? "input %s has another shape than the expected [%lld,%lld]"
+                            : "input %s has another shape than the expected [%lld,%lld,%lld]",
+                      name, (long long)a, (long long)b, (long long)c);
 }
 
 static int lstm_read(const aval_host *host, aval_call *call, lstm *l)
@@ -38,10 +40,11 @@ static int lstm_read(const aval_host *host, aval_call *call, lstm *l)
         return host->fail(call, AVAL_PLUGIN_UNSUPPORTED, "inputs sequence_lens and P, and layout=1, are not possible here");
     *l = (lstm){ host->dims(x)[0], host->dims(x)[1], host->dims(x)[2], host->dims(r)[2], direction[0] == 'b' ? 2 : 1, direction[0] == 'r' };
     if (direction[0] != 'f' && direction[0] != 'r' && direction[0] != 'b')
-        return host->fail(call, AVAL_PLUGIN_BAD_ARGUMENT, "attribute direction is '%s', expected forward, reverse or bidirectional", direction);
+        return host->fail(call, AVAL_PLUGIN_BAD_ARGUMENT, "attribute direction is '%s', expected forward, reverse or bidirectional",
+                          direction);
     if (host->attr_given(call, "hidden_size") && host->attr_int(call, "hidden_size") != l->hidden)
-        return host->fail(call, AVAL_PLUGIN_BAD_SHAPE, "attribute hidden_size is %lld, but input R has %lld", (long long)host->attr_int(call, "hidden_size"),
-                          (long long)l->hidden);
+        return host->fail(call, AVAL_PLUGIN_BAD_SHAPE, "attribute hidden_size is %lld, but input R has %lld",
+                          (long long)host->attr_int(call, "hidden_size"), (long long)l->hidden);
     TRY(expect_shape(host, call, W, "W", l->directions, 4 * l->hidden, l->inputs));
     TRY(expect_shape(host, call, R, "R", l->directions, 4 * l->hidden, l->hidden));
     TRY(expect_shape(host, call, B, "B", l->directions, 8 * l->hidden, -1));
@@ -61,9 +64,11 @@ static int lstm_infer(const aval_host *host, aval_call *call)
 }
 
 /* x from `start` up to `end` along an axis. */
-static int slice(const aval_host *host, aval_call *call, const aval_tensor *x, int64_t axis, int64_t start, int64_t end, const aval_tensor **out)
+static int slice(const aval_host *host, aval_call *call, const aval_tensor *x, int64_t axis, int64_t start, int64_t end,
+                 const aval_tensor **out)
 {
-    const aval_tensor *in[] = { x, constant_ints(host, call, &start, 1), constant_ints(host, call, &end, 1), constant_ints(host, call, &axis, 1) };
+    const aval_tensor *in[] = { x, constant_ints(host, call, &start, 1), constant_ints(host, call, &end, 1),
+                                constant_ints(host, call, &axis, 1) };
     return host->apply(call, "Slice", NULL, 4, in, 1, out);
 }
 
@@ -82,15 +87,16 @@ static int unary(const aval_host *host, aval_call *call, const char *op, const a
     return host->apply(call, op, NULL, 1, &x, 1, out);
 }
 
-static int binary(const aval_host *host, aval_call *call, const char *op, const aval_tensor *a, const aval_tensor *b, const aval_tensor **out)
+static int binary(const aval_host *host, aval_call *call, const char *op, const aval_tensor *a, const aval_tensor *b,
+                  const aval_tensor **out)
 {
     const aval_tensor *in[] = { a, b };
     return host->apply(call, op, NULL, 2, in, 1, out);
 }
 
 /* One step: h and c [batch, hidden] move on; from_x [batch, 4 hidden] is what the input gives, biases in it. */
-static int step(const aval_host *host, aval_call *call, const lstm *l, const aval_tensor *from_x, const aval_tensor *r, const aval_tensor **h,
-                const aval_tensor **c)
+static int step(const aval_host *host, aval_call *call, const lstm *l, const aval_tensor *from_x, const aval_tensor *r,
+                const aval_tensor **h, const aval_tensor **c)
 {
     static const char *const activations[] = { "Sigmoid", "Sigmoid", "Sigmoid", "Tanh" };
     const aval_tensor *pair[] = { *h, r }, *sum, *gate[4], *kept, *added, *out;
@@ -186,27 +192,41 @@ static int lstm_body(const aval_host *host, aval_call *call)
     return host->n_outputs(call) > 2 ? host->yield(call, 2, y_c) : 0;
 }
 
-#define STATE(port_name) { .name = port_name, .flags = AVAL_OPTIONAL, .like = AVAL_LIKE(0) }
+#define STATE(port_name) \
+    { \
+        .name = port_name, .flags = AVAL_OPTIONAL, .like = AVAL_LIKE(0) \
+    }
 
 static const aval_op lstm_op = {
-    .size = sizeof(aval_op), .name = "LSTM", .since = 14, .deterministic = 1,
+    .size = sizeof(aval_op),
+    .name = "LSTM",
+    .since = 14,
+    .deterministic = 1,
     .doc = "Long short-term memory over a sequence.",
     .inputs = AVAL_PORTS({ .name = "X" }, { .name = "W", .like = AVAL_LIKE(0) }, { .name = "R", .like = AVAL_LIKE(0) }, STATE("B"),
                          { .name = "sequence_lens", .flags = AVAL_OPTIONAL, .types = AVAL_TYPE_SET(AVAL_INT32) }, STATE("initial_h"),
                          STATE("initial_c"), STATE("P")),
     .outputs = AVAL_PORTS({ .name = "Y" }, { .name = "Y_h", .flags = AVAL_OPTIONAL }, { .name = "Y_c", .flags = AVAL_OPTIONAL }),
-    .attrs = AVAL_ATTRS({ .name = "hidden_size", .type = AVAL_ATTR_INT, .doc = "as R has it" },
-                        { .name = "direction", .type = AVAL_ATTR_STRING, .initial = "'forward'", .doc = "forward, reverse or bidirectional" },
-                        { .name = "layout", .type = AVAL_ATTR_INT, .initial = "0", .doc = "0: time is the first axis" }),
-    .infer = lstm_infer, .body = lstm_body, .zero_gradient = 16,
-    .samples = AVAL_SAMPLES({ .inputs = "[3,2,4] [1,12,4] [1,12,3] [1,24]" }, { .inputs = "[1,1,1] [1,4,1] [1,4,1]" },
-                            { .inputs = "[3,2,4] [1,12,4] [1,12,3] [1,24] - [1,2,3] [1,2,3]", .attrs = "direction='reverse' hidden_size=3" },
-                            { .inputs = "[2,2,3] [2,8,3] [2,8,2] [2,16]", .attrs = "direction='bidirectional'" }),
+    .attrs =
+        AVAL_ATTRS({ .name = "hidden_size", .type = AVAL_ATTR_INT, .doc = "as R has it" },
+                   { .name = "direction", .type = AVAL_ATTR_STRING, .initial = "'forward'", .doc = "forward, reverse or bidirectional" },
+                   { .name = "layout", .type = AVAL_ATTR_INT, .initial = "0", .doc = "0: time is the first axis" }),
+    .infer = lstm_infer,
+    .body = lstm_body,
+    .zero_gradient = 16,
+    .samples =
+        AVAL_SAMPLES({ .inputs = "[3,2,4] [1,12,4] [1,12,3] [1,24]" }, { .inputs = "[1,1,1] [1,4,1] [1,4,1]" },
+                     { .inputs = "[3,2,4] [1,12,4] [1,12,3] [1,24] - [1,2,3] [1,2,3]", .attrs = "direction='reverse' hidden_size=3" },
+                     { .inputs = "[2,2,3] [2,8,3] [2,8,2] [2,16]", .attrs = "direction='bidirectional'" }),
 };
 
 static const aval_op *const ops[] = { &lstm_op, NULL };
 
 AVAL_PLUGIN_EXPORT extern const aval_plugin aval_plugin_entry;
 const aval_plugin aval_plugin_entry = {
-    .abi = AVAL_PLUGIN_ABI, .size = sizeof(aval_plugin), .name = "recurrent", .version = "0.1.0", .ops = ops,
+    .abi = AVAL_PLUGIN_ABI,
+    .size = sizeof(aval_plugin),
+    .name = "recurrent",
+    .version = "0.1.0",
+    .ops = ops,
 };

@@ -103,10 +103,11 @@ static int launch_any(const aval_host *host, aval_call *call, const aval_tensor 
 {
     uint32_t group = host->device(call)->group;
     int64_t chunk = (over->count + chunks - 1) / chunks;
-    return host->launch(call, AVAL_LAUNCH(.kernel = "reduce_any", BY_GROUPS_WITH(group, kept->count * chunks, "MAXIMUM", maximum),
-                                          .d_type = (uint32_t)host->type(y),
-                                          AVAL_ARGS(AVAL_READ(x), AVAL_WRITE(y), AVAL_I64(kept->count), AVAL_I64(over->count), AVAL_I64(chunks),
-                                                    AVAL_I64(chunk), AXES_ARGS(*kept), AXES_ARGS(*over), AVAL_REAL(factor))));
+    return host->launch(call,
+                        AVAL_LAUNCH(.kernel = "reduce_any", BY_GROUPS_WITH(group, kept->count * chunks, "MAXIMUM", maximum),
+                                    .d_type = (uint32_t)host->type(y),
+                                    AVAL_ARGS(AVAL_READ(x), AVAL_WRITE(y), AVAL_I64(kept->count), AVAL_I64(over->count), AVAL_I64(chunks),
+                                              AVAL_I64(chunk), AXES_ARGS(*kept), AXES_ARGS(*over), AVAL_REAL(factor))));
 }
 
 /* Few results of many elements are made in two launches, of which the first fills a scratch tensor [results, chunks], so that a
@@ -121,9 +122,10 @@ static int record_reduction(const aval_host *host, aval_call *call, int maximum,
     if (r.over.count == 0) return host->fill(call, y, mean ? (double)NAN : 0.0);
     if (r.over.lengths[2] == 1 && r.kept.lengths[1] == 1 && r.kept.strides[3] == 1 && r.kept.lengths[3] > 1) {
         int64_t inner = r.kept.lengths[3], outer = r.kept.lengths[2];
-        return host->launch(call, AVAL_LAUNCH(.kernel = "reduce_columns", EACH(outer * ((inner + 7) / 8)), AVAL_DEFINES({ "MAXIMUM", maximum }),
-                                              AVAL_ARGS(AVAL_READ(x), AVAL_WRITE(y), AVAL_I64(outer), AVAL_I64(r.over.count), AVAL_I64(inner),
-                                                        AVAL_REAL(factor))));
+        return host->launch(call,
+                            AVAL_LAUNCH(.kernel = "reduce_columns", EACH(outer * ((inner + 7) / 8)), AVAL_DEFINES({ "MAXIMUM", maximum }),
+                                        AVAL_ARGS(AVAL_READ(x), AVAL_WRITE(y), AVAL_I64(outer), AVAL_I64(r.over.count), AVAL_I64(inner),
+                                                  AVAL_REAL(factor))));
     }
     const int64_t wanted_groups = 64, least_chunk = 4096;
     int64_t chunks = wanted_groups / r.kept.count, most = r.over.count / least_chunk;
@@ -135,7 +137,8 @@ static int record_reduction(const aval_host *host, aval_call *call, int maximum,
     const aval_tensor *parts = host->scratch(call, sum_type(type), r.kept.count * chunks);
     if (parts == NULL) return host->fail(call, AVAL_PLUGIN_UNSUPPORTED, "no scratch memory for partial results");
     TRY(launch_any(host, call, x, parts, &r.kept, &r.over, chunks, 1.0, maximum));
-    axis_set results = { { 1, 1, 1, r.kept.count }, { 0, 0, 0, chunks }, r.kept.count }, rows = { { 1, 1, 1, chunks }, { 0, 0, 0, 1 }, chunks };
+    axis_set results = { { 1, 1, 1, r.kept.count }, { 0, 0, 0, chunks }, r.kept.count },
+             rows = { { 1, 1, 1, chunks }, { 0, 0, 0, 1 }, chunks };
     return launch_any(host, call, parts, y, &results, &rows, 1, factor, maximum);
 }
 
@@ -160,10 +163,10 @@ static int max_backward(const aval_host *host, aval_call *call)
     reduction r;
     TRY(plan_reduction(host, call, &r));
     if (host->count(dx) == 0) return 0;
-    return host->launch(call, AVAL_LAUNCH(.kernel = "reduce_winner", EACH(r.kept.count),
-                                          AVAL_ARGS(AVAL_READ(host->input(call, 0)), AVAL_READ(host->output(call, 0)),
-                                                    AVAL_READ(host->upstream(call, 0)), AVAL_WRITE(dx), AVAL_I64(r.kept.count),
-                                                    AVAL_I64(r.over.count), AXES_ARGS(r.kept), AXES_ARGS(r.over))));
+    return host->launch(
+        call, AVAL_LAUNCH(.kernel = "reduce_winner", EACH(r.kept.count),
+                          AVAL_ARGS(AVAL_READ(host->input(call, 0)), AVAL_READ(host->output(call, 0)), AVAL_READ(host->upstream(call, 0)),
+                                    AVAL_WRITE(dx), AVAL_I64(r.kept.count), AVAL_I64(r.over.count), AXES_ARGS(r.kept), AXES_ARGS(r.over))));
 }
 
 /* The upstream gradient with the reduced axes back in place as 1, broadcast to the input's shape. */
@@ -257,41 +260,55 @@ static int max_reference(const aval_host *host, aval_call *call)
     .inputs = AVAL_PORTS({ .name = "data", .types = element_types }, \
                          { .name = "axes", .flags = AVAL_OPTIONAL | AVAL_SHAPE_INPUT, .types = AVAL_TYPE_SET(AVAL_INT64) }), \
     .outputs = AVAL_PORTS({ .name = "reduced", .types = element_types }), .zero_gradient = 2, \
-    .attrs = AVAL_ATTRS({ .name = "keepdims", .type = AVAL_ATTR_INT, .initial = "1", .doc = "1: reduced axes stay, with length 1" }, \
-                        { .name = "noop_with_empty_axes", .type = AVAL_ATTR_INT, .initial = "0", .doc = "1: no axes means none, not all" })
+    .attrs = \
+        AVAL_ATTRS({ .name = "keepdims", .type = AVAL_ATTR_INT, .initial = "1", .doc = "1: reduced axes stay, with length 1" }, \
+                   { .name = "noop_with_empty_axes", .type = AVAL_ATTR_INT, .initial = "0", .doc = "1: no axes means none, not all" })
 
 #define REDUCTION_SHAPES(extra_flags) \
     { .inputs = "[3,5] i64[1]{1}", .flags = extra_flags }, { .inputs = "[3,5] i64[1]{0}", .flags = extra_flags }, \
         { .inputs = "[3,5]", .flags = extra_flags }, { .inputs = "[3,5]", .attrs = "noop_with_empty_axes=1", .flags = extra_flags }, \
         { .inputs = "[2,3,4,5] i64[2]{0,-1}", .attrs = "keepdims=0", .flags = extra_flags }, \
         { .inputs = "[2,3,4,5] i64[2]{1,3}", .flags = extra_flags }, { .inputs = "[2,3,17] i64[1]{1}", .flags = extra_flags }, \
-        { .inputs = "[2,1,3,2,1,2,3,2] i64[4]{0,2,4,6}", .attrs = "keepdims=0", .flags = extra_flags }, { .inputs = "[1]" }, { .inputs = "[]" }, \
-        { .inputs = "[0,3] i64[1]{1}" }, { .inputs = "[257,259] i64[1]{0}", .size_class = AVAL_LARGE, .flags = extra_flags }, \
+        { .inputs = "[2,1,3,2,1,2,3,2] i64[4]{0,2,4,6}", .attrs = "keepdims=0", .flags = extra_flags }, { .inputs = "[1]" }, \
+        { .inputs = "[]" }, { .inputs = "[0,3] i64[1]{1}" }, \
+        { .inputs = "[257,259] i64[1]{0}", .size_class = AVAL_LARGE, .flags = extra_flags }, \
     { \
         .inputs = "[257,259]", .size_class = AVAL_LARGE, .flags = extra_flags \
     }
 
 static const aval_op sum_op = {
-    REDUCTION("ReduceSum", 13, AVAL_NUMBERS), .role = AVAL_ROLE_REDUCE_SUM,
+    REDUCTION("ReduceSum", 13, AVAL_NUMBERS),
+    .role = AVAL_ROLE_REDUCE_SUM,
     .doc = "Sum over axes.",
-    .infer = reduce_infer, .forward = sum_forward, .backward_body = sum_backward, .reference = sum_reference,
+    .infer = reduce_infer,
+    .forward = sum_forward,
+    .backward_body = sum_backward,
+    .reference = sum_reference,
     .samples = AVAL_SAMPLES(REDUCTION_SHAPES(0), { .inputs = "[2,0] i64[1]{1}", .why = "a sum of nothing is 0" },
                             { .inputs = "i64[2,3]{1,2,3,4,5,-6} i64[1]{0}", .why = "integers" }),
 };
 static const aval_op mean_op = {
     REDUCTION("ReduceMean", 18, AVAL_FLOATS),
     .doc = "Mean over axes.",
-    .infer = reduce_infer, .forward = mean_forward, .backward_body = mean_backward, .reference = mean_reference,
+    .infer = reduce_infer,
+    .forward = mean_forward,
+    .backward_body = mean_backward,
+    .reference = mean_reference,
     .samples = AVAL_SAMPLES(REDUCTION_SHAPES(0)),
 };
 static const aval_op max_op = {
     REDUCTION("ReduceMax", 18, AVAL_NUMBERS),
     .doc = "Largest element over axes.",
-    .infer = reduce_max_infer, .forward = max_forward, .backward = max_backward, .reference = max_reference,
-    .keeps = AVAL_KEEP_INPUT(0) | AVAL_KEEP_OUTPUT(0), .subgradient = "the first winner at ties",
-    .samples = AVAL_SAMPLES(REDUCTION_SHAPES(AVAL_DISTINCT),
-                            { .inputs = "[2,3]{1,2,2,3,3,3} i64[1]{1}", .flags = AVAL_NO_GRADIENT_CHECK, .why = "ties: differences say nothing there" },
-                            { .inputs = "i64[2,3]{1,2,3,4,5,-6} i64[1]{0}", .why = "integers" }),
+    .infer = reduce_max_infer,
+    .forward = max_forward,
+    .backward = max_backward,
+    .reference = max_reference,
+    .keeps = AVAL_KEEP_INPUT(0) | AVAL_KEEP_OUTPUT(0),
+    .subgradient = "the first winner at ties",
+    .samples = AVAL_SAMPLES(
+        REDUCTION_SHAPES(AVAL_DISTINCT),
+        { .inputs = "[2,3]{1,2,2,3,3,3} i64[1]{1}", .flags = AVAL_NO_GRADIENT_CHECK, .why = "ties: differences say nothing there" },
+        { .inputs = "i64[2,3]{1,2,3,4,5,-6} i64[1]{0}", .why = "integers" }),
 };
 
 static const aval_op *const ops[] = { &sum_op, &mean_op, &max_op, NULL };
@@ -299,5 +316,10 @@ static const aval_kernel_source sources[] = { { .name = "reduce.cl", .text = red
 
 AVAL_PLUGIN_EXPORT extern const aval_plugin aval_plugin_entry;
 const aval_plugin aval_plugin_entry = {
-    .abi = AVAL_PLUGIN_ABI, .size = sizeof(aval_plugin), .name = "reduce", .version = "0.1.0", .ops = ops, .sources = sources,
+    .abi = AVAL_PLUGIN_ABI,
+    .size = sizeof(aval_plugin),
+    .name = "reduce",
+    .version = "0.1.0",
+    .ops = ops,
+    .sources = sources,
 };

@@ -4,7 +4,10 @@
 
 #include "shape.cl.h"
 
-#define AXES_INPUT { .name = "axes", .flags = AVAL_SHAPE_INPUT, .types = AVAL_TYPE_SET(AVAL_INT64) }
+#define AXES_INPUT \
+    { \
+        .name = "axes", .flags = AVAL_SHAPE_INPUT, .types = AVAL_TYPE_SET(AVAL_INT64) \
+    }
 
 static int alias_forward(const aval_host *host, aval_call *call)
 {
@@ -78,7 +81,8 @@ static int mark_axes(const aval_host *host, aval_call *call, uint32_t rank, int 
     const int64_t *axes = host->content(call, 1);
     int64_t count = host->count(host->input(call, 1));
     for (uint32_t i = 0; i < AVAL_MAX_RANK; i++) marked[i] = 0;
-    if (axes == NULL && count > 0) return host->fail(call, AVAL_NEEDS_CONTENT, "input axes: its content is not known when shapes are worked out");
+    if (axes == NULL && count > 0)
+        return host->fail(call, AVAL_NEEDS_CONTENT, "input axes: its content is not known when shapes are worked out");
     for (int64_t i = 0; i < count; i++) {
         int64_t axis = aval_axis(axes[i], rank);
         if (axis < 0 || marked[axis])
@@ -99,7 +103,8 @@ static int squeeze_infer(const aval_host *host, aval_call *call)
     for (uint32_t i = 0; i < host->rank(x); i++) {
         int64_t length = host->dims(x)[i];
         if (!all && marked[i] && length != 1)
-            return host->fail(call, AVAL_PLUGIN_BAD_SHAPE, "axis %u has length %lld, expected 1 to take it away", (unsigned)i, (long long)length);
+            return host->fail(call, AVAL_PLUGIN_BAD_SHAPE, "axis %u has length %lld, expected 1 to take it away", (unsigned)i,
+                              (long long)length);
         if (all ? length != 1 : !marked[i]) dims[rank++] = length;
     }
     return host->set_output(call, 0, host->type(x), rank, dims);
@@ -111,7 +116,8 @@ static int unsqueeze_infer(const aval_host *host, aval_call *call)
     int marked[AVAL_MAX_RANK];
     int64_t dims[AVAL_MAX_RANK], rank = host->rank(x) + host->count(host->input(call, 1));
     if (rank > AVAL_MAX_RANK)
-        return host->fail(call, AVAL_PLUGIN_BAD_SHAPE, "the result would have %lld axes, expected at most %d", (long long)rank, AVAL_MAX_RANK);
+        return host->fail(call, AVAL_PLUGIN_BAD_SHAPE, "the result would have %lld axes, expected at most %d", (long long)rank,
+                          AVAL_MAX_RANK);
     TRY(mark_axes(host, call, (uint32_t)rank, marked));
     for (uint32_t i = 0, from = 0; i < rank; i++) dims[i] = marked[i] ? 1 : host->dims(x)[from++];
     return host->set_output(call, 0, host->type(x), (uint32_t)rank, dims);
@@ -122,10 +128,14 @@ static int unsqueeze_infer(const aval_host *host, aval_call *call)
     .backward_body = alias_backward, .reference = alias_reference
 
 static const aval_op reshape_op = {
-    ALIAS("Reshape", 14), .role = AVAL_ROLE_RESHAPE,
+    ALIAS("Reshape", 14),
+    .role = AVAL_ROLE_RESHAPE,
     .doc = "The same elements in another shape.",
-    .inputs = AVAL_PORTS({ .name = "data", .types = AVAL_ANY }, { .name = "shape", .flags = AVAL_SHAPE_INPUT, .types = AVAL_TYPE_SET(AVAL_INT64) }),
-    .outputs = AVAL_PORTS({ .name = "reshaped", .types = AVAL_ANY }), .infer = reshape_infer, .zero_gradient = 2,
+    .inputs = AVAL_PORTS({ .name = "data", .types = AVAL_ANY },
+                         { .name = "shape", .flags = AVAL_SHAPE_INPUT, .types = AVAL_TYPE_SET(AVAL_INT64) }),
+    .outputs = AVAL_PORTS({ .name = "reshaped", .types = AVAL_ANY }),
+    .infer = reshape_infer,
+    .zero_gradient = 2,
     .attrs = AVAL_ATTRS({ .name = "allowzero", .type = AVAL_ATTR_INT, .initial = "0", .doc = "1: a 0 in shape is a length of 0" }),
     .samples = AVAL_SAMPLES({ .inputs = "[2,6] i64[2]{3,4}" }, { .inputs = "[2,6] i64[3]{0,-1,2}" }, { .inputs = "[1] i64[0]" },
                             { .inputs = "[0,3] i64[2]{3,0}", .attrs = "allowzero=1" }, { .inputs = "i64[4]{1,2,3,4} i64[2]{2,2}" }),
@@ -133,24 +143,30 @@ static const aval_op reshape_op = {
 static const aval_op flatten_op = {
     ALIAS("Flatten", 13),
     .doc = "A matrix of the same elements: axes before `axis` are its rows.",
-    .inputs = AVAL_PORTS({ .name = "input", .types = AVAL_ANY }), .outputs = AVAL_PORTS({ .name = "output", .types = AVAL_ANY }),
-    .attrs = AVAL_ATTRS({ .name = "axis", .type = AVAL_ATTR_INT, .initial = "1", .doc = "first axis of the columns" }), .infer = flatten_infer,
-    .samples = AVAL_SAMPLES({ .inputs = "[2,3,4]" }, { .inputs = "[2,3,4]", .attrs = "axis=0" }, { .inputs = "[2,3,4]", .attrs = "axis=-1" },
-                            { .inputs = "[0,3]" }),
+    .inputs = AVAL_PORTS({ .name = "input", .types = AVAL_ANY }),
+    .outputs = AVAL_PORTS({ .name = "output", .types = AVAL_ANY }),
+    .attrs = AVAL_ATTRS({ .name = "axis", .type = AVAL_ATTR_INT, .initial = "1", .doc = "first axis of the columns" }),
+    .infer = flatten_infer,
+    .samples = AVAL_SAMPLES({ .inputs = "[2,3,4]" }, { .inputs = "[2,3,4]", .attrs = "axis=0" },
+                            { .inputs = "[2,3,4]", .attrs = "axis=-1" }, { .inputs = "[0,3]" }),
 };
 static const aval_op squeeze_op = {
     ALIAS("Squeeze", 13),
     .doc = "Takes axes of length 1 away: those named, or all.",
     .inputs = AVAL_PORTS({ .name = "data", .types = AVAL_ANY },
                          { .name = "axes", .flags = AVAL_SHAPE_INPUT | AVAL_OPTIONAL, .types = AVAL_TYPE_SET(AVAL_INT64) }),
-    .outputs = AVAL_PORTS({ .name = "squeezed", .types = AVAL_ANY }), .infer = squeeze_infer, .zero_gradient = 2,
+    .outputs = AVAL_PORTS({ .name = "squeezed", .types = AVAL_ANY }),
+    .infer = squeeze_infer,
+    .zero_gradient = 2,
     .samples = AVAL_SAMPLES({ .inputs = "[1,3,1] i64[1]{-1}" }, { .inputs = "[1,3,1]" }, { .inputs = "[1,0] i64[1]{0}" }),
 };
 static const aval_op unsqueeze_op = {
     ALIAS("Unsqueeze", 13),
     .doc = "Puts in axes of length 1, at the places that they have in the result.",
     .inputs = AVAL_PORTS({ .name = "data", .types = AVAL_ANY }, AXES_INPUT),
-    .outputs = AVAL_PORTS({ .name = "expanded", .types = AVAL_ANY }), .infer = unsqueeze_infer, .zero_gradient = 2,
+    .outputs = AVAL_PORTS({ .name = "expanded", .types = AVAL_ANY }),
+    .infer = unsqueeze_infer,
+    .zero_gradient = 2,
     .samples = AVAL_SAMPLES({ .inputs = "[2,3] i64[2]{0,-1}" }, { .inputs = "[] i64[1]{0}" }, { .inputs = "[0] i64[1]{1}" }),
 };
 
@@ -195,10 +211,10 @@ static int shape_forward(const aval_host *host, aval_call *call)
     int64_t d[AVAL_MAX_RANK] = { 0 };
     for (uint32_t i = 0; i < host->rank(x); i++) d[i] = host->dims(x)[i];
     if (host->rank(x) == 0) return 0;
-    return host->launch(call, AVAL_LAUNCH(.kernel = "shape", EACH(host->rank(x)),
-                                          AVAL_ARGS(AVAL_WRITE(host->output(call, 0)), AVAL_I32(host->rank(x)), AVAL_I64(d[0]), AVAL_I64(d[1]),
-                                                    AVAL_I64(d[2]), AVAL_I64(d[3]), AVAL_I64(d[4]), AVAL_I64(d[5]), AVAL_I64(d[6]),
-                                                    AVAL_I64(d[7]))));
+    return host->launch(
+        call, AVAL_LAUNCH(.kernel = "shape", EACH(host->rank(x)),
+                          AVAL_ARGS(AVAL_WRITE(host->output(call, 0)), AVAL_I32(host->rank(x)), AVAL_I64(d[0]), AVAL_I64(d[1]),
+                                    AVAL_I64(d[2]), AVAL_I64(d[3]), AVAL_I64(d[4]), AVAL_I64(d[5]), AVAL_I64(d[6]), AVAL_I64(d[7]))));
 }
 
 static int shape_reference(const aval_host *host, aval_call *call)
@@ -209,22 +225,36 @@ static int shape_reference(const aval_host *host, aval_call *call)
 }
 
 static const aval_op fill_op = {
-    .size = sizeof(aval_op), .name = "Fill", .domain = "aval", .since = 1, .role = AVAL_ROLE_FILL, .deterministic = 1,
+    .size = sizeof(aval_op),
+    .name = "Fill",
+    .domain = "aval",
+    .since = 1,
+    .role = AVAL_ROLE_FILL,
+    .deterministic = 1,
     .doc = "A tensor of equal elements.",
-    .inputs = (const aval_port[]){ { .name = NULL } }, .outputs = AVAL_PORTS({ .name = "output", .types = AVAL_ANY }),
+    .inputs = (const aval_port[]){ { .name = NULL } },
+    .outputs = AVAL_PORTS({ .name = "output", .types = AVAL_ANY }),
     .attrs = AVAL_ATTRS({ .name = "dims", .type = AVAL_ATTR_INTS, .initial = "[]", .doc = "its shape" },
                         { .name = "value", .type = AVAL_ATTR_FLOAT, .initial = "0", .doc = "its elements" },
                         { .name = "type", .type = AVAL_ATTR_INT, .initial = "1", .doc = "ONNX's number of the element type" }),
-    .infer = fill_infer, .forward = fill_forward, .reference = fill_reference,
+    .infer = fill_infer,
+    .forward = fill_forward,
+    .reference = fill_reference,
     .samples = AVAL_SAMPLES({ .inputs = "", .attrs = "dims=[2,3] value=0.5" }, { .inputs = "", .attrs = "value=-3 type=7" },
                             { .inputs = "", .attrs = "dims=[0]" }, { .inputs = "", .attrs = "dims=[5] value=1 type=10" }),
 };
 static const aval_op shape_op = {
-    .size = sizeof(aval_op), .name = "Shape", .since = 13, .deterministic = 1,
+    .size = sizeof(aval_op),
+    .name = "Shape",
+    .since = 13,
+    .deterministic = 1,
     .doc = "The shape of the input as a tensor.",
     .inputs = AVAL_PORTS({ .name = "data", .types = AVAL_ANY }),
-    .outputs = AVAL_PORTS({ .name = "shape", .types = AVAL_TYPE_SET(AVAL_INT64) }), .zero_gradient = 1,
-    .infer = shape_infer, .forward = shape_forward, .reference = shape_reference,
+    .outputs = AVAL_PORTS({ .name = "shape", .types = AVAL_TYPE_SET(AVAL_INT64) }),
+    .zero_gradient = 1,
+    .infer = shape_infer,
+    .forward = shape_forward,
+    .reference = shape_reference,
     .samples = AVAL_SAMPLES({ .inputs = "[2,3]" }, { .inputs = "[]" }, { .inputs = "[0,1,2]" }),
 };
 
@@ -233,5 +263,10 @@ static const aval_kernel_source sources[] = { { .name = "shape.cl", .text = shap
 
 AVAL_PLUGIN_EXPORT extern const aval_plugin aval_plugin_entry;
 const aval_plugin aval_plugin_entry = {
-    .abi = AVAL_PLUGIN_ABI, .size = sizeof(aval_plugin), .name = "shape", .version = "0.1.0", .ops = ops, .sources = sources,
+    .abi = AVAL_PLUGIN_ABI,
+    .size = sizeof(aval_plugin),
+    .name = "shape",
+    .version = "0.1.0",
+    .ops = ops,
+    .sources = sources,
 };

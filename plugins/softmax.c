@@ -37,8 +37,8 @@ static int record_softmax_backward(const aval_host *host, aval_call *call, int l
     aval_split s = softmax_split(host, call);
     if (host->count(dx) == 0) return 0;
     return host->launch(call, AVAL_LAUNCH(.kernel = "softmax_backward", BY_GROUPS(host->device(call)->group, s.outer * s.inner),
-                                          AVAL_ARGS(AVAL_READ(y), AVAL_READ(g), AVAL_WRITE(dx), AVAL_I64(s.outer * s.inner), AVAL_I64(s.length),
-                                                    AVAL_I64(s.inner), AVAL_I32(logarithm))));
+                                          AVAL_ARGS(AVAL_READ(y), AVAL_READ(g), AVAL_WRITE(dx), AVAL_I64(s.outer * s.inner),
+                                                    AVAL_I64(s.length), AVAL_I64(s.inner), AVAL_I32(logarithm))));
 }
 
 /* log softmax of a row of `length` scores, `step` elements apart. */
@@ -108,8 +108,10 @@ static int loss_read(const aval_host *host, aval_call *call, loss *l)
     int fits = rank >= 2 && host->rank(l->labels) == rank - 1;
     for (uint32_t i = 0; fits && i < rank - 1; i++) fits = host->dims(l->labels)[i] == host->dims(l->scores)[i == 0 ? 0 : i + 1];
     if (!fits)
-        return host->fail(call, AVAL_PLUGIN_BAD_SHAPE, "labels must have the shape of scores without axis 1 (the classes); scores have %u axes, "
-                          "labels %u", (unsigned)rank, (unsigned)host->rank(l->labels));
+        return host->fail(call, AVAL_PLUGIN_BAD_SHAPE,
+                          "labels must have the shape of scores without axis 1 (the classes); scores have %u axes, "
+                          "labels %u",
+                          (unsigned)rank, (unsigned)host->rank(l->labels));
     l->rows = host->count(l->labels);
     l->classes = host->dims(l->scores)[1];
     l->inner = product(host->dims(l->scores) + 2, rank - 2);
@@ -144,16 +146,16 @@ static int loss_forward(const aval_host *host, aval_call *call)
     if (l.rows == 0 || l.classes == 0) return l.none || y == NULL ? 0 : host->fill(call, y, l.mean ? (double)NAN : 0.0);
     if (!l.none || y == NULL) rows = host->scratch(call, sum_type(host->type(l.scores)), l.rows);
     if (rows == NULL) return host->fail(call, AVAL_PLUGIN_UNSUPPORTED, "no scratch memory for the losses of rows");
-    TRY(host->launch(call, AVAL_LAUNCH(.kernel = "loss_rows", BY_GROUPS(group, l.rows), .i_type = (uint32_t)host->type(l.labels),
-                                       .d_type = (uint32_t)host->type(rows),
-                                       AVAL_ARGS(AVAL_READ(l.scores), AVAL_READ(l.labels), AVAL_READ(l.weights), AVAL_WRITE(rows),
-                                                 AVAL_WRITE(log_prob), AVAL_I64(l.rows), AVAL_I64(l.classes), AVAL_I64(l.inner),
-                                                 AVAL_I64(l.ignored)))));
+    TRY(host->launch(
+        call, AVAL_LAUNCH(.kernel = "loss_rows", BY_GROUPS(group, l.rows), .i_type = (uint32_t)host->type(l.labels),
+                          .d_type = (uint32_t)host->type(rows),
+                          AVAL_ARGS(AVAL_READ(l.scores), AVAL_READ(l.labels), AVAL_READ(l.weights), AVAL_WRITE(rows), AVAL_WRITE(log_prob),
+                                    AVAL_I64(l.rows), AVAL_I64(l.classes), AVAL_I64(l.inner), AVAL_I64(l.ignored)))));
     if (l.none || y == NULL) return 0;
     return host->launch(call, AVAL_LAUNCH(.kernel = "loss_total", BY_GROUPS(group, 1), .s_type = (uint32_t)host->type(l.scores),
                                           .i_type = (uint32_t)host->type(l.labels), .d_type = (uint32_t)host->type(rows),
-                                          AVAL_ARGS(AVAL_READ(rows), AVAL_READ(l.labels), AVAL_READ(l.weights), AVAL_WRITE(y), AVAL_I64(l.rows),
-                                                    AVAL_I64(l.classes), AVAL_I64(l.ignored), AVAL_I32(l.mean))));
+                                          AVAL_ARGS(AVAL_READ(rows), AVAL_READ(l.labels), AVAL_READ(l.weights), AVAL_WRITE(y),
+                                                    AVAL_I64(l.rows), AVAL_I64(l.classes), AVAL_I64(l.ignored), AVAL_I32(l.mean))));
 }
 
 static int loss_backward(const aval_host *host, aval_call *call)
@@ -176,8 +178,8 @@ static int loss_backward(const aval_host *host, aval_call *call)
     return host->launch(call, AVAL_LAUNCH(.kernel = "loss_backward", BY_GROUPS(group, l.rows), .s_type = (uint32_t)type,
                                           .i_type = (uint32_t)host->type(l.labels), .d_type = (uint32_t)wide,
                                           AVAL_ARGS(AVAL_READ(l.scores), AVAL_READ(l.labels), AVAL_READ(l.weights), AVAL_READ(g),
-                                                    AVAL_READ(factor), AVAL_READ(g_log), AVAL_WRITE(dx), AVAL_I64(l.rows), AVAL_I64(l.classes),
-                                                    AVAL_I64(l.inner), AVAL_I64(l.ignored), AVAL_I32(!l.none))));
+                                                    AVAL_READ(factor), AVAL_READ(g_log), AVAL_WRITE(dx), AVAL_I64(l.rows),
+                                                    AVAL_I64(l.classes), AVAL_I64(l.inner), AVAL_I64(l.ignored), AVAL_I32(!l.none))));
 }
 
 static int loss_reference(const aval_host *host, aval_call *call)
@@ -229,43 +231,73 @@ static int squared_body(const aval_host *host, aval_call *call)
 
 /* Softmax along one axis.  y_i = exp(x_i - max x) / sum_j exp(x_j - max x) */
 static const aval_op softmax_op = {
-    .size = sizeof(aval_op), .name = "Softmax", .since = 13, .deterministic = 1,
+    .size = sizeof(aval_op),
+    .name = "Softmax",
+    .since = 13,
+    .deterministic = 1,
     .doc = "Exponentials along an axis, normalised to sum to one.",
-    .inputs = AVAL_PORTS({ .name = "input" }), .outputs = AVAL_PORTS({ .name = "output" }), .attrs = AXIS_ATTR,
-    .infer = softmax_infer, .forward = softmax_forward, .backward = softmax_backward, .reference = softmax_reference,
-    .keeps = AVAL_KEEP_OUTPUT(0), .samples = SOFTMAX_SAMPLES,
+    .inputs = AVAL_PORTS({ .name = "input" }),
+    .outputs = AVAL_PORTS({ .name = "output" }),
+    .attrs = AXIS_ATTR,
+    .infer = softmax_infer,
+    .forward = softmax_forward,
+    .backward = softmax_backward,
+    .reference = softmax_reference,
+    .keeps = AVAL_KEEP_OUTPUT(0),
+    .samples = SOFTMAX_SAMPLES,
 };
 static const aval_op log_softmax_op = {
-    .size = sizeof(aval_op), .name = "LogSoftmax", .since = 13, .deterministic = 1,
+    .size = sizeof(aval_op),
+    .name = "LogSoftmax",
+    .since = 13,
+    .deterministic = 1,
     .doc = "The logarithm of Softmax.",
-    .inputs = AVAL_PORTS({ .name = "input" }), .outputs = AVAL_PORTS({ .name = "output" }), .attrs = AXIS_ATTR,
-    .infer = softmax_infer, .forward = log_softmax_forward, .backward = log_softmax_backward, .reference = log_softmax_reference,
-    .keeps = AVAL_KEEP_OUTPUT(0), .samples = SOFTMAX_SAMPLES,
+    .inputs = AVAL_PORTS({ .name = "input" }),
+    .outputs = AVAL_PORTS({ .name = "output" }),
+    .attrs = AXIS_ATTR,
+    .infer = softmax_infer,
+    .forward = log_softmax_forward,
+    .backward = log_softmax_backward,
+    .reference = log_softmax_reference,
+    .keeps = AVAL_KEEP_OUTPUT(0),
+    .samples = SOFTMAX_SAMPLES,
 };
 static const aval_op loss_op = {
-    .size = sizeof(aval_op), .name = "SoftmaxCrossEntropyLoss", .since = 13, .deterministic = 1,
+    .size = sizeof(aval_op),
+    .name = "SoftmaxCrossEntropyLoss",
+    .since = 13,
+    .deterministic = 1,
     .doc = "Negative logarithm of the label's share in the softmax of scores, each, summed or on (weighted) average.",
     .inputs = AVAL_PORTS({ .name = "scores" }, { .name = "labels", .types = AVAL_TYPE_SET(AVAL_INT32) | AVAL_TYPE_SET(AVAL_INT64) },
                          { .name = "weights", .flags = AVAL_OPTIONAL, .like = AVAL_LIKE(0) }),
     .outputs = AVAL_PORTS({ .name = "output" }, { .name = "log_prob", .flags = AVAL_OPTIONAL }),
     .attrs = AVAL_ATTRS({ .name = "reduction", .type = AVAL_ATTR_STRING, .initial = "'mean'", .doc = "none, sum or mean" },
                         { .name = "ignore_index", .type = AVAL_ATTR_INT, .doc = "rows with this label count for nothing" }),
-    .infer = loss_infer, .forward = loss_forward, .backward = loss_backward, .reference = loss_reference,
-    .keeps = AVAL_KEEP_INPUT(0) | AVAL_KEEP_INPUT(1) | AVAL_KEEP_INPUT(2), .zero_gradient = 6,
-    .samples = AVAL_SAMPLES({ .inputs = "[3,5] i64[3]{0,4,2}" }, { .inputs = "[3,5] i32[3]{0,4,2}", .attrs = "reduction='sum'" },
-                            { .inputs = "[3,5] i64[3]{0,4,2} [5]{0.5..2}" }, { .inputs = "[3,5] i64[3]{0,4,2}", .attrs = "reduction='none'" },
-                            { .inputs = "[3,5] i64[3]{0,4,2} [5]{0.5..2}", .attrs = "ignore_index=4" },
-                            { .inputs = "[2,3,2,2] i64[2,2,2]{0,1,2,0,1,2,0,1}" }, { .inputs = "[1,1] i64[1]{0}" },
-                            { .inputs = "[0,3] i64[0]", .attrs = "reduction='sum'" },
-                            { .inputs = "[2,3]{1000,-1000,0,-1000,1000,1000} i64[2]{1,2}", .flags = AVAL_NO_GRADIENT_CHECK,
-                              .why = "infinite without the max" },
-                            { .inputs = "[700,100] i64[700]{0..99}", .size_class = AVAL_LARGE }),
+    .infer = loss_infer,
+    .forward = loss_forward,
+    .backward = loss_backward,
+    .reference = loss_reference,
+    .keeps = AVAL_KEEP_INPUT(0) | AVAL_KEEP_INPUT(1) | AVAL_KEEP_INPUT(2),
+    .zero_gradient = 6,
+    .samples = AVAL_SAMPLES(
+        { .inputs = "[3,5] i64[3]{0,4,2}" }, { .inputs = "[3,5] i32[3]{0,4,2}", .attrs = "reduction='sum'" },
+        { .inputs = "[3,5] i64[3]{0,4,2} [5]{0.5..2}" }, { .inputs = "[3,5] i64[3]{0,4,2}", .attrs = "reduction='none'" },
+        { .inputs = "[3,5] i64[3]{0,4,2} [5]{0.5..2}", .attrs = "ignore_index=4" }, { .inputs = "[2,3,2,2] i64[2,2,2]{0,1,2,0,1,2,0,1}" },
+        { .inputs = "[1,1] i64[1]{0}" }, { .inputs = "[0,3] i64[0]", .attrs = "reduction='sum'" },
+        { .inputs = "[2,3]{1000,-1000,0,-1000,1000,1000} i64[2]{1,2}", .flags = AVAL_NO_GRADIENT_CHECK, .why = "infinite without the max" },
+        { .inputs = "[700,100] i64[700]{0..99}", .size_class = AVAL_LARGE }),
 };
 static const aval_op squared_op = {
-    .size = sizeof(aval_op), .name = "MeanSquaredError", .domain = "aval", .since = 1, .deterministic = 1,
+    .size = sizeof(aval_op),
+    .name = "MeanSquaredError",
+    .domain = "aval",
+    .since = 1,
+    .deterministic = 1,
     .doc = "The mean of the squares of the differences.",
-    .inputs = AVAL_PORTS({ .name = "predictions" }, { .name = "targets", .like = AVAL_LIKE(0) }), .outputs = AVAL_PORTS({ .name = "loss" }),
-    .infer = squared_infer, .body = squared_body,
+    .inputs = AVAL_PORTS({ .name = "predictions" }, { .name = "targets", .like = AVAL_LIKE(0) }),
+    .outputs = AVAL_PORTS({ .name = "loss" }),
+    .infer = squared_infer,
+    .body = squared_body,
     .samples = AVAL_SAMPLES({ .inputs = "[3,5] [3,5]" }, { .inputs = "[1] [1]" }, { .inputs = "[3,5] [5]" }),
 };
 
@@ -274,5 +306,10 @@ static const aval_kernel_source sources[] = { { .name = "softmax.cl", .text = so
 
 AVAL_PLUGIN_EXPORT extern const aval_plugin aval_plugin_entry;
 const aval_plugin aval_plugin_entry = {
-    .abi = AVAL_PLUGIN_ABI, .size = sizeof(aval_plugin), .name = "softmax", .version = "0.1.0", .ops = ops, .sources = sources,
+    .abi = AVAL_PLUGIN_ABI,
+    .size = sizeof(aval_plugin),
+    .name = "softmax",
+    .version = "0.1.0",
+    .ops = ops,
+    .sources = sources,
 };

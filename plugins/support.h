@@ -38,6 +38,19 @@ static inline aval_type sum_type(aval_type type)
     return type == AVAL_DOUBLE ? AVAL_DOUBLE : AVAL_FLOAT;
 }
 
+/* The integer type that stands for all types of the same size. */
+static inline uint32_t carrier(aval_type type)
+{
+    switch (type) {
+    case AVAL_DOUBLE:
+    case AVAL_INT64: return AVAL_INT64;
+    case AVAL_FLOAT16: return AVAL_INT16;
+    case AVAL_UINT8:
+    case AVAL_BOOL: return AVAL_UINT8;
+    default: return AVAL_INT32;
+    }
+}
+
 /* ---- Attribute texts: text t = { 0 }; text_ints(&t, "dims", dims, rank); t.at ... ------------------------------------------------- */
 
 typedef struct text {

@@ -62,5 +62,10 @@ static const aval_kernel_source sources[] = { { .name = "template.cl", .text = t
 
 AVAL_PLUGIN_EXPORT extern const aval_plugin aval_plugin_entry;
 const aval_plugin aval_plugin_entry = {
-    .abi = AVAL_PLUGIN_ABI, .size = sizeof(aval_plugin), .name = "template", .version = "0.1.0", .ops = ops, .sources = sources,
+    .abi = AVAL_PLUGIN_ABI,
+    .size = sizeof(aval_plugin),
+    .name = "template",
+    .version = "0.1.0",
+    .ops = ops,
+    .sources = sources,
 };

@@ -17,15 +17,16 @@
     }
 
 /* Attribute `name` with `count` numbers not below `least`, or `initial` for each when it is absent. */
-static inline int window_ints(const aval_host *host, aval_call *call, const char *name, size_t count, int64_t least, int64_t initial, int64_t *out)
+static inline int window_ints(const aval_host *host, aval_call *call, const char *name, size_t count, int64_t least, int64_t initial,
+                              int64_t *out)
 {
     size_t n;
     const int64_t *values = host->attr_ints(call, name, &n);
     for (size_t i = 0; i < count; i++) out[i] = values == NULL || n == 0 ? initial : n == count ? values[i] : least - 1;
     for (size_t i = 0; i < count; i++) {
         if (out[i] < least)
-            return host->fail(call, AVAL_PLUGIN_BAD_ARGUMENT, "attribute %s has %zu numbers, expected %zu, each at least %lld", name, n, count,
-                              (long long)least);
+            return host->fail(call, AVAL_PLUGIN_BAD_ARGUMENT, "attribute %s has %zu numbers, expected %zu, each at least %lld", name, n,
+                              count, (long long)least);
     }
     return 0;
 }
@@ -38,7 +39,8 @@ static inline int window_read(const aval_host *host, aval_call *call, const aval
     const char *mode = host->attr_string(call, "auto_pad");
     int same = strcmp(mode, "SAME_UPPER") == 0 || strcmp(mode, "SAME_LOWER") == 0, set = strcmp(mode, "NOTSET") == 0;
     if (!same && !set && strcmp(mode, "VALID") != 0)
-        return host->fail(call, AVAL_PLUGIN_BAD_ARGUMENT, "attribute auto_pad is '%s', expected NOTSET, SAME_UPPER, SAME_LOWER or VALID", mode);
+        return host->fail(call, AVAL_PLUGIN_BAD_ARGUMENT, "attribute auto_pad is '%s', expected NOTSET, SAME_UPPER, SAME_LOWER or VALID",
+                          mode);
     TRY(window_ints(host, call, "strides", 2, 1, 1, w->stride));
     TRY(window_ints(host, call, "dilations", 2, 1, 1, w->dilation));
     TRY(window_ints(host, call, "pads", 4, 0, 0, pads));
