@@ -67,6 +67,13 @@ done:
 
 /* ---- Plans ----------------------------------------------------------------------------------------------------------------- */
 
+static void count_plan(aval_session *s, const aval__plan *plan, bool made)
+{
+    *(made ? &s->counters.plans_made : &s->counters.plans_reused) += 1;
+    s->counters.plan_nodes = plan->statistics.nodes;
+    s->counters.plan_seconds = plan->statistics.seconds;
+}
+
 /* `bound`, where it is not NULL, becomes the session's binding with that key if there is one; else `out` becomes the plan. */
 static int plan_locked(aval_session *s, aval__plan_request *request, aval__hash *key, aval__bound_plan **bound, aval__shared_plan **out)
 {
@@ -75,13 +82,12 @@ static int plan_locked(aval_session *s, aval__plan_request *request, aval__hash 
     if (bound) {
         HASH_FIND(hh, s->bindings, key, sizeof *key, *bound);
         if (*bound) {
-            s->counters.plans_reused++;
+            count_plan(s, (*bound)->shared->plan, false);
             return AVAL_OK;
         }
     }
     AVAL__TRY(aval__context_plan(s->context, request, key, out, &made));
-    if (made) s->counters.plans_made++;
-    else s->counters.plans_reused++;
+    count_plan(s, (*out)->plan, made);
     return AVAL_OK;
 }
 
