@@ -13,7 +13,7 @@ __kernel void batch_statistics(__global const S *x, long x_at, __global const S 
 {
     __local ACC shared[WG];
     long c = GROUP;
-    if (c >= channels) return;
+    GROUP_GUARD(channels);
     ACC average = LOAD(mean_in, mean_in_at + c), variance = LOAD(var_in, var_in_at + c), old_average = average, old_variance = variance;
     if (training) {
         ACC sum = 0, squares = 0;
@@ -50,7 +50,7 @@ __kernel void batch_sums(__global const S *x, long x_at, __global const S *g, lo
 {
     __local ACC shared[WG];
     long c = GROUP;
-    if (c >= channels) return;
+    GROUP_GUARD(channels);
     ACC average = LOAD_D(mean, mean_at + c), factor = LOAD_D(inverse, inverse_at + c), sum = 0, product = 0;
     for (long i = LANE; i < count; i += WG) {
         ACC up = LOAD(g, g_at + AT(i));

@@ -51,7 +51,7 @@ __kernel void reduce_any(__global const S *x, long x_at, __global D *y, long y_a
 {
     __local ACC shared[WG];
     long o = GROUP / chunks, first = GROUP % chunks * chunk, end = min(first + chunk, length);
-    if (o >= results) return;
+    GROUP_GUARD(results * chunks);
     x += x_at + place(o, k1, k2, k3, ks0, ks1, ks2, ks3);
 #if MAXIMUM
     ACC sum = LOAD(x, place(first, r1, r2, r3, rs0, rs1, rs2, rs3));

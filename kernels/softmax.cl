@@ -24,7 +24,7 @@ static ACC row_sum(__local ACC *shared, __global const S *x, long length, long i
 __kernel void softmax_forward(__global const S *x, long x_at, __global S *y, long y_at, long rows, long length, long inner, int logarithm)
 {
     __local ACC shared[WG];
-    if (GROUP >= rows) return;
+    GROUP_GUARD(rows);
     x += x_at + ROW_AT(GROUP);
     y += y_at + ROW_AT(GROUP);
     ACC best = row_max(shared, x, length, inner), sum = row_sum(shared, x, length, inner, best);
@@ -42,7 +42,7 @@ __kernel void softmax_backward(__global const S *y, long y_at, __global const S 
                                long length, long inner, int logarithm)
 {
     __local ACC shared[WG];
-    if (GROUP >= rows) return;
+    GROUP_GUARD(rows);
     y += y_at + ROW_AT(GROUP);
     g += g_at + ROW_AT(GROUP);
     dx += dx_at + ROW_AT(GROUP);
@@ -68,7 +68,7 @@ __kernel void loss_rows(__global const S *x, long x_at, __global const I *labels
                         long ignored)
 {
     __local ACC shared[WG];
-    if (GROUP >= rows) return;
+    GROUP_GUARD(rows);
     x += x_at + ROW_AT(GROUP);
     ACC best = row_max(shared, x, length, inner), shift = log(row_sum(shared, x, length, inner, best));
     if (log_prob_at >= 0) {
@@ -98,7 +98,7 @@ __kernel void loss_total(__global const D *losses, long losses_at, __global cons
                          long weights_at, __global TOTAL *total, long total_at, long rows, long length, long ignored, int mean)
 {
     __local ACC shared[WG];
-    if (GROUP > 0) return;
+    GROUP_GUARD(1);
     ACC sum = 0, weight = 0;
     for (long r = LANE; r < rows; r += WG) {
         if (losses_at >= 0) sum += LOAD_D(losses, losses_at + r);
@@ -116,7 +116,7 @@ __kernel void loss_backward(__global const S *x, long x_at, __global const I *la
                             long gl_at, __global S *dx, long dx_at, long rows, long length, long inner, long ignored, int one)
 {
     __local ACC shared[WG];
-    if (GROUP >= rows) return;
+    GROUP_GUARD(rows);
     x += x_at + ROW_AT(GROUP);
     dx += dx_at + ROW_AT(GROUP);
     ACC best = row_max(shared, x, length, inner), inverse = 1 / row_sum(shared, x, length, inner, best), up = 0, sum = 0;
