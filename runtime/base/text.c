@@ -36,14 +36,17 @@ void aval__text_put(aval__text *t, const char *text, size_t length)
 void aval__text_add(aval__text *t, const char *format, ...)
 {
     va_list list, again;
+    if (t->failed) return;
     va_start(list, format);
     va_copy(again, list);
-    int length = vsnprintf(NULL, 0, format, list);
+    size_t room = t->capacity - t->length; /* most texts fit into what is there, and are formatted once */
+    int length = vsnprintf(t->at ? t->at + t->length : NULL, room, format, list);
     va_end(list);
-    if (length >= 0 && make_room(t, (size_t)length)) {
-        vsnprintf(t->at + t->length, (size_t)length + 1, format, again);
-        t->length += (size_t)length;
+    if (length >= 0 && (size_t)length >= room) {
+        if (t->at) t->at[t->length] = 0; /* should there be no more room, without the half that fitted */
+        if (make_room(t, (size_t)length)) vsnprintf(t->at + t->length, (size_t)length + 1, format, again);
     }
+    if (length >= 0 && !t->failed) t->length += (size_t)length;
     va_end(again);
 }
 

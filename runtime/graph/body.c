@@ -233,8 +233,16 @@ int aval__bodies_expand_from(aval_graph *g, size_t first, bool all)
     return status;
 }
 
+static bool has_bodies(const aval_graph *g, bool all)
+{
+    for (size_t n = 0; n < g->nodes.count; n++)
+        if (is_to_expand(g->nodes.at[n], all)) return true;
+    return false;
+}
+
 int aval__graph_expand_bodies(aval_graph *g, aval_value *const *wanted, size_t n_wanted, bool all)
 {
+    if (!has_bodies(g, all)) return AVAL_OK;
     expansion e = { .g = g, .all = all };
     aval_node **order = NULL;
     size_t count = 0;

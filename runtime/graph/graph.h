@@ -128,8 +128,9 @@ int aval__graph_expand_gradients(aval_graph *g, aval_value *const *wanted, size_
 /* The whole front of planning in its order: infer, bodies, gradients, bodies.  g is a copy. */
 int aval__graph_expand(aval_graph *g, aval_value *const *wanted, size_t n_wanted, bool strict);
 
-/* Replaces every node whose inputs are all known on the host (and not larger than `limit_bytes`, outputs too) by constants. */
-int aval__graph_fold(aval_graph *g, aval_value *const *wanted, size_t n_wanted, size_t limit_bytes);
+/* Replaces every node whose inputs are all known on the host (and not larger than `limit_bytes`, outputs too) by constants, and gives the
+   order of what is left, as aval__graph_order does. */
+int aval__graph_fold(aval_graph *g, aval_value *const *wanted, size_t n_wanted, size_t limit_bytes, aval_node ***order, size_t *count);
 
 /* A hash of all that planning depends on: living nodes that `wanted` need, ops, attributes, links, shapes, constants' bytes, names of
    states and inputs, placements, `wanted` itself. */

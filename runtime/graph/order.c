@@ -1,5 +1,6 @@
 /* The order of a graph's nodes: Kahn's algorithm, smallest id first among those that are ready.  Besides the links there are edges from
- * each reader of a state to the node that updates it, since the update happens in place. */
+ * each reader of a state to the node that updates it, since the update happens in place.  Where all edges go to greater ids, as in a
+ * graph that was built and never edited, that order is the one of the ids, and neither edges nor a heap are made. */
 #include "graph/parts.h"
 
 typedef struct ordering {
@@ -9,7 +10,7 @@ typedef struct ordering {
     size_t n_needed;
     bool *is_needed; /* by node id */
     bool *is_read; /* by value id: wanted, or read by a needed node */
-    aval_node **updater; /* by value id: who updates this state */
+    aval_node **updater; /* by value id: who updates this state; NULL: there is no update */
     uint32_t *waits; /* by node id: edges into it whose source is not placed yet */
     size_t *first; /* by node id: its edges lie at targets[first[id]] up to targets[first[id + 1]] */
     uint32_t *targets;
@@ -23,12 +24,7 @@ static int make_arrays(ordering *o)
     o->needed = aval__arena_alloc(&o->arena, nodes * sizeof *o->needed);
     o->is_needed = aval__arena_alloc(&o->arena, nodes * sizeof *o->is_needed);
     o->is_read = aval__arena_alloc(&o->arena, values * sizeof *o->is_read);
-    o->updater = aval__arena_alloc(&o->arena, values * sizeof(aval_node *));
-    o->waits = aval__arena_alloc(&o->arena, nodes * sizeof *o->waits);
-    o->first = aval__arena_alloc(&o->arena, (nodes + 2) * sizeof *o->first);
-    o->heap = aval__arena_alloc(&o->arena, nodes * sizeof *o->heap);
-    bool all = o->needed && o->is_needed && o->is_read && o->updater && o->waits && o->first && o->heap;
-    return all ? AVAL_OK : AVAL_E_MEMORY;
+    return o->needed && o->is_needed && o->is_read ? AVAL_OK : AVAL_E_MEMORY;
 }
 
 /* ---- What is needed ---------------------------------------------------------------------------------------------------------------- */
@@ -68,6 +64,8 @@ static int find_updaters_of(ordering *o, aval_node *node)
     for (size_t i = 0; i < node->n_outputs; i++) {
         aval_value *state = aval__node_updates(node, i);
         if (!state || !node->outputs[i] || !o->is_read[node->outputs[i]->id]) continue;
+        if (!o->updater) o->updater = aval__arena_alloc(&o->arena, o->g->values.count * sizeof(aval_node *));
+        if (!o->updater) return AVAL_E_MEMORY;
         aval_node *other = o->updater[state->id];
         if (state->kind == AVAL__STATE && !other) {
             o->updater[state->id] = node;
@@ -102,7 +100,7 @@ static size_t edges_of(const ordering *o, const aval_node *node, size_t i, uint3
         from[n] = value->producer->id;
         to[n++] = node->id;
     }
-    const aval_node *updater = o->updater[value->id];
+    const aval_node *updater = o->updater ? o->updater[value->id] : NULL;
     if (updater && updater != node) {
         from[n] = node->id;
         to[n++] = updater->id;
@@ -110,9 +108,25 @@ static size_t edges_of(const ordering *o, const aval_node *node, size_t i, uint3
     return n;
 }
 
+/* Whether all edges go to greater ids. */
+static bool is_in_order(const ordering *o)
+{
+    uint32_t from[2], to[2];
+    for (size_t n = 0; n < o->n_needed; n++)
+        for (size_t i = 0; i < o->needed[n]->n_inputs; i++)
+            for (size_t e = edges_of(o, o->needed[n], i, from, to); e-- > 0;)
+                if (from[e] >= to[e]) return false;
+    return true;
+}
+
 static int make_edges(ordering *o)
 {
     uint32_t from[2], to[2];
+    size_t nodes = o->g->nodes.count;
+    o->waits = aval__arena_alloc(&o->arena, nodes * sizeof *o->waits);
+    o->first = aval__arena_alloc(&o->arena, (nodes + 2) * sizeof *o->first);
+    o->heap = aval__arena_alloc(&o->arena, nodes * sizeof *o->heap);
+    if (!o->waits || !o->first || !o->heap) return AVAL_E_MEMORY;
     for (size_t n = 0; n < o->n_needed; n++)
         for (size_t i = 0; i < o->needed[n]->n_inputs; i++)
             for (size_t e = edges_of(o, o->needed[n], i, from, to); e-- > 0;) o->first[from[e] + 2]++;
@@ -163,7 +177,7 @@ static const aval_node *waited_for(const ordering *o, const aval_node *node, con
     for (size_t n = 0; n < o->n_needed; n++) {
         const aval_node *reader = o->needed[n];
         for (size_t i = 0; reader != node && o->waits[reader->id] && i < reader->n_inputs; i++)
-            if (reader->inputs[i] && o->updater[reader->inputs[i]->id] == node) {
+            if (reader->inputs[i] && o->updater && o->updater[reader->inputs[i]->id] == node) {
                 *state = reader->inputs[i];
                 return reader;
             }
@@ -207,9 +221,17 @@ static int report_cycle(ordering *o)
 
 /* ---- The order ---------------------------------------------------------------------------------------------------------------------------- */
 
-static int place_all(ordering *o, aval_node **order)
+static void place_by_id(const ordering *o, aval_node **order)
 {
     size_t placed = 0;
+    for (size_t id = 0; placed < o->n_needed; id++)
+        if (o->is_needed[id]) order[placed++] = o->g->nodes.at[id];
+}
+
+static int place_by_edges(ordering *o, aval_node **order)
+{
+    size_t placed = 0;
+    AVAL__TRY(make_edges(o));
     for (size_t n = 0; n < o->n_needed; n++)
         if (!o->waits[o->needed[n]->id]) heap_push(o, o->needed[n]->id);
     while (o->n_heap) {
@@ -229,10 +251,10 @@ static int order_nodes(const aval_graph *g, aval_value *const *wanted, size_t n_
     AVAL__TRY_DONE(make_arrays(&o));
     AVAL__TRY_DONE(find_needed(&o, wanted, n_wanted));
     for (size_t n = 0; states && n < o.n_needed; n++) AVAL__TRY_DONE(find_updaters_of(&o, o.needed[n]));
-    AVAL__TRY_DONE(make_edges(&o));
     result = aval__alloc_array(o.n_needed, sizeof *result);
     if (!result) AVAL__TRY_DONE(AVAL_E_MEMORY);
-    AVAL__TRY_DONE(place_all(&o, result));
+    if (is_in_order(&o)) place_by_id(&o, result);
+    else AVAL__TRY_DONE(place_by_edges(&o, result));
     *order = result;
     *count = o.n_needed;
     result = NULL;

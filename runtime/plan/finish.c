@@ -64,8 +64,7 @@ static int keep_devices(aval__planner *p)
 static int keep_steps(aval__planner *p)
 {
     aval__plan *plan = p->plan;
-    const aval__arg *args = aval__arena_copy(&plan->arena, p->args.at, sizeof *args * p->args.count);
-    if (!args) return AVAL_E_MEMORY;
+    const aval__arg *args = p->args.at;
     for (size_t i = 0; i < p->steps.count; i++) {
         aval__step *step = &p->steps.at[i];
         if (step->kind == AVAL__STEP_COPY) plan->statistics.copies++;
@@ -73,12 +72,24 @@ static int keep_steps(aval__planner *p)
         step->args = step->n_args > 0 ? args : NULL;
         args += step->n_args;
     }
-    plan->steps = aval__arena_copy(&plan->arena, p->steps.at, sizeof *p->steps.at * p->steps.count);
-    plan->n_steps = p->steps.count;
     aval__segment whole = { 0, (uint32_t)p->steps.count };
     plan->segments = aval__arena_copy(&plan->arena, &whole, sizeof whole);
     plan->n_segments = 1;
-    return plan->steps && plan->segments ? AVAL_OK : AVAL_E_MEMORY;
+    return plan->segments ? AVAL_OK : AVAL_E_MEMORY;
+}
+
+/* The large lists become the plan's as they are. */
+static void hand_over(aval__planner *p)
+{
+    aval__plan *plan = p->plan;
+    plan->steps = p->steps.at;
+    plan->n_steps = p->steps.count;
+    plan->args = p->args.at;
+    plan->written = p->written.at;
+    plan->n_written = p->written.count;
+    p->steps.at = NULL;
+    p->args.at = NULL;
+    p->written.at = NULL;
 }
 
 int aval__planner_finish(aval__planner *p)
@@ -88,11 +99,11 @@ int aval__planner_finish(aval__planner *p)
     AVAL__TRY(keep_steps(p));
     AVAL__TRY(list_located(p));
     for (size_t i = 0; i < p->written.count; i++) AVAL__TRY(set_label(p, &p->written.at[i]));
-    plan->written = aval__arena_copy(&plan->arena, p->written.at, sizeof *p->written.at * p->written.count);
-    plan->n_written = p->written.count;
     plan->slots = aval__arena_copy(&plan->arena, p->slots.at, sizeof *p->slots.at * p->slots.count);
     plan->n_slots = p->slots.count;
     plan->notes = aval__arena_copy(&plan->arena, p->notes.at, sizeof *p->notes.at * p->notes.count);
     plan->n_notes = p->notes.count;
-    return plan->written && plan->slots && plan->notes ? AVAL_OK : AVAL_E_MEMORY;
+    if (!plan->slots || !plan->notes) return AVAL_E_MEMORY;
+    hand_over(p);
+    return AVAL_OK;
 }

@@ -26,22 +26,43 @@ int aval__fuse_clusters(aval__arena *arena, const aval_graph *g, aval_node *cons
 /* One argument of a generated kernel, in order. */
 typedef struct aval__fused_arg {
     enum { AVAL__FUSED_INPUT, AVAL__FUSED_OUTPUT, AVAL__FUSED_LONG, AVAL__FUSED_REAL } kind;
-    uint32_t index; /* of the cluster's inputs or outputs */
-    int64_t integer; /* LONG: sizes and strides */
-    double real; /* REAL: an attribute's value, in type real_type (AVAL_FLOAT or AVAL_DOUBLE) */
-    int real_type;
+    enum { AVAL__FUSED_SIZE, AVAL__FUSED_COUNT, AVAL__FUSED_CHUNK, AVAL__FUSED_ATTRIBUTE } origin; /* LONG, REAL: what it is */
+    uint32_t index; /* of the cluster's inputs or outputs; SIZE: axis; ATTRIBUTE: node of the cluster */
+    uint32_t attr; /* ATTRIBUTE: its declared index */
+    int type; /* ATTRIBUTE: the arithmetic type that it is used in; REAL is passed so (AVAL_FLOAT or AVAL_DOUBLE) */
+    int64_t integer; /* LONG */
+    double real; /* REAL */
 } aval__fused_arg;
 
 typedef struct aval__fused_kernel {
     const char *text; /* complete OpenCL C; equal for clusters that differ in sizes and attribute values only */
     const char *kernel; /* its function */
     const char *options;
-    const aval__fused_arg *args;
+    aval__fused_arg *args;
     size_t n_args;
     uint64_t global, local; /* local 0: OpenCL chooses */
 } aval__fused_kernel;
 
-/* Generates the cluster's kernel for a device.  Empty spaces are the caller's business (nothing is launched). */
+/* Generates the cluster's kernel for a device, with its arguments.  Empty spaces are the caller's business (nothing is launched). */
 int aval__fuse_kernel(aval__arena *arena, const aval__cluster *cluster, const aval_device_info *device, aval__fused_kernel *out);
+
+/* ---- Sharing texts: a long chain has few different kernels, and a text costs far more than its key. */
+
+/* The space as the kernel sees it: neighbouring axes in which every input varies, or stays, alike are one. */
+typedef struct aval__fused_axes {
+    size_t count;
+    int64_t sizes[AVAL_MAX_RANK];
+    uint64_t varies[AVAL_MAX_RANK]; /* by axis: bit i is set where input i varies along it */
+} aval__fused_axes;
+void aval__fuse_axes(const aval__cluster *cluster, aval__fused_axes *out);
+
+typedef struct aval__fuse_words {
+    AVAL__VEC(uint64_t) list; /* reused */
+    uint32_t *place; /* by value id: where it stands in the cluster at hand */
+} aval__fuse_words;
+/* A key of all that the text and options depend on: clusters of equal keys share their kernel. */
+int aval__fuse_key(aval__fuse_words *words, const aval__cluster *cluster, const aval_device_info *device, aval__hash *key);
+/* Sets what differs in a kernel that another cluster of equal key had: sizes and attributes in `args`, the range of the launch. */
+int aval__fuse_arguments(const aval__cluster *cluster, const aval_device_info *device, aval__fused_kernel *kernel);
 
 #endif

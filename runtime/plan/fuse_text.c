@@ -14,9 +14,6 @@
 #include <string.h>
 
 #define MOST_INPUTS 64 /* bits of a mask */
-#define LEAST_CHUNK 4096 /* elements a work-item on CPUs: about a microsecond of memory, what starting a work-group costs */
-#define CHUNKS_PER_UNIT 4
-#define GROUP 256
 
 /* How elements are stored and what they are computed in. */
 static const struct storage {
@@ -61,55 +58,26 @@ typedef struct generator {
     AVAL__VEC(aval__fused_arg) args;
     AVAL__VEC(struct temporary) temporaries;
     AVAL__VEC(struct spelled) spelled; /* by use: inputs first, then what nodes computed */
-    size_t n_axes;
-    int64_t sizes[AVAL_MAX_RANK];
-    uint64_t varies[AVAL_MAX_RANK]; /* by axis: bit i is set where input i varies along it */
+    aval__fused_axes axes;
     bool doubles;
     const aval_node *node; /* the one being written */
+    size_t node_index; /* in the cluster */
     int type; /* its arithmetic */
     size_t first_attr; /* args from here on are the node's attributes */
     AVAL__VEC(uint32_t) attrs; /* declared index of each of them */
     int status;
 } generator;
 
-/* ---- Axes ----------------------------------------------------------------------------------------------------------------------- */
-
-static uint64_t varying_inputs(const aval__cluster *c, int32_t axis)
-{
-    uint64_t varies = 0;
-    for (size_t i = 0; i < c->n_inputs; i++) {
-        int32_t own = axis - (c->space.rank - c->inputs[i]->tensor.rank);
-        if (own >= 0 && c->inputs[i]->tensor.dims[own] == c->space.dims[axis]) varies |= (uint64_t)1 << i;
-    }
-    return varies;
-}
-
-static void collapse_axes(generator *g)
-{
-    const aval__cluster *c = g->cluster;
-    for (int32_t axis = 0; axis < c->space.rank; axis++) {
-        if (c->space.dims[axis] == 1) continue;
-        uint64_t varies = varying_inputs(c, axis);
-        if (g->n_axes > 0 && g->varies[g->n_axes - 1] == varies) g->sizes[g->n_axes - 1] *= c->space.dims[axis];
-        else {
-            g->sizes[g->n_axes] = c->space.dims[axis];
-            g->varies[g->n_axes++] = varies;
-        }
-    }
-    if (g->n_axes > 0) return;
-    g->n_axes = 1; /* one element: the same text as for a line of them */
-    g->sizes[0] = 1;
-    for (size_t i = 0; i < c->n_inputs; i++) g->varies[0] |= (uint64_t)1 << i;
-}
+/* ---- Indices --------------------------------------------------------------------------------------------------------------------- */
 
 /* The index of input i in coordinates c0, c1 ...; `last`: with the last axis, else up to its first element. */
 static void put_index(generator *g, aval__text *text, size_t input, bool last)
 {
     bool any = false;
     aval__text inner = { 0 };
-    for (size_t axis = 0; axis < g->n_axes; axis++) {
-        if (!(g->varies[axis] >> input & 1)) continue;
-        if (!last && axis + 1 == g->n_axes) break;
+    for (size_t axis = 0; axis < g->axes.count; axis++) {
+        if (!(g->axes.varies[axis] >> input & 1)) continue;
+        if (!last && axis + 1 == g->axes.count) break;
         aval__text next = { 0 };
         if (any) aval__text_add(&next, "(%s) * n%zu + c%zu", inner.at == NULL ? "" : inner.at, axis, axis);
         else aval__text_add(&next, "c%zu", axis);
@@ -154,20 +122,12 @@ static size_t find_attr(generator *g, uint32_t index)
     for (size_t i = 0; i < g->attrs.count; i++) {
         if (g->attrs.at[i] == index) return g->first_attr + i;
     }
-    const char *name = g->node->def->op->attrs[index].name;
-    const aval__attr_value *attr = aval__attrs_find(&g->node->attrs, name);
-    if (attr == NULL || (attr->type != AVAL_ATTR_INT && attr->type != AVAL_ATTR_FLOAT)) {
-        g->status = aval__fail(AVAL_E_ARGUMENT, "%s: its expression reads attribute '%s', which has no numeric value here: give it",
-                               g->node->def->name, name);
-        return 0;
-    }
-    double real = attr->type == AVAL_ATTR_INT ? (double)attr->integer : attr->real;
-    int64_t integer = attr->type == AVAL_ATTR_INT ? attr->integer : real >= 0x1p63 ? INT64_MAX : real < -0x1p63 ? INT64_MIN : (int64_t)real;
-    int64_t most = g->type == AVAL_INT32 ? INT32_MAX : INT64_MAX;
-    integer = integer > most ? most : integer < -most - 1 ? -most - 1 : integer;
     bool is_real = g->type == AVAL_FLOAT || g->type == AVAL_DOUBLE;
-    if (is_real) push_arg(g, (aval__fused_arg){ .kind = AVAL__FUSED_REAL, .real = real, .real_type = g->type });
-    else push_arg(g, (aval__fused_arg){ .kind = AVAL__FUSED_LONG, .integer = integer });
+    push_arg(g, (aval__fused_arg){ .kind = is_real ? AVAL__FUSED_REAL : AVAL__FUSED_LONG,
+                                   .origin = AVAL__FUSED_ATTRIBUTE,
+                                   .index = (uint32_t)g->node_index,
+                                   .attr = index,
+                                   .type = g->type });
     if (aval__vec_push(&g->attrs, index) < 0) g->status = AVAL_E_MEMORY;
     aval__text_add(&g->parameters, ", %s a%zu", is_real ? arithmetic_name(g->type) : "long", g->args.count - 1);
     return g->args.count - 1;
@@ -241,6 +201,7 @@ static void put_nodes(generator *g)
 {
     for (size_t i = 0; i < g->cluster->n_nodes && g->status >= 0; i++) {
         g->node = g->cluster->nodes[i];
+        g->node_index = i;
         g->attrs.count = 0;
         g->first_attr = g->args.count;
         for (uint32_t k = 0; k < g->node->n_outputs && g->status >= 0; k++) {
@@ -269,7 +230,7 @@ static void put_loads(generator *g)
         if (value->tensor.type != AVAL_FLOAT16) aval__text_add(&g->body, "p%zu[", i);
         aval__text_add(&g->body, "o%zu + ", i);
         if (!is_cpu(g)) put_index(g, &g->body, i, true);
-        else aval__text_add(&g->body, g->varies[g->n_axes - 1] >> i & 1 ? "b%zu + j" : "b%zu", i);
+        else aval__text_add(&g->body, g->axes.varies[g->axes.count - 1] >> i & 1 ? "b%zu + j" : "b%zu", i);
         if (value->tensor.type == AVAL_FLOAT16) aval__text_add(&g->body, ", p%zu);\n", i);
         else aval__text_add(&g->body, "];\n");
         g->doubles |= value->tensor.type == AVAL_DOUBLE;
@@ -296,12 +257,12 @@ static void put_stores(generator *g)
 
 static void put_coordinates(generator *g, const char *type)
 {
-    if (g->n_axes == 1) {
+    if (g->axes.count == 1) {
         aval__text_add(&g->body, "        const %s c0 = i;\n", type);
         return;
     }
     aval__text_add(&g->body, "        %s rest = i;\n", type);
-    for (size_t axis = g->n_axes; axis-- > 1;) {
+    for (size_t axis = g->axes.count; axis-- > 1;) {
         aval__text_add(&g->body, "        const %s c%zu = rest %% (%s)n%zu;\n        rest /= (%s)n%zu;\n", type, axis, type, axis, type,
                        axis);
     }
@@ -313,9 +274,9 @@ static void put_chunk(generator *g)
     aval__text_add(&g->body, "    const long first = (long)get_global_id(0) * chunk, end = min(first + chunk, count);\n"
                              "    for (long i = first; i < end;) {\n");
     put_coordinates(g, "long");
-    aval__text_add(&g->body, "        const long run = min(n%zu - c%zu, end - i);\n", g->n_axes - 1, g->n_axes - 1);
+    aval__text_add(&g->body, "        const long run = min(n%zu - c%zu, end - i);\n", g->axes.count - 1, g->axes.count - 1);
     for (size_t i = 0; i < g->cluster->n_inputs; i++) {
-        bool line = g->varies[g->n_axes - 1] >> i & 1;
+        bool line = g->axes.varies[g->axes.count - 1] >> i & 1;
         aval__text_add(&g->body, "        const long b%zu = ", i);
         put_index(g, &g->body, i, line);
         aval__text_add(&g->body, ";\n");
@@ -351,32 +312,19 @@ static void put_tensors(generator *g)
                        storages[c->outputs[i]->tensor.type].name, i, i);
         push_arg(g, (aval__fused_arg){ .kind = AVAL__FUSED_OUTPUT, .index = (uint32_t)i });
     }
-    for (size_t i = 0; i < g->n_axes; i++) {
+    for (size_t i = 0; i < g->axes.count; i++) {
         aval__text_add(&g->parameters, ", long n%zu", i);
-        push_arg(g, (aval__fused_arg){ .kind = AVAL__FUSED_LONG, .integer = g->sizes[i] });
+        push_arg(g, (aval__fused_arg){ .kind = AVAL__FUSED_LONG, .origin = AVAL__FUSED_SIZE, .index = (uint32_t)i });
     }
 }
 
-/* Sizes of the launch; the chunk is an argument, so that it does not change the text. */
-static void put_range(generator *g, aval__fused_kernel *out)
+static void put_range(generator *g)
 {
-    uint64_t count = (uint64_t)aval__tensor_count(&g->cluster->space);
     aval__text_add(&g->parameters, ", long count");
-    push_arg(g, (aval__fused_arg){ .kind = AVAL__FUSED_LONG, .integer = (int64_t)count });
-    if (is_cpu(g)) {
-        uint64_t pieces = (uint64_t)(g->device->compute_units > 0 ? g->device->compute_units : 1) * CHUNKS_PER_UNIT;
-        uint64_t chunk = (count + pieces - 1) / pieces;
-        chunk = chunk < LEAST_CHUNK ? LEAST_CHUNK : (chunk + 63) / 64 * 64;
-        aval__text_add(&g->parameters, ", long chunk");
-        push_arg(g, (aval__fused_arg){ .kind = AVAL__FUSED_LONG, .integer = (int64_t)chunk });
-        out->global = (count + chunk - 1) / chunk;
-        out->local = 1;
-        out->options = "";
-    } else {
-        out->local = g->device->max_group > 0 && g->device->max_group < GROUP ? g->device->max_group : GROUP;
-        out->global = (count + out->local - 1) / out->local * out->local;
-        out->options = out->global <= INT32_MAX ? "-DINDEX=uint" : "-DINDEX=ulong"; /* GPUs divide 64-bit integers in software */
-    }
+    push_arg(g, (aval__fused_arg){ .kind = AVAL__FUSED_LONG, .origin = AVAL__FUSED_COUNT });
+    if (!is_cpu(g)) return;
+    aval__text_add(&g->parameters, ", long chunk");
+    push_arg(g, (aval__fused_arg){ .kind = AVAL__FUSED_LONG, .origin = AVAL__FUSED_CHUNK });
 }
 
 static int check(const aval__cluster *c)
@@ -419,12 +367,13 @@ int aval__fuse_kernel(aval__arena *arena, const aval__cluster *cluster, const av
 {
     generator g = { .cluster = cluster, .device = device, .arena = arena };
     AVAL__TRY(check(cluster));
-    collapse_axes(&g);
+    aval__fuse_axes(cluster, &g.axes);
     put_tensors(&g);
-    put_range(&g, out);
+    put_range(&g);
     if (is_cpu(&g)) put_chunk(&g);
     else put_element(&g);
     int status = finish(&g, out);
+    if (status == AVAL_OK) status = aval__fuse_arguments(cluster, device, out);
     aval__text_release(&g.parameters);
     aval__text_release(&g.body);
     aval__text_release(&g.result);

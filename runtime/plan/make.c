@@ -51,15 +51,16 @@ static int allocate_tables(aval__planner *p)
     p->updated = aval__arena_alloc(arena, n_values);
     p->kept = aval__arena_alloc(arena, n_values);
     p->needed = aval__arena_alloc(arena, n_values);
-    bool all = p->device_of && p->cluster_of && p->home && p->root_state && p->item_of && p->used && p->updated && p->kept && p->needed;
+    p->words.place = aval__arena_alloc(arena, sizeof *p->words.place * n_values);
+    bool all = p->words.place && p->device_of && p->cluster_of && p->home && p->root_state && p->item_of && p->used && p->updated &&
+               p->kept && p->needed;
     return all ? AVAL_OK : AVAL_E_MEMORY;
 }
 
 static int run_stages(aval__planner *p)
 {
     const aval__plan_request *request = p->request;
-    AVAL__TRY(aval__graph_fold(p->g, p->wanted, request->n_wanted, FOLD_BYTES));
-    AVAL__TRY(aval__graph_order(p->g, p->wanted, request->n_wanted, &p->nodes, &p->n_nodes));
+    AVAL__TRY(aval__graph_fold(p->g, p->wanted, request->n_wanted, FOLD_BYTES, &p->nodes, &p->n_nodes));
     p->plan->statistics.nodes = p->n_nodes;
     AVAL__TRY(allocate_tables(p));
     for (size_t i = 0; i < request->n_wanted; i++) p->kept[p->wanted[i]->id] = true;
@@ -78,7 +79,8 @@ static int run_stages(aval__planner *p)
 
 static void release_planner(aval__planner *p)
 {
-    aval__sources_release(p);
+    aval__shared_release(p);
+    aval__vec_release(&p->words.list);
     aval__free(p->nodes);
     aval__vec_release(&p->items);
     aval__vec_release(&p->units);
@@ -133,6 +135,9 @@ done:
 void aval__plan_release(aval__plan *plan)
 {
     if (!plan) return;
+    aval__free((void *)plan->steps);
+    aval__free((void *)plan->args);
+    aval__free((void *)plan->written);
     aval__arena_release(&plan->arena);
     aval__free(plan);
 }

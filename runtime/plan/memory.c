@@ -109,11 +109,11 @@ static int measure_live(aval__planner *p, const device_storages *in, uint64_t *m
     return AVAL_OK;
 }
 
-static int place_in_arenas(aval__planner *p, uint32_t device, const device_storages *in)
+static int place_in_arenas(aval__planner *p, uint32_t device, const device_storages *in, uint64_t live)
 {
     uint64_t span = span_of(p, device), total = 0;
     uint32_t first_slot = (uint32_t)p->slots.count;
-    AVAL__TRY(aval__offsets_assign(in->intervals, in->count, (uint32_t)p->order.count + 1, span, &total));
+    AVAL__TRY(aval__offsets_assign(in->intervals, in->count, (uint32_t)p->order.count + 1, span, live, &total));
     for (uint64_t start = 0; start < total; start += span) {
         uint64_t bytes = total - start < span ? total - start : span;
         AVAL__TRY(
@@ -191,7 +191,7 @@ int aval__planner_memory(aval__planner *p)
         AVAL__TRY(measure_live(p, &in, &live));
         p->plan->statistics.live_bytes += live;
         if (p->request->memory == AVAL_MEMORY_GUARDED) AVAL__TRY(place_guarded(p, device, &in));
-        else AVAL__TRY(place_in_arenas(p, device, &in));
+        else AVAL__TRY(place_in_arenas(p, device, &in, live));
         AVAL__TRY(check_total(p, device));
     }
     settle_steps(p);

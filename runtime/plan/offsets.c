@@ -216,13 +216,14 @@ done:
     return status;
 }
 
-int aval__offsets_assign(aval__interval *intervals, size_t count, uint32_t n_positions, uint64_t span_bytes, uint64_t *total_bytes)
+int aval__offsets_assign(aval__interval *intervals, size_t count, uint32_t n_positions, uint64_t span_bytes, uint64_t live_bytes,
+                         uint64_t *total_bytes)
 {
     uint64_t by_size_bytes;
     *total_bytes = 0;
     if (count == 0) return AVAL_OK;
     AVAL__TRY(assign_over_time(intervals, count, n_positions, span_bytes, total_bytes));
-    if (count > MOST_BY_SIZE) return AVAL_OK;
+    if (count > MOST_BY_SIZE || *total_bytes <= live_bytes) return AVAL_OK;
     aval__interval *other = aval__alloc_array(count, sizeof *other);
     if (!other) return AVAL_E_MEMORY;
     memcpy(other, intervals, count * sizeof *other);

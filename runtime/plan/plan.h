@@ -112,12 +112,13 @@ typedef struct aval__plan_statistics {
 } aval__plan_statistics;
 
 typedef struct aval__plan {
-    aval__arena arena; /* all of it */
+    aval__arena arena; /* all of it but steps, args and written, which are too large to be copied when they are complete */
     aval__hash hash;
     size_t n_devices;
     const aval_device_info *const *devices;
     const aval__step *steps;
     size_t n_steps;
+    const aval__arg *args; /* of all steps */
     const aval__segment *segments;
     size_t n_segments;
     const aval__slot *slots;

@@ -89,7 +89,8 @@ typedef struct aval__planner {
     AVAL__VEC(aval__slot) slots;
     AVAL__VEC(aval__located) written;
     AVAL__VEC(const char *) notes;
-    struct aval__source_entry *sources; /* by options and text */
+    struct aval__shared_entry *shared; /* sources and generated kernels, by hash */
+    aval__fuse_words words; /* for keys of generated kernels */
     aval__text text; /* reused for labels and options */
 } aval__planner;
 
@@ -131,8 +132,10 @@ typedef struct aval__interval {
 } aval__interval;
 
 /* Sets each interval's offset so that those that overlap in time do not overlap in space and none crosses a multiple of
-   `span_bytes`; *total_bytes is the end of the last.  `intervals` is sorted by first; last < n_positions. */
-int aval__offsets_assign(aval__interval *intervals, size_t count, uint32_t n_positions, uint64_t span_bytes, uint64_t *total_bytes);
+   `span_bytes`; *total_bytes is the end of the last.  `live_bytes` is the most that is alive at once: no way can do with less.
+   `intervals` is sorted by first; last < n_positions. */
+int aval__offsets_assign(aval__interval *intervals, size_t count, uint32_t n_positions, uint64_t span_bytes, uint64_t live_bytes,
+                         uint64_t *total_bytes);
 
 /* ---- Recording: one unit at a time ------------------------------------------------------------------------------------------- */
 
@@ -189,6 +192,9 @@ int aval__planner_fixed_slot(aval__planner *p, uint32_t item);
 int aval__source_of_launch(aval__planner *p, const aval_kernel_source *source, const aval_launch *launch, int s_type,
                            const aval__source **out);
 int aval__source_of_text(aval__planner *p, const char *name, const char *text, const char *options, const aval__source **out);
-void aval__sources_release(aval__planner *p);
+/* A table by key; what is found there is of the kind that the key was made for. */
+int aval__share(aval__planner *p, aval__hash key, const void *thing);
+const void *aval__find_shared(const aval__planner *p, aval__hash key); /* NULL: none yet */
+void aval__shared_release(aval__planner *p);
 
 #endif

@@ -2,6 +2,8 @@
  * own. */
 #include "plan/planner.h"
 
+#include <string.h>
+
 /* Whether output `out` may be written over input `in` of the cluster: the input is read here for the last time, element i of both is
    the same work-item's, and no other input has elements of the same storage in another place. */
 static bool may_overwrite(const aval__recording *r, const aval__item *out, const aval__item *in)
@@ -48,45 +50,81 @@ static int add_argument(aval__recording *r, const aval__fused_arg *arg)
     float single = (float)arg->real;
     if (arg->kind == AVAL__FUSED_LONG) return aval__record_value_arg(p, &arg->integer, sizeof arg->integer);
     if (arg->kind == AVAL__FUSED_REAL)
-        return arg->real_type == AVAL_DOUBLE ? aval__record_value_arg(p, &arg->real, sizeof arg->real)
-                                             : aval__record_value_arg(p, &single, sizeof single);
+        return arg->type == AVAL_DOUBLE ? aval__record_value_arg(p, &arg->real, sizeof arg->real)
+                                        : aval__record_value_arg(p, &single, sizeof single);
     bool written = arg->kind == AVAL__FUSED_OUTPUT;
     const uint32_t *links = written ? aval__unit_writes(p, r->unit) : aval__unit_reads(p, r->unit);
     const aval__item *item = &p->items.at[links[arg->index]];
     return aval__record_tensor_arg(p, item->storage, item->offset_bytes, item->value->tensor.type, written);
 }
 
-static int add_launch(aval__recording *r, const aval__fused_kernel *kernel)
+/* A generated kernel and what all of its launches have in common. */
+typedef struct shared_kernel {
+    const aval__source *source;
+    const char *label; /* of clusters of several nodes: they have the same ops */
+    aval__fused_kernel kernel; /* text and options are in `source` */
+} shared_kernel;
+
+static int label_cluster(aval__planner *p, const aval__cluster *c, const char **label)
+{
+    aval__text *text = &p->text;
+    text->length = 0;
+    for (size_t i = 0; i < c->n_nodes; i++) {
+        const char *name = c->nodes[i]->def->name;
+        aval__text_put(text, i > 0 ? ", " : "fused ", i > 0 ? 2 : 6);
+        aval__text_put(text, name, strlen(name));
+    }
+    if (text->failed) return AVAL_E_MEMORY;
+    *label = aval__arena_text(&p->plan->arena, text->at);
+    return *label ? AVAL_OK : AVAL_E_MEMORY;
+}
+
+static int make_kernel(aval__recording *r, aval__hash key, const shared_kernel **out)
+{
+    aval__planner *p = r->p;
+    const aval__cluster *c = r->unit->cluster;
+    shared_kernel *made = aval__arena_alloc(&p->scratch, sizeof *made);
+    if (!made) return AVAL_E_MEMORY;
+    AVAL__TRY(aval__fuse_kernel(&p->scratch, c, p->request->devices[r->device], &made->kernel));
+    AVAL__TRY(aval__source_of_text(p, "fused", made->kernel.text, made->kernel.options, &made->source));
+    made->kernel.kernel = aval__arena_text(&p->plan->arena, made->kernel.kernel);
+    if (!made->kernel.kernel) return AVAL_E_MEMORY;
+    if (c->n_nodes > 1) AVAL__TRY(label_cluster(p, c, &made->label));
+    AVAL__TRY(aval__share(p, key, made));
+    *out = made;
+    return AVAL_OK;
+}
+
+static int add_launch(aval__recording *r, const shared_kernel *shared)
 {
     aval__planner *p = r->p;
     aval__step *step;
-    const aval__source *source;
-    const char *name = aval__arena_text(&p->plan->arena, kernel->kernel);
-    if (!name) return AVAL_E_MEMORY;
-    AVAL__TRY(aval__source_of_text(p, "fused", kernel->text, kernel->options, &source));
-    for (size_t i = 0; i < kernel->n_args; i++) AVAL__TRY(add_argument(r, &kernel->args[i]));
+    const aval__source *source = shared->source;
+    aval__fused_kernel kernel = shared->kernel; /* its arguments are overwritten: nobody else needs them now */
+    AVAL__TRY(aval__fuse_arguments(r->unit->cluster, p->request->devices[r->device], &kernel));
+    for (size_t i = 0; i < kernel.n_args; i++) AVAL__TRY(add_argument(r, &kernel.args[i]));
+    if (shared->label) r->label = shared->label;
     AVAL__TRY(aval__record_step(r, AVAL__STEP_LAUNCH, &step));
     step->source = source;
-    step->kernel = name;
+    step->kernel = kernel.kernel;
     step->dims = 1;
-    step->global[0] = kernel->local > 0 ? aval__align(kernel->global, kernel->local) : kernel->global;
-    step->local[0] = kernel->local;
+    step->global[0] = kernel.local > 0 ? aval__align(kernel.global, kernel.local) : kernel.global;
+    step->local[0] = kernel.local;
     step->global[1] = step->global[2] = 1;
-    step->local[1] = step->local[2] = kernel->local > 0;
-    step->n_args = (uint32_t)kernel->n_args;
+    step->local[1] = step->local[2] = kernel.local > 0;
+    step->n_args = (uint32_t)kernel.n_args;
     return AVAL_OK;
 }
 
 int aval__record_cluster(aval__recording *r)
 {
-    aval__fused_kernel kernel;
-    aval__arena arena = { 0 }; /* the kernel's text, which the plan keeps once for all equal ones */
-    int status = AVAL_OK;
-    for (size_t i = 0; i < r->unit->n_writes; i++) AVAL__TRY(place_output(r, aval__unit_writes(r->p, r->unit)[i]));
-    if (aval__tensor_count(&r->unit->cluster->space) == 0) return AVAL_OK;
-    AVAL__TRY_DONE(aval__fuse_kernel(&arena, r->unit->cluster, r->p->request->devices[r->device], &kernel));
-    AVAL__TRY_DONE(add_launch(r, &kernel));
-done:
-    aval__arena_release(&arena);
-    return status;
+    aval__planner *p = r->p;
+    const aval__cluster *c = r->unit->cluster;
+    aval__hash key;
+    for (size_t i = 0; i < r->unit->n_writes; i++) AVAL__TRY(place_output(r, aval__unit_writes(p, r->unit)[i]));
+    if (aval__tensor_count(&c->space) == 0) return AVAL_OK;
+    AVAL__TRY(aval__fuse_key(&p->words, c, p->request->devices[r->device], &key));
+    const shared_kernel *shared = aval__find_shared(p, key);
+    if (!shared) AVAL__TRY(make_kernel(r, key, &shared));
+    return add_launch(r, shared);
 }

@@ -1,4 +1,5 @@
-/* Kernel sources with their build options: equal ones are one object, so that each is built once. */
+/* Things of which equal ones are one object within a plan: kernel sources with their build options, so that each is built once, and
+ * generated kernels. */
 #include "plan/planner.h"
 
 #include <stdlib.h>
@@ -8,37 +9,37 @@
 #define HASH_NONFATAL_OOM 1
 #define uthash_malloc(bytes) aval__alloc(bytes)
 #define uthash_free(memory, bytes) aval__free(memory)
-#define uthash_nonfatal_oom(entry) ((entry)->source = NULL)
+#define uthash_nonfatal_oom(entry) ((entry)->thing = NULL)
 #include <uthash.h>
 
 #define MOST_DEFINES 16
 
-typedef struct aval__source_entry {
+typedef struct aval__shared_entry {
     aval__hash key;
-    const aval__source *source;
+    const void *thing;
     UT_hash_handle hh;
-} source_entry;
+} shared_entry;
 
-static int add_source(aval__planner *p, aval__hash key, const aval__source *source)
+int aval__share(aval__planner *p, aval__hash key, const void *thing)
 {
-    source_entry *entry = aval__arena_alloc(&p->scratch, sizeof *entry);
+    shared_entry *entry = aval__arena_alloc(&p->scratch, sizeof *entry);
     if (!entry) return AVAL_E_MEMORY;
     entry->key = key;
-    entry->source = source;
-    HASH_ADD(hh, p->sources, key, sizeof entry->key, entry);
-    return entry->source ? AVAL_OK : AVAL_E_MEMORY;
+    entry->thing = thing;
+    HASH_ADD(hh, p->shared, key, sizeof entry->key, entry);
+    return entry->thing ? AVAL_OK : AVAL_E_MEMORY;
 }
 
-static const aval__source *find_source(const aval__planner *p, aval__hash key)
+const void *aval__find_shared(const aval__planner *p, aval__hash key)
 {
-    source_entry *entry;
-    HASH_FIND(hh, p->sources, &key, sizeof key, entry);
-    return entry ? entry->source : NULL;
+    shared_entry *entry;
+    HASH_FIND(hh, p->shared, &key, sizeof key, entry);
+    return entry ? entry->thing : NULL;
 }
 
-void aval__sources_release(aval__planner *p)
+void aval__shared_release(aval__planner *p)
 {
-    HASH_CLEAR(hh, p->sources);
+    HASH_CLEAR(hh, p->shared);
 }
 
 static int make_source(aval__planner *p, const char *name, const char *text, bool copy_text, const char *options, aval__source **out)
@@ -61,10 +62,10 @@ int aval__source_of_text(aval__planner *p, const char *name, const char *text, c
     size_t n_options = strlen(options);
     aval__hash key = aval__hash_bytes(text, strlen(text));
     key.low ^= aval__hash64(options, n_options, key.high);
-    *out = find_source(p, key);
+    *out = aval__find_shared(p, key);
     if (*out) return AVAL_OK;
     AVAL__TRY(make_source(p, name, text, true, options, &made));
-    AVAL__TRY(add_source(p, key, made));
+    AVAL__TRY(aval__share(p, key, made));
     *out = made;
     return AVAL_OK;
 }
@@ -96,7 +97,7 @@ int aval__source_of_launch(aval__planner *p, const aval_kernel_source *source, c
         words[n_words++] = (uint64_t)defines[i].value;
     }
     aval__hash key = aval__hash_bytes(words, n_words * sizeof *words);
-    *out = find_source(p, key);
+    *out = aval__find_shared(p, key);
     if (*out) return AVAL_OK;
 
     p->text.length = 0;
@@ -106,7 +107,7 @@ int aval__source_of_launch(aval__planner *p, const aval_kernel_source *source, c
     for (size_t i = 0; i < n; i++) aval__text_add(&p->text, " -D%s=%lld", defines[i].name, (long long)defines[i].value);
     if (p->text.failed) return AVAL_E_MEMORY;
     AVAL__TRY(make_source(p, source->name, source->text, false, p->text.at, &made));
-    AVAL__TRY(add_source(p, key, made));
+    AVAL__TRY(aval__share(p, key, made));
     *out = made;
     return AVAL_OK;
 }

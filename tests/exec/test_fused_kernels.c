@@ -176,7 +176,7 @@ static void run(struct built *b, aval__device *device, uint32_t kind, size_t fir
             clSetKernelArg(kernel, at++, sizeof buffers[v], &buffers[v]);
             code |= clSetKernelArg(kernel, at++, sizeof zero, &zero);
         } else if (a->kind == AVAL__FUSED_LONG) code |= clSetKernelArg(kernel, at++, 8, &a->integer);
-        else if (a->real_type == AVAL_DOUBLE) code |= clSetKernelArg(kernel, at++, 8, &a->real);
+        else if (a->type == AVAL_DOUBLE) code |= clSetKernelArg(kernel, at++, 8, &a->real);
         else code |= clSetKernelArg(kernel, at++, 4, &(cl_float){ (float)a->real });
     }
     size_t global = k.global, local = k.local;

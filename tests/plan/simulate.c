@@ -149,7 +149,10 @@ void simulate(fixture *f, const aval__plan *plan, aval_value *const *wanted, siz
     cr_assert_eq(aval__graph_copy(f->g, &s->g), 0);
     for (size_t i = 0; i < n_wanted; i++) copies[i] = s->g->values.at[wanted[i]->id];
     cr_assert_eq(aval__graph_expand(s->g, copies, n_wanted, false), 0, "%s", aval_error());
-    cr_assert_eq(aval__graph_fold(s->g, copies, n_wanted, (size_t)64 * 1024), 0);
+    aval_node **order = NULL;
+    size_t n_nodes = 0;
+    cr_assert_eq(aval__graph_fold(s->g, copies, n_wanted, (size_t)64 * 1024, &order, &n_nodes), 0);
+    aval__free(order);
     s->words = calloc(plan->n_slots, sizeof *s->words);
     for (size_t i = 0; i < plan->n_slots; i++) {
         s->words[i] = calloc(plan->slots[i].bytes / 4 + 1, sizeof **s->words);
