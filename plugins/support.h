@@ -16,12 +16,11 @@
     } while (0)
 
 /* Members of aval_launch: `results` results, each made by `group` work-items together (common.clh: GROUP and LANE).  `group` is
-   aval_device_info.group; 1 leaves the work-group's size to the runtime, since then nothing is shared. */
-#define BY_GROUPS(group, results) \
-    .global = { (uint64_t)(results) * (group) }, .local = { (group) > 1 ? (group) : 0 }, AVAL_DEFINES({ "WG", (group) })
+   aval_device_info.group; with 1 each work-item is a group by itself, so that few results still occupy all compute units. */
+#define BY_GROUPS(group, results) .global = { (uint64_t)(results) * (group) }, .local = { (group) }, AVAL_DEFINES({ "WG", (group) })
 /* The same with one more macro. */
 #define BY_GROUPS_WITH(group, results, name, value) \
-    .global = { (uint64_t)(results) * (group) }, .local = { (group) > 1 ? (group) : 0 }, AVAL_DEFINES({ "WG", (group) }, { name, value })
+    .global = { (uint64_t)(results) * (group) }, .local = { (group) }, AVAL_DEFINES({ "WG", (group) }, { name, value })
 
 #define EACH(items) .global = { (uint64_t)(items) }
 
