@@ -16,8 +16,12 @@ fi
 # shellcheck disable=SC2086 # a list of words
 need_packages $AVAL_RUN_PACKAGES
 
-mkdir -p build/release
 log=build/release/build.log
+# bash takes a failed redirection of a negated group for success, so it is tried first
+if ! mkdir -p build/release || ! touch "$log"; then
+    echo "This folder cannot be written to: $PWD/build/release" >&2
+    exit 1
+fi
 [ -f build/release/CMakeCache.txt ] && [ -f build/release/aval ] || echo "Building (log: $log) ..."
 if ! { cmake -S . -B build/release -DCMAKE_BUILD_TYPE=Release -DAVAL_TESTS=OFF &&
        cmake --build build/release --parallel "$(nproc)"; } >"$log" 2>&1; then

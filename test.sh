@@ -46,7 +46,7 @@ left_out() { # NAME REASON
 build() { # FOLDER CMAKE_ARGUMENTS...: quiet unless it fails
     folder=$1
     shift
-    mkdir -p "$folder"
+    mkdir -p "$folder" && touch "$folder/build.log" || return 1
     { cmake -S . -B "$folder" "$@" && cmake --build "$folder" --parallel "$(nproc)"; } >"$folder/build.log" 2>&1 && return 0
     grep -E 'error|warning' "$folder/build.log" | head -n 40
     echo "the whole log is $folder/build.log"
