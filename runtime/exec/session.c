@@ -27,6 +27,8 @@ void aval_session_release(aval_session *s)
     for (size_t i = 0; i < s->fed.count; i++) aval__free(s->fed.at[i].data);
     aval__vec_release(&s->fed);
     aval__vec_release(&s->wanted);
+    aval__vec_release(&s->numbers);
+    aval__vec_release(&s->number_of);
     aval__free(s);
 }
 
@@ -119,7 +121,7 @@ static int carry_inputs(aval_session *s, aval__bound_plan *bound)
     for (uint32_t i = 0; i < plan->n_slots; i++) {
         const aval__slot *slot = &plan->slots[i];
         if (slot->kind != AVAL__SLOT_INPUT) continue;
-        const aval__fed *fed = fed_of(s, slot->value);
+        const aval__fed *fed = fed_of(s, s->numbers.at[slot->value]);
         if (!fed) return aval__fail(AVAL_E_ARGUMENT, "input '%s' was never fed", slot->name ? slot->name : "");
         if (bound->carried[i] == fed->version) continue;
         AVAL__TRY(aval__binding_feed(bound->binding, i, fed->data, aval__tensor_bytes(&fed->tensor)));
@@ -163,7 +165,8 @@ static int locate(const aval_session *s, const aval_value *value, const aval__lo
 {
     const aval__plan *plan = s->ran && s->current ? s->current->shared->plan : NULL;
     if (!plan) return aval__fail(AVAL_E_ARGUMENT, "value '%s' cannot be read: no run was completed", aval__value_label(value));
-    *out = plan->n_located == 0 ? NULL : bsearch(&value->id, plan->located, plan->n_located, sizeof *plan->located, by_value);
+    uint32_t number = value->id < s->number_of.count ? s->number_of.at[value->id] : UINT32_MAX;
+    *out = plan->n_located == 0 ? NULL : bsearch(&number, plan->located, plan->n_located, sizeof *plan->located, by_value);
     if (*out) return AVAL_OK;
     return aval__fail(AVAL_E_ARGUMENT,
                       "value '%s' was not kept by the last run: ask for it in aval_session_run, or set AVAL_MEMORY_RETAINED to keep every "

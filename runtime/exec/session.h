@@ -40,6 +40,8 @@ struct aval_session {
     /* What the current plan was found for: while nothing of it changes, a run goes straight to the binding. */
     AVAL__VEC(aval_value *) wanted;
     uint64_t graph_generation, seen_changes;
+    aval__numbering numbers; /* by number that the plan gives a value: its id in the graph */
+    AVAL__VEC(uint32_t) number_of; /* the other way round; UINT32_MAX: the plan does not know it */
     aval__bound_plan *current; /* NULL: look again */
     aval__bound_plan *bindings; /* uthash */
     bool ran; /* the last run was completed with `current` */

@@ -75,10 +75,11 @@ static void count_plan(aval_session *s, const aval__plan *plan, bool made)
 }
 
 /* `bound`, where it is not NULL, becomes the session's binding with that key if there is one; else `out` becomes the plan. */
-static int plan_locked(aval_session *s, aval__plan_request *request, aval__hash *key, aval__bound_plan **bound, aval__shared_plan **out)
+static int plan_locked(aval_session *s, aval__plan_request *request, aval__numbering *numbers, aval__hash *key, aval__bound_plan **bound,
+                       aval__shared_plan **out)
 {
     bool made = false;
-    AVAL__TRY(aval__plan_key(request, key));
+    AVAL__TRY(aval__plan_key(request, key, numbers));
     if (bound) {
         HASH_FIND(hh, s->bindings, key, sizeof *key, *bound);
         if (*bound) {
@@ -91,8 +92,8 @@ static int plan_locked(aval_session *s, aval__plan_request *request, aval__hash 
     return AVAL_OK;
 }
 
-static int look_up(aval_session *s, aval_value *const *wanted, size_t n_wanted, aval__hash *key, aval__bound_plan **bound,
-                   aval__shared_plan **out)
+static int look_up(aval_session *s, aval_value *const *wanted, size_t n_wanted, aval__numbering *numbers, aval__hash *key,
+                   aval__bound_plan **bound, aval__shared_plan **out)
 {
     int status = AVAL_OK;
     size_t count = s->graph->values.count;
@@ -122,7 +123,7 @@ static int look_up(aval_session *s, aval_value *const *wanted, size_t n_wanted, 
         .log = aval__context_log(s->context),
     };
     aval__context_lock(s->context);
-    status = plan_locked(s, &request, key, bound, out);
+    status = plan_locked(s, &request, numbers, key, bound, out);
     aval__context_unlock(s->context);
 done:
     aval__free(shapes);
@@ -130,18 +131,31 @@ done:
     return status;
 }
 
-static int check_and_look_up(aval_session *s, aval_value *const *wanted, size_t n_wanted, aval__hash *key, aval__bound_plan **bound,
-                             aval__shared_plan **out)
+static int check_and_look_up(aval_session *s, aval_value *const *wanted, size_t n_wanted, aval__numbering *numbers, aval__hash *key,
+                             aval__bound_plan **bound, aval__shared_plan **out)
 {
     AVAL__TRY(check_wanted(s, wanted, n_wanted));
     AVAL__TRY(aval__context_ready(s->context));
-    return look_up(s, wanted, n_wanted, key, bound, out);
+    return look_up(s, wanted, n_wanted, numbers, key, bound, out);
 }
 
 int aval__session_plan(aval_session *s, aval_value *const *wanted, size_t n_wanted, aval__shared_plan **out)
 {
     aval__hash key;
-    return check_and_look_up(s, wanted, n_wanted, &key, NULL, out);
+    aval__numbering numbers = { 0 }; /* apart from those of the bound plan, which stays */
+    int status = check_and_look_up(s, wanted, n_wanted, &numbers, &key, NULL, out);
+    aval__vec_release(&numbers);
+    return status;
+}
+
+int aval__session_visit_plan(aval_session *s, aval_value *const *wanted, size_t n_wanted, int (*visit)(void *user, const aval__plan *plan),
+                             void *user)
+{
+    aval__shared_plan *shared;
+    AVAL__TRY(aval__session_plan(s, wanted, n_wanted, &shared));
+    int status = visit(user, shared->plan);
+    aval__shared_plan_drop(s->context, shared);
+    return status;
 }
 
 /* ---- Bindings -------------------------------------------------------------------------------------------------------------- */
@@ -211,13 +225,23 @@ static int find_bound(aval_session *s, aval_value *const *wanted, size_t n_wante
 {
     aval__hash key;
     aval__shared_plan *shared = NULL;
-    AVAL__TRY(check_and_look_up(s, wanted, n_wanted, &key, out, &shared));
+    AVAL__TRY(check_and_look_up(s, wanted, n_wanted, &s->numbers, &key, out, &shared));
     if (!*out) return make_bound(s, &key, shared, out);
     HASH_DEL(s->bindings, *out); /* and back, as the most recently used */
     HASH_ADD(hh, s->bindings, key, sizeof key, *out);
     if ((*out)->hh.tbl) return AVAL_OK;
     release_bound(s, *out);
     return AVAL_E_MEMORY;
+}
+
+static int list_numbers(aval_session *s)
+{
+    size_t n_values = s->graph->values.count;
+    AVAL__TRY(aval__vec_reserve(&s->number_of, n_values));
+    s->number_of.count = n_values;
+    memset(s->number_of.at, 0xff, n_values * sizeof *s->number_of.at);
+    for (size_t i = 0; i < s->numbers.count; i++) s->number_of.at[s->numbers.at[i]] = (uint32_t)i;
+    return AVAL_OK;
 }
 
 static bool unchanged(const aval_session *s, aval_value *const *wanted, size_t n_wanted)
@@ -234,6 +258,7 @@ int aval__session_prepare(aval_session *s, aval_value *const *wanted, size_t n_w
     s->current = NULL;
     AVAL__TRY(aval__vec_reserve(&s->wanted, n_wanted));
     AVAL__TRY(find_bound(s, wanted, n_wanted, &bound));
+    AVAL__TRY(list_numbers(s));
     if (n_wanted > 0) memcpy(s->wanted.at, wanted, n_wanted * sizeof(aval_value *));
     s->wanted.count = n_wanted;
     s->graph_generation = s->graph->generation;

@@ -132,9 +132,13 @@ int aval__graph_expand(aval_graph *g, aval_value *const *wanted, size_t n_wanted
    order of what is left, as aval__graph_order does. */
 int aval__graph_fold(aval_graph *g, aval_value *const *wanted, size_t n_wanted, size_t limit_bytes, aval_node ***order, size_t *count);
 
-/* A hash of all that planning depends on: living nodes that `wanted` need, ops, attributes, links, shapes, constants' bytes, names of
-   states and inputs, placements, `wanted` itself. */
-int aval__graph_hash(const aval_graph *g, aval_value *const *wanted, size_t n_wanted, aval__hash *hash);
+/* Ids of the values that something needs, in an order that follows from the links alone.  A value's number is its place there. */
+typedef AVAL__VEC(uint32_t) aval__numbering;
+
+/* A hash of all that planning depends on: living nodes that `wanted` need, ops, attributes, links, shapes, constants' bytes, names,
+   placements, `wanted` itself; but no id.  In graphs of equal hash the values of equal number correspond.  *numbers is reused; for
+   aval__vec_release. */
+int aval__graph_hash(const aval_graph *g, aval_value *const *wanted, size_t n_wanted, aval__hash *hash, aval__numbering *numbers);
 
 /* The referee: runs an expanded graph (aval__graph_expand without backward recorders, or forward only) in double on the host.
    inputs: content of the inputs and states by value id (NULL: none needed); results are made for all values needed, by value id, and

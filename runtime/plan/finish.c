@@ -15,7 +15,33 @@ static int set_label(aval__planner *p, aval__located *located)
     return located->name ? AVAL_OK : AVAL_E_MEMORY;
 }
 
-static int list_located(aval__planner *p)
+/* Numbers of values by id: those of the user's graph, then what planning made. */
+static uint32_t *list_numbers(aval__planner *p)
+{
+    size_t n_values = p->g->values.count;
+    uint32_t *number_of = aval__arena_alloc(&p->scratch, sizeof *number_of * n_values);
+    if (!number_of) return NULL;
+    for (size_t id = p->n_user_values; id < n_values; id++) number_of[id] = (uint32_t)(p->numbers.count + id - p->n_user_values);
+    for (size_t i = 0; i < p->numbers.count; i++) number_of[p->numbers.at[i]] = (uint32_t)i;
+    return number_of;
+}
+
+static void number_slots(aval__planner *p, const uint32_t *number_of)
+{
+    for (size_t i = 0; i < p->slots.count; i++)
+        if (p->slots.at[i].value != AVAL__NONE) p->slots.at[i].value = number_of[p->slots.at[i].value];
+}
+
+static int label_written(aval__planner *p, const uint32_t *number_of)
+{
+    for (size_t i = 0; i < p->written.count; i++) {
+        AVAL__TRY(set_label(p, &p->written.at[i]));
+        p->written.at[i].value = number_of[p->written.at[i].value];
+    }
+    return AVAL_OK;
+}
+
+static int list_located(aval__planner *p, const uint32_t *number_of)
 {
     size_t n = 0;
     for (size_t i = 0; i < p->items.count; i++) n += p->items.at[i].kept;
@@ -30,7 +56,8 @@ static int list_located(aval__planner *p)
                                    .device = item->device,
                                    .place = { storage->slot, (int64_t)(storage->offset + item->offset_bytes) },
                                    .tensor = item->value->tensor };
-        AVAL__TRY(set_label(p, &list[n++]));
+        AVAL__TRY(set_label(p, &list[n]));
+        list[n++].value = number_of[item->value->id];
     }
     qsort(list, n, sizeof *list, by_value);
     p->plan->located = list;
@@ -95,10 +122,13 @@ static void hand_over(aval__planner *p)
 int aval__planner_finish(aval__planner *p)
 {
     aval__plan *plan = p->plan;
+    const uint32_t *number_of = list_numbers(p);
+    if (!number_of) return AVAL_E_MEMORY;
     AVAL__TRY(keep_devices(p));
     AVAL__TRY(keep_steps(p));
-    AVAL__TRY(list_located(p));
-    for (size_t i = 0; i < p->written.count; i++) AVAL__TRY(set_label(p, &p->written.at[i]));
+    AVAL__TRY(list_located(p, number_of));
+    AVAL__TRY(label_written(p, number_of));
+    number_slots(p, number_of);
     plan->slots = aval__arena_copy(&plan->arena, p->slots.at, sizeof *p->slots.at * p->slots.count);
     plan->n_slots = p->slots.count;
     plan->notes = aval__arena_copy(&plan->arena, p->notes.at, sizeof *p->notes.at * p->notes.count);

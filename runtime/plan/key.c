@@ -25,10 +25,10 @@ static void put_device(aval__text *text, const aval_device_info *info)
     put(text, &info->kind, sizeof *info - offsetof(aval_device_info, kind)); /* numbers without gaps */
 }
 
-static void put_input(aval__text *text, const aval_value *value, const aval_tensor *shape, const void *content)
+static void put_input(aval__text *text, uint32_t number, const aval_value *value, const aval_tensor *shape, const void *content)
 {
     const aval_tensor *t = shape ? shape : &value->tensor;
-    put(text, &value->id, sizeof value->id);
+    put(text, &number, sizeof number);
     put(text, &t->type, sizeof t->type);
     put(text, t->dims, t->rank > 0 ? sizeof t->dims[0] * (size_t)t->rank : 0);
     if (!content || !aval__tensor_known(t)) return;
@@ -36,17 +36,18 @@ static void put_input(aval__text *text, const aval_value *value, const aval_tens
     put(text, &hash, sizeof hash);
 }
 
-int aval__plan_key(const aval__plan_request *request, aval__hash *key)
+int aval__plan_key(const aval__plan_request *request, aval__hash *key, aval__numbering *numbers)
 {
     aval__text text = { 0 };
-    int status = aval__graph_hash(request->graph, request->wanted, request->n_wanted, key);
+    int status = aval__graph_hash(request->graph, request->wanted, request->n_wanted, key, numbers);
     if (status < 0) goto done;
     put(&text, key, sizeof *key);
-    for (uint32_t i = 0; i < request->graph->values.count; i++) {
-        const aval_value *v = request->graph->values.at[i];
-        if (v->dead || v->kind != AVAL__INPUT) continue;
-        put_input(&text, v, request->input_shapes ? request->input_shapes[i] : NULL,
-                  request->input_contents ? request->input_contents[i] : NULL);
+    for (uint32_t i = 0; i < numbers->count; i++) {
+        uint32_t id = numbers->at[i];
+        const aval_value *v = request->graph->values.at[id];
+        if (v->kind != AVAL__INPUT) continue;
+        put_input(&text, i, v, request->input_shapes ? request->input_shapes[id] : NULL,
+                  request->input_contents ? request->input_contents[id] : NULL);
     }
     for (size_t i = 0; i < request->n_devices; i++) put_device(&text, request->devices[i]);
     int32_t modes[] = { (int32_t)request->memory, request->strict };

@@ -81,6 +81,7 @@ static void release_planner(aval__planner *p)
 {
     aval__shared_release(p);
     aval__vec_release(&p->words.list);
+    aval__vec_release(&p->numbers);
     aval__free(p->nodes);
     aval__vec_release(&p->items);
     aval__vec_release(&p->units);
@@ -116,7 +117,7 @@ int aval__plan_make(const aval__plan_request *request, aval__plan **out)
         status = AVAL_E_MEMORY;
         goto done;
     }
-    AVAL__TRY_DONE(aval__plan_key(request, &p.plan->hash));
+    AVAL__TRY_DONE(aval__plan_key(request, &p.plan->hash, &p.numbers));
     AVAL__TRY_DONE(aval__graph_copy(request->graph, &p.g));
     p.n_user_values = (uint32_t)p.g->values.count;
     AVAL__TRY_DONE(map_wanted(&p));

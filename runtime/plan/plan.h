@@ -84,7 +84,7 @@ typedef struct aval__slot {
     uint32_t device;
     uint64_t bytes; /* at least 1; guard bands included */
     uint64_t guard_bytes; /* guarded mode: bytes before and after the content, else 0 */
-    uint32_t value; /* id of the input, state or constant in the graph */
+    uint32_t value; /* number (see aval__plan_key) of the input, state or constant */
     const char *name; /* of the state or input */
     aval_tensor tensor;
     const void *data; /* constant's content */
@@ -92,7 +92,7 @@ typedef struct aval__slot {
 
 /* A value that can be read after the run, or was wanted. */
 typedef struct aval__located {
-    uint32_t value; /* id in the graph */
+    uint32_t value; /* number, see aval__plan_key */
     uint32_t device;
     aval__place place;
     aval_tensor tensor;
@@ -123,7 +123,7 @@ typedef struct aval__plan {
     size_t n_segments;
     const aval__slot *slots;
     size_t n_slots;
-    const aval__located *located; /* sorted by value id */
+    const aval__located *located; /* sorted by value */
     size_t n_located;
     const aval__located *written; /* see aval__step.first_value (for anomaly mode and messages) */
     size_t n_written;
@@ -164,8 +164,10 @@ typedef struct aval__plan_request {
     const aval__log *log;
 } aval__plan_request;
 
-/* What the result depends on, as a hash; the key of plan caches. */
-int aval__plan_key(const aval__plan_request *request, aval__hash *key);
+/* What the result depends on, as a hash; the key of plan caches.  A plan speaks of values by number: numbers->at[number] is the value's
+   id in this request's graph; greater numbers are those of values that planning made.  So a plan serves every request of equal key, whatever the ids.  What has no name is called in messages as
+   in the request that the plan was made for.  *numbers is reused; for aval__vec_release. */
+int aval__plan_key(const aval__plan_request *request, aval__hash *key, aval__numbering *numbers);
 int aval__plan_make(const aval__plan_request *request, aval__plan **out);
 void aval__plan_release(aval__plan *plan);
 void aval__plan_print(aval__text *text, const aval__plan *plan);

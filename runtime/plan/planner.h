@@ -57,6 +57,7 @@ typedef struct aval__planner {
     const aval__plan_request *request;
     aval_graph *g; /* the copy */
     uint32_t n_user_values; /* ids below are the user's */
+    aval__numbering numbers; /* of the user's values; while a plan is made, its lists hold ids */
     aval_value **wanted; /* of the copy */
     aval__plan *plan;
     aval__arena scratch;

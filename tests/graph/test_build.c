@@ -212,7 +212,9 @@ Test(graph, text_and_dot_show_nodes_values_and_attributes)
 static aval__hash hash_of(aval_graph *g, aval_value *wanted)
 {
     aval__hash hash;
-    cr_assert_eq(aval__graph_hash(g, &wanted, 1, &hash), 0, "%s", aval_error());
+    aval__numbering numbers = { 0 };
+    cr_assert_eq(aval__graph_hash(g, &wanted, 1, &hash, &numbers), 0, "%s", aval_error());
+    aval__vec_release(&numbers);
     return hash;
 }
 

@@ -15,6 +15,7 @@ static int build_and_expand(fixture *f)
     aval_value *y = aval_apply(g, "Product", NULL, aval_apply(g, "Square", NULL, h), h);
     aval_value *dw = aval_graph_gradient(g, y, w, NULL), *updated = aval_apply(g, "Update", NULL, w, dw);
     aval_value *wanted[] = { y, updated, aval_graph_gradient(g, aval_apply(g, "Step", NULL, x), x, NULL) };
+    aval__numbering numbers = { 0 };
     aval_node **order = NULL;
     size_t count = 0;
     int status = aval_graph_status(g);
@@ -23,7 +24,8 @@ static int build_and_expand(fixture *f)
     text = NULL;
     if (status == AVAL_OK) status = aval_graph_dot(g, &text);
     aval_free(text);
-    if (status == AVAL_OK) status = aval__graph_hash(g, wanted, 3, &hash);
+    if (status == AVAL_OK) status = aval__graph_hash(g, wanted, 3, &hash, &numbers);
+    aval__vec_release(&numbers);
     if (status == AVAL_OK) status = aval__graph_copy(g, &copy);
     if (status == AVAL_OK) status = aval__graph_expand(copy, wanted, 3, false);
     if (status == AVAL_OK) status = aval__graph_fold(copy, wanted, 3, 1024, &order, &count);

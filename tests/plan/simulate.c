@@ -9,9 +9,17 @@
 typedef struct simulation {
     const aval__plan *plan;
     aval_graph *g;
+    aval__numbering numbers;
+    size_t n_user_values;
     uint64_t **words; /* by slot: a tag for each 4 bytes */
     bool reached[1 << 16]; /* by value id: found while walking a cluster */
 } simulation;
+
+/* The value that the plan calls by this number. */
+static const aval_value *numbered(const simulation *s, uint32_t number)
+{
+    return s->g->values.at[number < s->numbers.count ? s->numbers.at[number] : s->n_user_values + number - s->numbers.count];
+}
 
 static uint64_t tag(const aval_value *v, int64_t element)
 {
@@ -80,13 +88,13 @@ static void run_fused(simulation *s, const aval__step *step)
             read[n_read++] = tag(found(s, &step->args[i]), 0) | (uint32_t)words_at(s, step->args[i].slot, step->args[i].offset * 4)[0];
     memset(s->reached, 0, sizeof s->reached);
     for (uint32_t i = 0; i < step->n_values; i++) {
-        const aval_value *v = s->g->values.at[s->plan->written[step->first_value + i].value];
+        const aval_value *v = numbered(s, s->plan->written[step->first_value + i].value);
         for (uint32_t j = 0; j < v->producer->n_inputs; j++) walk(s, v->producer->inputs[j], read, n_read, step->node);
     }
     for (size_t i = 0; i < n_read; i++) cr_assert(s->reached[i], "%s reads what none of its nodes does", step->node);
     for (uint32_t i = 0; i < step->n_values; i++) {
         const aval__located *l = &s->plan->written[step->first_value + i];
-        put(s, l->place.slot, l->place.offset, s->g->values.at[l->value]);
+        put(s, l->place.slot, l->place.offset, numbered(s, l->value));
     }
 }
 
@@ -146,6 +154,9 @@ void simulate(fixture *f, const aval__plan *plan, aval_value *const *wanted, siz
     simulation *s = calloc(1, sizeof *s);
     aval_value **copies = calloc(n_wanted + 1, sizeof *copies);
     s->plan = plan;
+    aval__hash hash;
+    s->n_user_values = f->g->values.count;
+    cr_assert_eq(aval__graph_hash(f->g, wanted, n_wanted, &hash, &s->numbers), 0);
     cr_assert_eq(aval__graph_copy(f->g, &s->g), 0);
     for (size_t i = 0; i < n_wanted; i++) copies[i] = s->g->values.at[wanted[i]->id];
     cr_assert_eq(aval__graph_expand(s->g, copies, n_wanted, false), 0, "%s", aval_error());
@@ -156,20 +167,21 @@ void simulate(fixture *f, const aval__plan *plan, aval_value *const *wanted, siz
     s->words = calloc(plan->n_slots, sizeof *s->words);
     for (size_t i = 0; i < plan->n_slots; i++) {
         s->words[i] = calloc(plan->slots[i].bytes / 4 + 1, sizeof **s->words);
-        if (plan->slots[i].kind != AVAL__SLOT_ARENA) put(s, (uint32_t)i, 0, s->g->values.at[plan->slots[i].value]);
+        if (plan->slots[i].kind != AVAL__SLOT_ARENA) put(s, (uint32_t)i, 0, numbered(s, plan->slots[i].value));
     }
     for (size_t i = 0; i < plan->n_steps; i++) run_step(s, &plan->steps[i]);
     size_t n_found = 0;
     for (size_t i = 0; i < plan->n_located; i++) {
         const aval__located *l = &plan->located[i];
-        const aval_value *v = s->g->values.at[l->value];
-        for (size_t j = 0; j < n_wanted; j++) n_found += wanted[j]->id == l->value;
+        const aval_value *v = numbered(s, l->value);
+        for (size_t j = 0; j < n_wanted; j++) n_found += wanted[j]->id == v->id;
         if (v->kind != AVAL__STATE) expect(s, l->place.slot, l->place.offset, v, "at the end");
     }
     cr_assert_eq(n_found, n_wanted, "not all wanted values are located");
     for (size_t i = 0; i < plan->n_slots; i++) free(s->words[i]);
     free(s->words);
     free(copies);
+    aval__vec_release(&s->numbers);
     aval_graph_release(s->g);
     free(s);
 }

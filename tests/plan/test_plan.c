@@ -182,7 +182,9 @@ static aval__hash key_of(int64_t rows, const char *op, aval_memory_mode mode, ui
     f.request.n_wanted = 1;
     f.request.memory = mode;
     f.infos[0].compute_units = units;
-    cr_assert_eq(aval__plan_key(&f.request, &key), 0);
+    aval__numbering numbers = { 0 };
+    cr_assert_eq(aval__plan_key(&f.request, &key, &numbers), 0);
+    aval__vec_release(&numbers);
     fixture_close(&f);
     return key;
 }
