@@ -13,7 +13,7 @@
 typedef struct arguments {
     char *data, *layers, *activation, *loss, *optimizer, *save, *resume;
     double lr, momentum, weight_decay, dropout;
-    long long batch, epochs, seed;
+    long long batch, epochs, seed, stop_after;
     int nesterov, verbose;
 } arguments;
 
@@ -123,6 +123,7 @@ static const char *bad_number(const arguments *a)
     if (a->batch != LLONG_MIN && a->batch < 1) return "--batch: 1 or more was expected";
     if (a->epochs != LLONG_MIN && a->epochs < 1) return "--epochs: 1 or more was expected";
     if (a->seed != LLONG_MIN && a->seed < 0) return "--seed: 0 or more was expected";
+    if (a->stop_after != LLONG_MIN && a->stop_after < 1) return "--stop-after: 1 or more was expected";
     return NULL;
 }
 
@@ -158,6 +159,7 @@ static aval_train_options library_options(const arguments *a, const char *net)
                             : a->resume ? a->resume
                                         : "aval-interrupted.safetensors",
         .resume = a->resume,
+        .stop_after_steps = count_or_default(a->stop_after),
     };
 }
 
@@ -187,18 +189,19 @@ static int print_json(const aval_train_report *r, const char *device, json_t *ep
 static int report(const aval_train_report *r, const display *d, bool verbose)
 {
     const aval_train_options *o = d->options;
-    const char *saved = r->interrupted ? o->save_interrupted : o->save;
-    size_t count = aval_dataset_count(d->test), correct = (size_t)(r->test_accuracy * (double)count + 0.5);
+    const char *saved = r->interrupted && interrupted ? o->save_interrupted : o->save;
     int code = CLI_OK;
     if (d->epochs != NULL) code = print_json(r, d->device, json_incref(d->epochs), saved);
-    if (r->interrupted)
+    if (r->interrupted && interrupted)
         return cli_fail(CLI_INTERRUPTED, "interrupted: saved to %s; `aval train --resume %s` goes on from there", saved, saved);
     if (d->epochs != NULL) return code;
     if (verbose)
         printf("%llu parameters, %llu steps in %.2f s, %.3f s from start to the end of the first step\n", (unsigned long long)r->parameters,
                (unsigned long long)r->steps, r->seconds, r->seconds_to_first_step);
-    if (d->lines && r->steps > 0) printf("%.0f examples/s on %s\n", r->examples_per_second, d->device);
+    if (d->lines && r->examples_per_second > 0) printf("%.0f examples/s on %s\n", r->examples_per_second, d->device);
     if (d->lines && saved != NULL) printf("saved to %s\n", saved);
+    if (r->interrupted) return CLI_OK; /* --stop-after: not tested */
+    size_t count = aval_dataset_count(d->test), correct = (size_t)(r->test_accuracy * (double)count + 0.5);
     printf("test accuracy %.2f %% (%zu of %zu)\n", 100 * r->test_accuracy, correct, count);
     return CLI_OK;
 }
@@ -238,9 +241,14 @@ static int train(const cli_options *options, const arguments *a, double started)
 int cli_train(int argc, const char **argv)
 {
     double started = seconds_now();
-    arguments a = {
-        .lr = NAN, .momentum = NAN, .weight_decay = NAN, .dropout = NAN, .batch = LLONG_MIN, .epochs = LLONG_MIN, .seed = LLONG_MIN
-    };
+    arguments a = { .lr = NAN,
+                    .momentum = NAN,
+                    .weight_decay = NAN,
+                    .dropout = NAN,
+                    .batch = LLONG_MIN,
+                    .epochs = LLONG_MIN,
+                    .seed = LLONG_MIN,
+                    .stop_after = LLONG_MIN };
     const struct poptOption own[] = {
         { "data", 0, POPT_ARG_STRING, &a.data, 0, "folder with MNIST's four IDX files, plain or .gz [the digits in the library]", "DIR" },
         { "layers", 0, POPT_ARG_STRING, &a.layers, 0, "widths of hidden layers [mlp: 128,128; lenet: 256]", "N,N..." },
@@ -255,6 +263,7 @@ int cli_train(int argc, const char **argv)
         { "batch", 0, POPT_ARG_LONGLONG, &a.batch, 0, "examples a step [32]", "N" },
         { "epochs", 0, POPT_ARG_LONGLONG, &a.epochs, 0, "in all, those of a resumed checkpoint included [20]", "N" },
         { "seed", 0, POPT_ARG_LONGLONG, &a.seed, 0, "of weights, order and dropout [0]", "N" },
+        { "stop-after", 0, POPT_ARG_LONGLONG, &a.stop_after, 0, "end after so many steps, without a test [never]", "N" },
         { "save", 0, POPT_ARG_STRING, &a.save, 0, "checkpoint (safetensors), written after each epoch", "FILE" },
         { "resume", 0, POPT_ARG_STRING, &a.resume, 0, "go on from this checkpoint, with its options", "FILE" },
         { "verbose", 'v', POPT_ARG_NONE, &a.verbose, 0, "more numbers at the end", NULL },

@@ -170,7 +170,10 @@ static int loss_backward(const aval_host *host, aval_call *call)
     if (l.mean && g != NULL) {
         factor = host->scratch(call, wide, 1);
         if (factor == NULL) return host->fail(call, AVAL_PLUGIN_UNSUPPORTED, "no scratch memory for the sum of weights");
-        TRY(host->launch(call, AVAL_LAUNCH(.kernel = "loss_total", BY_GROUPS_WITH(group, 1, "WIDE", 1), .s_type = (uint32_t)type,
+        /* WIDE makes a program of its own: only where the types differ */
+        const aval_define defines[] = { { "WG", group }, { "WIDE", 1 } };
+        TRY(host->launch(call, AVAL_LAUNCH(.kernel = "loss_total", .global = { group }, .local = { group }, .defines = defines,
+                                           .n_defines = wide == type ? 1 : 2, .s_type = (uint32_t)type,
                                            .i_type = (uint32_t)host->type(l.labels), .d_type = (uint32_t)wide,
                                            AVAL_ARGS(AVAL_READ(NULL), AVAL_READ(l.labels), AVAL_READ(l.weights), AVAL_WRITE(factor),
                                                      AVAL_I64(l.rows), AVAL_I64(l.classes), AVAL_I64(l.ignored), AVAL_I32(1)))));

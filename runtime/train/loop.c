@@ -40,6 +40,7 @@ typedef struct trainer {
     AVAL__VEC(double) rates; /* examples a second of each epoch */
     double loss, test_loss, test_accuracy, first_step;
     bool stop;
+    bool interrupted; /* stopped by `progress` */
 } trainer;
 
 /* ---- Feeding ---------------------------------------------------------------------------------------------------------------- */
@@ -170,7 +171,7 @@ static void report_progress(trainer *t, bool epoch_done, double examples_per_sec
         .examples_per_second = examples_per_second,
         .seconds_to_first_step = t->first_step,
     };
-    if (t->progress(t->user, &p) != 0) t->stop = true;
+    if (t->progress(t->user, &p) != 0) t->stop = t->interrupted = true;
 }
 
 /* ---- Steps and epochs ------------------------------------------------------------------------------------------------------------ */
@@ -235,7 +236,7 @@ static int all_epochs(trainer *t)
         evaluated = true;
         if (!t->stop) AVAL__TRY(save(t, o->save));
     }
-    if (t->stop) AVAL__TRY(save(t, o->save_interrupted != NULL ? o->save_interrupted : o->save));
+    if (t->stop) AVAL__TRY(save(t, t->interrupted && o->save_interrupted != NULL ? o->save_interrupted : o->save));
     return evaluated ? AVAL_OK : evaluate(t); /* a finished training was resumed */
 }
 

@@ -43,6 +43,17 @@ Test(train_command, quiet_prints_the_last_line_only)
     cr_expect_eq(strncmp(o->out, "test accuracy ", 14), 0, "%s", o->out);
 }
 
+Test(train_command, stops_after_so_many_steps_without_a_test_and_saves_where_told)
+{
+    const outcome *o = program_expect_ok("train linear --stop-after 2 --quiet");
+    cr_expect_str_empty(o->out, "%s", o->out);
+    cr_expect_neq(access("aval-interrupted.safetensors", F_OK), 0, "that file is for interrupted trainings");
+    o = program_expect_ok("train linear --stop-after 2 --save s.safetensors");
+    cr_expect_not_null(strstr(program_last_line(o), "saved to s.safetensors"), "%s", o->out);
+    o = program_expect_ok("train --resume s.safetensors --epochs 1 --quiet");
+    cr_expect_eq(strncmp(o->out, "test accuracy ", 14), 0, "%s", o->out);
+}
+
 Test(train_command, json_is_one_object)
 {
     json_t *o = json_loads(program_expect_ok("train linear --epochs 2 --json")->out, 0, NULL);
