@@ -36,6 +36,12 @@ int aval__store_buffer(aval_store *store, const char *name, const aval_tensor *s
 /* Goes up whenever any entry is made, moved or removed (not when its content is set): while it stays, all buffers are where they were. */
 uint64_t aval__store_generation(const aval_store *store);
 
+/* ---- Sessions ----------------------------------------------------------------------------------------------------------------------------- */
+
+/* Shows the plan for what is wanted, without binding or running it; returns what `visit` returns. */
+int aval__session_visit_plan(aval_session *s, aval_value *const *wanted, size_t n_wanted,
+                             int (*visit)(void *user, const aval__plan *plan), void *user);
+
 /* ---- Bindings: a plan bound to devices ---------------------------------------------------------------------------------------------------- */
 
 typedef struct aval__binding aval__binding;
@@ -52,5 +58,11 @@ int aval__binding_read(aval__binding *binding, const aval__located *value, void 
 int aval__binding_wait(aval__binding *binding);
 /* Guarded mode: AVAL_E_CHECK names the value and the side on which a guard band was overwritten. */
 int aval__binding_check_guards(aval__binding *binding);
+
+/* ---- Sessions, for checks ---------------------------------------------------------------------------------------------------------------- */
+
+aval_context *aval__session_context(const aval_session *s);
+/* The content of an input or state that the next run would read, in double on the host; for aval__host_tensor_release. */
+int aval__session_content(aval_session *s, const aval_value *value, aval__host_tensor *out);
 
 #endif

@@ -101,17 +101,20 @@ int aval_session_feed(aval_session *s, const aval_value *input, const void *data
         fed->capacity = bytes;
         fed->version = 0; /* its old content is gone */
     }
-    if (fed->version == 0 || !aval__tensor_same_shape(&fed->tensor, &shape) || (fed->content && memcmp(fed->data, data, bytes) != 0))
+    if (!aval__session_fed(s, input) || !aval__tensor_same_shape(&fed->tensor, &shape) ||
+        (fed->content && memcmp(fed->data, data, bytes) != 0))
         s->changes++;
     if (bytes > 0) memcpy(fed->data, data, bytes);
     fed->tensor = shape;
+    fed->born = input->born;
     fed->version = ++s->feeds;
     return AVAL_OK;
 }
 
-static const aval__fed *fed_of(const aval_session *s, uint32_t value)
+aval__fed *aval__session_fed(const aval_session *s, const aval_value *value)
 {
-    return value < s->fed.count && s->fed.at[value].version > 0 ? &s->fed.at[value] : NULL;
+    aval__fed *fed = value->id < s->fed.count ? &s->fed.at[value->id] : NULL;
+    return fed && fed->version > 0 && fed->born == value->born ? fed : NULL;
 }
 
 /* Brings to the devices what was fed since this plan last ran. */
@@ -121,7 +124,7 @@ static int carry_inputs(aval_session *s, aval__bound_plan *bound)
     for (uint32_t i = 0; i < plan->n_slots; i++) {
         const aval__slot *slot = &plan->slots[i];
         if (slot->kind != AVAL__SLOT_INPUT) continue;
-        const aval__fed *fed = fed_of(s, s->numbers.at[slot->value]);
+        const aval__fed *fed = aval__session_fed(s, s->graph->values.at[s->numbers.at[slot->value]]);
         if (!fed) return aval__fail(AVAL_E_ARGUMENT, "input '%s' was never fed", slot->name ? slot->name : "");
         if (bound->carried[i] == fed->version) continue;
         AVAL__TRY(aval__binding_feed(bound->binding, i, fed->data, aval__tensor_bytes(&fed->tensor)));
@@ -165,7 +168,8 @@ static int locate(const aval_session *s, const aval_value *value, const aval__lo
 {
     const aval__plan *plan = s->ran && s->current ? s->current->shared->plan : NULL;
     if (!plan) return aval__fail(AVAL_E_ARGUMENT, "value '%s' cannot be read: no run was completed", aval__value_label(value));
-    uint32_t number = value->id < s->number_of.count ? s->number_of.at[value->id] : UINT32_MAX;
+    bool planned = value->id < s->number_of.count && value->born <= s->graph_generation; /* else another value had its id then */
+    uint32_t number = planned ? s->number_of.at[value->id] : UINT32_MAX;
     *out = plan->n_located == 0 ? NULL : bsearch(&number, plan->located, plan->n_located, sizeof *plan->located, by_value);
     if (*out) return AVAL_OK;
     return aval__fail(AVAL_E_ARGUMENT,
@@ -183,7 +187,7 @@ static int check_size(const aval_value *value, size_t expected, size_t found)
 
 static int read_fed(aval_session *s, const aval_value *value, void *data, size_t bytes)
 {
-    const aval__fed *fed = fed_of(s, value->id);
+    const aval__fed *fed = aval__session_fed(s, value);
     if (!fed) return aval__fail(AVAL_E_ARGUMENT, "input '%s' was never fed", aval__value_label(value));
     AVAL__TRY(check_size(value, aval__tensor_bytes(&fed->tensor), bytes));
     if (bytes > 0) memcpy(data, fed->data, bytes);
@@ -235,7 +239,7 @@ int aval_session_read(aval_session *s, const aval_value *value, void *data, size
 int aval_session_shape(aval_session *s, const aval_value *value, size_t *rank, int64_t *dims)
 {
     AVAL__TRY(check_readable(s, value));
-    const aval__fed *fed = value->kind == AVAL__INPUT ? fed_of(s, value->id) : NULL;
+    const aval__fed *fed = value->kind == AVAL__INPUT ? aval__session_fed(s, value) : NULL;
     const aval_tensor *shape = fed ? &fed->tensor : &value->tensor;
     if (value->kind == AVAL__PRODUCED) {
         const aval__located *located;

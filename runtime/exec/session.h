@@ -14,6 +14,7 @@
 
 typedef struct aval__fed {
     uint64_t version; /* 0: never fed; goes up with each feed of any input */
+    uint64_t born; /* of the input that was fed: another one may have its id by now */
     bool content; /* shape inference may read it, so plans depend on its content */
     aval_tensor tensor;
     void *data;
@@ -48,6 +49,8 @@ struct aval_session {
     aval_counters counters;
 };
 
+/* What this value of the session's graph was fed; NULL: nothing. */
+aval__fed *aval__session_fed(const aval_session *s, const aval_value *value);
 /* Finds or makes the plan for what is wanted, without binding it.  For aval__shared_plan_drop. */
 int aval__session_plan(aval_session *s, aval_value *const *wanted, size_t n_wanted, aval__shared_plan **out);
 /* Makes s->current the bound plan for what is wanted. */

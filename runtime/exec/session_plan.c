@@ -52,10 +52,10 @@ static int mark_contents(aval_session *s)
     while (t.left.count > 0) {
         aval_value *value = t.left.at[--t.left.count];
         aval_node *node = value->kind == AVAL__PRODUCED ? value->producer : NULL;
-        if (value->kind == AVAL__INPUT && value->id < s->fed.count) {
-            aval__fed *fed = &s->fed.at[value->id];
+        aval__fed *fed = value->kind == AVAL__INPUT ? aval__session_fed(s, value) : NULL;
+        if (fed) {
             bool whole = value->tensor.type == AVAL_INT64 || value->tensor.type == AVAL_INT32;
-            fed->content = fed->version > 0 && whole && aval__tensor_bytes(&fed->tensor) <= AVAL__CONTENT_BYTES;
+            fed->content = whole && aval__tensor_bytes(&fed->tensor) <= AVAL__CONTENT_BYTES;
         }
         for (uint32_t i = 0; node && node->kind == AVAL__OP && i < node->n_inputs; i++) AVAL__TRY_DONE(follow(&t, node->inputs[i]));
     }
@@ -105,9 +105,9 @@ static int look_up(aval_session *s, aval_value *const *wanted, size_t n_wanted, 
     }
     AVAL__TRY_DONE(mark_contents(s));
     for (size_t i = 0; i < s->fed.count && i < count; i++) {
-        const aval__fed *fed = &s->fed.at[i];
-        if (fed->version > 0) shapes[i] = &fed->tensor;
-        if (fed->content) contents[i] = fed->data;
+        const aval__fed *fed = aval__session_fed(s, s->graph->values.at[i]);
+        if (fed) shapes[i] = &fed->tensor;
+        if (fed && fed->content) contents[i] = fed->data;
     }
     aval__plan_request request = {
         .graph = s->graph,

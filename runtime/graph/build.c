@@ -49,7 +49,7 @@ static int find_state(aval_graph *g, const char *name, const aval_tensor *tensor
         return aval__fail(AVAL_E_SHAPE, "state '%s' has a free dimension: a state's shape must be given in full", name);
     AVAL__TRY(aval__graph_add_value(g, AVAL__STATE, tensor, name, &state));
     int status = aval__names_add(&g->states, state);
-    if (status < 0) state->dead = true;
+    if (status < 0) aval__graph_drop_value(state);
     *out = state;
     return status;
 }
@@ -118,6 +118,7 @@ static int check_inputs(const aval_graph *g, const aval__opdef *def, aval_value 
 
 static int add_node(aval_graph *g, const char *op, const char *text, aval_value *const *inputs, size_t n_inputs, aval_node **out)
 {
+    aval__arena parsed = { 0 }; /* the node has its attributes as one piece, which can be given back */
     aval__attrs attrs = { 0 };
     if (!op) return aval__fail(AVAL_E_ARGUMENT, "a node needs the name of an op, found NULL");
     const aval__opdef *def = aval__registry_find(g->registry, op, 0);
@@ -126,9 +127,11 @@ static int add_node(aval_graph *g, const char *op, const char *text, aval_value 
                           "no loaded plugin has an op '%s': `aval ops` lists those there are, AVAL_PLUGIN_PATH says where to look", op);
     aval__graph_refresh(g);
     AVAL__TRY(check_inputs(g, def, inputs, n_inputs));
-    int status = aval__attrs_parse(&g->arena, def->op->attrs, text, &attrs);
-    if (status < 0) return aval__fail_in(status, "op '%s'", op);
-    return aval__graph_add_node(g, def, &attrs, inputs, n_inputs, def->n_outputs, out);
+    int status = aval__attrs_parse(&parsed, def->op->attrs, text, &attrs);
+    if (status < 0) aval__fail_in(status, "op '%s'", op);
+    else status = aval__graph_add_node(g, def, &attrs, inputs, n_inputs, def->n_outputs, out);
+    aval__arena_release(&parsed);
+    return status;
 }
 
 aval_node *aval_graph_node(aval_graph *g, const char *op, const char *attrs, aval_value *const *inputs, size_t n_inputs)
@@ -163,10 +166,7 @@ static int add_request(aval_graph *g, aval_value *of, aval_value *wrt, aval_valu
     AVAL__TRY(aval__node_make(g, AVAL__GRADIENT_REQUEST, NULL, inputs, 3, 1, &node));
     int status = aval__node_add_output(node, 0, NULL, NULL);
     if (status == AVAL_OK) status = aval__node_infer(node);
-    if (status < 0) {
-        node->dead = true;
-        if (node->outputs[0]) node->outputs[0]->dead = true;
-    }
+    if (status < 0) aval__graph_drop_node(node);
     *out = node;
     return status;
 }
@@ -196,9 +196,14 @@ void aval_value_set_name(aval_value *value, const char *name)
                           aval__fail(AVAL_E_ARGUMENT, "state '%s' cannot be renamed: the store knows it by this name", value->name));
         return;
     }
-    value->name = aval__arena_text(&value->graph->arena, name);
+    char *copy = aval__graph_take_text(value->graph, name);
+    if (!copy) {
+        aval__graph_stick(value->graph, AVAL_E_MEMORY);
+        return;
+    }
+    aval__graph_give_text(value->graph, value->name);
+    value->name = copy;
     value->graph->generation++;
-    if (!value->name) aval__graph_stick(value->graph, AVAL_E_MEMORY);
 }
 
 const char *aval_value_name(const aval_value *value)

@@ -17,9 +17,10 @@ static void links_changed(aval_graph *g)
 /* Inputs that the node was made without may be added later: they are absent until then. */
 static int grow_inputs(aval_node *node, size_t count)
 {
-    aval_value **inputs = aval__arena_alloc(&node->graph->arena, count * sizeof(aval_value *));
+    aval_value **inputs = aval__graph_take(node->graph, count * sizeof(aval_value *));
     if (!inputs) return AVAL_E_MEMORY;
     for (size_t i = 0; i < node->n_inputs; i++) inputs[i] = node->inputs[i];
+    aval__graph_give(node->graph, node->inputs, node->n_inputs * sizeof(aval_value *));
     node->inputs = inputs;
     node->n_inputs = (uint32_t)count;
     return AVAL_OK;
@@ -79,8 +80,7 @@ int aval_graph_remove_node(aval_graph *g, aval_node *node)
 {
     if (!g || !node || node->graph != g || node->dead) return aval__fail(AVAL_E_ARGUMENT, "expected a living node of the graph");
     for (size_t i = 0; i < node->n_outputs; i++) AVAL__TRY(check_unread(g, node->outputs[i], node));
-    for (size_t i = 0; i < node->n_outputs; i++) node->outputs[i]->dead = true;
-    node->dead = true;
+    aval__graph_drop_node(node);
     g->generation++;
     return AVAL_OK;
 }
@@ -93,7 +93,7 @@ int aval_graph_remove_value(aval_graph *g, aval_value *value)
         return aval__fail(AVAL_E_GRAPH, "'%s' is the output of a node: remove the node instead", aval__value_label(value));
     AVAL__TRY(check_unread(g, value, NULL));
     if (value->kind == AVAL__STATE) aval__names_remove(&g->states, value->name);
-    value->dead = true;
+    aval__graph_drop_value(value);
     g->generation++;
     return AVAL_OK;
 }

@@ -1,7 +1,6 @@
 /* The graph itself: making, copying and releasing it; adding values and nodes. */
 #include "graph/parts.h"
 
-#include <stdio.h>
 #include <string.h>
 
 static const aval_tensor unknown_tensor = { .type = AVAL_NONE, .rank = -1 };
@@ -21,6 +20,8 @@ void aval_graph_release(aval_graph *g)
     aval__names_release(&g->states);
     aval__vec_release(&g->nodes);
     aval__vec_release(&g->values);
+    aval__vec_release(&g->unused_nodes);
+    aval__vec_release(&g->unused_values);
     aval__arena_release(&g->arena);
     aval__free(g->message);
     aval__free(g);
@@ -48,21 +49,33 @@ int aval_graph_status(aval_graph *g)
 
 /* ---- Values ---------------------------------------------------------------------------------------------------------------------- */
 
+/* "v17"; snprintf is the slowest part of making a value. */
+static void set_label(aval_value *value)
+{
+    char digits[10], *end = digits + sizeof digits, *at = end;
+    uint32_t rest = value->id;
+    do *--at = (char)('0' + rest % 10);
+    while (rest /= 10);
+    value->label[0] = 'v';
+    memcpy(value->label + 1, at, (size_t)(end - at));
+}
+
 int aval__graph_add_value(aval_graph *g, aval__value_kind kind, const aval_tensor *tensor, const char *name, aval_value **out)
 {
-    aval_value *v = aval__arena_alloc(&g->arena, sizeof *v);
-    if (!v) return AVAL_E_MEMORY;
+    aval_value *v;
+    char *copy = name ? aval__graph_take_text(g, name) : NULL;
+    if (name && !copy) return AVAL_E_MEMORY;
+    int status = aval__graph_value_record(g, &v);
+    if (status < 0) {
+        aval__graph_give_text(g, copy);
+        return status;
+    }
     v->tensor = *tensor;
     v->kind = kind;
-    v->id = (uint32_t)g->values.count;
     v->graph = g;
-    snprintf(v->label, sizeof v->label, "v%u", v->id);
-    if (name) {
-        v->name = aval__arena_text(&g->arena, name);
-        if (!v->name) return AVAL_E_MEMORY;
-    }
-    AVAL__TRY(aval__vec_push(&g->values, v));
-    g->generation++;
+    v->name = copy;
+    v->born = ++g->generation;
+    set_label(v);
     *out = v;
     return AVAL_OK;
 }
@@ -70,11 +83,13 @@ int aval__graph_add_value(aval_graph *g, aval__value_kind kind, const aval_tenso
 int aval__graph_add_constant(aval_graph *g, const aval_tensor *tensor, const void *data, aval_value **out)
 {
     size_t bytes = aval__tensor_bytes(tensor);
-    const void *copy = bytes ? aval__arena_copy(&g->arena, data, bytes) : aval__arena_alloc(&g->arena, 1);
+    void *copy = aval__graph_take(g, bytes);
     if (!copy) return AVAL_E_MEMORY;
-    AVAL__TRY(aval__graph_add_value(g, AVAL__CONSTANT, tensor, NULL, out));
-    (*out)->data = copy;
-    return AVAL_OK;
+    if (bytes) memcpy(copy, data, bytes);
+    int status = aval__graph_add_value(g, AVAL__CONSTANT, tensor, NULL, out);
+    if (status < 0) aval__graph_give(g, copy, bytes);
+    else (*out)->data = copy;
+    return status;
 }
 
 const char *aval__value_label(const aval_value *value)
@@ -87,20 +102,24 @@ const char *aval__value_label(const aval_value *value)
 int aval__node_make(aval_graph *g, aval__node_kind kind, const aval__opdef *def, aval_value *const *inputs, size_t n_inputs,
                     size_t n_outputs, aval_node **out)
 {
-    aval_node *node = aval__arena_alloc(&g->arena, sizeof *node);
-    if (!node) return AVAL_E_MEMORY;
+    aval_node *node;
+    aval_value **links_in = aval__graph_take(g, n_inputs * sizeof(aval_value *));
+    aval_value **links_out = aval__graph_take(g, n_outputs * sizeof(aval_value *));
+    int status = links_in && links_out ? aval__graph_node_record(g, &node) : AVAL_E_MEMORY;
+    if (status < 0) {
+        aval__graph_give(g, links_in, n_inputs * sizeof(aval_value *));
+        aval__graph_give(g, links_out, n_outputs * sizeof(aval_value *));
+        return status;
+    }
     node->kind = kind;
-    node->id = (uint32_t)g->nodes.count;
     node->def = def;
     node->graph = g;
     node->device = -1;
     node->n_inputs = (uint32_t)n_inputs;
     node->n_outputs = (uint32_t)n_outputs;
-    node->inputs = aval__arena_alloc(&g->arena, n_inputs * sizeof(aval_value *));
-    node->outputs = aval__arena_alloc(&g->arena, n_outputs * sizeof(aval_value *));
-    if (!node->inputs || !node->outputs) return AVAL_E_MEMORY;
+    node->inputs = links_in;
+    node->outputs = links_out;
     for (size_t i = 0; i < n_inputs; i++) node->inputs[i] = inputs[i];
-    AVAL__TRY(aval__vec_push(&g->nodes, node));
     g->generation++;
     *out = node;
     return AVAL_OK;
@@ -119,8 +138,20 @@ int aval__node_add_output(aval_node *node, size_t port, const aval_tensor *tenso
 
 int aval__node_rename(aval_node *node, const char *name)
 {
-    node->name = aval__arena_text(&node->graph->arena, name);
-    return node->name ? AVAL_OK : AVAL_E_MEMORY;
+    char *copy = aval__graph_take_text(node->graph, name);
+    if (!copy) return AVAL_E_MEMORY;
+    aval__graph_give_text(node->graph, node->name);
+    node->name = copy;
+    node->graph->generation++; /* plans call it by its name */
+    return AVAL_OK;
+}
+
+static int copy_attrs(aval_node *node, const aval__attrs *attrs)
+{
+    void *memory = attrs->count ? aval__graph_take(node->graph, aval__attrs_bytes(attrs)) : NULL;
+    if (!memory) return attrs->count ? AVAL_E_MEMORY : AVAL_OK;
+    aval__attrs_copy(attrs, memory, &node->attrs);
+    return AVAL_OK;
 }
 
 int aval__graph_add_node(aval_graph *g, const aval__opdef *def, const aval__attrs *attrs, aval_value *const *inputs, size_t n_inputs,
@@ -129,7 +160,7 @@ int aval__graph_add_node(aval_graph *g, const aval__opdef *def, const aval__attr
     aval_node *node;
     AVAL__TRY(aval__node_make(g, AVAL__OP, def, inputs, n_inputs, n_outputs, &node));
     int status = AVAL_OK;
-    if (attrs) AVAL__TRY_DONE(aval__attrs_copy(&g->arena, attrs, &node->attrs));
+    if (attrs) AVAL__TRY_DONE(copy_attrs(node, attrs));
     for (size_t i = 0; i < n_outputs; i++) AVAL__TRY_DONE(aval__node_add_output(node, i, NULL, NULL));
 
     bool known = true;
@@ -140,13 +171,8 @@ int aval__graph_add_node(aval_graph *g, const aval__opdef *def, const aval__attr
         if (status == AVAL_E_CONTENT) status = AVAL_OK; /* planning will know it */
     }
 done:
-    if (status < 0) {
-        node->dead = true;
-        for (size_t i = 0; i < n_outputs; i++)
-            if (node->outputs[i]) node->outputs[i]->dead = true;
-    } else {
-        *out = node;
-    }
+    if (status < 0) aval__graph_drop_node(node);
+    else *out = node;
     return status;
 }
 

@@ -1,12 +1,14 @@
 /* The graph: values, nodes, editing; and what planning does to a copy of it: shapes, gradients, bodies.
  *
- * A graph owns its nodes and values; their addresses stay the same until the graph is released, so they are the handles.  Removed
- * ones are marked dead and stay in the arrays, so that an id is never used twice.  Nodes lie in the order of creation, which after
- * edits need not be a topological order.  Planning works on a copy (aval__graph_copy) in which ids are the same, then adds nodes. */
+ * A graph owns its nodes and values; their addresses stay the same until they are removed, so they are the handles.  Removed ones are
+ * marked dead and stay in the arrays until a new one takes their place and id (aval_value.born tells the two apart).  After edits the
+ * order of ids need not be a topological order.  Planning works on a copy (aval__graph_copy) in which ids are the same, then adds nodes. */
 #ifndef AVAL_GRAPH_H
 #define AVAL_GRAPH_H
 
 #include "op/op.h"
+
+#define AVAL__SPARE_CLASSES 40
 
 typedef enum aval__value_kind {
     AVAL__INPUT, /* fed by the user */
@@ -21,6 +23,7 @@ struct aval_value {
     bool dead;
     uint32_t id; /* index in graph->values */
     uint32_t port;
+    uint64_t born; /* the graph's generation that brought it: with the id, what no other value ever has */
     aval_node *producer;
     aval_graph *graph;
     const char *name; /* NULL: unnamed */
@@ -55,6 +58,9 @@ struct aval_graph {
     AVAL__VEC(aval_node *) nodes;
     AVAL__VEC(aval_value *) values;
     aval__arena arena; /* nodes, values, names, attributes, constants */
+    AVAL__VEC(aval_node *) unused_nodes; /* records of removed ones */
+    AVAL__VEC(aval_value *) unused_values;
+    struct aval__spare *spares[AVAL__SPARE_CLASSES]; /* what else removed ones held, in lists by size: 2^index bytes */
     struct aval__graph_names *states; /* name -> value */
     uint64_t generation; /* goes up with each edit, so that a session sees that it must look again */
     bool planning; /* a copy for planning: contents that were computed on the host stay in value->data */

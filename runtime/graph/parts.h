@@ -11,6 +11,19 @@ int aval__names_add(struct aval__graph_names **names, aval_value *state); /* und
 void aval__names_remove(struct aval__graph_names **names, const char *name);
 void aval__names_release(struct aval__graph_names **names);
 
+/* ---- Memory that can be given back (memory.c) -------------------------------------------------------------------------------------- */
+
+void *aval__graph_take(aval_graph *g, size_t bytes); /* zeroed */
+void aval__graph_give(aval_graph *g, const void *memory, size_t bytes); /* NULL: nothing */
+char *aval__graph_take_text(aval_graph *g, const char *text); /* a copy */
+void aval__graph_give_text(aval_graph *g, const char *text);
+/* A record that is zero but for its id. */
+int aval__graph_value_record(aval_graph *g, aval_value **out);
+int aval__graph_node_record(aval_graph *g, aval_node **out);
+/* Marks as dead, a node with its outputs, and keeps their memory for others. */
+void aval__graph_drop_value(aval_value *value);
+void aval__graph_drop_node(aval_node *node);
+
 /* ---- Building (graph.c) ----------------------------------------------------------------------------------------------------------- */
 
 /* The first failure of a graph sticks to it.  Returns `code`. */

@@ -152,25 +152,50 @@ int aval__attrs_parse(aval__arena *arena, const aval_attr *declared, const char 
     return AVAL_OK;
 }
 
-int aval__attrs_copy(aval__arena *arena, const aval__attrs *from, aval__attrs *out)
+/* What an attribute has besides its row, in bytes. */
+static const void *content_of(const aval__attr_value *row, size_t *bytes)
 {
-    aval__attr_value *rows = aval__arena_alloc(arena, (from->count + 1) * sizeof *rows);
-    if (!rows) return AVAL_E_MEMORY;
+    switch (row->type) {
+    case AVAL_ATTR_STRING: *bytes = strlen(row->text) + 1; return row->text;
+    case AVAL_ATTR_INTS: *bytes = row->ints.count * sizeof *row->ints.at; return row->ints.at;
+    case AVAL_ATTR_FLOATS: *bytes = row->reals.count * sizeof *row->reals.at; return row->reals.at;
+    default: *bytes = 0; return NULL;
+    }
+}
+
+/* Rounded up to what keeps the next content aligned. */
+static size_t room_for(size_t bytes)
+{
+    return (bytes + sizeof(int64_t) - 1) / sizeof(int64_t) * sizeof(int64_t);
+}
+
+size_t aval__attrs_bytes(const aval__attrs *attrs)
+{
+    size_t total = attrs->count * sizeof *attrs->at, bytes;
+    for (size_t i = 0; i < attrs->count; i++) {
+        content_of(&attrs->at[i], &bytes);
+        total += room_for(bytes);
+    }
+    return total;
+}
+
+void aval__attrs_copy(const aval__attrs *from, void *memory, aval__attrs *out)
+{
+    aval__attr_value *rows = memory;
+    unsigned char *end = (unsigned char *)(rows + from->count);
     for (size_t i = 0; i < from->count; i++) {
+        size_t bytes;
         aval__attr_value *row = &rows[i];
         *row = from->at[i]; /* the name is the declaration's, which lives as long as the plugin */
-        const void *copy = row;
-        if (row->type == AVAL_ATTR_STRING) {
-            copy = row->text = aval__arena_text(arena, row->text);
-        } else if (row->type == AVAL_ATTR_INTS) {
-            copy = row->ints.at = aval__arena_copy(arena, row->ints.at, row->ints.count * sizeof *row->ints.at);
-        } else if (row->type == AVAL_ATTR_FLOATS) {
-            copy = row->reals.at = aval__arena_copy(arena, row->reals.at, row->reals.count * sizeof *row->reals.at);
-        }
-        if (!copy) return AVAL_E_MEMORY;
+        const void *content = content_of(row, &bytes);
+        if (!content) continue;
+        if (bytes) memcpy(end, content, bytes);
+        if (row->type == AVAL_ATTR_STRING) row->text = (const char *)end;
+        else if (row->type == AVAL_ATTR_INTS) row->ints.at = (const int64_t *)(void *)end;
+        else row->reals.at = (const double *)(void *)end;
+        end += room_for(bytes);
     }
     *out = (aval__attrs){ .at = rows, .count = from->count };
-    return AVAL_OK;
 }
 
 const aval__attr_value *aval__attrs_find(const aval__attrs *attrs, const char *name)

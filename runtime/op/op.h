@@ -63,7 +63,8 @@ typedef struct aval__attrs {
 
 /* Parses an attribute text against an op's declarations; defaults are filled in.  All memory comes from the arena. */
 int aval__attrs_parse(aval__arena *arena, const aval_attr *declared, const char *text, aval__attrs *out);
-int aval__attrs_copy(aval__arena *arena, const aval__attrs *from, aval__attrs *out);
+size_t aval__attrs_bytes(const aval__attrs *attrs); /* that a copy takes */
+void aval__attrs_copy(const aval__attrs *from, void *memory, aval__attrs *out); /* memory[aval__attrs_bytes(from)], aligned for pointers */
 const aval__attr_value *aval__attrs_find(const aval__attrs *attrs, const char *name); /* NULL: absent */
 void aval__attrs_print(aval__text *text, const aval__attrs *attrs, bool with_defaults); /* the grammar that parse reads */
 
