@@ -16,6 +16,8 @@ static const bench_case cases[] = {
     { "plan", "planning chains and random graphs of 1,000 to 100,000 nodes", bench_plan },
     { "launch", "host time a launch (over the null device of the tests: aval's own time alone)", bench_launch },
     { "memory", "arena against the most bytes alive, training graphs of a ResNet, a U-Net and a transformer", bench_memory },
+    { "gemm", "matrix products of a network's layers and of squares", bench_gemm },
+    { "elementwise", "relu(a x + b) in one launch, which the memory's bandwidth bounds", bench_elementwise },
     { "step", "training steps of the built-in nets on the digits", bench_step },
 };
 
@@ -43,7 +45,7 @@ void bench_times(bench_row *row, double *ms, size_t count)
 int bench_report(bench *b, const bench_row *row)
 {
     if (b->rows == NULL) {
-        printf("%-10s %-34s %10.3f ms  (%.3f to %.3f)", row->name, row->shape, row->median_ms, row->min_ms, row->max_ms);
+        printf("%-11s %-34s %10.3f ms  (%.3f to %.3f)", row->name, row->shape, row->median_ms, row->min_ms, row->max_ms);
         if (row->gflops > 0) printf("  %.1f GFLOP/s", row->gflops);
         if (row->gbytes_per_s > 0) printf("  %.1f GB/s", row->gbytes_per_s);
         if (row->figure_name != NULL) printf("  %s %.4g", row->figure_name, row->figure);
@@ -80,7 +82,7 @@ int cli_bench(int argc, const char **argv)
         return exit_code;
     for (size_t i = 0; i < options.n_rest && exit_code == CLI_OK; i++) {
         if (find_case(options.rest[i]) == NULL) {
-            exit_code = cli_fail(CLI_USAGE, "no benchmark '%s'; there are plan, launch, memory, step", options.rest[i]);
+            exit_code = cli_fail(CLI_USAGE, "no benchmark '%s'; there are plan, launch, memory, gemm, elementwise, step", options.rest[i]);
         }
     }
     if (exit_code == CLI_OK && batch < 0) exit_code = cli_fail(CLI_USAGE, "--batch is %d, expected at least 1", batch);

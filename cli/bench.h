@@ -30,5 +30,7 @@ int bench_plan(bench *b);
 int bench_launch(bench *b);
 int bench_memory(bench *b);
 int bench_step(bench *b);
+int bench_gemm(bench *b);
+int bench_elementwise(bench *b);
 
 #endif

@@ -1,6 +1,8 @@
 /* Pooling over windows of images [planes, height, width], a plane being a channel of an image; windows are numbered [planes, out_h, out_w]. */
 #include "common.clh"
 
+#define IS_NAN(x) ((x) != (x)) /* a macro, so that no compiler wonders about it where x is an integer */
+
 #define WINDOW_PARAMETERS \
     long planes, long height, long width, long kernel_h, long kernel_w, long stride_h, long stride_w, long pad_h, long pad_w, long dilation_h, \
         long dilation_w, long out_h, long out_w
@@ -18,7 +20,7 @@ __kernel void max_pool(__global const S *x, long x_at, __global S *y, long y_at,
             long column = ox * stride_w + kw * dilation_w - pad_w, at = (plane * height + row) * width + column;
             if (column < 0 || column >= width) continue;
             T v = LOAD(x, x_at + at);
-            if (place < 0 || v > best || (v != v && best == best)) {
+            if (place < 0 || v > best || (IS_NAN(v) && !IS_NAN(best))) {
                 best = v;
                 place = at;
             }
