@@ -149,11 +149,11 @@ static inline aval_value *constant_weight(lab *l, const char *name, size_t rank,
 /* What the last run left of a value, as doubles. */
 static inline void read_numbers(lab *l, const aval_value *value, double *out, size_t count)
 {
-    size_t bytes = count * aval_type_bytes(aval_value_type(value));
+    size_t bytes = count * aval_type_bytes(l->type); /* not the value's: it is unknown while a dimension is free */
     float *raw = malloc(bytes + 1);
     if (raw == NULL) exit(1);
     must(aval_session_read(l->s, value, raw, bytes));
-    for (size_t i = 0; i < count; i++) out[i] = aval_value_type(value) == AVAL_DOUBLE ? ((double *)(void *)raw)[i] : (double)raw[i];
+    for (size_t i = 0; i < count; i++) out[i] = l->type == AVAL_DOUBLE ? ((double *)(void *)raw)[i] : (double)raw[i];
     free(raw);
 }
 

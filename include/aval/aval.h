@@ -302,6 +302,25 @@ typedef struct aval_check_options {
 /* Checks on the first selected device.  0: all passed; AVAL_E_CHECK: a difference, or nothing was compared. */
 AVAL_API int aval_check_ops(aval_context *ctx, const aval_check_options *options, aval_check_function report, void *user);
 
+/* One gradient of a graph against differences. */
+typedef struct aval_gradient_result {
+    size_t size;
+    const char *value; /* what it is the gradient by */
+    size_t compared; /* elements, or in large tensors directions of random signs in blocks of elements */
+    double error; /* largest, in units of the tolerance */
+    size_t worst; /* its element, or the first of its block */
+    double found, expected; /* there: by the device, by differences */
+    int passed;
+} aval_gradient_result;
+typedef void (*aval_gradient_function)(void *user, const aval_gradient_result *result);
+
+/* The gradients of any value of a graph by inputs and states, as the session's devices compute them for what is fed and stored, against centred
+   differences (f(x + e) - f(x - e)) / 2e, which are taken in double on the host by the operators' references.  The upstream gradient is
+   random.  The graph is as before afterwards.  `report` may be NULL.  0: all agree; AVAL_E_CHECK: one does not, and the message says which,
+   where and by how much. */
+AVAL_API int aval_check_gradient(aval_session *s, aval_value *of, aval_value *const *wrt, size_t n_wrt, aval_gradient_function report,
+                                 void *user);
+
 /* ---- Data and training --------------------------------------------------------------------------------------------------- */
 
 typedef struct aval_dataset aval_dataset;

@@ -22,13 +22,13 @@ static const void *content_of_input(void *user, size_t i)
     return data;
 }
 
-static int fail_for(const aval_node *node, int code, const char *what, const aval_value *value)
+static int fail_unfed(const aval_node *node, const aval_value *value)
 {
     aval__text text = { 0 };
     aval__node_label(&text, node);
-    aval__text_add(&text, ": %s '%s' is ", what, aval__value_label(value));
+    aval__text_add(&text, ": feed its input first, so that its shape is known: '%s' is ", aval__value_label(value));
     aval__tensor_print(&text, &value->tensor);
-    code = text.failed ? AVAL_E_MEMORY : aval__fail(code, "%s", text.at);
+    int code = text.failed ? AVAL_E_MEMORY : aval__fail(AVAL_E_SHAPE, "%s", text.at);
     aval__text_release(&text);
     return code;
 }
@@ -44,16 +44,30 @@ static int fail_missing(const aval_node *node, const aval_value *missing)
     return code;
 }
 
+/* The upstream gradient of a request must be like the value that is differentiated. */
+static int fail_upstream(const aval_node *request, int code)
+{
+    const aval_value *of = request->inputs[0], *upstream = request->inputs[2];
+    aval__text text = { 0 };
+    aval__node_label(&text, request);
+    aval__text_add(&text, ": the upstream gradient '%s' is ", aval__value_label(upstream));
+    aval__tensor_print(&text, &upstream->tensor);
+    aval__text_add(&text, ", expected ");
+    aval__tensor_print(&text, &of->tensor);
+    aval__text_add(&text, " like '%s', which is differentiated", aval__value_label(of));
+    code = text.failed ? AVAL_E_MEMORY : aval__fail(code, "%s", text.at);
+    aval__text_release(&text);
+    return code;
+}
+
 /* Inputs: of, wrt, upstream. */
 static int infer_request(const aval_node *node)
 {
     const aval_value *of = node->inputs[0], *wrt = node->inputs[1], *upstream = node->inputs[2];
     node->outputs[0]->tensor = wrt->tensor;
     if (!upstream || !aval__tensor_known(&upstream->tensor) || !aval__tensor_known(&of->tensor)) return AVAL_OK;
-    if (!aval__tensor_same_shape(&upstream->tensor, &of->tensor))
-        return fail_for(node, AVAL_E_SHAPE, "the upstream gradient must have the shape of the value that is differentiated, but", upstream);
-    if (upstream->tensor.type != of->tensor.type)
-        return fail_for(node, AVAL_E_TYPE, "the upstream gradient must have the type of the value that is differentiated, but", upstream);
+    bool same_shape = aval__tensor_same_shape(&upstream->tensor, &of->tensor);
+    if (!same_shape || upstream->tensor.type != of->tensor.type) return fail_upstream(node, same_shape ? AVAL_E_TYPE : AVAL_E_SHAPE);
     return AVAL_OK;
 }
 
@@ -114,8 +128,7 @@ int aval__graph_infer(aval_graph *g, aval_value *const *wanted, size_t n_wanted)
         const aval_node *node = order[n];
         for (size_t i = 0; i < node->n_inputs && status == AVAL_OK; i++) {
             const aval_value *value = node->inputs[i];
-            if (value && !aval__tensor_known(&value->tensor))
-                status = fail_for(node, AVAL_E_SHAPE, "feed its input first, so that its shape is known:", value);
+            if (value && !aval__tensor_known(&value->tensor)) status = fail_unfed(node, value);
         }
         if (status == AVAL_OK) status = aval__node_infer(order[n]);
     }
