@@ -1,81 +1,233 @@
-/* aval check: every sample of the operators, forward and backward, on a device against the host's referee. */
-#include "cli.h"
+/* aval check: every sample of the operators, forward and backward, on devices against the host's referee and against each other. */
+#include "check.h"
 
-#include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
-typedef struct tally {
-    size_t passed, failed, skipped;
-    json_t *results; /* NULL: lines instead */
-    bool lines;
-} tally;
+typedef struct check_options {
+    int all_devices, quick, forward, worker, in_process, shrink;
+    long long seed;
+    double timeout;
+    long long memory_megabytes;
+    const char *failures, *junit, *replay;
+} check_options;
 
-static void on_result(void *user, const aval_check_result *r)
+/* What a check works with. */
+typedef struct check {
+    const cli_options *options;
+    const check_options *own;
+    aval_context *ctx;
+    size_t *devices, n_devices;
+    check_crew *crew;
+    check_report *report;
+    aval_check_options library;
+} check;
+
+/* ---- Which devices --------------------------------------------------------------------------------------------------------- */
+
+static int list_selected(check *k)
 {
-    tally *t = user;
-    if (r->passed == 1) t->passed++;
-    else if (r->passed == 0) t->failed++;
-    else t->skipped++;
-    if (t->results != NULL) {
-        json_t *error = isfinite(r->error) ? json_real(r->error) : json_null();
-        json_array_append_new(t->results, json_pack("{s:s, s:s, s:s, s:s?, s:s, s:s, s:s, s:o, s:s?}", "op", r->op, "device", r->device,
-                                                    "sample", r->sample, "attributes", r->attrs, "type", r->type, "what", r->what, "result",
-                                                    r->passed == 1   ? "passed"
-                                                    : r->passed == 0 ? "failed"
-                                                                     : "skipped",
-                                                    "error", error, "message", r->message));
-    } else if (r->passed == 0) {
-        printf("failed: %s, %s, type %s, sample %s%s%s: %s\n", r->op, r->what, r->type, r->sample, r->attrs ? " " : "",
-               r->attrs ? r->attrs : "", r->message);
-    } else if (r->passed < 0 && t->lines) {
-        printf("skipped: %s, %s, sample %s: %s\n", r->op, r->what, r->sample, r->message);
+    int64_t count = aval_selected_count(k->ctx);
+    if (count < 0) return aval_device_count(k->ctx) == 0 ? AVAL_E_DEVICE : (int)count;
+    k->devices = calloc((size_t)count + 1, sizeof *k->devices);
+    if (k->devices == NULL) return AVAL_E_MEMORY;
+    for (int64_t i = 0; i < count; i++) {
+        int64_t device = aval_selected_device(k->ctx, (size_t)i);
+        if (device < 0) return (int)device;
+        k->devices[k->n_devices++] = (size_t)device;
     }
+    return AVAL_OK;
 }
 
-/* All ops when none is named. */
-static int check(const cli_options *options, aval_context *ctx, aval_check_options *o)
+/* All that can be used; the others are named. */
+static int list_all(check *k)
 {
-    tally t = { .lines = !options->common.quiet, .results = options->common.json ? json_array() : NULL };
-    int status, code = CLI_OK;
+    size_t count = aval_device_count(k->ctx);
+    if (count == 0) return AVAL_E_DEVICE;
+    k->devices = calloc(count + 1, sizeof *k->devices);
+    if (k->devices == NULL) return AVAL_E_MEMORY;
+    for (size_t i = 0; i < count; i++) {
+        const char *refusal = aval_device_refusal(k->ctx, i);
+        if (refusal == NULL) k->devices[k->n_devices++] = i;
+        else if (!k->options->common.quiet)
+            cli_fail(CLI_OK, "device %zu '%s' is left out: %s", i, aval_device_info_at(k->ctx, i)->name, refusal);
+    }
+    return AVAL_OK;
+}
+
+/* The device of a failure: the one with its number and name, else the first with its name. */
+static int list_replayed(check *k)
+{
+    char file[4096];
+    json_int_t number;
+    const char *platform, *name;
+    snprintf(file, sizeof file, "%s/case.json", k->own->replay);
+    json_t *all = json_load_file(file, 0, NULL);
+    k->devices = calloc(1, sizeof *k->devices);
+    if (k->devices != NULL &&
+        json_unpack(all, "{s:{s:I, s:s, s:s}}", "device", "number", &number, "platform", &platform, "name", &name) == 0) {
+        for (size_t i = 0; i < aval_device_count(k->ctx); i++) {
+            const aval_device_info *info = aval_device_info_at(k->ctx, i);
+            if (aval_device_refusal(k->ctx, i) != NULL || strcmp(info->platform, platform) != 0 || strcmp(info->name, name) != 0) continue;
+            if (k->n_devices == 0 || i == (size_t)number) k->devices[0] = i;
+            k->n_devices = 1;
+        }
+    }
+    json_decref(all);
+    if (k->n_devices == 1) return AVAL_OK;
+    free(k->devices);
+    return list_selected(k);
+}
+
+static int list_devices(check *k)
+{
+    if (k->own->all_devices) return list_all(k);
+    if (k->own->replay != NULL && k->options->common.devices == NULL) return list_replayed(k);
+    return list_selected(k);
+}
+
+/* ---- Setting up ---------------------------------------------------------------------------------------------------------------- */
+
+static int make_report(check *k)
+{
+    const char **names = calloc(k->n_devices + 1, sizeof *names);
+    char(*labels)[256] = calloc(k->n_devices + 1, sizeof *labels);
+    for (size_t d = 0; names != NULL && labels != NULL && d < k->n_devices; d++) {
+        const aval_device_info *info = aval_device_info_at(k->ctx, k->devices[d]);
+        snprintf(labels[d], sizeof *labels, "%s/%s", info->platform, info->name);
+        names[d] = labels[d];
+    }
+    if (names != NULL && labels != NULL) k->report = check_report_create(k->options, k->devices, names, k->n_devices);
+    free(names);
+    free(labels);
+    return k->report == NULL ? AVAL_E_MEMORY : AVAL_OK;
+}
+
+static int set_up(check *k)
+{
+    const check_options *own = k->own;
+    int status = list_devices(k);
+    if (status < 0) return status;
+    status = make_report(k);
+    if (status < 0) return status;
+    k->library = (aval_check_options){
+        .size = sizeof k->library, .seed = (uint64_t)own->seed, .quick = own->quick, .forward_only = own->forward, .failures = own->failures
+    };
+    if (own->in_process) return AVAL_OK;
+    const check_limits limits = { .seconds = own->timeout, .memory_bytes = (size_t)own->memory_megabytes << 20 };
+    k->crew = check_crew_create(k->ctx, k->options, k->devices, k->n_devices, &limits);
+    if (k->crew == NULL) return AVAL_E_MEMORY;
+    k->library.runner = check_crew_runner(k->crew);
+    return AVAL_OK;
+}
+
+static void tear_down(check *k)
+{
+    check_crew_release(k->crew);
+    check_report_release(k->report);
+    free(k->devices);
+}
+
+/* ---- Running --------------------------------------------------------------------------------------------------------------------- */
+
+/* A difference is in the report already; all else ends the check. */
+static int code_of(const check *k, int status)
+{
+    if (status == AVAL_OK) return CLI_OK;
+    if (status == AVAL_E_CHECK && check_report_code(k->report) != CLI_OK) return check_report_code(k->report);
+    return cli_fail_status(status);
+}
+
+static int check_named(check *k)
+{
+    int status = AVAL_OK, code = CLI_OK;
     size_t i = 0;
     do {
-        if (options->n_rest > 0) o->op = options->rest[i++];
-        status = aval_check_ops(ctx, o, on_result, &t);
-        if (status < 0) {
-            int found = status == AVAL_E_CHECK && t.failed > 0 ? CLI_DIFFERENCE : cli_fail_status(status);
-            if (found > code) code = found;
-        }
-    } while (i < options->n_rest && (status == AVAL_OK || status == AVAL_E_CHECK));
-    if (code != CLI_OK && t.passed + t.failed + t.skipped == 0) { /* an unknown op, or no device: the message has said it */
-        json_decref(t.results);
-        return code;
-    }
-    if (t.results != NULL) {
-        int printed = cli_print_json(t.results);
-        return printed > code ? printed : code;
-    }
-    printf("%zu passed, %zu failed, %zu skipped\n", t.passed, t.failed, t.skipped);
+        if (k->options->n_rest > 0) k->library.op = k->options->rest[i++];
+        status = aval_check_ops(k->ctx, &k->library, check_report_take, k->report);
+        int found = code_of(k, status);
+        if (found > code) code = found;
+    } while (i < k->options->n_rest && (status == AVAL_OK || status == AVAL_E_CHECK));
     return code;
+}
+
+static int shrink(check *k)
+{
+    char *inputs = NULL;
+    if (k->library.failures == NULL) return cli_fail(CLI_USAGE, "--shrink needs a folder for the smaller case: --failures DIR");
+    int status = aval_check_shrink(k->ctx, k->own->replay, &k->library, &inputs);
+    if (status < 0) return cli_fail_status(status);
+    if (k->options->common.json) return cli_print_json(json_pack("{s:s, s:s}", "inputs", inputs, "failures", k->library.failures));
+    printf("the smallest case that still fails has inputs %s; its folder is in %s\n", inputs, k->library.failures);
+    aval_free(inputs);
+    return CLI_DIFFERENCE;
+}
+
+static int run(check *k)
+{
+    int code;
+    if (k->own->shrink) return shrink(k);
+    if (k->own->replay == NULL) code = check_named(k);
+    else code = code_of(k, aval_check_replay(k->ctx, k->own->replay, &k->library, check_report_take, k->report));
+    /* an unknown op, or no device: the message has said it */
+    if (code != CLI_OK && check_report_count(k->report) == 0) return code;
+    int printed = check_report_print(k->report);
+    if (k->own->junit != NULL) {
+        int written = check_junit_write(k->own->junit, check_report_results(k->report));
+        if (written > printed) printed = written;
+    }
+    if (code == CLI_DIFFERENCE && k->own->failures != NULL && !k->options->common.json && !k->options->common.quiet)
+        printf("failures are in %s; see one again with: aval check --replay FOLDER\n", k->own->failures);
+    return printed > code ? printed : code;
+}
+
+static int check_wrong_use(const cli_options *options, const check_options *own)
+{
+    if (own->timeout <= 0) return cli_fail(CLI_USAGE, "--timeout %g: expected more than 0 seconds", own->timeout);
+    if (own->memory_megabytes < 0) return cli_fail(CLI_USAGE, "--memory %lld: expected megabytes", own->memory_megabytes);
+    if (own->shrink && own->replay == NULL) return cli_fail(CLI_USAGE, "--shrink needs the failure to make smaller: --replay DIR");
+    if (own->replay != NULL && options->n_rest > 0)
+        return cli_fail(CLI_USAGE, "--replay runs the case of its folder: '%s' was not expected", options->rest[0]);
+    if (own->all_devices && options->common.devices != NULL)
+        return cli_fail(CLI_USAGE, "--all-devices and --device: one of them was expected");
+    if (own->in_process && (own->all_devices || (options->common.devices != NULL && options->common.devices[1] != NULL)))
+        return cli_fail(CLI_USAGE, "--in-process runs on one device");
+    return CLI_OK;
 }
 
 int cli_check(int argc, const char **argv)
 {
-    aval_check_options o = { .size = sizeof o };
-    long long seed = 0;
-    const struct poptOption own[] = {
-        { "large", 0, POPT_ARG_NONE, &o.large, 0, "large samples too", NULL },
-        { "forward", 0, POPT_ARG_NONE, &o.forward_only, 0, "no gradients", NULL },
-        { "seed", 0, POPT_ARG_LONGLONG, &seed, 0, "of the random inputs [0]", "N" },
+    check_options own = { .timeout = 60, .failures = "aval-failures" };
+    const struct poptOption table[] = {
+        { "all-devices", 0, POPT_ARG_NONE, &own.all_devices, 0, "on every device of this machine, each compared with every other", NULL },
+        { "quick", 0, POPT_ARG_NONE, &own.quick, 0, "small samples only", NULL },
+        { "forward", 0, POPT_ARG_NONE, &own.forward, 0, "no gradients", NULL },
+        { "seed", 0, POPT_ARG_LONGLONG, &own.seed, 0, "of the random inputs [0]", "N" },
+        { "failures", 0, POPT_ARG_STRING, &own.failures, 0, "each failed case leaves a folder there [aval-failures]", "DIR" },
+        { "replay", 0, POPT_ARG_STRING, &own.replay, 0, "only the case of this failure's folder", "DIR" },
+        { "shrink", 0, POPT_ARG_NONE, &own.shrink, 0, "with --replay: smaller shapes that still fail", NULL },
+        { "junit", 0, POPT_ARG_STRING, &own.junit, 0, "the results as JUnit XML", "FILE" },
+        { "timeout", 0, POPT_ARG_DOUBLE, &own.timeout, 0, "seconds that an operator may take on a device [60]", "S" },
+        { "memory", 0, POPT_ARG_LONGLONG, &own.memory_megabytes, 0, "address space of a device's process [no limit]", "MB" },
+        { "in-process", 0, POPT_ARG_NONE, &own.in_process, 0, "without a process of its own, for debuggers", NULL },
+        { "worker", 0, POPT_ARG_NONE | POPT_ARGFLAG_DOC_HIDDEN, &own.worker, 0, NULL, NULL },
         POPT_TABLEEND,
     };
     cli_options options;
-    aval_context *ctx = NULL;
+    check k = { .options = &options, .own = &own };
     int code;
-    if (!cli_options_parse(&options, cli_command_find("check"), own, 0, (size_t)-1, argc, argv, &code)) return code;
-    o.seed = (uint64_t)seed;
-    int status = cli_context_create(&options, &ctx);
-    code = status < 0 ? cli_fail_status(status) : check(&options, ctx, &o);
-    aval_context_release(ctx);
+    if (!cli_options_parse(&options, cli_command_find("check"), table, 0, (size_t)-1, argc, argv, &code)) return code;
+    code = check_wrong_use(&options, &own);
+    int status = code == CLI_OK ? cli_context_create(&options, &k.ctx) : AVAL_OK;
+    if (code == CLI_OK && status == AVAL_OK && own.worker) {
+        code = check_worker(k.ctx);
+    } else if (code == CLI_OK) {
+        if (status == AVAL_OK) status = set_up(&k);
+        code = status < 0 ? cli_fail_status(status) : run(&k);
+    }
+    tear_down(&k);
+    aval_context_release(k.ctx);
     cli_options_release(&options);
     return code;
 }

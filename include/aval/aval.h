@@ -276,31 +276,87 @@ AVAL_API int aval_warm(aval_context *ctx, size_t *built);
 
 /* ---- Checks ------------------------------------------------------------------------------------------------------------- */
 
-/* One comparison that a check made. */
+/* A check makes cases from the operators' samples, has each run on the devices, and judges what they give: against the referee (the op's
+   reference in double on the host, and centred differences of it) and against each other. */
+
+/* One comparison of one device's result. */
 typedef struct aval_check_result {
     size_t size;
     const char *op;
-    const char *device;
+    const char *device; /* its name */
     const char *sample; /* its inputs text */
     const char *attrs;
     const char *type; /* element type under test */
-    const char *what; /* "forward Y", "gradient X", "repeat", "guard", "reference gradient X" ... */
+    const char *what; /* "forward Y", "gradient dY/dX", "gradient d(all)/dX", "repeat", "run", "coverage" */
     int passed; /* 1 passed, 0 failed, -1 skipped */
     double error; /* largest, in units of the tolerance */
-    const char *message; /* why it failed or was skipped, with the worst element; "" when it passed */
+    const char *message; /* why it failed or was skipped, with the worst element and its inputs; "" when it passed */
+    size_t device_number; /* its index for aval_device_info_at */
+    double ulps; /* the error at the worst element in units in the last place of what was expected; of the element type under test */
+    const char *blame; /* failed: "device" (others disagree with it), "operator" (all devices agree, and not with the referee), "" (unknown) */
+    const char *fate; /* what = "run": "error", or how the runner lost its device: "crashed", "hung" ...; "" otherwise */
 } aval_check_result;
 typedef void (*aval_check_function)(void *user, const aval_check_result *result);
+
+/* One sample in one element type: all that a run depends on. */
+typedef struct aval_check_case {
+    size_t size;
+    const char *op; /* "Conv", "aval::Sgd" */
+    const aval_sample *sample;
+    int type;
+    uint64_t seed; /* of inputs and upstream gradients */
+    int forward_only;
+    const char *contents; /* folder of a failure, whose inputs are taken instead of random ones; NULL: none */
+    int sources; /* 1: nothing is run; the results are the kernel sources that would be */
+} aval_check_case;
+
+/* Runs a case on the context's first selected device, twice where the op is deterministic.  *results, for aval_free, are bytes for
+   aval_check_runner.finish; they mean nothing to others. */
+AVAL_API int aval_check_run(aval_context *ctx, const aval_check_case *c, void **results, size_t *bytes);
+
+/* What became of a run; texts and results live until the runner's next call for this device. */
+typedef struct aval_check_outcome {
+    size_t size;
+    int status; /* 0, or the aval_status that aval_check_run gave */
+    const char *message; /* of a failure */
+    const char *fate; /* "error" when the run returned a failure; else how the device was lost: "crashed", "hung" ... */
+    int skip; /* 1: this and the op's further cases cannot be run on this device; the op's failure has been told */
+    const void *results;
+    size_t bytes;
+} aval_check_outcome;
+
+/* Who runs cases on devices, so that a program may do it in other processes.  All begin before the first finishes. */
+typedef struct aval_check_runner {
+    size_t size;
+    void *user;
+    size_t n_devices;
+    const aval_device_info *(*device)(void *user, size_t device);
+    /* Its index for aval_device_info_at. */
+    size_t (*number)(void *user, size_t device);
+    /* Devices with one compiler err together, so they have one vote. */
+    const char *(*compiler)(void *user, size_t device);
+    void (*begin)(void *user, size_t device, const aval_check_case *c);
+    void (*finish)(void *user, size_t device, aval_check_outcome *outcome);
+} aval_check_runner;
 
 typedef struct aval_check_options {
     size_t size;
     const char *op; /* NULL: all loaded ops */
     uint64_t seed;
-    int large; /* 1: samples of class AVAL_LARGE too */
+    int quick; /* 1: no samples of class AVAL_LARGE; software renderers and simulators are spared them anyway */
     int forward_only;
+    const aval_check_runner *runner; /* NULL: in this process, on the first selected device */
+    const char *failures; /* folder in which each failed case leaves one of its own; NULL: none */
 } aval_check_options;
 
-/* Checks on the first selected device.  0: all passed; AVAL_E_CHECK: a difference, or nothing was compared. */
+/* 0: all passed; AVAL_E_CHECK: a difference, or nothing was compared. */
 AVAL_API int aval_check_ops(aval_context *ctx, const aval_check_options *options, aval_check_function report, void *user);
+/* The case of a failure's folder once more. */
+AVAL_API int aval_check_replay(aval_context *ctx, const char *folder, const aval_check_options *options, aval_check_function report,
+                               void *user);
+/* Makes the shapes of a failure's case smaller while it still fails, and leaves the smallest in `options->failures`.  *inputs, for
+   aval_free, is its sample text.  AVAL_E_CHECK when the case does not fail (any more). */
+AVAL_API int aval_check_shrink(aval_context *ctx, const char *folder, const aval_check_options *options, char **inputs);
 
 /* One gradient of a graph against differences. */
 typedef struct aval_gradient_result {

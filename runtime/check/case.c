@@ -1,14 +1,10 @@
-/* From a sample to a graph of one node, and its run on the device. */
+/* From a sample to a graph of one node, with gradients of each output and of all together. */
 #include "check/case.h"
 
-#include <math.h>
 #include <string.h>
 
-double aval__check_random(uint64_t seed, uint64_t stream, uint64_t index)
-{
-    const uint64_t key[3] = { seed, stream, index };
-    return (double)(aval__hash64(key, sizeof key, 0) >> 11) * 0x1p-53;
-}
+/* All outputs together are reached through a tensor of so many elements at most. */
+#define JOINT_ELEMENTS 65536
 
 static bool is_float(int type)
 {
@@ -18,65 +14,6 @@ static bool is_float(int type)
 static const aval_port *port_of(const aval__case *c, size_t input)
 {
     return &c->def->op->inputs[aval__input_port(c->def, input)];
-}
-
-/* Values that lie evenly in the range in random order, so that no two are near each other and none is near a middle kink. */
-static int fill_distinct(double *at, size_t count, double low, double high, uint64_t seed, uint64_t stream)
-{
-    uint32_t *order = aval__alloc_array(count, sizeof *order);
-    if (order == NULL) return AVAL_E_MEMORY;
-    for (size_t i = 0; i < count; i++) order[i] = (uint32_t)i;
-    for (size_t i = count; i > 1; i--) {
-        size_t j = (size_t)(aval__check_random(seed, stream, i) * (double)i);
-        uint32_t other = order[j];
-        order[j] = order[i - 1];
-        order[i - 1] = other;
-    }
-    for (size_t i = 0; i < count; i++) at[i] = low + (order[i] + 0.5) * (high - low) / (double)count;
-    aval__free(order);
-    return 0;
-}
-
-/* The content of a float input or upstream gradient, not yet rounded. */
-static int fill_real(aval__host_tensor *t, double low, double high, bool distinct, uint64_t seed, uint64_t stream)
-{
-    size_t count = (size_t)aval__tensor_count(&t->tensor);
-    if (distinct) return fill_distinct(t->real, count, low, high, seed, stream);
-    for (size_t i = 0; i < count; i++) t->real[i] = low + (high - low) * aval__check_random(seed, stream, i);
-    return 0;
-}
-
-static int round_to_storage(aval__host_tensor *t)
-{
-    void *data = aval__alloc(aval__tensor_bytes(&t->tensor));
-    if (data == NULL) return AVAL_E_MEMORY;
-    aval__host_tensor_to(t, data);
-    aval__host_tensor_from(t, data);
-    aval__free(data);
-    return 0;
-}
-
-static int fill_input(aval__case *c, size_t i, const aval__sample_input *from)
-{
-    aval__host_tensor *t = &c->inputs[i];
-    size_t count = (size_t)aval__tensor_count(&t->tensor);
-    double low = from->has_range ? from->low : c->sample->low, high = from->has_range ? from->high : c->sample->high;
-    if (low == 0 && high == 0) low = -1, high = 1;
-    if (from->has_values) {
-        for (size_t e = 0; e < count; e++) {
-            double x = from->values[e % from->n_values];
-            if (t->real != NULL) t->real[e] = x;
-            else t->integer[e] = (int64_t)x;
-        }
-    } else if (t->real != NULL) {
-        AVAL__TRY(fill_real(t, low, high, (c->sample->flags & AVAL_DISTINCT) != 0, c->seed, i));
-    } else {
-        for (size_t e = 0; e < count; e++) {
-            double x = floor(low + (high - low + 1) * aval__check_random(c->seed, i, e));
-            t->integer[e] = t->tensor.type == AVAL_BOOL ? (aval__check_random(c->seed, i, e) < 0.5) : (int64_t)fmin(x, high);
-        }
-    }
-    return round_to_storage(t);
 }
 
 /* The graph's value for input i: a state where the op updates it, a constant where shapes depend on it, else an input. */
@@ -113,43 +50,135 @@ done:
     return status;
 }
 
-static int make_upstreams(aval__case *c)
+/* ---- Upstream gradients ------------------------------------------------------------------------------------------------------- */
+
+static int make_upstream(aval__case *c, size_t o, const aval_tensor *t, const char *folder)
+{
+    aval__text name = { 0 };
+    AVAL__TRY(aval__host_tensor_make(&c->upstreams[o], t));
+    AVAL__TRY(aval__case_fill_upstream(c, o, folder));
+    aval__text_add(&name, "upstream%zu", o);
+    char *label = aval__text_take(&name);
+    if (label == NULL) return AVAL_E_MEMORY;
+    c->upstream_values[o] = aval_graph_input(c->graph, label, t->type, (size_t)t->rank, t->dims);
+    aval__free(label);
+    return c->upstream_values[o] == NULL ? aval_graph_status(c->graph) : 0;
+}
+
+static int make_upstreams(aval__case *c, const char *folder)
 {
     for (size_t o = 0; o < c->n_outputs; o++) {
         const aval_tensor *t = &c->outputs[o]->tensor;
         if (!aval__tensor_known(t)) return aval__fail(AVAL_E_INTERNAL, "output %zu has no shape after inference", o);
-        if (!is_float(t->type)) continue;
-        AVAL__TRY(aval__host_tensor_make(&c->upstreams[o], t));
-        AVAL__TRY(fill_real(&c->upstreams[o], -1, 1, false, c->seed, 1000 + o));
-        AVAL__TRY(round_to_storage(&c->upstreams[o]));
-        aval__text name = { 0 };
-        aval__text_add(&name, "upstream%zu", o);
-        char *label = aval__text_take(&name);
-        if (label == NULL) return AVAL_E_MEMORY;
-        c->upstream_values[o] = aval_graph_input(c->graph, label, t->type, (size_t)t->rank, t->dims);
-        aval__free(label);
-        if (c->upstream_values[o] == NULL) return aval_graph_status(c->graph);
+        if (is_float(t->type) && c->def->op->outputs[o].updates == 0) AVAL__TRY(make_upstream(c, o, t, folder));
     }
     return 0;
 }
 
-static int make_gradients(aval__case *c)
+/* A node of the op that has this role. */
+static int role_node(aval__case *c, aval_role role, aval_value *a, aval_value *b, aval_value **out)
 {
-    c->gradients = aval__arena_alloc(&c->arena, (c->n_inputs * c->n_outputs + 1) * sizeof *c->gradients);
-    if (c->gradients == NULL) return AVAL_E_MEMORY;
+    aval__text name = { 0 };
+    aval__opdef_label(&name, aval__registry_role(aval__context_registry(c->ctx), role));
+    char *op = aval__text_take(&name);
+    if (op == NULL) return AVAL_E_MEMORY;
+    *out = aval_apply(c->graph, op, NULL, a, b);
+    aval__free(op);
+    return *out == NULL ? aval_graph_status(c->graph) : 0;
+}
+
+/* The shape in which outputs k = 0, 1 ... of the joint sum lie along axis k each; *n is how many; false: not worth it, or not possible. */
+static bool joint_shape(const aval__case *c, aval_tensor *shape, size_t *n)
+{
+    const aval__registry *registry = aval__context_registry(c->ctx);
+    int64_t elements = 1;
+    *shape = (aval_tensor){ .type = AVAL_NONE };
+    *n = 0;
+    if (aval__registry_role(registry, AVAL_ROLE_ADD) == NULL || aval__registry_role(registry, AVAL_ROLE_RESHAPE) == NULL) return false;
     for (size_t o = 0; o < c->n_outputs; o++) {
-        if (c->upstream_values[o] == NULL || c->def->op->outputs[o].updates != 0) continue;
+        if (c->upstream_values[o] == NULL) continue;
+        const aval_tensor *t = &c->outputs[o]->tensor;
+        int64_t count = aval__tensor_count(t);
+        if (*n == AVAL_MAX_RANK || count == 0 || count > JOINT_ELEMENTS / elements) return false;
+        if (shape->type != AVAL_NONE && shape->type != t->type) return false;
+        shape->type = t->type;
+        shape->dims[(*n)++] = count;
+        elements *= count;
+    }
+    shape->rank = (int32_t)*n;
+    return *n > 1;
+}
+
+/* What a random upstream of the joint sum means for the output along an axis: the sum over all other axes. */
+static void sum_joint(const aval__host_tensor *upstream, size_t axis, double *out)
+{
+    size_t inner = 1, length = (size_t)upstream->tensor.dims[axis], count = (size_t)aval__tensor_count(&upstream->tensor);
+    for (size_t k = axis + 1; k < (size_t)upstream->tensor.rank; k++) inner *= (size_t)upstream->tensor.dims[k];
+    for (size_t e = 0; e < count; e++) out[e / inner % length] += upstream->real[e];
+}
+
+/* The outputs, each along an axis of its own, added up: a value whose gradients pass through every output at once. */
+static int make_joint(aval__case *c, const char *folder, aval_value **sum)
+{
+    aval_tensor shape;
+    size_t n, axis = 0;
+    *sum = NULL;
+    if (!joint_shape(c, &shape, &n)) return 0;
+    c->joint = aval__arena_alloc(&c->arena, (c->n_outputs + 1) * sizeof *c->joint);
+    if (c->joint == NULL) return AVAL_E_MEMORY;
+    AVAL__TRY(make_upstream(c, c->n_outputs, &shape, folder));
+    for (size_t o = 0; o < c->n_outputs; o++) {
+        if (c->upstream_values[o] == NULL) continue;
+        int64_t dims[AVAL_MAX_RANK];
+        aval_value *lying;
+        for (size_t k = 0; k < n; k++) dims[k] = k == axis ? shape.dims[k] : 1;
+        aval_value *target = aval_graph_constant(c->graph, AVAL_INT64, 1, (const int64_t[]){ (int64_t)n }, dims);
+        AVAL__TRY(role_node(c, AVAL_ROLE_RESHAPE, c->outputs[o], target, &lying));
+        if (*sum == NULL) *sum = lying;
+        else AVAL__TRY(role_node(c, AVAL_ROLE_ADD, *sum, lying, sum));
+        c->joint[o] = aval__arena_alloc(&c->arena, (size_t)shape.dims[axis] * sizeof(double));
+        if (c->joint[o] == NULL) return AVAL_E_MEMORY;
+        sum_joint(&c->upstreams[c->n_outputs], axis++, c->joint[o]);
+    }
+    return 0;
+}
+
+static bool is_differentiated(const aval__case *c, size_t i)
+{
+    if (c->values[i] == NULL || !is_float(c->inputs[i].tensor.type)) return false;
+    if (((c->def->op->zero_gradient >> aval__input_port(c->def, i)) & 1) != 0) return false;
+    return (port_of(c, i)->flags & AVAL_SHAPE_INPUT) == 0;
+}
+
+static int make_gradients(aval__case *c, const char *folder)
+{
+    aval_value *sum;
+    c->gradients = aval__arena_alloc(&c->arena, (c->n_inputs * (c->n_outputs + 1) + 1) * sizeof *c->gradients);
+    if (c->gradients == NULL) return AVAL_E_MEMORY;
+    AVAL__TRY(make_upstreams(c, folder));
+    AVAL__TRY(make_joint(c, folder, &sum));
+    for (size_t o = 0; o <= c->n_outputs; o++) {
+        aval_value *of = o < c->n_outputs ? c->outputs[o] : sum;
+        if (c->upstream_values[o] == NULL || of == NULL) continue;
         for (size_t i = 0; i < c->n_inputs; i++) {
-            if (c->values[i] == NULL || !is_float(c->inputs[i].tensor.type)) continue;
-            if (((c->def->op->zero_gradient >> aval__input_port(c->def, i)) & 1) != 0) continue;
-            if ((port_of(c, i)->flags & AVAL_SHAPE_INPUT) != 0) continue;
-            aval_value *g = aval_graph_gradient(c->graph, c->outputs[o], c->values[i], c->upstream_values[o]);
+            if (!is_differentiated(c, i)) continue;
+            aval_value *g = aval_graph_gradient(c->graph, of, c->values[i], c->upstream_values[o]);
             if (g == NULL) return aval_graph_status(c->graph);
             c->gradients[c->n_gradients++] = (aval__case_gradient){ .output = o, .input = i, .value = g };
         }
     }
     return 0;
 }
+
+void aval__case_gradient_name(aval__text *text, const aval__case *c, const aval__case_gradient *gradient)
+{
+    size_t port = aval__input_port(c->def, gradient->input);
+    const char *of = gradient->output < c->n_outputs ? c->def->op->outputs[gradient->output].name : "(all)";
+    aval__text_add(text, "d%s/d%s", of, c->def->op->inputs[port].name);
+    if (c->def->variadic && port + 1 == c->def->n_inputs) aval__text_add(text, "[%zu]", gradient->input - port);
+}
+
+/* ---- Making a case ---------------------------------------------------------------------------------------------------------------- */
 
 /* The type under test must be allowed for each input that follows it. */
 static bool exists_in(aval__case *c, const aval__sample_input *inputs, size_t count)
@@ -164,121 +193,65 @@ static bool exists_in(aval__case *c, const aval__sample_input *inputs, size_t co
     return any || c->type == AVAL_FLOAT;
 }
 
-int aval__case_make(aval_context *ctx, const aval__opdef *def, size_t sample, int type, uint64_t seed, bool gradients, aval__case *c,
-                    const char **skip)
+static int make_inputs(aval__case *c, const aval__sample_input *parsed, const char *folder)
 {
-    *c = (aval__case){ .ctx = ctx, .def = def, .sample = &def->op->samples[sample], .type = type, .seed = seed };
+    size_t n = c->n_inputs + 1;
+    c->values = aval__arena_alloc(&c->arena, n * sizeof *c->values);
+    c->inputs = aval__arena_alloc(&c->arena, n * sizeof *c->inputs);
+    if (c->values == NULL || c->inputs == NULL) return AVAL_E_MEMORY;
+    for (size_t i = 0; i < c->n_inputs; i++) {
+        if (parsed[i].absent) continue;
+        aval_tensor shape = parsed[i].tensor;
+        if (parsed[i].follows) shape.type = c->type;
+        AVAL__TRY(aval__host_tensor_make(&c->inputs[i], &shape));
+        AVAL__TRY(aval__case_fill_input(c, i, &parsed[i], folder));
+        AVAL__TRY(make_value(c, i));
+    }
+    return 0;
+}
+
+static int make_node(aval__case *c, const char *op)
+{
+    c->node = aval_graph_node(c->graph, op, c->sample->attrs, c->values, c->n_inputs);
+    if (c->node == NULL) return aval_graph_status(c->graph);
+    c->n_outputs = aval_node_output_count(c->node);
+    size_t n = c->n_outputs + 1;
+    c->outputs = aval__arena_alloc(&c->arena, n * sizeof *c->outputs);
+    c->upstream_values = aval__arena_alloc(&c->arena, n * sizeof *c->upstream_values);
+    c->upstreams = aval__arena_alloc(&c->arena, n * sizeof *c->upstreams);
+    if (c->outputs == NULL || c->upstream_values == NULL || c->upstreams == NULL) return AVAL_E_MEMORY;
+    for (size_t o = 0; o < c->n_outputs; o++) c->outputs[o] = aval_node_output(c->node, o);
+    return 0;
+}
+
+int aval__case_make(aval_context *ctx, const aval_check_case *what, aval__case *c, const char **skip)
+{
+    *c = (aval__case){ .ctx = ctx, .sample = what->sample, .type = what->type, .seed = what->seed };
     *skip = NULL;
+    c->kinked = (what->sample->flags & AVAL_NO_GRADIENT_CHECK) != 0;
+    c->graph = aval_graph_create(ctx); /* loads the plugins, if that has not happened yet */
+    if (c->graph == NULL) return AVAL_E_MEMORY;
+    c->def = aval__registry_find(aval__context_registry(ctx), what->op, 0);
+    if (c->def == NULL) return aval__fail(AVAL_E_UNKNOWN, "there is no operator '%s'; `aval ops` lists them", what->op);
     aval__sample_input *parsed;
     AVAL__TRY(aval__sample_parse(&c->arena, c->sample->inputs, &parsed, &c->n_inputs));
     if (!exists_in(c, parsed, c->n_inputs)) {
         *skip = "an input does not take this element type";
+        c->n_inputs = 0;
         return 0;
     }
-    size_t n = c->n_inputs + 1;
-    c->values = aval__arena_alloc(&c->arena, n * sizeof *c->values);
-    c->inputs = aval__arena_alloc(&c->arena, n * sizeof *c->inputs);
-    c->graph = aval_graph_create(ctx);
-    if (c->values == NULL || c->inputs == NULL || c->graph == NULL) return AVAL_E_MEMORY;
     AVAL__TRY(aval_store_create(ctx, &c->store));
-    for (size_t i = 0; i < c->n_inputs; i++) {
-        if (parsed[i].absent) continue;
-        aval_tensor shape = parsed[i].tensor;
-        if (parsed[i].follows) shape.type = type;
-        AVAL__TRY(aval__host_tensor_make(&c->inputs[i], &shape));
-        AVAL__TRY(fill_input(c, i, &parsed[i]));
-        AVAL__TRY(make_value(c, i));
-    }
-    aval__text label = { 0 };
-    aval__opdef_label(&label, def);
-    char *op = aval__text_take(&label);
-    if (op == NULL) return AVAL_E_MEMORY;
-    c->node = aval_graph_node(c->graph, op, c->sample->attrs, c->values, c->n_inputs);
-    aval__free(op);
-    if (c->node == NULL) return aval_graph_status(c->graph);
-    c->n_outputs = aval_node_output_count(c->node);
-    c->outputs = aval__arena_alloc(&c->arena, (c->n_outputs + 1) * sizeof *c->outputs);
-    c->upstream_values = aval__arena_alloc(&c->arena, (c->n_outputs + 1) * sizeof *c->upstream_values);
-    c->upstreams = aval__arena_alloc(&c->arena, (c->n_outputs + 1) * sizeof *c->upstreams);
-    if (c->outputs == NULL || c->upstream_values == NULL || c->upstreams == NULL) return AVAL_E_MEMORY;
-    for (size_t o = 0; o < c->n_outputs; o++) c->outputs[o] = aval_node_output(c->node, o);
-    if (gradients && (c->sample->flags & AVAL_NO_GRADIENT_CHECK) == 0 && strcmp(aval_op_gradient_kind(def->op), "none") != 0) {
-        AVAL__TRY(make_upstreams(c));
-        AVAL__TRY(make_gradients(c));
-    }
+    AVAL__TRY(make_inputs(c, parsed, what->contents));
+    AVAL__TRY(make_node(c, what->op));
+    if (!what->forward_only && strcmp(aval_op_gradient_kind(c->def->op), "none") != 0) AVAL__TRY(make_gradients(c, what->contents));
     return aval_graph_status(c->graph);
 }
 
 void aval__case_release(aval__case *c)
 {
     for (size_t i = 0; c->inputs != NULL && i < c->n_inputs; i++) aval__host_tensor_release(&c->inputs[i]);
-    for (size_t o = 0; c->upstreams != NULL && o < c->n_outputs; o++) aval__host_tensor_release(&c->upstreams[o]);
+    for (size_t o = 0; c->upstreams != NULL && o <= c->n_outputs; o++) aval__host_tensor_release(&c->upstreams[o]);
     aval_store_release(c->store);
     aval_graph_release(c->graph);
     aval__arena_release(&c->arena);
-}
-
-static int feed(aval_session *s, const aval_value *value, const aval__host_tensor *content)
-{
-    size_t bytes = aval__tensor_bytes(&content->tensor);
-    void *data = aval__alloc(bytes);
-    if (data == NULL) return AVAL_E_MEMORY;
-    aval__host_tensor_to(content, data);
-    int status = aval_session_feed(s, value, data, bytes, content->tensor.dims);
-    aval__free(data);
-    return status;
-}
-
-static int read_back(aval_session *s, const aval_value *value, aval__host_tensor *out)
-{
-    aval_tensor shape = value->tensor;
-    size_t rank;
-    AVAL__TRY(aval_session_shape(s, value, &rank, shape.dims));
-    shape.rank = (int32_t)rank;
-    AVAL__TRY(aval__host_tensor_make(out, &shape));
-    size_t bytes = aval__tensor_bytes(&shape);
-    void *data = aval__alloc(bytes);
-    if (data == NULL) return AVAL_E_MEMORY;
-    int status = aval_session_read(s, value, data, bytes);
-    if (status == 0) aval__host_tensor_from(out, data);
-    aval__free(data);
-    return status;
-}
-
-int aval__case_run(aval__case *c, aval__host_tensor *outputs, aval__host_tensor *gradients)
-{
-    aval_session *s = NULL;
-    aval_value **wanted = aval__alloc_array(c->n_outputs + c->n_gradients + 1, sizeof(aval_value *));
-    int status = 0;
-    if (wanted == NULL) return AVAL_E_MEMORY;
-    AVAL__TRY_DONE(aval_session_create(c->ctx, c->graph, c->store, &s));
-    AVAL__TRY_DONE(aval_session_set_memory(s, AVAL_MEMORY_GUARDED));
-    for (size_t i = 0; i < c->n_inputs; i++) {
-        if (c->values[i] != NULL && c->values[i]->kind == AVAL__INPUT) AVAL__TRY_DONE(feed(s, c->values[i], &c->inputs[i]));
-        if (c->values[i] == NULL || c->values[i]->kind != AVAL__STATE) continue;
-        /* a state may have been updated by the run before */
-        const aval_tensor *t = &c->inputs[i].tensor;
-        void *data = aval__alloc(aval__tensor_bytes(t));
-        if (data == NULL) {
-            status = AVAL_E_MEMORY;
-            goto done;
-        }
-        aval__host_tensor_to(&c->inputs[i], data);
-        status = aval_store_set(c->store, c->values[i]->name, t->type, (size_t)t->rank, t->dims, data);
-        aval__free(data);
-        if (status < 0) goto done;
-    }
-    size_t n = 0;
-    for (size_t o = 0; o < c->n_outputs; o++) wanted[n++] = c->outputs[o];
-    for (size_t k = 0; k < c->n_gradients; k++) wanted[n++] = c->gradients[k].value;
-    for (size_t o = 0; c->n_gradients > 0 && o < c->n_outputs; o++) {
-        if (c->upstream_values[o] != NULL) AVAL__TRY_DONE(feed(s, c->upstream_values[o], &c->upstreams[o]));
-    }
-    AVAL__TRY_DONE(aval_session_run(s, wanted, n));
-    for (size_t o = 0; o < c->n_outputs; o++) AVAL__TRY_DONE(read_back(s, c->outputs[o], &outputs[o]));
-    for (size_t k = 0; k < c->n_gradients; k++) AVAL__TRY_DONE(read_back(s, c->gradients[k].value, &gradients[k]));
-done:
-    aval_session_release(s);
-    aval__free(wanted);
-    return status;
 }

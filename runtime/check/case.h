@@ -1,11 +1,14 @@
-/* A case: one sample of one operator in one element type, as a graph of one node with its contents.  Private to check. */
+/* A case: one sample of one operator in one element type, as a graph of one node with its contents; its run on a device; and what the
+ * referee says about it.  Private to check. */
 #ifndef AVAL_CHECK_CASE_H
 #define AVAL_CHECK_CASE_H
 
-#include "check/check.h"
+#include "check/results.h"
 
+/* d(upstream . output) / d(input).  `output` n_outputs: of all outputs together, so that a backward is also run with every upstream
+   gradient there at once. */
 typedef struct aval__case_gradient {
-    size_t output, input; /* d(upstream of output . output) / d(input) */
+    size_t output, input;
     aval_value *value; /* the request in the graph */
 } aval__case_gradient;
 
@@ -15,6 +18,7 @@ typedef struct aval__case {
     const aval_sample *sample;
     int type; /* under test */
     uint64_t seed;
+    bool kinked; /* the sample lies at kinks or ties: gradients are held between the one-sided derivatives */
 
     aval_graph *graph;
     aval_store *store;
@@ -24,43 +28,68 @@ typedef struct aval__case {
     aval__host_tensor *inputs; /* contents, rounded to their storage type, so that device and referee see the same numbers */
     size_t n_outputs;
     aval_value **outputs;
-    aval_value **upstream_values; /* NULL: that output is no float */
-    aval__host_tensor *upstreams;
+    aval_value *
+        *upstream_values; /* [n_outputs + 1], the last of all outputs together; NULL: that output is no float, or a state's content */
+    aval__host_tensor *upstreams; /* [n_outputs + 1] */
+    double **joint; /* [n_outputs]: what the last upstream means for each output; NULL: there is no such gradient */
     size_t n_gradients;
     aval__case_gradient *gradients;
     aval__arena arena;
 } aval__case;
 
-/* *skip says why this sample does not exist in this type; NULL: it does, and *c is made (for aval__case_release, on failure too). */
-int aval__case_make(aval_context *ctx, const aval__opdef *def, size_t sample, int type, uint64_t seed, bool gradients, aval__case *c,
-                    const char **skip);
+/* *skip says why this sample does not exist in this type; NULL: it does, and *c is made (for aval__case_release, on failure too).
+   Opens no device. */
+int aval__case_make(aval_context *ctx, const aval_check_case *what, aval__case *c, const char **skip);
 void aval__case_release(aval__case *c);
+/* "dY/dX": what a gradient is called. */
+void aval__case_gradient_name(aval__text *text, const aval__case *c, const aval__case_gradient *gradient);
 
-/* Runs the case on the context's first device in guarded mode.  Results are by output and by gradient; made here, the caller's. */
-int aval__case_run(aval__case *c, aval__host_tensor *outputs, aval__host_tensor *gradients);
+/* The content of input i as the sample (or a folder) has it. */
+int aval__case_fill_input(aval__case *c, size_t i, const aval__sample_input *from, const char *folder);
+/* Random upstream gradient number o. */
+int aval__case_fill_upstream(aval__case *c, size_t o, const char *folder);
+/* A number in [0, 1) that depends on nothing but its arguments. */
+double aval__check_random(uint64_t seed, uint64_t stream, uint64_t index);
+
+/* Runs the case on the context's first device in guarded mode, twice where the op is deterministic. */
+int aval__case_run(aval__case *c, aval__results *results);
+/* Plans it only, and gives the kernel sources. */
+int aval__case_sources(aval__case *c, aval__results *results);
 
 /* ---- The referee ---- */
 
-/* The outputs for these inputs in double on the host; made here, the caller's. */
-int aval__referee_forward(const aval__case *c, const aval__host_tensor *inputs, aval__host_tensor *outputs);
-/* Per element, how far an output moves when the inputs' elements move by a relative unit with random signs: what sums of large terms that
-   cancel are measured by.  `scales` has one array an output, of its size. */
-int aval__referee_scales(const aval__case *c, const aval__host_tensor *outputs, double *const *scales);
+typedef struct aval__referee aval__referee;
 
-/* Derivatives by centred differences of the referee, for all outputs at once: element by element up to AVAL__EACH_ELEMENT elements, above
-   that along one random direction of signs within each block of at most AVAL__BLOCK elements. */
-#define AVAL__EACH_ELEMENT 1024
+/* The case's graph made ready for the host; the case must outlive it. */
+int aval__referee_create(const aval__case *c, aval__referee **out);
+void aval__referee_release(aval__referee *r);
+/* The outputs for these inputs in double; made here, the caller's. */
+int aval__referee_forward(aval__referee *r, const aval__host_tensor *inputs, aval__host_tensor *outputs);
+/* Per element, how far an output moves when the inputs' elements move by a relative unit with random signs: what sums of large terms that
+   cancel are measured by.  At a jump it is 0: that is no rounding.  `scales` has one array an output, of its size. */
+int aval__referee_scales(aval__referee *r, const aval__host_tensor *outputs, double *const *scales);
+
+/* Derivatives by centred differences of the referee, for all outputs at once: element by element where that is cheap enough, else along
+   random signs within blocks of at most AVAL__BLOCK elements, and for the first and the last element alone. */
 #define AVAL__BLOCK 4096
 typedef struct aval__differences {
-    size_t count; /* elements, or blocks */
-    size_t block; /* elements in a direction: 1, or AVAL__BLOCK */
-    double **by_output; /* [n_outputs][count]; NULL where the output has no upstream */
-    double *signs; /* [elements of the input] when block > 1, else NULL */
+    size_t input;
+    size_t elements; /* of the input */
+    size_t block; /* elements in a direction; 1: direction k is element k */
+    size_t n_blocks;
+    size_t count; /* directions: the blocks, then with block > 1 the first and the last element */
+    double step;
+    double **by_output; /* [n_outputs + 1][count]; NULL where there is no upstream */
+    double **low, **high; /* kinked cases: the smaller and the larger of both one-sided derivatives; else NULL */
+    double *signs; /* [elements] when block > 1, else NULL */
 } aval__differences;
-int aval__referee_differences(const aval__case *c, size_t input, aval__differences *d);
+int aval__referee_differences(aval__referee *r, size_t input, aval__differences *d);
+/* Takes a derivative once more with a step smaller by `divisor`: a direction of many elements may cross a kink by chance. */
+int aval__referee_refine(aval__referee *r, aval__differences *d, size_t direction, double divisor);
+/* Derivative of every output (as by_output) by a single element. */
+int aval__referee_element(aval__referee *r, const aval__differences *d, size_t element, double *by_output);
+/* What a device found, along the directions. */
+void aval__differences_project(const aval__differences *d, const double *found, double *along);
 void aval__differences_release(aval__differences *d, size_t n_outputs);
-
-/* A number in [0, 1) that depends on nothing but its arguments. */
-double aval__check_random(uint64_t seed, uint64_t stream, uint64_t index);
 
 #endif

@@ -1,7 +1,7 @@
-/* Checks made from the operators' samples: forward and backward on a device against the host's referee.
+/* Checks made from the operators' samples: forward and backward on devices against the host's referee, and against each other.
  *
- *     sample -> case (a graph of one node with its contents) -> device: outputs, gradients      compared element by element
- *                                                            -> referee: outputs, differences */
+ *     sample -> case (a graph of one node with its contents) -> each device: outputs, gradients      compared element by element
+ *                                                            -> referee:     outputs, differences */
 #ifndef AVAL_CHECK_H
 #define AVAL_CHECK_H
 
@@ -23,5 +23,7 @@ typedef struct aval__difference {
 /* true: all within the tolerance. */
 bool aval__check_compare(const double *found, const double *expected, size_t count, const aval__tolerance *tolerance,
                          aval__difference *difference);
+/* |found - expected| in units in the last place of `expected` as `type` stores it; of integers, the plain difference. */
+double aval__check_ulps(double found, double expected, int type);
 
 #endif

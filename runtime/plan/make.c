@@ -60,7 +60,9 @@ static int allocate_tables(aval__planner *p)
 static int run_stages(aval__planner *p)
 {
     const aval__plan_request *request = p->request;
-    AVAL__TRY(aval__graph_fold(p->g, p->wanted, request->n_wanted, FOLD_BYTES, &p->nodes, &p->n_nodes));
+    /* guarded plans are for checks, in which an op of constants alone is to run on the device too */
+    size_t fold_bytes = request->memory == AVAL_MEMORY_GUARDED ? 0 : FOLD_BYTES;
+    AVAL__TRY(aval__graph_fold(p->g, p->wanted, request->n_wanted, fold_bytes, &p->nodes, &p->n_nodes));
     p->plan->statistics.nodes = p->n_nodes;
     AVAL__TRY(allocate_tables(p));
     for (size_t i = 0; i < request->n_wanted; i++) p->kept[p->wanted[i]->id] = true;

@@ -1,0 +1,55 @@
+/* The parts of `aval check`: the command (check.c), the processes in which devices run (check_process.c, check_worker.c, and between them
+ * check_wire.c), and the reports (check_report.c, check_junit.c). */
+#ifndef AVAL_CLI_CHECK_H
+#define AVAL_CLI_CHECK_H
+
+#include "cli.h"
+
+/* ---- Processes: each device is run by a child, so that a driver that crashes, hangs or eats memory is a row in the report -------- */
+
+typedef struct check_limits {
+    double seconds; /* that an op may keep its device busy */
+    size_t memory_bytes; /* of address space a child may use; 0: as much as there is */
+} check_limits;
+
+typedef struct check_crew check_crew;
+
+/* Children for these devices (indices for aval_device_info_at), started at first use.  NULL: no memory. */
+check_crew *check_crew_create(aval_context *ctx, const cli_options *options, const size_t *devices, size_t n_devices,
+                              const check_limits *limits);
+const aval_check_runner *check_crew_runner(const check_crew *crew);
+void check_crew_release(check_crew *crew); /* ends the children */
+
+/* The child's side: takes cases from stdin, gives results on stdout, until stdin ends.  Returns an exit code. */
+int check_worker(aval_context *ctx);
+
+/* ---- A case and its results as lines of JSON -------------------------------------------------------------------------------------- */
+
+json_t *check_case_to_json(const aval_check_case *c);
+/* The texts belong to `line`.  false: it is no case. */
+bool check_case_from_json(json_t *line, aval_check_case *c, aval_sample *sample);
+json_t *check_results_to_json(int status, const char *message, const void *results, size_t bytes);
+/* *results is for free(), *message belongs to `line`.  false: these are no results. */
+bool check_results_from_json(json_t *line, int *status, const char **message, void **results, size_t *bytes);
+
+/* ---- Reports ---------------------------------------------------------------------------------------------------------------------------- */
+
+typedef struct check_report check_report;
+
+/* `names` [n_devices] label the columns; they are copied.  NULL: no memory. */
+check_report *check_report_create(const cli_options *options, const size_t *numbers, const char *const *names, size_t n_devices);
+void check_report_release(check_report *report);
+/* An aval_check_function; `user` is the report. */
+void check_report_take(void *user, const aval_check_result *result);
+size_t check_report_count(const check_report *report);
+/* The exit code that the results mean. */
+int check_report_code(const check_report *report);
+/* Table and totals, or JSON; returns an exit code that is not CLI_OK when they cannot be written. */
+int check_report_print(check_report *report);
+/* The results so far, an object each; the report's. */
+json_t *check_report_results(const check_report *report);
+
+/* JUnit's XML; returns an exit code. */
+int check_junit_write(const char *file, json_t *results);
+
+#endif

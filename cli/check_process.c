@@ -1,0 +1,306 @@
+/* The children that run cases, one a device.  A child that dies or is silent for too long is told of once, its op is left, and the next op
+ * gets a new child. */
+#include "check.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+typedef struct child {
+    size_t device;
+    pid_t pid; /* 0: none */
+    int to, from; /* pipes; -1: closed */
+    char op[128]; /* under way */
+    bool lost; /* in this op */
+    double waited; /* seconds of this op */
+    char *text; /* what was read and is not yet a line */
+    size_t length, room;
+    /* of the last outcome */
+    json_t *line;
+    void *results;
+    char message[256];
+} child;
+
+struct check_crew {
+    aval_context *ctx;
+    char **argv; /* of a child; the device's place is argv[device_place] */
+    size_t device_place;
+    check_limits limits;
+    child *children;
+    aval_check_runner runner;
+};
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* ---- Starting and ending -------------------------------------------------------------------------------------------------- */
+
+/* After fork: nothing here may allocate.  Never returns. */
+static void become_worker(const check_crew *crew, int in, int out, char *const *argv)
+{
+    if (crew->limits.memory_bytes > 0) {
+        const struct rlimit limit = { crew->limits.memory_bytes, crew->limits.memory_bytes };
+        setrlimit(RLIMIT_AS, &limit);
+    }
+    const struct rlimit no_core = { 0, 0 };
+    setrlimit(RLIMIT_CORE, &no_core);
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    signal(SIGPIPE, SIG_DFL);
+    if (dup2(in, STDIN_FILENO) >= 0 && dup2(out, STDOUT_FILENO) >= 0) execv("/proc/self/exe", argv);
+    _exit(127);
+}
+
+static bool start(check_crew *crew, child *c)
+{
+    int request[2], answer[2];
+    char number[32];
+    snprintf(number, sizeof number, "%zu", c->device);
+    crew->argv[crew->device_place] = number;
+    if (pipe2(request, O_CLOEXEC) != 0) return false;
+    if (pipe2(answer, O_CLOEXEC) != 0) {
+        close(request[0]);
+        close(request[1]);
+        return false;
+    }
+    c->pid = fork();
+    if (c->pid == 0) become_worker(crew, request[0], answer[1], crew->argv);
+    close(request[0]);
+    close(answer[1]);
+    c->to = request[1];
+    c->from = answer[0];
+    c->length = 0;
+    if (c->pid > 0) return true;
+    c->pid = 0;
+    close(c->to);
+    close(c->from);
+    return false;
+}
+
+/* How it ended, when it had already; else it is ended. */
+static int stop(child *c)
+{
+    int status = 0;
+    if (c->pid == 0) return 0;
+    close(c->to);
+    close(c->from);
+    kill(c->pid, SIGKILL);
+    while (waitpid(c->pid, &status, 0) < 0 && errno == EINTR) continue;
+    c->pid = 0;
+    return status;
+}
+
+/* ---- Asking ------------------------------------------------------------------------------------------------------------------ */
+
+static void forget_outcome(child *c)
+{
+    json_decref(c->line);
+    free(c->results);
+    c->line = NULL;
+    c->results = NULL;
+    c->message[0] = 0;
+}
+
+static bool send_line(child *c, json_t *line)
+{
+    char *text = line == NULL ? NULL : json_dumps(line, JSON_COMPACT);
+    size_t length = text == NULL ? 0 : strlen(text), done = 0;
+    if (text == NULL) return false;
+    text[length++] = '\n'; /* in place of the ending 0 */
+    while (done < length) {
+        ssize_t n = write(c->to, text + done, length - done);
+        if (n < 0 && errno == EINTR) continue;
+        if (n <= 0) break;
+        done += (size_t)n;
+    }
+    free(text);
+    return done == length;
+}
+
+static void begin(void *user, size_t device, const aval_check_case *what)
+{
+    check_crew *crew = user;
+    child *c = &crew->children[device];
+    forget_outcome(c);
+    if (strcmp(c->op, what->op) != 0) {
+        snprintf(c->op, sizeof c->op, "%s", what->op);
+        c->lost = false;
+        c->waited = 0;
+    }
+    if (c->lost || (c->pid == 0 && !start(crew, c))) return;
+    json_t *line = check_case_to_json(what);
+    send_line(c, line); /* where it fails the child has ended, which finish finds out */
+    json_decref(line);
+}
+
+/* Reads until there is a line; false: the child has ended (*hung: or is silent for too long). */
+static bool read_line(check_crew *crew, child *c, bool *hung)
+{
+    char *end = NULL;
+    *hung = false;
+    while ((end = c->length == 0 ? NULL : memchr(c->text, '\n', c->length)) == NULL) {
+        double started = now(), left = crew->limits.seconds - c->waited;
+        struct pollfd wait = { .fd = c->from, .events = POLLIN };
+        int ready = left <= 0 ? 0 : poll(&wait, 1, (int)(left * 1000) + 1);
+        c->waited += now() - started;
+        if (ready < 0 && errno == EINTR) continue;
+        *hung = ready == 0;
+        if (ready <= 0) return false;
+        if (c->room < c->length + 65536) {
+            char *grown = realloc(c->text, 2 * c->room + 131072);
+            if (grown == NULL) return false;
+            c->text = grown;
+            c->room = 2 * c->room + 131072;
+        }
+        ssize_t n = read(c->from, c->text + c->length, c->room - c->length);
+        if (n < 0 && errno == EINTR) continue;
+        if (n <= 0) return false;
+        c->length += (size_t)n;
+    }
+    size_t used = (size_t)(end - c->text) + 1;
+    c->line = json_loadb(c->text, used - 1, 0, NULL);
+    memmove(c->text, c->text + used, c->length - used);
+    c->length -= used;
+    return true;
+}
+
+/* Says in `message` how the child was lost; returns the word for it. */
+static const char *describe_end(const check_crew *crew, child *c, bool hung)
+{
+    int status = stop(c);
+    if (hung) {
+        snprintf(c->message, sizeof c->message, "no answer within %g seconds an operator (--timeout); its process was ended",
+                 crew->limits.seconds);
+        return "hung";
+    }
+    if (WIFSIGNALED(status) && WTERMSIG(status) != SIGKILL) {
+        snprintf(c->message, sizeof c->message, "its process was ended by signal %d (%s)", WTERMSIG(status), strsignal(WTERMSIG(status)));
+    } else if (WIFEXITED(status)) {
+        snprintf(c->message, sizeof c->message, "its process ended by itself with exit code %d", WEXITSTATUS(status));
+    } else {
+        snprintf(c->message, sizeof c->message, "its process was killed%s", crew->limits.memory_bytes > 0 ? " (see --memory)" : "");
+    }
+    return "crashed";
+}
+
+static void finish(void *user, size_t device, aval_check_outcome *outcome)
+{
+    check_crew *crew = user;
+    child *c = &crew->children[device];
+    bool hung = false;
+    outcome->status = AVAL_E_DEVICE;
+    outcome->fate = "error";
+    outcome->message = c->message;
+    outcome->skip = c->lost;
+    if (c->lost) return;
+    if (c->pid == 0) {
+        snprintf(c->message, sizeof c->message, "its process cannot be started: %s", strerror(errno));
+        return;
+    }
+    if (!read_line(crew, c, &hung)) {
+        c->lost = true;
+        outcome->fate = describe_end(crew, c, hung);
+        return;
+    }
+    if (!check_results_from_json(c->line, &outcome->status, &outcome->message, &c->results, &outcome->bytes)) {
+        outcome->status = AVAL_E_FORMAT;
+        outcome->message = "its process gave an answer that is none";
+    }
+    outcome->results = c->results;
+}
+
+/* ---- The crew ---------------------------------------------------------------------------------------------------------------- */
+
+static const aval_device_info *device_info(void *user, size_t device)
+{
+    const check_crew *crew = user;
+    return aval_device_info_at(crew->ctx, crew->children[device].device);
+}
+
+static size_t device_number(void *user, size_t device)
+{
+    const check_crew *crew = user;
+    return crew->children[device].device;
+}
+
+static const char *compiler(void *user, size_t device)
+{
+    return device_info(user, device)->platform;
+}
+
+/* aval check --worker --quiet --device N [--plugin FILE]... */
+static bool make_arguments(check_crew *crew, const cli_options *options)
+{
+    static char program[] = "aval", check[] = "check", worker[] = "--worker", quiet[] = "--quiet", device[] = "--device",
+                plugin[] = "--plugin";
+    size_t n_plugins = 0, n = 0;
+    while (options->common.plugins != NULL && options->common.plugins[n_plugins] != NULL) n_plugins++;
+    crew->argv = calloc(7 + 2 * n_plugins, sizeof(char *));
+    if (crew->argv == NULL) return false;
+    crew->argv[n++] = program;
+    crew->argv[n++] = check;
+    crew->argv[n++] = worker;
+    crew->argv[n++] = quiet;
+    crew->argv[n++] = device;
+    crew->device_place = n++;
+    for (size_t i = 0; i < n_plugins; i++) {
+        crew->argv[n++] = plugin;
+        crew->argv[n++] = options->common.plugins[i];
+    }
+    return true;
+}
+
+check_crew *check_crew_create(aval_context *ctx, const cli_options *options, const size_t *devices, size_t n_devices,
+                              const check_limits *limits)
+{
+    check_crew *crew = calloc(1, sizeof *crew);
+    if (crew == NULL) return NULL;
+    crew->ctx = ctx;
+    crew->limits = *limits;
+    crew->children = calloc(n_devices + 1, sizeof *crew->children);
+    if (crew->children == NULL || !make_arguments(crew, options)) {
+        check_crew_release(crew);
+        return NULL;
+    }
+    for (size_t i = 0; i < n_devices; i++) crew->children[i].device = devices[i];
+    crew->runner = (aval_check_runner){ .size = sizeof crew->runner,
+                                        .user = crew,
+                                        .n_devices = n_devices,
+                                        .device = device_info,
+                                        .number = device_number,
+                                        .compiler = compiler,
+                                        .begin = begin,
+                                        .finish = finish };
+    signal(SIGPIPE, SIG_IGN); /* a child that has died is noticed by what write returns */
+    return crew;
+}
+
+const aval_check_runner *check_crew_runner(const check_crew *crew)
+{
+    return &crew->runner;
+}
+
+void check_crew_release(check_crew *crew)
+{
+    if (crew == NULL) return;
+    for (size_t i = 0; crew->children != NULL && i < crew->runner.n_devices; i++) {
+        stop(&crew->children[i]);
+        forget_outcome(&crew->children[i]);
+        free(crew->children[i].text);
+    }
+    free(crew->children);
+    free(crew->argv);
+    free(crew);
+}

@@ -1,0 +1,96 @@
+/* What a case's inputs and upstream gradients hold: values and ranges of the sample, or the files of a failure's folder. */
+#include "check/case.h"
+#include "check/npy.h"
+
+#include <math.h>
+
+double aval__check_random(uint64_t seed, uint64_t stream, uint64_t index)
+{
+    const uint64_t key[3] = { seed, stream, index };
+    return (double)(aval__hash64(key, sizeof key, 0) >> 11) * 0x1p-53;
+}
+
+/* Values that lie evenly in the range in random order, so that no two are near each other and none is near a middle kink. */
+static int fill_distinct(double *at, size_t count, double low, double high, uint64_t seed, uint64_t stream)
+{
+    uint32_t *order = aval__alloc_array(count, sizeof *order);
+    if (order == NULL) return AVAL_E_MEMORY;
+    for (size_t i = 0; i < count; i++) order[i] = (uint32_t)i;
+    for (size_t i = count; i > 1; i--) {
+        size_t j = (size_t)(aval__check_random(seed, stream, i) * (double)i);
+        uint32_t other = order[j];
+        order[j] = order[i - 1];
+        order[i - 1] = other;
+    }
+    for (size_t i = 0; i < count; i++) at[i] = low + (order[i] + 0.5) * (high - low) / (double)count;
+    aval__free(order);
+    return 0;
+}
+
+static void fill_real(aval__host_tensor *t, double low, double high, uint64_t seed, uint64_t stream)
+{
+    size_t count = (size_t)aval__tensor_count(&t->tensor);
+    for (size_t i = 0; i < count; i++) t->real[i] = low + (high - low) * aval__check_random(seed, stream, i);
+}
+
+static void fill_integer(aval__host_tensor *t, double low, double high, uint64_t seed, uint64_t stream)
+{
+    size_t count = (size_t)aval__tensor_count(&t->tensor);
+    for (size_t i = 0; i < count; i++) {
+        double x = aval__check_random(seed, stream, i);
+        t->integer[i] = t->tensor.type == AVAL_BOOL ? x < 0.5 : (int64_t)fmin(floor(low + (high - low + 1) * x), high);
+    }
+}
+
+static void fill_values(aval__host_tensor *t, const aval__sample_input *from)
+{
+    size_t count = (size_t)aval__tensor_count(&t->tensor);
+    for (size_t i = 0; i < count; i++) {
+        double x = from->values[i % from->n_values];
+        if (t->real != NULL) t->real[i] = x;
+        else t->integer[i] = (int64_t)x;
+    }
+}
+
+static int round_to_storage(aval__host_tensor *t)
+{
+    void *data = aval__alloc(aval__tensor_bytes(&t->tensor));
+    if (data == NULL) return AVAL_E_MEMORY;
+    aval__host_tensor_to(t, data);
+    aval__host_tensor_from(t, data);
+    aval__free(data);
+    return 0;
+}
+
+static int read_file(aval__host_tensor *t, const char *folder, const char *kind, size_t number)
+{
+    aval__text name = { 0 };
+    aval__text_add(&name, "%s/%s_%zu.npy", folder, kind, number);
+    const aval_tensor shape = t->tensor;
+    aval__host_tensor_release(t);
+    int status = name.failed ? AVAL_E_MEMORY : aval__npy_read(name.at, &shape, t);
+    aval__text_release(&name);
+    return status;
+}
+
+int aval__case_fill_input(aval__case *c, size_t i, const aval__sample_input *from, const char *folder)
+{
+    aval__host_tensor *t = &c->inputs[i];
+    double low = from->has_range ? from->low : c->sample->low, high = from->has_range ? from->high : c->sample->high;
+    if (low == 0 && high == 0) low = -1, high = 1;
+    if (folder != NULL) return read_file(t, folder, "input", i);
+    if (from->has_values) fill_values(t, from);
+    else if (t->real == NULL) fill_integer(t, low, high, c->seed, i);
+    else if ((c->sample->flags & AVAL_DISTINCT) != 0)
+        AVAL__TRY(fill_distinct(t->real, (size_t)aval__tensor_count(&t->tensor), low, high, c->seed, i));
+    else fill_real(t, low, high, c->seed, i);
+    return round_to_storage(t);
+}
+
+int aval__case_fill_upstream(aval__case *c, size_t o, const char *folder)
+{
+    aval__host_tensor *t = &c->upstreams[o];
+    if (folder != NULL) return read_file(t, folder, "upstream", o);
+    fill_real(t, -1, 1, c->seed, 1000 + o);
+    return round_to_storage(t);
+}
