@@ -267,10 +267,6 @@ int aval_session_counters(const aval_session *s, aval_counters *counters)
         now.programs_built += programs.built;
         now.programs_from_disk += programs.from_disk;
     }
-    if (s->current) {
-        now.arena_bytes = s->current->shared->plan->statistics.arena_bytes;
-        now.live_bytes = s->current->shared->plan->statistics.live_bytes;
-    }
     memcpy(counters, &now, counters->size);
     return AVAL_OK;
 }

@@ -70,6 +70,8 @@ done:
 static void count_plan(aval_session *s, const aval__plan *plan, bool made)
 {
     *(made ? &s->counters.plans_made : &s->counters.plans_reused) += 1;
+    s->counters.arena_bytes = plan->statistics.arena_bytes;
+    s->counters.live_bytes = plan->statistics.live_bytes;
     s->counters.plan_nodes = plan->statistics.nodes;
     s->counters.plan_seconds = plan->statistics.seconds;
 }
