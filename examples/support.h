@@ -196,7 +196,8 @@ static inline void print_rows(const char *name, const double *x, size_t rows, si
 #define LARGEST_DESCENT 48
 
 typedef struct descent {
-    aval_value *wanted[LARGEST_DESCENT]; /* the loss, then the updated weights */
+    aval_value
+        *wanted[LARGEST_DESCENT]; /* the loss, then the new content of weights and velocities: a state is updated when that is wanted */
     size_t n;
 } descent;
 
@@ -207,12 +208,13 @@ static inline descent descend(lab *l, aval_value *loss, aval_value *const *weigh
     char name[64], attrs[64];
     snprintf(attrs, sizeof attrs, "momentum=%g", momentum);
     aval_value *lr = aval_graph_number(l->g, l->type, rate);
-    for (size_t i = 0; i < n && d.n < LARGEST_DESCENT; i++) {
-        size_t rank = (size_t)aval_value_rank(weights[i]);
+    for (size_t i = 0; i < n && d.n + 2 <= LARGEST_DESCENT; i++) {
         snprintf(name, sizeof name, "%s.velocity", aval_value_name(weights[i]));
-        aval_value *velocity = constant_weight(l, name, rank, aval_value_dims(weights[i]), 0);
+        aval_value *velocity = constant_weight(l, name, (size_t)aval_value_rank(weights[i]), aval_value_dims(weights[i]), 0);
         aval_value *gradient = aval_graph_gradient(l->g, loss, weights[i], NULL);
-        d.wanted[d.n++] = aval_apply(l->g, "aval::Sgd", attrs, weights[i], gradient, velocity, lr);
+        aval_node *update = aval_graph_node(l->g, "aval::Sgd", attrs, AVAL_VALUES(weights[i], gradient, velocity, lr));
+        d.wanted[d.n++] = aval_node_output(update, 0);
+        if (momentum != 0) d.wanted[d.n++] = aval_node_output(update, 1);
     }
     must(aval_graph_status(l->g));
     return d;
