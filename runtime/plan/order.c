@@ -1,7 +1,6 @@
 /* The order of units: Kahn's algorithm with a heap.  Among units that are ready the one that frees most memory goes first; those that
  * free none keep the order of the graph, which builders lay out so that values are used soon after they are made.  Readers of a
- * state's content go before the unit that replaces it; where that cannot be (a reader needs what the update makes), they read a copy
- * that is taken before the update. */
+ * state go before the unit that updates it; a graph in which that cannot be was refused before (aval__graph_order). */
 #include "plan/planner.h"
 
 #define ABSENT UINT32_MAX
@@ -16,8 +15,6 @@ typedef struct heap {
 typedef struct ordering {
     aval__planner *p;
     heap ready;
-    AVAL__VEC(uint32_t) held; /* units that wait for nothing but readers of a state */
-    size_t n_left;
 } ordering;
 
 static bool goes_before(const aval__planner *p, uint32_t a, uint32_t b)
@@ -89,13 +86,10 @@ static void credit_last_reader(ordering *o, const aval__item *item)
 
 /* ---- The steps of the algorithm -------------------------------------------------------------------------------------------------------- */
 
-static int wake(ordering *o, uint32_t unit)
+static void wake(ordering *o, uint32_t unit)
 {
     const aval__unit *u = &o->p->units.at[unit];
-    if (u->blocked > 0) return AVAL_OK;
-    if (u->held > 0) return aval__vec_push(&o->held, unit);
-    heap_push(&o->ready, unit);
-    return AVAL_OK;
+    if (u->blocked == 0 && u->held == 0) heap_push(&o->ready, unit);
 }
 
 static int append(ordering *o, uint32_t unit)
@@ -103,7 +97,6 @@ static int append(ordering *o, uint32_t unit)
     aval__planner *p = o->p;
     aval__unit *u = &p->units.at[unit];
     u->position = (uint32_t)p->order.count;
-    o->n_left--;
     AVAL__TRY(aval__vec_push(&p->order, unit));
     const uint32_t *reads = aval__unit_reads(p, u), *writes = aval__unit_writes(p, u);
     for (uint32_t i = 0; i < u->n_writes; i++) {
@@ -113,7 +106,7 @@ static int append(ordering *o, uint32_t unit)
         for (uint32_t j = 0; j < item->n_readers; j++) {
             uint32_t reader = p->readers.at[item->first_reader + j];
             p->units.at[reader].blocked--;
-            AVAL__TRY(wake(o, reader));
+            wake(o, reader);
         }
     }
     for (uint32_t i = 0; i < u->n_reads; i++) {
@@ -122,54 +115,7 @@ static int append(ordering *o, uint32_t unit)
         item->last_use = u->position;
         if (--item->unread == 1) credit_last_reader(o, item);
         if (item->updater == AVAL__NONE || item->updater == unit) continue;
-        if (--p->units.at[item->updater].held == 0) AVAL__TRY(wake(o, item->updater));
-    }
-    return AVAL_OK;
-}
-
-/* Lets `unit` go before the readers of `item` that cannot come before it: they read a copy, which is taken now. */
-static int copy_for_late_readers(ordering *o, uint32_t unit, uint32_t item)
-{
-    aval__planner *p = o->p;
-    uint32_t copier, copy, first = (uint32_t)p->readers.count, n_readers = p->items.at[item].n_readers;
-    AVAL__TRY(aval__planner_add_copy(p, item, p->items.at[item].device, &copier, &copy));
-    p->units.at[copier].position = AVAL__NONE;
-    p->items.at[copy].last_use = AVAL__AFTER;
-    AVAL__TRY(aval__vec_reserve(&p->readers, p->readers.count + n_readers));
-    for (uint32_t i = 0; i < n_readers; i++) {
-        uint32_t reader = p->readers.at[p->items.at[item].first_reader + i];
-        aval__unit *u = &p->units.at[reader];
-        if (reader == unit || u->position != AVAL__NONE) continue;
-        uint32_t *reads = aval__unit_reads(p, u);
-        for (uint32_t j = 0; j < u->n_reads; j++)
-            if (reads[j] == item) reads[j] = copy;
-        u->blocked++;
-        AVAL__TRY(aval__vec_push(&p->readers, reader));
-    }
-    uint32_t n_late = (uint32_t)p->readers.count - first;
-    p->items.at[copy].first_reader = first;
-    p->items.at[copy].n_readers = p->items.at[copy].unread = n_late;
-    p->items.at[item].unread += 1 - n_late; /* the copy reads it instead of them */
-    p->units.at[unit].held += 1 - n_late;
-    o->n_left++;
-    return append(o, copier);
-}
-
-/* Nothing is ready, so the first update that waits for readers only must go on without them. */
-static int release_update(ordering *o)
-{
-    aval__planner *p = o->p;
-    uint32_t unit = AVAL__NONE;
-    while (o->held.count > 0 && unit == AVAL__NONE) {
-        uint32_t last = o->held.at[--o->held.count];
-        if (p->units.at[last].held > 0) unit = last;
-    }
-    if (unit == AVAL__NONE) return aval__fail(AVAL_E_INTERNAL, "the fused graph has a cycle: please report this");
-    uint32_t n_reads = p->units.at[unit].n_reads;
-    for (uint32_t i = 0; i < n_reads && p->units.at[unit].held > 0; i++) {
-        uint32_t item = aval__unit_reads(p, &p->units.at[unit])[i];
-        if (item == AVAL__NONE || p->items.at[item].updater != unit || p->items.at[item].unread <= 1) continue;
-        AVAL__TRY(copy_for_late_readers(o, unit, item));
+        if (--p->units.at[item->updater].held == 0) wake(o, item->updater);
     }
     return AVAL_OK;
 }
@@ -203,24 +149,18 @@ static void set_lifetimes(aval__planner *p)
 
 int aval__planner_order(aval__planner *p)
 {
-    int status = AVAL_OK;
-    /* An update makes at most one copy for each content that it replaces, and each copy is a unit. */
-    size_t most_units = p->units.count + p->items.count;
-    ordering o = { .p = p, .n_left = p->units.count };
+    ordering o = { .p = p };
+    uint32_t n_units = (uint32_t)p->units.count;
     o.ready.p = p;
-    o.ready.at = aval__arena_alloc(&p->scratch, sizeof *o.ready.at * most_units);
-    o.ready.index = aval__arena_alloc(&p->scratch, sizeof *o.ready.index * most_units);
+    o.ready.at = aval__arena_alloc(&p->scratch, sizeof *o.ready.at * n_units);
+    o.ready.index = aval__arena_alloc(&p->scratch, sizeof *o.ready.index * n_units);
     if (!o.ready.at || !o.ready.index) return AVAL_E_MEMORY;
-    for (size_t i = 0; i < most_units; i++) o.ready.index[i] = ABSENT;
+    for (uint32_t i = 0; i < n_units; i++) o.ready.index[i] = ABSENT;
     count_dependencies(p);
-    AVAL__TRY_DONE(aval__vec_reserve(&p->order, p->units.count));
-    for (uint32_t i = 0, n = (uint32_t)p->units.count; i < n; i++) AVAL__TRY_DONE(wake(&o, i));
-    while (o.n_left > 0) {
-        if (o.ready.count == 0) AVAL__TRY_DONE(release_update(&o));
-        else AVAL__TRY_DONE(append(&o, heap_pop(&o.ready)));
-    }
+    AVAL__TRY(aval__vec_reserve(&p->order, n_units));
+    for (uint32_t i = 0; i < n_units; i++) wake(&o, i);
+    while (o.ready.count > 0) AVAL__TRY(append(&o, heap_pop(&o.ready)));
+    if (p->order.count < n_units) return aval__fail(AVAL_E_INTERNAL, "the fused graph has a cycle: please report this");
     set_lifetimes(p);
-done:
-    aval__vec_release(&o.held);
-    return status;
+    return AVAL_OK;
 }

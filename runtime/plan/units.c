@@ -174,23 +174,6 @@ static void mark_updates(aval__planner *p, uint32_t n_units)
     }
 }
 
-/* The new content of a state that must be kept although it is replaced again is copied in between.  (The state itself is not: who wants
-   it gets what the store holds after the run.) */
-static int copy_kept_contents(aval__planner *p)
-{
-    size_t n_items = p->items.count;
-    for (uint32_t i = 0; i < n_items; i++) {
-        const aval__item item = p->items.at[i];
-        uint32_t unit, copy;
-        if (!item.kept || item.updater == AVAL__NONE || item.value->kind == AVAL__STATE) continue;
-        AVAL__TRY(aval__planner_add_copy(p, i, item.device, &unit, &copy));
-        p->units.at[unit].rank = p->units.at[item.producer].rank;
-        p->items.at[i].kept = false;
-        p->items.at[copy].kept = true;
-    }
-    return AVAL_OK;
-}
-
 /* Lists each item's readers, each once. */
 static int list_readers(aval__planner *p)
 {
@@ -229,6 +212,5 @@ int aval__planner_units(aval__planner *p)
     for (uint32_t i = 0; i < n_units; i++) AVAL__TRY(link_unit(p, i));
     for (size_t i = 0; i < p->request->n_wanted; i++) AVAL__TRY(home_item(p, p->wanted[i], &item));
     mark_updates(p, n_units);
-    AVAL__TRY(copy_kept_contents(p));
     return list_readers(p);
 }

@@ -181,6 +181,35 @@ static int square_reference(const aval_host *host, aval_call *call)
     return 0;
 }
 
+/* (2 x, 3 x) by kernels; backward is a body that leaves out what has no upstream gradient */
+static int twin_backward(const aval_host *host, aval_call *call)
+{
+    const aval_tensor *up[] = { host->upstream(call, 0), host->upstream(call, 1) }, *parts[2] = { NULL }, *sum;
+    for (size_t i = 0; i < 2; i++) {
+        int status = up[i] ? host->apply(call, "Scale", i ? "by=3" : "by=2", 1, &up[i], 1, &parts[i]) : 0;
+        if (status < 0) return status;
+    }
+    if (!parts[0] || !parts[1]) return host->yield(call, 0, parts[0] ? parts[0] : parts[1]);
+    int status = host->apply(call, "Add", NULL, 2, parts, 1, &sum);
+    return status < 0 ? status : host->yield(call, 0, sum);
+}
+
+static int twin_infer(const aval_host *host, aval_call *call)
+{
+    int status = aval_infer_like(host, call, 0, 0);
+    return status < 0 ? status : aval_infer_like(host, call, 1, 0);
+}
+
+static int twin_reference(const aval_host *host, aval_call *call)
+{
+    const double *x = host->real(call, host->input(call, 0));
+    for (size_t k = 0; k < 2; k++) {
+        double *y = host->real(call, host->output(call, k));
+        for (int64_t i = 0, n = host->count(host->input(call, 0)); i < n; i++) y[i] = (double)(k + 2) * x[i];
+    }
+    return 0;
+}
+
 /* ---- The table ----------------------------------------------------------------------------------------------------------------------- */
 
 #define OP(variable, ...) static const aval_op variable = { .size = sizeof(aval_op), .since = 1, .doc = "A test op.", __VA_ARGS__ }
@@ -234,14 +263,17 @@ OP(op_update, .name = "Update", .inputs = AVAL_PORTS({ .name = "w" }, { .name = 
 OP(op_pair, .name = "Pair", .inputs = BINARY, .outputs = AVAL_PORTS({ .name = "y" }, { .name = "z" }), .forward = fake_record,
    .backward = fake_record, .keeps = AVAL_KEEP_INPUT(0), .reference = copy_reference, .samples = SAMPLE("[2] [2]"));
 
+OP(op_twin, .name = "Twin", .inputs = UNARY, .outputs = AVAL_PORTS({ .name = "y" }, { .name = "z" }), .infer = twin_infer,
+   .forward = fake_record, .backward_body = twin_backward, .reference = twin_reference, .samples = SAMPLE("[2]"));
+
 static const aval_plugin fake_plugin = {
     .abi = AVAL_PLUGIN_ABI,
     .size = sizeof(aval_plugin),
     .name = "fake",
     .version = "1",
-    .ops = (const aval_op *const[]){ &op_add,  &op_mul,     &op_tanh,    &op_floor,  &op_scale,  &op_cast,  &op_fill,
-                                     &op_sum,  &op_reshape, &op_product, &op_opaque, &op_step,   &op_steer, &op_square,
-                                     &op_cube, &op_ninth,   &op_endless, &op_odd,    &op_update, &op_pair,  NULL },
+    .ops = (const aval_op *const[]){ &op_add,     &op_mul,     &op_tanh,   &op_floor, &op_scale, &op_cast,   &op_fill, &op_sum,
+                                     &op_reshape, &op_product, &op_opaque, &op_step,  &op_steer, &op_square, &op_cube, &op_ninth,
+                                     &op_endless, &op_odd,     &op_update, &op_pair,  &op_twin,  NULL },
 };
 
 /* ---- Helpers --------------------------------------------------------------------------------------------------------------------------- */

@@ -1,4 +1,5 @@
 /* Building, editing, ordering, printing, copying, hashing and folding graphs. */
+#include "fail_alloc.h"
 #include "fake_ops.h"
 
 static aval_value *input(fixture *f, const char *name)
@@ -130,6 +131,61 @@ Test(graph, removal_is_refused_while_something_reads)
     cr_assert_eq(aval_graph_remove_value(f.g, x), 0);
     cr_assert_null(aval_apply(f.g, "Tanh", NULL, x));
     cr_assert_eq(aval_graph_status(f.g), AVAL_E_ARGUMENT);
+    finish(&f);
+}
+
+Test(graph, records_of_what_was_removed_are_used_again_and_nothing_grows)
+{
+    fixture f;
+    start(&f);
+    aval_value *x = input(&f, "x");
+    size_t outstanding = 0, n_values = 0, n_nodes = 0;
+    fail_alloc_at(0);
+    for (int i = 0; i < 10000; i++) {
+        aval_value *c = aval_graph_constant(f.g, AVAL_FLOAT, AVAL_SHAPE(3), (float[]){ 1, 2, 3 });
+        aval_value *s = aval_graph_state(f.g, "a state with a name of some length", AVAL_FLOAT, AVAL_SHAPE(3));
+        aval_value *y = aval_apply(f.g, "Add", NULL, aval_apply(f.g, "Mul", NULL, c, s), x), *z = NULL;
+        aval_node_set_name(y->producer, "a layer with a name of some length");
+        z = aval_apply(f.g, "Scale", "by=4", y);
+        expect_built(f.g);
+        for (size_t n = f.g->nodes.count; n-- > 0;)
+            if (!f.g->nodes.at[n]->dead) (void)aval_graph_remove_node(f.g, f.g->nodes.at[n]); /* readers first, in some order */
+        for (size_t n = f.g->nodes.count; n-- > 0;)
+            if (!f.g->nodes.at[n]->dead) (void)aval_graph_remove_node(f.g, f.g->nodes.at[n]);
+        cr_assert(z->dead && y->dead);
+        cr_assert_eq(aval_graph_remove_value(f.g, c), 0, "%s", aval_error());
+        cr_assert_eq(aval_graph_remove_value(f.g, s), 0, "%s", aval_error());
+        if (i == 100) outstanding = fail_alloc_outstanding(), n_values = f.g->values.count, n_nodes = f.g->nodes.count;
+    }
+    cr_expect_eq(fail_alloc_outstanding(), outstanding);
+    cr_expect_eq(f.g->values.count, n_values);
+    cr_expect_eq(f.g->nodes.count, n_nodes);
+    fail_alloc_off();
+    finish(&f);
+}
+
+Test(graph, a_million_nodes_against_the_order_of_ids_are_ordered_without_a_deep_stack)
+{
+    fixture f;
+    enum { COUNT = 1000000 };
+    start(&f);
+    aval_value *x = input(&f, "x"), *y = x, *second = NULL;
+    for (int i = 0; i < COUNT; i++) {
+        y = aval_apply(f.g, "Tanh", NULL, y);
+        if (i == 0) second = y;
+    }
+    expect_built(f.g);
+    /* the first node made becomes the last to be computed */
+    aval_node *first = second->producer, *next = f.g->nodes.at[1];
+    cr_assert_eq(aval_node_set_input(next, 0, x), 0, "%s", aval_error());
+    cr_assert_eq(aval_node_set_input(first, 0, y), 0, "%s", aval_error());
+    aval_node **order = NULL;
+    size_t count = 0;
+    cr_assert_eq(aval__graph_order(f.g, &second, 1, &order, &count), 0, "%s", aval_error());
+    cr_assert_eq(count, COUNT);
+    cr_assert_eq(order[0], next);
+    cr_assert_eq(order[COUNT - 1], first);
+    aval__free(order);
     finish(&f);
 }
 

@@ -235,6 +235,26 @@ Test(autodiff, backward_nodes_see_kept_values_and_chain_their_sums)
     finish(&f);
 }
 
+/* As in a recurrent net: a weight that each of many time steps reads. */
+Test(autodiff, a_weight_of_1000_time_steps_has_its_gradient_summed_in_one_buffer)
+{
+    fixture f;
+    start(&f);
+    aval_value *w = vector(&f, "w"), *h = vector(&f, "h");
+    for (int i = 0; i < 1000; i++) h = aval_apply(f.g, "Tanh", NULL, aval_apply(f.g, "Product", NULL, h, w));
+    aval_value *dw = aval_graph_gradient(f.g, h, w, NULL);
+    aval_graph *copy = expanded(&f, &dw, 1);
+    cr_assert_eq(count_ops(copy, &dw, 1, "Add"), 0);
+    size_t steps = 0;
+    for (const aval_value *sum = copy->values.at[dw->id]; sum; sum = aval__node_base(sum->producer, sum->port)) {
+        cr_assert_eq(sum->producer->def->kind, AVAL__BACKWARD);
+        steps++;
+    }
+    cr_assert_eq(steps, 1000, "each time step adds to what the later ones made");
+    aval_graph_release(copy);
+    finish(&f);
+}
+
 Test(autodiff, one_backward_node_does_not_wait_for_itself)
 {
     fixture f;
@@ -285,5 +305,20 @@ Test(autodiff, an_output_that_nobody_differentiates_through_has_no_upstream)
     cr_assert_not_null(aval__backward_upstream(backward, 1));
     cr_assert_null(backward->outputs[0]);
     aval_graph_release(copy);
+    finish(&f);
+}
+
+Test(autodiff, a_backward_body_is_told_which_upstreams_are_absent)
+{
+    fixture f;
+    start(&f);
+    aval_value *x = vector(&f, "x");
+    aval_node *twin = aval_graph_node(f.g, "Twin", NULL, &x, 1);
+    aval_value *y = aval_node_output(twin, 0), *z = aval_node_output(twin, 1), *both = aval_apply(f.g, "Mul", NULL, y, z);
+    check_slope(&f, aval_apply(f.g, "Tanh", NULL, y), aval_graph_gradient(f.g, aval_apply(f.g, "Tanh", NULL, y), x, NULL), &x,
+                (double[]){ 0.3 }, 1, 0);
+    check_slope(&f, aval_apply(f.g, "Tanh", NULL, z), aval_graph_gradient(f.g, aval_apply(f.g, "Tanh", NULL, z), x, NULL), &x,
+                (double[]){ 0.3 }, 1, 0);
+    check_slope(&f, both, aval_graph_gradient(f.g, both, x, NULL), &x, (double[]){ 0.3 }, 1, 0);
     finish(&f);
 }

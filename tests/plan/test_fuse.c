@@ -254,3 +254,44 @@ Test(fuse, small_tensors_are_few_work_groups)
     cr_expect_eq(gpu.global, 1024, "rounded up to whole groups");
     tear_down(&f);
 }
+
+/* Within one registry, as in a plan: the keys of clusters of one graph. */
+Test(fuse, clusters_share_a_kernel_when_they_differ_in_sizes_and_attributes_only)
+{
+    const aval_device_info cpu = { .size = sizeof cpu, .kind = AVAL_DEVICE_CPU, .compute_units = 2, .max_group = 1024 };
+    struct fixture f;
+    aval__fuse_words words = { 0 };
+    aval__hash keys[4];
+    aval_value *wanted[4];
+    set_up(&f);
+    struct {
+        int64_t n, bias;
+        const char *attrs;
+        bool swapped;
+    } cases[4] = { { 5, 1, "alpha=3", false }, { 70000, 1, "alpha=0.5", false }, { 6, 6, "alpha=3", false }, { 7, 1, "alpha=3", true } };
+    for (int i = 0; i < 4; i++) {
+        aval_value *b = input(&f, AVAL__INPUT, "b", cases[i].bias);
+        aval_value *scaled = apply(&f, "TestScale", cases[i].attrs, input(&f, AVAL__INPUT, "x", cases[i].n), NULL);
+        wanted[i] = apply(&f, "TestSum", "", cases[i].swapped ? b : scaled, cases[i].swapped ? scaled : b);
+    }
+    fuse(&f, wanted, 4);
+    cr_assert_eq(f.n_clusters, 4);
+    words.place = calloc(f.g->values.count, sizeof *words.place);
+    for (int i = 0; i < 4; i++) cr_assert_eq(aval__fuse_key(&words, &f.clusters[i], &cpu, &keys[i]), AVAL_OK, "%s", aval_error());
+    cr_expect_eq(memcmp(&keys[0], &keys[1], sizeof keys[0]), 0, "sizes and attributes are arguments");
+    cr_expect_neq(memcmp(&keys[0], &keys[2], sizeof keys[0]), 0, "nothing is broadcast there");
+    cr_expect_neq(memcmp(&keys[0], &keys[3], sizeof keys[0]), 0, "b + s is not s + b");
+
+    aval__fused_kernel kernel = { 0 };
+    cr_assert_eq(aval__fuse_kernel(&f.arena, &f.clusters[0], &cpu, &kernel), AVAL_OK, "%s", aval_error());
+    cr_assert_eq(aval__fuse_arguments(&f.clusters[1], &cpu, &kernel), AVAL_OK, "%s", aval_error());
+    bool alpha = false, count = false;
+    for (size_t i = 0; i < kernel.n_args; i++) {
+        alpha |= kernel.args[i].kind == AVAL__FUSED_REAL && kernel.args[i].real == 0.5;
+        count |= kernel.args[i].kind == AVAL__FUSED_LONG && kernel.args[i].integer == 70000;
+    }
+    cr_expect(alpha && count, "the other cluster's attribute and size");
+    aval__vec_release(&words.list);
+    free(words.place);
+    tear_down(&f);
+}

@@ -172,32 +172,6 @@ Test(plan_gemm, without_an_inner_dimension_the_result_is_filled)
     fixture_close(&f);
 }
 
-static aval__hash key_of(int64_t rows, const char *op, aval_memory_mode mode, uint32_t units)
-{
-    fixture f;
-    aval__hash key;
-    fixture_open(&f);
-    aval_value *y = aval_apply(f.g, op, NULL, make_input(&f, "x", rows, 2), make_input(&f, "w", rows, 2));
-    f.request.wanted = &y;
-    f.request.n_wanted = 1;
-    f.request.memory = mode;
-    f.infos[0].compute_units = units;
-    aval__numbering numbers = { 0 };
-    cr_assert_eq(aval__plan_key(&f.request, &key, &numbers), 0);
-    aval__vec_release(&numbers);
-    fixture_close(&f);
-    return key;
-}
-
-Test(plan_key, equal_requests_have_equal_keys_and_any_change_shows)
-{
-    aval__hash same = key_of(2, "Mix", AVAL_MEMORY_ARENA, 1), again = key_of(2, "Mix", AVAL_MEMORY_ARENA, 1);
-    cr_assert_eq(memcmp(&same, &again, sizeof same), 0);
-    aval__hash others[] = { key_of(3, "Mix", AVAL_MEMORY_ARENA, 1), key_of(2, "Add", AVAL_MEMORY_ARENA, 1),
-                            key_of(2, "Mix", AVAL_MEMORY_GUARDED, 1), key_of(2, "Mix", AVAL_MEMORY_ARENA, 2) };
-    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) cr_assert_neq(memcmp(&same, &others[i], sizeof same), 0, "change %zu", i);
-}
-
 Test(plan_memory, each_failing_allocation_is_an_error_and_nothing_leaks)
 {
     fixture f;

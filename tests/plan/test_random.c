@@ -22,7 +22,20 @@ static aval_value *add_random_node(fixture *f, aval_value **values, size_t count
     return aval_node_output(node, 0);
 }
 
-static void plan_random(uint64_t seed, aval_memory_mode mode, size_t n_devices)
+/* Arenas of a plan; each keeps to what one allocation may have. */
+static size_t count_arenas(const aval__plan *plan, uint64_t largest_allocation_bytes)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < plan->n_slots; i++) {
+        if (plan->slots[i].kind != AVAL__SLOT_ARENA) continue;
+        cr_assert_leq(plan->slots[i].bytes, largest_allocation_bytes);
+        n++;
+    }
+    return n;
+}
+
+/* Returns how many arenas the plan has. */
+static size_t plan_random(uint64_t seed, aval_memory_mode mode, size_t n_devices, uint64_t largest_allocation_bytes)
 {
     fixture f;
     aval_value *values[64], *weights[3], *wanted[16];
@@ -31,6 +44,7 @@ static void plan_random(uint64_t seed, aval_memory_mode mode, size_t n_devices)
     fixture_open(&f);
     f.request.memory = mode;
     f.request.n_devices = n_devices;
+    for (size_t i = 0; i < 2; i++) f.infos[i].largest_allocation_bytes = largest_allocation_bytes;
     values[count++] = make_input(&f, "x", 3, 4);
     for (int i = 0; i < 3; i++) values[count++] = weights[i] = make_state(&f, i == 0 ? "a" : i == 1 ? "b" : "c", 3, 4);
     size_t n_nodes = 4 + draw(24);
@@ -45,26 +59,39 @@ static void plan_random(uint64_t seed, aval_memory_mode mode, size_t n_devices)
     cr_assert_eq(aval_graph_status(f.g), 0, "%s", aval_error());
     aval__plan *plan = fixture_plan(&f, wanted, n_wanted);
     simulate(&f, plan, wanted, n_wanted);
+    size_t n_arenas = count_arenas(plan, largest_allocation_bytes);
     aval__plan_release(plan);
     fixture_close(&f);
+    return n_arenas;
 }
 
 Test(random_plans, every_read_finds_its_value_in_arenas)
 {
-    for (uint64_t seed = 0; seed < 500; seed++) plan_random(seed, AVAL_MEMORY_ARENA, 1);
+    for (uint64_t seed = 0; seed < 500; seed++) plan_random(seed, AVAL_MEMORY_ARENA, 1, 1 << 20);
 }
 
 Test(random_plans, every_read_finds_its_value_in_guarded_slots)
 {
-    for (uint64_t seed = 0; seed < 500; seed++) plan_random(seed, AVAL_MEMORY_GUARDED, 1);
+    for (uint64_t seed = 0; seed < 500; seed++) plan_random(seed, AVAL_MEMORY_GUARDED, 1, 1 << 20);
 }
 
 Test(random_plans, every_read_finds_its_value_when_all_are_retained)
 {
-    for (uint64_t seed = 0; seed < 500; seed++) plan_random(seed, AVAL_MEMORY_RETAINED, 1);
+    for (uint64_t seed = 0; seed < 500; seed++) plan_random(seed, AVAL_MEMORY_RETAINED, 1, 1 << 20);
 }
 
 Test(random_plans, every_read_finds_its_value_on_two_devices)
 {
-    for (uint64_t seed = 0; seed < 500; seed++) plan_random(seed, AVAL_MEMORY_ARENA, 2);
+    for (uint64_t seed = 0; seed < 500; seed++) plan_random(seed, AVAL_MEMORY_ARENA, 2, 1 << 20);
+}
+
+/* A value takes 64 bytes, so three of them fill an arena. */
+Test(random_plans, every_read_finds_its_value_in_several_arenas_where_one_allocation_holds_little)
+{
+    size_t most = 0;
+    for (uint64_t seed = 0; seed < 500; seed++) {
+        size_t n_arenas = plan_random(seed, AVAL_MEMORY_ARENA, 1, 192);
+        most = n_arenas > most ? n_arenas : most;
+    }
+    cr_assert_gt(most, 2);
 }
