@@ -34,11 +34,10 @@ __kernel void dropout_forward(__global const S *x, long x_at, __global const D *
         counter = state[state_at + 1];
     }
     uint4 r = philox((uint4)((uint)block, (uint)(block >> 32), (uint)counter, (uint)(counter >> 32)), (uint2)((uint)seed, (uint)(seed >> 32)));
-    const uint words[4] = { r.x, r.y, r.z, r.w };
     T factor = active ? 1 / (1 - ratio) : (T)1;
-    for (int j = 0; j < 4 && block * 4 + j < n; j++) {
+    for (int j = 0; j < 4 && block * 4 + j < n; j++, r = r.yzwx) {
         long i = block * 4 + j;
-        int kept = !active || !dropped(words[j], (float)ratio);
+        int kept = !active || !dropped(r.x, (float)ratio);
         STORE(y, y_at + i, kept ? LOAD(x, x_at + i) * factor : (T)0);
         if (mask_at >= 0) mask[mask_at + i] = (uchar)kept;
     }

@@ -83,12 +83,14 @@ __kernel void reduce_columns(__global const S *x, long x_at, __global D *y, long
     y += y_at + o * inner + column;
     if (column + COLUMNS <= inner) {
         for (int c = 0; c < COLUMNS; c++) sum[c] = LOAD(x, c);
-        for (long r = 1; r < length; r++) {
+        for (__global const S *end = x + length * inner, *row = x + inner; row < end; row += inner) {
             for (int c = 0; c < COLUMNS; c++) {
-                ACC v = LOAD(x, r * inner + c);
+                ACC v = LOAD(row, c);
                 sum[c] = COMBINE(sum[c], v);
             }
         }
+        /* Where half is stored in software, NVIDIA's compiler would keep the sums in memory instead. */
+#pragma unroll
         for (int c = 0; c < COLUMNS; c++) STORE_D(y, c, (TD)SCALED(sum[c]));
         return;
     }

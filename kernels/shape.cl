@@ -46,6 +46,5 @@ __kernel void shape(__global S *y, long y_at, int rank, long d0, long d1, long d
 {
     int i = get_global_id(0);
     if (i >= rank) return;
-    const long d[8] = { d0, d1, d2, d3, d4, d5, d6, d7 };
-    y[y_at + i] = (S)d[i];
+    y[y_at + i] = (S)(i == 0 ? d0 : i == 1 ? d1 : i == 2 ? d2 : i == 3 ? d3 : i == 4 ? d4 : i == 5 ? d5 : i == 6 ? d6 : d7);
 }
