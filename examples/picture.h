@@ -144,7 +144,8 @@ static inline void draw_boxes_svg(const char *folder, const char *file, const ch
         if (column[i] >= columns) columns = column[i] + 1;
         if (row[i] >= rows) rows = row[i] + 1;
     }
-    FILE *f = picture_open(folder, file, columns * WIDE + 80, rows * TALL + 60, title);
+    FILE *f = picture_open(folder, file, columns * WIDE + 80, rows * TALL + 80, title);
+    fprintf(f, "<text x=\"30\" y=\"%d\">green: value, red: gradient of the last one by it</text>\n", rows * TALL + 66);
     for (int i = 0; i < n && i < MOST; i++) {
         int x = 30 + column[i] * WIDE, y = 50 + row[i] * TALL;
         for (int k = 0; k < boxes[i].n_from; k++) {
