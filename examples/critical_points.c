@@ -19,7 +19,7 @@ static nets make_nets(int hidden)
     double x[EXAMPLES], y[EXAMPLES];
     const int64_t h = hidden, bounds[] = { 0, h, 2 * h, 3 * h }, axis[] = { 1 }, third[] = { 2 };
     nets s = { .l = lab_open(), .hidden = hidden, .n = 3 * hidden };
-    expect(lab_use_doubles(&s.l) || !"this device has no doubles"); /* main asked before */
+    expect(lab_use_doubles(&s.l)); /* main has asked before */
     for (int i = 0; i < EXAMPLES; i++) {
         x[i] = 3.0 * i / (EXAMPLES - 1) - 1.5;
         y[i] = sin(3 * x[i]) + 0.5 * x[i];
