@@ -37,6 +37,17 @@ int aval__fail_in(int code, const char *format, ...) AVAL__PRINTF(2, 3);
         if (status < 0) goto done; \
     } while (0)
 
+/* At the start of a public function: fails with AVAL_E_ARGUMENT where a handle, an array or a place for a result is NULL.  `what` is
+   "a session".  The second form is for functions that return no status. */
+#define AVAL__NEED(given, what) AVAL__NEED_OR(AVAL_E_ARGUMENT, given, what)
+#define AVAL__NEED_OR(result, given, what) \
+    do { \
+        if (!(given)) { \
+            aval__fail(AVAL_E_ARGUMENT, "%s: " what " is needed, found NULL", __func__); \
+            return result; \
+        } \
+    } while (0)
+
 /* ---- Memory.  All take sizes with overflow checked, set the message and return NULL when there is none left. -------------- */
 
 void *aval__alloc(size_t bytes); /* zeroed; a request for 0 gives a valid pointer */

@@ -263,6 +263,9 @@ static int compare_all(graph_check *k, const aval_value *of, aval_value *const *
 
 int aval_check_gradient(aval_session *s, aval_value *of, aval_value *const *wrt, size_t n_wrt, aval_gradient_function report, void *user)
 {
+    AVAL__NEED(s, "a session");
+    AVAL__NEED(of, "a value to differentiate");
+    AVAL__NEED(wrt || n_wrt == 0, "an array of values to differentiate by");
     if (s == NULL || of == NULL || wrt == NULL || n_wrt == 0)
         return aval__fail(AVAL_E_ARGUMENT, "a gradient check needs a session, a value and what to differentiate it by");
     aval_graph *g = of->graph;

@@ -70,6 +70,7 @@ done:
 
 int aval_check_ops(aval_context *ctx, const aval_check_options *options, aval_check_function report, void *user)
 {
+    AVAL__NEED(ctx, "a context");
     aval__judge j;
     int status = aval__judge_open(&j, ctx, options, report, user);
     aval_op_count(ctx); /* loads the plugins, if that has not happened yet */

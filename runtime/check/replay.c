@@ -5,6 +5,8 @@
 
 int aval_check_replay(aval_context *ctx, const char *folder, const aval_check_options *options, aval_check_function report, void *user)
 {
+    AVAL__NEED(ctx, "a context");
+    AVAL__NEED(folder, "a folder");
     aval__judge j;
     aval__arena arena = { 0 };
     aval_check_case what;
@@ -180,6 +182,9 @@ static int shrink(shrinker *s, const char *folder, const char *failures)
 
 int aval_check_shrink(aval_context *ctx, const char *folder, const aval_check_options *options, char **inputs)
 {
+    AVAL__NEED(ctx, "a context");
+    AVAL__NEED(folder, "a folder");
+    AVAL__NEED(inputs, "a place for the inputs");
     shrinker s = { .runs = 0 };
     aval_check_options silent = { .size = sizeof silent };
     const char *failures = options == NULL ? NULL : options->failures;

@@ -170,6 +170,9 @@ done:
 
 int aval_check_run(aval_context *ctx, const aval_check_case *what, void **bytes, size_t *size)
 {
+    AVAL__NEED(ctx, "a context");
+    AVAL__NEED(what, "a case");
+    AVAL__NEED(bytes && size, "a place for each result");
     aval__case c;
     aval__results results = { 0 };
     const char *skip;

@@ -44,6 +44,7 @@ static int make_lock(pthread_mutex_t *lock)
 
 int aval_context_create(aval_context **ctx)
 {
+    AVAL__NEED(ctx, "a place for the context");
     *ctx = NULL;
     aval_context *made = aval__alloc(sizeof *made);
     if (!made) return AVAL_E_MEMORY;
@@ -78,6 +79,7 @@ void aval_context_release(aval_context *ctx)
 
 void aval_context_log(aval_context *ctx, aval_log_function log, void *user)
 {
+    AVAL__NEED_OR(, ctx, "a context");
     aval__context_lock(ctx);
     ctx->log = (aval__log){ .function = log, .user = user };
     aval__context_unlock(ctx);
@@ -112,6 +114,7 @@ static int select_device(aval_context *ctx, const char *selector)
 
 int aval_context_select_device(aval_context *ctx, const char *selector)
 {
+    AVAL__NEED(ctx, "a context");
     if (!selector) return aval__fail(AVAL_E_ARGUMENT, "a device selector is needed, found NULL");
     aval__context_lock(ctx);
     int status = ctx->ready ? aval__fail(AVAL_E_ARGUMENT,
@@ -184,6 +187,7 @@ int aval__context_ready(aval_context *ctx)
 
 size_t aval_device_count(aval_context *ctx)
 {
+    AVAL__NEED_OR(0, ctx, "a context");
     aval__context_lock(ctx);
     size_t count = list_devices(ctx) < 0 ? 0 : aval__devices_count(ctx->devices);
     aval__context_unlock(ctx);
@@ -202,6 +206,7 @@ const char *aval_device_refusal(aval_context *ctx, size_t i)
 
 int64_t aval_selected_count(aval_context *ctx)
 {
+    AVAL__NEED(ctx, "a context");
     aval__context_lock(ctx);
     int status = settle_selection(ctx);
     int64_t count = status < 0 ? status : (int64_t)ctx->selected.count;

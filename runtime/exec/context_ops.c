@@ -69,6 +69,7 @@ int aval__context_plugins(aval_context *ctx)
 
 int aval_context_load_plugin(aval_context *ctx, const char *file)
 {
+    AVAL__NEED(ctx, "a context");
     if (!file) return aval__fail(AVAL_E_ARGUMENT, "a plugin's file name is needed, found NULL");
     aval__context_lock(ctx);
     int status = aval__registry_load(ctx->registry, file);
@@ -79,6 +80,7 @@ int aval_context_load_plugin(aval_context *ctx, const char *file)
 
 int aval_context_load_plugins(aval_context *ctx, const char *folder, size_t *refused)
 {
+    AVAL__NEED(ctx, "a context");
     size_t count = 0;
     if (!folder) return aval__fail(AVAL_E_ARGUMENT, "a folder of plugins is needed, found NULL");
     aval__context_lock(ctx);
@@ -93,6 +95,7 @@ int aval_context_load_plugins(aval_context *ctx, const char *folder, size_t *ref
 
 size_t aval_op_count(aval_context *ctx)
 {
+    AVAL__NEED_OR(0, ctx, "a context");
     aval__context_lock(ctx);
     size_t count = aval__context_plugins(ctx) < 0 ? 0 : aval__registry_count(ctx->registry);
     aval__context_unlock(ctx);
@@ -118,7 +121,7 @@ const char *aval_op_plugin(aval_context *ctx, const aval_op *op)
 
 aval_graph *aval_graph_create(aval_context *ctx)
 {
-    if (!ctx) return NULL;
+    AVAL__NEED_OR(NULL, ctx, "a context");
     aval__context_lock(ctx);
     int status = aval__context_plugins(ctx);
     char *message = status < 0 ? aval__copy_text(aval_error()) : NULL;

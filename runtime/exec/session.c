@@ -7,8 +7,10 @@
 
 int aval_session_create(aval_context *ctx, aval_graph *g, aval_store *store, aval_session **s)
 {
+    AVAL__NEED(s, "a place for the session");
+    AVAL__NEED(ctx, "a context");
+    AVAL__NEED(g, "a graph");
     *s = NULL;
-    if (!ctx || !g) return aval__fail(AVAL_E_ARGUMENT, "a session needs a context and a graph, found NULL");
     if (g->registry != aval__context_registry(ctx)) return aval__fail(AVAL_E_ARGUMENT, "the graph was made from another context");
     if (store && store->context != ctx) return aval__fail(AVAL_E_ARGUMENT, "the store was made from another context");
     aval_session *made = aval__alloc(sizeof *made);
@@ -34,6 +36,7 @@ void aval_session_release(aval_session *s)
 
 int aval_session_set_memory(aval_session *s, int memory_mode)
 {
+    AVAL__NEED(s, "a session");
     if (memory_mode < AVAL_MEMORY_ARENA || memory_mode > AVAL_MEMORY_RETAINED)
         return aval__fail(AVAL_E_ARGUMENT, "memory mode %d is none of aval_memory_mode's", memory_mode);
     s->memory = (aval_memory_mode)memory_mode;
@@ -43,12 +46,14 @@ int aval_session_set_memory(aval_session *s, int memory_mode)
 
 int aval_session_set_anomaly(aval_session *s, int on)
 {
+    AVAL__NEED(s, "a session");
     s->anomaly = on != 0;
     return AVAL_OK;
 }
 
 int aval_session_set_strict(aval_session *s, int on)
 {
+    AVAL__NEED(s, "a session");
     s->strict = on != 0;
     s->changes++;
     return AVAL_OK;
@@ -82,8 +87,9 @@ static int grow_fed(aval_session *s, size_t count)
 
 int aval_session_feed(aval_session *s, const aval_value *input, const void *data, size_t bytes, const int64_t *dims)
 {
+    AVAL__NEED(s, "a session");
     aval_tensor shape;
-    if (!input) return aval__fail(AVAL_E_ARGUMENT, "an input is needed, found NULL");
+    AVAL__NEED(input, "an input");
     if (input->graph != s->graph || input->dead || input->kind != AVAL__INPUT)
         return aval__fail(AVAL_E_ARGUMENT, "'%s' is not an input of this session's graph", aval__value_label(input));
     AVAL__TRY(fed_shape(input, dims, &shape));
@@ -137,6 +143,8 @@ static int carry_inputs(aval_session *s, aval__bound_plan *bound)
 
 int aval_session_run(aval_session *s, aval_value *const *wanted, size_t n_wanted)
 {
+    AVAL__NEED(s, "a session");
+    AVAL__NEED(wanted || n_wanted == 0, "an array of wanted values");
     AVAL__TRY(aval__session_prepare(s, wanted, n_wanted));
     aval__bound_plan *bound = s->current;
     s->ran = false;
@@ -152,6 +160,7 @@ int aval_session_run(aval_session *s, aval_value *const *wanted, size_t n_wanted
 
 int aval_session_wait(aval_session *s)
 {
+    AVAL__NEED(s, "a session");
     return s->current ? aval__binding_wait(s->current->binding) : AVAL_OK;
 }
 
@@ -224,7 +233,7 @@ static int (*const readers[])(aval_session *s, const aval_value *value, void *da
 
 static int check_readable(const aval_session *s, const aval_value *value)
 {
-    if (!value) return aval__fail(AVAL_E_ARGUMENT, "a value is needed, found NULL");
+    AVAL__NEED(value, "a value");
     if (value->graph != s->graph || value->dead)
         return aval__fail(AVAL_E_ARGUMENT, "'%s' is not a value of this session's graph", aval__value_label(value));
     return AVAL_OK;
@@ -232,12 +241,15 @@ static int check_readable(const aval_session *s, const aval_value *value)
 
 int aval_session_read(aval_session *s, const aval_value *value, void *data, size_t bytes)
 {
+    AVAL__NEED(s, "a session");
     AVAL__TRY(check_readable(s, value));
+    AVAL__NEED(data || bytes == 0, "a place for the content");
     return readers[value->kind](s, value, data, bytes);
 }
 
 int aval_session_shape(aval_session *s, const aval_value *value, size_t *rank, int64_t *dims)
 {
+    AVAL__NEED(s, "a session");
     AVAL__TRY(check_readable(s, value));
     const aval__fed *fed = value->kind == AVAL__INPUT ? aval__session_fed(s, value) : NULL;
     const aval_tensor *shape = fed ? &fed->tensor : &value->tensor;
@@ -257,6 +269,8 @@ int aval_session_shape(aval_session *s, const aval_value *value, size_t *rank, i
 
 int aval_session_counters(const aval_session *s, aval_counters *counters)
 {
+    AVAL__NEED(s, "a session");
+    AVAL__NEED(counters, "a place for the counters");
     if (counters->size < sizeof(size_t) || counters->size > sizeof *counters)
         return aval__fail(AVAL_E_ARGUMENT, "counters->size is %zu, expected at most %zu", counters->size, sizeof *counters);
     aval_counters now = s->counters;
@@ -273,6 +287,9 @@ int aval_session_counters(const aval_session *s, aval_counters *counters)
 
 int aval_session_plan_text(aval_session *s, aval_value *const *wanted, size_t n_wanted, char **text)
 {
+    AVAL__NEED(s, "a session");
+    AVAL__NEED(text, "a place for the text");
+    AVAL__NEED(wanted || n_wanted == 0, "an array of wanted values");
     aval__shared_plan *shared;
     aval__text printed = { 0 };
     *text = NULL;

@@ -9,8 +9,9 @@
 
 int aval_store_create(aval_context *ctx, aval_store **store)
 {
+    AVAL__NEED(store, "a place for the store");
+    AVAL__NEED(ctx, "a context");
     *store = NULL;
-    if (!ctx) return aval__fail(AVAL_E_ARGUMENT, "a store needs a context, found NULL");
     aval_store *made = aval__alloc(sizeof *made);
     if (!made) return AVAL_E_MEMORY;
     made->context = ctx;
@@ -135,6 +136,7 @@ int aval__entry_read(const aval__entry *entry, void *data)
 
 int aval_store_set(aval_store *store, const char *name, int type, size_t rank, const int64_t *dims, const void *data)
 {
+    AVAL__NEED(store, "a store");
     aval_tensor tensor;
     AVAL__TRY(aval__tensor_set(&tensor, type, rank, dims));
     if (!data && aval__tensor_bytes(&tensor) > 0) return aval__fail(AVAL_E_ARGUMENT, "state '%s': data is NULL", name ? name : "");
@@ -143,6 +145,7 @@ int aval_store_set(aval_store *store, const char *name, int type, size_t rank, c
 
 int aval_store_remove(aval_store *store, const char *name)
 {
+    AVAL__NEED(store, "a store");
     aval__entry *entry;
     AVAL__TRY(aval__store_need(store, name, &entry));
     size_t i = 0;
@@ -157,16 +160,19 @@ int aval_store_remove(aval_store *store, const char *name)
 
 size_t aval_store_count(const aval_store *store)
 {
+    AVAL__NEED_OR(0, store, "a store");
     return store->order.count;
 }
 
 const char *aval_store_name(const aval_store *store, size_t i)
 {
+    AVAL__NEED_OR(NULL, store, "a store");
     return i < store->order.count ? store->order.at[i]->name : NULL;
 }
 
 int aval_store_shape(const aval_store *store, const char *name, int *type, size_t *rank, int64_t *dims)
 {
+    AVAL__NEED(store, "a store");
     aval__entry *entry;
     AVAL__TRY(aval__store_need(store, name, &entry));
     if (type) *type = entry->tensor.type;
@@ -177,10 +183,12 @@ int aval_store_shape(const aval_store *store, const char *name, int *type, size_
 
 int aval_store_get(aval_store *store, const char *name, void *data, size_t bytes)
 {
+    AVAL__NEED(store, "a store");
     aval__entry *entry;
     AVAL__TRY(aval__store_need(store, name, &entry));
     if (bytes != entry->bytes)
         return aval__fail(AVAL_E_ARGUMENT, "state '%s' has %zu bytes, found room for %zu", name, entry->bytes, bytes);
+    AVAL__NEED(data || bytes == 0, "a place for the content");
     return aval__entry_read(entry, data);
 }
 

@@ -4,6 +4,7 @@
 
 int aval_store_save(aval_store *store, const char *file, const char *const *metadata)
 {
+    AVAL__NEED(store, "a store");
     int status = AVAL_OK;
     size_t count = store->order.count;
     aval__arena arena = { 0 };
@@ -33,6 +34,7 @@ int aval_store_load(aval_store *store, const char *file)
     for (size_t i = 0; status == AVAL_OK && i < read.count; i++) {
         status = aval__store_check(store, read.at[i].name, &read.at[i].tensor);
         if (status < 0) aval__fail_in(status, "%s", file);
+    AVAL__NEED(store, "a store");
     }
     for (size_t i = 0; status == AVAL_OK && i < read.count; i++)
         status = aval__store_write(store, read.at[i].name, &read.at[i].tensor, read.at[i].data);

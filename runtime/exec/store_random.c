@@ -102,6 +102,7 @@ static const struct initializer {
 int aval_store_random(aval_store *store, const char *name, int type, size_t rank, const int64_t *dims, int initializer, double scale,
                       uint64_t seed)
 {
+    AVAL__NEED(store, "a store");
     const struct initializer *init = NULL;
     aval_tensor tensor;
     for (size_t i = 0; i < sizeof initializers / sizeof initializers[0]; i++)
@@ -109,7 +110,8 @@ int aval_store_random(aval_store *store, const char *name, int type, size_t rank
     if (!init) return aval__fail(AVAL_E_ARGUMENT, "initializer %d is none of aval_initializer's", initializer);
     AVAL__TRY(aval__tensor_set(&tensor, type, rank, dims));
     if (!(AVAL_FLOATS & AVAL_TYPE_SET(type)))
-        return aval__fail(AVAL_E_TYPE, "state '%s': random numbers are float, double or float16, found %s", name, aval_type_name(type));
+        return aval__fail(AVAL_E_TYPE, "state '%s': random numbers are float, double or float16, found %s", name ? name : "",
+                          aval_type_name(type));
     AVAL__TRY(aval__store_check(store, name, &tensor));
 
     size_t count = (size_t)aval__tensor_count(&tensor), item = aval_type_bytes(type);
@@ -130,6 +132,7 @@ int aval_store_random(aval_store *store, const char *name, int type, size_t rank
 
 int aval_store_fill(aval_store *store, const char *name, int type, size_t rank, const int64_t *dims, double value)
 {
+    AVAL__NEED(store, "a store");
     aval_tensor tensor;
     AVAL__TRY(aval__tensor_set(&tensor, type, rank, dims));
     if (!(AVAL_ANY & AVAL_TYPE_SET(type)))

@@ -140,6 +140,7 @@ static void warm_op(aval_context *ctx, const aval__opdef *def, int device, failu
 
 int aval_warm(aval_context *ctx, size_t *built)
 {
+    AVAL__NEED(ctx, "a context");
     failures f = { 0 };
     AVAL__TRY(aval__context_ready(ctx));
     uint64_t before = programs_built(ctx);

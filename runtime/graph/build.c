@@ -121,6 +121,7 @@ static int add_node(aval_graph *g, const char *op, const char *text, aval_value 
     aval__arena parsed = { 0 }; /* the node has its attributes as one piece, which can be given back */
     aval__attrs attrs = { 0 };
     if (!op) return aval__fail(AVAL_E_ARGUMENT, "a node needs the name of an op, found NULL");
+    if (n_inputs > 0 && !inputs) return aval__fail(AVAL_E_ARGUMENT, "op '%s' was given an array of %zu inputs that is NULL", op, n_inputs);
     const aval__opdef *def = aval__registry_find(g->registry, op, 0);
     if (!def)
         return aval__fail(AVAL_E_UNKNOWN,

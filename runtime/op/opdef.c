@@ -20,6 +20,7 @@ size_t aval__ports_count(const aval_port *ports)
 
 const char *aval_op_forward_kind(const aval_op *op)
 {
+    AVAL__NEED_OR("", op, "an operator");
     return op->expressions ? "expression" : op->forward ? "kernels" : "body";
 }
 
@@ -35,6 +36,7 @@ static bool is_constant(const aval_op *op)
 
 const char *aval_op_gradient_kind(const aval_op *op)
 {
+    AVAL__NEED_OR("", op, "an operator");
     if (op->backward) return "kernels";
     if (op->backward_body) return "body";
     if (is_constant(op)) return "zero";

@@ -51,6 +51,7 @@ int aval__tensor_set(aval_tensor *t, int type, size_t rank, const int64_t *dims)
         return aval__fail(AVAL_E_TYPE, "expected an element type of whole bytes, found number %d (%s)", type, aval_type_name(type));
     }
     if (rank > AVAL_MAX_RANK) return aval__fail(AVAL_E_SHAPE, "expected at most %d axes, found %zu", AVAL_MAX_RANK, rank);
+    if (rank > 0 && !dims) return aval__fail(AVAL_E_ARGUMENT, "expected the lengths of %zu axes, found NULL", rank);
     for (size_t i = 0; i < rank; i++) {
         if (dims[i] < -1) {
             return aval__fail(AVAL_E_SHAPE, "expected axis %zu to have 0 or more elements, or -1 for a free size, found %" PRId64, i,

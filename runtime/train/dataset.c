@@ -50,6 +50,8 @@ done:
 
 AVAL_API int aval_dataset_open_idx(const char *images, const char *labels, aval_dataset **data)
 {
+    AVAL__NEED(data, "a place for the data set");
+    AVAL__NEED(images && labels, "a file of images and one of labels");
     aval__idx x, y;
     *data = NULL;
     AVAL__TRY(aval__idx_open(images, 3, &x));
@@ -76,6 +78,8 @@ static int find(const char *folder, const char *name, aval__text *path)
 
 AVAL_API int aval_dataset_open_folder(const char *folder, int train, aval_dataset **data)
 {
+    AVAL__NEED(data, "a place for the data set");
+    AVAL__NEED(folder, "a folder");
     aval__text images = { 0 }, labels = { 0 };
     int status = AVAL_OK;
     *data = NULL;
@@ -90,6 +94,7 @@ done:
 
 AVAL_API int aval_dataset_open_digits(int train, aval_dataset **data)
 {
+    AVAL__NEED(data, "a place for the data set");
     aval__idx x, y;
     *data = NULL;
     AVAL__TRY(train ? aval__idx_parse("digits: training images", train_images_idx3_ubyte_gz, sizeof train_images_idx3_ubyte_gz, 3, &x)
@@ -113,16 +118,19 @@ AVAL_API void aval_dataset_release(aval_dataset *data)
 
 AVAL_API size_t aval_dataset_count(const aval_dataset *data)
 {
+    AVAL__NEED_OR(0, data, "a data set");
     return data->count;
 }
 
 AVAL_API size_t aval_dataset_classes(const aval_dataset *data)
 {
+    AVAL__NEED_OR(0, data, "a data set");
     return data->classes;
 }
 
 AVAL_API void aval_dataset_shape(const aval_dataset *data, size_t *height, size_t *width)
 {
+    AVAL__NEED_OR(, data && height && width, "a data set and places for its height and width");
     *height = data->height;
     *width = data->width;
 }

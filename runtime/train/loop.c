@@ -325,3 +325,6 @@ done:
     aval__vec_release(&t.rates);
     return status;
 }
+    AVAL__NEED(ctx, "a context");
+    AVAL__NEED(options, "a struct of options");
+    AVAL__NEED(train && test, "a data set to train on and one to test on");

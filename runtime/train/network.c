@@ -83,6 +83,10 @@ void aval__network_release(aval__network *network)
 AVAL_API int aval_train_graph(aval_context *ctx, const aval_train_options *options, const aval_dataset *data, uint64_t batch,
                               aval_graph **g, aval_store **store, aval_value ***wanted, size_t *n_wanted)
 {
+    AVAL__NEED(ctx, "a context");
+    AVAL__NEED(options, "a struct of options");
+    AVAL__NEED(data, "a data set");
+    AVAL__NEED(g && store && wanted && n_wanted, "a place for each result");
     aval__recipe recipe;
     aval__network network = { 0 };
     *g = NULL;
