@@ -212,16 +212,21 @@ static void judge_repeat(aval__judge *j, size_t device)
 {
     const aval__case *c = j->c;
     int64_t differs = j->witnesses[device].results.differs;
+    bool others = false; /* some other device repeats itself */
     aval__text message = { 0 };
     if (differs == AVAL__ONCE) return;
+    for (size_t d = 0; d < j->n_witnesses; d++) others = others || (j->witnesses[d].ran && j->witnesses[d].results.differs == AVAL__SAME);
     if (differs >= 0) {
         aval__text_add(&message, "two equal runs gave different bits in ");
         if ((size_t)differs < c->n_outputs) aval__text_add(&message, "%s", c->def->op->outputs[differs].name);
         else aval__case_gradient_name(&message, c, &c->gradients[(size_t)differs - c->n_outputs]);
     }
-    aval__judge_tell(
-        j, device,
-        &(aval_check_result){ .what = "repeat", .passed = differs < 0, .error = differs < 0 ? 0 : INFINITY, .message = message.at });
+    const aval_check_result result = { .what = "repeat",
+                                       .passed = differs < 0,
+                                       .error = differs < 0 ? 0 : INFINITY,
+                                       .blame = differs >= 0 && others ? "device" : "",
+                                       .message = message.at };
+    aval__judge_tell(j, device, &result);
     aval__text_release(&message);
 }
 

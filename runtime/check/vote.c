@@ -227,7 +227,8 @@ static const char *blame(const ballot *b, size_t d, aval__text *why)
         bool together = true;
         for (size_t k = 0; k < b->j->n_witnesses; k++) together = together && (b->found[k] == NULL || b->party[k] == b->party[d]);
         if (together) {
-            aval__text_add(why, "; all %zu devices agree, so look at the operator's kernels and its reference, not at the devices", n);
+            aval__text_add(why, "; all %zu devices agree, so look at the operator's kernels and its reference%s, not at the devices", n,
+                           votes == 1 ? " (and at the devices' common compiler)" : "");
             return "operator";
         }
     }

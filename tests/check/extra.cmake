@@ -6,3 +6,12 @@ foreach(fault 0 1 2 3 4)
     set_target_properties(planted_${fault} PROPERTIES PREFIX "" LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/planted)
     add_dependencies(test_check planted_${fault})
 endforeach()
+# test_devices.c runs the program over PoCL split in two, one half of which lies.
+target_sources(test_check PRIVATE ${CMAKE_CURRENT_LIST_DIR}/command.c)
+target_link_libraries(test_check PRIVATE ${JANSSON_LIBRARY})
+if(AVAL_SANITIZE)
+    target_compile_definitions(test_check PRIVATE AVAL_TEST_SANITIZED)
+endif()
+target_compile_definitions(test_check PRIVATE AVAL_PROGRAM="$<TARGET_FILE:aval_cli>"
+    AVAL_TEST_LAYER="${CMAKE_BINARY_DIR}/tests/opencl_layer.so")
+add_dependencies(test_check aval_cli opencl_test_layer)

@@ -7,6 +7,7 @@
 #include <CL/cl_layer.h>
 
 #include "layer.h"
+#include "lie.h"
 
 #include <stdbool.h>
 #include <stdio.h>
@@ -305,6 +306,7 @@ EXPORT CL_API_ENTRY cl_int CL_API_CALL clInitLayer(cl_uint n, const struct _cl_i
     memcpy(&ours, target, sizeof ours);
 #define HOOK(f, ...) ours.f = layer_##f;
     FUNCTIONS(HOOK) MAKERS(HOOK) QUERIES(HOOK) read_environment();
+    aval_lie_install(&ours);
     *n_ret = slots;
     *ret = &ours;
     return CL_SUCCESS;

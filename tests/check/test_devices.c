@@ -1,0 +1,137 @@
+/* `aval check` over PoCL split in two, one half of which lies (tests/layer/lie.c): each fault is caught, and pinned on that half. */
+#include "command.h"
+
+#include <criterion/criterion.h>
+#include <stdlib.h>
+#include <string.h>
+
+TestSuite(lying_device, .init = command_begin, .fini = command_end, .timeout = 120);
+
+typedef struct tally {
+    size_t passed, failed, blamed; /* blamed: failures that are said to be the device's */
+    char fates[256]; /* "error hung " ... */
+    char message[512]; /* of the first failure */
+} tally;
+
+static void count(json_t *results, json_int_t device, tally *t)
+{
+    size_t i;
+    json_t *r;
+    *t = (tally){ 0 };
+    json_array_foreach(results, i, r)
+    {
+        const char *fate = json_string_value(json_object_get(r, "fate"));
+        if (json_integer_value(json_object_get(r, "device_number")) != device) continue;
+        if (strcmp(json_string_value(json_object_get(r, "result")), "passed") == 0) t->passed++;
+        if (strcmp(json_string_value(json_object_get(r, "result")), "failed") != 0) continue;
+        if (t->failed++ == 0) snprintf(t->message, sizeof t->message, "%s", json_string_value(json_object_get(r, "message")));
+        t->blamed += strcmp(json_string_value(json_object_get(r, "blame")), "device") == 0;
+        size_t length = strlen(t->fates);
+        snprintf(t->fates + length, sizeof t->fates - length, "%s ", fate);
+    }
+}
+
+/* Checks an op with device 1 lying; *liar is what was found of it.  The honest half must be found honest. */
+static int check_with(const char *lie, const char *options, tally *liar)
+{
+    tally honest;
+    char arguments[512];
+    setenv("OPENCL_LAYERS", AVAL_TEST_LAYER, 1);
+    setenv("AVAL_LAYER_SPLIT", "1", 1);
+    setenv("AVAL_LAYER_LIE", lie, 1);
+    snprintf(arguments, sizeof arguments, "check Tanh --all-devices --quick --json %s", options);
+    const command_outcome *o = command_run(arguments);
+    json_t *results = json_loads(o->out, 0, NULL);
+    cr_assert_not_null(results, "%s", o->err);
+    count(results, 0, &honest);
+    count(results, 1, liar);
+    json_decref(results);
+    cr_expect_eq(honest.failed, 0, "the honest device was blamed: %s", honest.message);
+    cr_expect_gt(honest.passed, 0);
+    return o->exit_code;
+}
+
+static void expect_caught(const char *lie)
+{
+    tally liar;
+    int code = check_with(lie, "", &liar);
+    cr_expect_eq(code, 1, "%s: exit code %d", lie, code);
+    cr_expect_gt(liar.blamed, 0, "%s: %zu failures, none of them said to be the device's; the first: %s", lie, liar.failed, liar.message);
+}
+
+Test(lying_device, a_kernel_that_does_not_run_is_caught)
+{
+    expect_caught("skip:4");
+}
+
+Test(lying_device, a_stale_buffer_is_caught)
+{
+    expect_caught("stale:3");
+}
+
+Test(lying_device, a_write_lost_at_the_end_of_a_buffer_is_caught)
+{
+    expect_caught("tail:7");
+}
+
+Test(lying_device, a_nan_once_in_a_while_is_caught)
+{
+    expect_caught("nan:7");
+}
+
+Test(lying_device, an_element_off_by_a_thousandth_is_caught)
+{
+    expect_caught("off:7");
+}
+
+Test(lying_device, a_failing_call_is_a_row_with_its_name)
+{
+    tally liar;
+    cr_expect_eq(check_with("fail:4", "", &liar), 1);
+    cr_expect_gt(liar.passed, 0);
+    cr_expect_not_null(strstr(liar.fates, "error"), "%s", liar.fates);
+    cr_expect_not_null(strstr(liar.message, "CL_OUT_OF_RESOURCES"), "%s", liar.message);
+}
+
+Test(lying_device, a_crash_is_a_row_and_not_the_end)
+{
+    tally liar;
+    cr_expect_eq(check_with("crash:5", "", &liar), 3, "a lost device is no difference");
+    cr_expect_str_eq(liar.fates, "crashed ");
+    cr_expect_not_null(strstr(liar.message, "signal 6"), "%s", liar.message);
+}
+
+Test(lying_device, a_device_that_hangs_is_ended_after_the_time_limit)
+{
+    tally liar;
+    cr_expect_eq(check_with("hang:5", "--timeout 15", &liar), 3);
+    cr_expect_str_eq(liar.fates, "hung ");
+    cr_expect_not_null(strstr(liar.message, "15 seconds"), "%s", liar.message);
+}
+
+#ifndef AVAL_TEST_SANITIZED /* sanitizers need all the addresses there are */
+Test(lying_device, a_driver_that_takes_all_memory_ends_at_its_limit)
+{
+    tally liar;
+    cr_expect_eq(check_with("eat:5", "--memory 8000", &liar), 3);
+    cr_expect_str_eq(liar.fates, "crashed ");
+}
+#endif
+
+Test(lying_device, two_honest_halves_agree)
+{
+    tally second;
+    setenv("OPENCL_LAYERS", AVAL_TEST_LAYER, 1);
+    setenv("AVAL_LAYER_SPLIT", "1", 1);
+    const command_outcome *o = command_run("check Tanh Gemm --all-devices --quick --json --junit results.xml");
+    json_t *results = json_loads(o->out, 0, NULL);
+    cr_assert_eq(o->exit_code, 0, "%s", o->err);
+    count(results, 1, &second);
+    json_decref(results);
+    cr_expect_gt(second.passed, 100);
+    char *xml = command_read("results.xml");
+    cr_expect_not_null(strstr(xml, "<testsuite name="));
+    cr_expect_not_null(strstr(xml, "id=\"1\""), "a suite a device");
+    cr_expect_not_null(strstr(xml, "failures=\"0\" errors=\"0\""));
+    free(xml);
+}

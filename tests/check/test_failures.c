@@ -1,0 +1,86 @@
+/* What a failure leaves, how it is seen again, and made smaller. */
+#include "command.h"
+
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+TestSuite(failures, .init = command_begin, .fini = command_end, .timeout = 120);
+
+#define PLANTED(fault) "--plugin " AVAL_TEST_BINARY_DIR "/planted/planted_" #fault ".so "
+
+static bool has_file(const char *folder, const char *name)
+{
+    char path[1024];
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    return access(path, R_OK) == 0;
+}
+
+/* Checks the planted op, which must fail; the folder of its first failure. */
+static const char *fail(const char *plugin)
+{
+    char arguments[1024];
+    snprintf(arguments, sizeof arguments, "check aval::Planted %s", plugin);
+    const command_outcome *o = command_run(arguments);
+    cr_assert_eq(o->exit_code, 1, "%s", o->out);
+    const char *folder = command_first_entry("aval-failures");
+    cr_assert_str_not_empty(folder);
+    return folder;
+}
+
+Test(failures, leave_inputs_kernels_results_and_the_command_to_see_them_again)
+{
+    const char *folder = fail(PLANTED(3));
+    static const char *const files[] = { "case.json",      "README.txt",         "input_0.npy", "input_1.npy",    "upstream_0.npy",
+                                         "expected_y.npy", "expected_dy_dx.npy", "found_y.npy", "found_dy_dx.npy" };
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) cr_expect(has_file(folder, files[i]), "%s/%s is missing", folder, files[i]);
+    char path[1024];
+    snprintf(path, sizeof path, "%s/README.txt", folder);
+    char *text = command_read(path);
+    cr_expect_not_null(strstr(text, "aval check --replay "), "%s", text);
+    cr_expect_not_null(strstr(text, "-DFAULT=3"), "build options: %s", text);
+    cr_expect_not_null(strstr(text, "driver"), "%s", text);
+    cr_expect_not_null(strstr(text, "forward y"), "%s", text);
+    free(text);
+}
+
+Test(failures, are_seen_again_by_replay)
+{
+    char arguments[1024];
+    snprintf(arguments, sizeof arguments, "check --json --replay %s " PLANTED(3), fail(PLANTED(3)));
+    const command_outcome *o = command_run(arguments);
+    cr_expect_eq(o->exit_code, 1);
+    cr_expect_not_null(strstr(o->out, "found nan"), "%s", o->out);
+}
+
+Test(failures, that_were_mended_pass_when_replayed)
+{
+    char arguments[1024];
+    snprintf(arguments, sizeof arguments, "check --replay %s " PLANTED(0), fail(PLANTED(3)));
+    const command_outcome *o = command_run(arguments);
+    cr_expect_eq(o->exit_code, 0, "%s", o->out);
+}
+
+Test(failures, are_made_as_small_as_still_fails)
+{
+    char arguments[1024];
+    const char *folder = fail(PLANTED(4)); /* a missing sum over rows needs two of them */
+    snprintf(arguments, sizeof arguments, "check --shrink --failures small --replay %s " PLANTED(4), folder);
+    const command_outcome *o = command_run(arguments);
+    cr_expect_eq(o->exit_code, 1);
+    cr_expect_not_null(strstr(o->out, "[2,1] [1]"), "%s", o->out);
+    cr_expect_str_not_empty(command_first_entry("small"));
+}
+
+Test(failures, a_folder_that_is_none_is_refused)
+{
+    const command_outcome *o = command_run("check --replay nowhere");
+    cr_expect_eq(o->exit_code, 2, "%s", o->err);
+    cr_expect_not_null(strstr(o->err, "nowhere/case.json"), "%s", o->err);
+    o = command_run("check --shrink");
+    cr_expect_eq(o->exit_code, 2);
+    o = command_run("check Tanh --timeout 0");
+    cr_expect_eq(o->exit_code, 2);
+}
