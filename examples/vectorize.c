@@ -59,8 +59,13 @@ static double now(void)
 
 int main(void)
 {
-    static const char *const names[] = { "loop over columns", "columns at once", "rows at once" };
-    double sums[3][1 + GRADIENTS] = { { 0 } };
+    static const struct {
+        const char *name;
+        int columns;
+        int64_t m; /* examples at once */
+        const double *x;
+    } ways[] = { { "one by one", 1, 1, x_rows }, { "columns at once", 1, M, x_columns }, { "rows at once", 0, M, x_rows } };
+    double sums[3][1 + GRADIENTS] = { { 0 } }, unused[1 + GRADIENTS] = { 0 };
     for (int i = 0; i < M; i++) {
         for (int j = 0; j < IN; j++) x_rows[i * IN + j] = x_columns[j * M + i] = sin(7.0 * i + 3 * j);
         y_data[i] = 0.5 + 0.5 * x_rows[i * IN] * x_rows[i * IN + 1];
@@ -69,18 +74,16 @@ int main(void)
     aval_value *w1 = random_weight(&l, "W1", AVAL_SHAPE(HIDDEN, IN), AVAL_INIT_XAVIER, 1, 1);
     aval_value *w2 = random_weight(&l, "W2", AVAL_SHAPE(1, HIDDEN), AVAL_INIT_XAVIER, 1, 2);
     form by_columns = make_form(&l, 1, w1, w2), by_rows = make_form(&l, 0, w1, w2);
-    for (int way = 0; way < 3; way++) {
-        const form *f = way == 2 ? &by_rows : &by_columns;
-        double unused[1 + GRADIENTS] = { 0 };
-        run(&l, f, way != 2, way == 0 ? 1 : M, x_rows, y_data, unused); /* the first run plans and builds */
+    for (int w = 0; w < 3; w++) {
+        const form *f = ways[w].columns ? &by_columns : &by_rows;
+        run(&l, f, ways[w].columns, ways[w].m, ways[w].x, y_data, unused); /* the first run plans and builds */
         double start = now();
-        for (int i = 0; i < (way == 0 ? M : 1); i++)
-            run(&l, f, way != 2, way == 0 ? 1 : M, way == 0 ? x_rows + i * IN : way == 1 ? x_columns : x_rows, y_data + i, sums[way]);
-        printf("%-18s loss %.4f, dL/dW1[0] %.4f, %.2f ms\n", names[way], sums[way][0], sums[way][1], 1e3 * (now() - start));
+        for (int64_t i = 0; i < M; i += ways[w].m) run(&l, f, ways[w].columns, ways[w].m, ways[w].x + i * IN, y_data + i, sums[w]);
+        printf("%-16s loss %.4f, dL/dW1[0] %.4f, %.2f ms\n", ways[w].name, sums[w][0], sums[w][1], 1e3 * (now() - start));
     }
     for (int i = 0; i <= GRADIENTS; i++) {
-        expect_near(sums[1][i], sums[0][i], 1e-4 * M);
-        expect_near(sums[2][i], sums[1][i], 1e-4 * M);
+        expect_near(sums[1][i], sums[0][i], 1e-4);
+        expect_near(sums[2][i], sums[1][i], 1e-4);
     }
     lab_close(&l);
     return 0;
