@@ -302,6 +302,9 @@ static void fill_report(trainer *t, aval_train_report *report)
 AVAL_API int aval_train(aval_context *ctx, const aval_train_options *options, aval_dataset *train, aval_dataset *test,
                         aval_train_function progress, void *user, aval_train_report *report)
 {
+    AVAL__NEED(ctx, "a context");
+    AVAL__NEED(options, "a struct of options");
+    AVAL__NEED(train && test, "a data set to train on and one to test on");
     aval__recipe recipe = { 0 };
     char *saved = NULL;
     trainer t = { .ctx = ctx, .recipe = &recipe, .progress = progress, .user = user, .started = aval__seconds() };
@@ -325,6 +328,3 @@ done:
     aval__vec_release(&t.rates);
     return status;
 }
-    AVAL__NEED(ctx, "a context");
-    AVAL__NEED(options, "a struct of options");
-    AVAL__NEED(train && test, "a data set to train on and one to test on");
