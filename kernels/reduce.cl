@@ -73,7 +73,8 @@ __kernel void reduce_any(__global const S *x, long x_at, __global D *y, long y_a
     if (LANE == 0) STORE_D(y, y_at + GROUP, (TD)SCALED(sum));
 }
 
-/* x [outer, length, inner] to y [outer, inner].  Work-items: outer * ceil(inner / COLUMNS), each with COLUMNS neighbouring columns. */
+/* x [outer, length, inner] to y [outer, inner].  Work-items: outer * ceil(inner / COLUMNS), each with COLUMNS neighbouring columns.
+   length is below 2^32: a counter of 64 bits is what makes Intel's compiler spill. */
 __kernel void reduce_columns(__global const S *x, long x_at, __global D *y, long y_at, long outer, long length, long inner, REAL scale)
 {
     long blocks = (inner + COLUMNS - 1) / COLUMNS, i = get_global_id(0), o = i / blocks, column = i % blocks * COLUMNS;
@@ -83,9 +84,9 @@ __kernel void reduce_columns(__global const S *x, long x_at, __global D *y, long
     y += y_at + o * inner + column;
     if (column + COLUMNS <= inner) {
         for (int c = 0; c < COLUMNS; c++) sum[c] = LOAD(x, c);
-        for (__global const S *end = x + length * inner, *row = x + inner; row < end; row += inner) {
+        for (uint r = 1; r < (uint)length; r++) {
             for (int c = 0; c < COLUMNS; c++) {
-                ACC v = LOAD(row, c);
+                ACC v = LOAD(x, r * inner + c);
                 sum[c] = COMBINE(sum[c], v);
             }
         }

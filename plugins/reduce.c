@@ -120,7 +120,7 @@ static int record_reduction(const aval_host *host, aval_call *call, int maximum,
     double factor = mean ? 1.0 / (double)r.over.count : 1.0;
     if (r.kept.count == 0) return 0;
     if (r.over.count == 0) return host->fill(call, y, mean ? (double)NAN : 0.0);
-    if (r.over.lengths[2] == 1 && r.kept.lengths[1] == 1 && r.kept.strides[3] == 1 && r.kept.lengths[3] > 1) {
+    if (r.over.lengths[2] == 1 && r.kept.lengths[1] == 1 && r.kept.strides[3] == 1 && r.kept.lengths[3] > 1 && r.over.count <= UINT32_MAX) {
         int64_t inner = r.kept.lengths[3], outer = r.kept.lengths[2];
         return host->launch(call,
                             AVAL_LAUNCH(.kernel = "reduce_columns", EACH(outer * ((inner + 7) / 8)), AVAL_DEFINES({ "MAXIMUM", maximum }),
