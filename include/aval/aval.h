@@ -17,6 +17,7 @@
  * Rules that hold everywhere
  *   - Functions that can fail return 0 or a negative aval_status; aval_error() then has this thread's message, which says what
  *     was expected, what was found and what to do.  Nothing here exits, prints or aborts.
+ *   - NULL for a handle, an array or a place for a result is AVAL_E_ARGUMENT, or 0, NULL or "" where a function returns no status.
  *   - All types are opaque handles; nothing is passed by value but numbers.  `X_create` makes, `X_release` gives back; releasing
  *     NULL does nothing.  Values and nodes belong to their graph.  A context must outlive what was made from it.
  *   - Building a graph is fluent: the first error sticks to the graph (aval_graph_status) and is returned by the first run;
@@ -161,7 +162,10 @@ AVAL_API aval_value *aval_graph_constant(aval_graph *g, int type, size_t rank, c
 /* One number as a scalar constant of that type. */
 AVAL_API aval_value *aval_graph_number(aval_graph *g, int type, double number);
 
-/* A node.  `op` is "Name" (ONNX's domain, then "aval") or "domain::Name"; NULL inputs are absent optional ones. */
+/* A node.  `op` is "Name" (ONNX's domain, then "aval") or "domain::Name"; NULL inputs are absent optional ones.
+   An output may be the new content of a state that is an input (`updates` in `aval ops NAME`: of Sgd the weight and the velocity, of
+   BatchNormalization the running mean and variance).  A run stores it when that output is wanted or read, and then all others that the
+   same node updates: Sgd's velocity moves with its weight.  Its other outputs (BatchNormalization's Y) update nothing by themselves. */
 AVAL_API aval_node *aval_graph_node(aval_graph *g, const char *op, const char *attrs, aval_value *const *inputs, size_t n_inputs);
 AVAL_API aval_value *aval_node_output(aval_node *node, size_t i);
 AVAL_API size_t aval_node_output_count(const aval_node *node);
@@ -249,7 +253,7 @@ AVAL_API int aval_session_set_strict(aval_session *s, int on);
 /* Gives an input its content, until it is fed again.  `dims` may be NULL when the input has no free dimension.  The data is copied
    before the call returns; the copy to the device goes on behind. */
 AVAL_API int aval_session_feed(aval_session *s, const aval_value *input, const void *data, size_t bytes, const int64_t *dims);
-/* Computes these values, updating the states that they update.  Plans and builds what is new, else just launches; returns before
+/* Computes these values, updating the states that they update (all those of a node together, see aval_graph_node).  Plans and builds what is new, else just launches; returns before
    the devices are done. */
 AVAL_API int aval_session_run(aval_session *s, aval_value *const *wanted, size_t n_wanted);
 /* Content of a value of the last run (any value in retained mode); `bytes` must be its exact size.  Waits for the device. */

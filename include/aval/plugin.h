@@ -307,7 +307,9 @@ typedef struct aval_port {
     uint32_t flags;
     uint32_t like; /* 1 + index of the input whose element type this one must have, 0: free; AVAL_LIKE(i) */
     uint64_t types;
-    uint32_t updates; /* output only: 1 + index of the state input whose new content this is, 0: none; AVAL_UPDATES(i) */
+    /* Output only: 1 + index of the state input whose new content this is, 0: none; AVAL_UPDATES(i).  A node's updates go together: when one
+       of them is wanted or read, all states that the node updates get their new content. */
+    uint32_t updates;
 } aval_port;
 
 #define AVAL_LIKE(i) ((i) + 1u)

@@ -94,6 +94,8 @@ aval_value *aval__node_updates(const aval_node *node, size_t output);
    input whose port is in op->accumulates a place for the partial sum (NULL: the gradient is written, not added). */
 
 /* The partial sum that output `i` is added to: output `i` then lies in the buffer of this value, which nobody else reads and no later
+/* A node's updates go together: where `needed` (by value id) has one of its outputs that update a state, it gets the others. */
+void aval__node_need_updates(const aval_node *node, bool *needed);
    node needs.  NULL: output `i` is written as usual.  NULL for all other kinds of nodes. */
 aval_value *aval__node_base(const aval_node *node, size_t output);
 /* What the recorder is given: inputs and outputs of the forward node, upstream gradients of its outputs; NULL: absent.  *readable: a

@@ -9,7 +9,7 @@ typedef struct ordering {
     aval_node **needed;
     size_t n_needed;
     bool *is_needed; /* by node id */
-    bool *is_read; /* by value id: wanted, or read by a needed node */
+    bool *is_read; /* by value id: wanted, read by a needed node, or an update that goes with one that is */
     aval_node **updater; /* by value id: who updates this state; NULL: there is no update */
     uint32_t *waits; /* by node id: edges into it whose source is not placed yet */
     size_t *first; /* by node id: its edges lie at targets[first[id]] up to targets[first[id + 1]] */
@@ -61,6 +61,7 @@ static int find_needed(ordering *o, aval_value *const *wanted, size_t n_wanted)
 
 static int find_updaters_of(ordering *o, aval_node *node)
 {
+    aval__node_need_updates(node, o->is_read);
     for (size_t i = 0; i < node->n_outputs; i++) {
         aval_value *state = aval__node_updates(node, i);
         if (!state || !node->outputs[i] || !o->is_read[node->outputs[i]->id]) continue;

@@ -162,6 +162,7 @@ int aval__planner_place(aval__planner *p)
     for (size_t i = 0; i < p->n_nodes; i++)
         for (uint32_t j = 0; j < p->nodes[i]->n_inputs; j++)
             if (p->nodes[i]->inputs[j]) p->used[p->nodes[i]->inputs[j]->id] = true;
+    for (size_t i = 0; i < p->n_nodes; i++) aval__node_need_updates(p->nodes[i], p->used);
     for (size_t i = 0; i < p->n_nodes; i++) {
         const aval_node *node = p->nodes[i];
         uint32_t device = 0;

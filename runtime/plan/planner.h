@@ -67,7 +67,7 @@ typedef struct aval__planner {
     uint32_t *device_of; /* by node id */
     uint32_t *home; /* by value id: device where it is made */
     uint32_t *root_state; /* by value id: the state whose (new) content it is, AVAL__NONE */
-    bool *used; /* by value id: wanted, or read by a node of the plan */
+    bool *used; /* by value id: wanted, read by a node of the plan, or an update that goes with one that is */
     bool *updated; /* by value id: a node writes a new content over it */
     bool *kept; /* by value id: wanted, or retained */
     bool *needed; /* by value id: must be in memory whoever reads it: kept, or the new content of a state */
