@@ -10,7 +10,7 @@ typedef struct check_options {
     long long seed;
     double timeout;
     long long memory_megabytes;
-    const char *failures, *junit, *replay;
+    char *failures, *junit, *replay; /* of popt, for free */
 } check_options;
 
 /* What a check works with. */
@@ -198,7 +198,7 @@ static int check_wrong_use(const cli_options *options, const check_options *own)
 
 int cli_check(int argc, const char **argv)
 {
-    check_options own = { .timeout = 60, .failures = "aval-failures" };
+    check_options own = { .timeout = 60 };
     const struct poptOption table[] = {
         { "all-devices", 0, POPT_ARG_NONE, &own.all_devices, 0, "on every device of this machine, each compared with every other", NULL },
         { "quick", 0, POPT_ARG_NONE, &own.quick, 0, "small samples only", NULL },
@@ -218,6 +218,7 @@ int cli_check(int argc, const char **argv)
     check k = { .options = &options, .own = &own };
     int code;
     if (!cli_options_parse(&options, cli_command_find("check"), table, 0, (size_t)-1, argc, argv, &code)) return code;
+    if (own.failures == NULL) own.failures = strdup("aval-failures");
     code = check_wrong_use(&options, &own);
     int status = code == CLI_OK ? cli_context_create(&options, &k.ctx) : AVAL_OK;
     if (code == CLI_OK && status == AVAL_OK && own.worker) {
@@ -229,5 +230,8 @@ int cli_check(int argc, const char **argv)
     tear_down(&k);
     aval_context_release(k.ctx);
     cli_options_release(&options);
+    free(own.failures);
+    free(own.junit);
+    free(own.replay);
     return code;
 }
