@@ -1,6 +1,7 @@
 /* aval bench: measures this machine's devices and aval itself. */
 #include "bench.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -71,25 +72,30 @@ static const bench_case *find_case(const char *name)
 
 int cli_bench(int argc, const char **argv)
 {
-    int batch = 0, exit_code = CLI_OK;
+    int exit_code = CLI_OK;
+    char *batch = NULL;
+    uint64_t examples = 0;
     const struct poptOption own[] = {
-        { "batch", 'b', POPT_ARG_INT, &batch, 0, "examples in a batch (of `step`)", "N" },
+        { "batch", 'b', POPT_ARG_STRING, &batch, 0, "examples in a batch (of `step`)", "N" },
         POPT_TABLEEND,
     };
     cli_options options;
     bench b = { 0 };
-    if (!cli_options_parse(&options, cli_command_find("bench"), own, 0, sizeof cases / sizeof *cases, argc, argv, &exit_code))
+    if (!cli_options_parse(&options, cli_command_find("bench"), own, 0, sizeof cases / sizeof *cases, argc, argv, &exit_code)) {
+        free(batch);
         return exit_code;
+    }
     for (size_t i = 0; i < options.n_rest && exit_code == CLI_OK; i++) {
         if (find_case(options.rest[i]) == NULL) {
             exit_code = cli_fail(CLI_USAGE, "no benchmark '%s'; there are plan, launch, memory, gemm, elementwise, step", options.rest[i]);
         }
     }
-    if (exit_code == CLI_OK && batch < 0) exit_code = cli_fail(CLI_USAGE, "--batch is %d, expected at least 1", batch);
+    if (exit_code == CLI_OK) exit_code = cli_count("batch", batch, 1, INT_MAX, &examples);
     if (exit_code != CLI_OK) goto done;
-    b.batch = (size_t)batch;
+    b.batch = (size_t)examples;
     if (options.common.json) b.rows = json_array();
     int status = cli_context_create(&options, &b.ctx);
+    if (status == AVAL_OK) status = cli_need_device(b.ctx);
     for (size_t i = 0; status == 0 && i < sizeof cases / sizeof *cases; i++) {
         bool asked = options.n_rest == 0;
         for (size_t k = 0; k < options.n_rest; k++) asked = asked || strcmp(options.rest[k], cases[i].name) == 0;
@@ -101,5 +107,6 @@ done:
     json_decref(b.rows);
     aval_context_release(b.ctx);
     cli_options_release(&options);
+    free(batch);
     return exit_code;
 }

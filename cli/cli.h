@@ -14,7 +14,7 @@ enum cli_exit {
     CLI_OK = 0,
     CLI_DIFFERENCE = 1, /* a check found one */
     CLI_USAGE = 2, /* wrong use or bad input */
-    CLI_DEVICE = 3, /* a device, driver or machine failed */
+    CLI_DEVICE = 3, /* a device, driver or machine failed; output cannot be written */
     CLI_INTERRUPTED = 130 /* by Ctrl-C, as shells have it: 128 + SIGINT */
 };
 
@@ -47,15 +47,23 @@ void cli_options_release(cli_options *options);
 
 /* A context set up as the common options say, warnings to stderr. */
 int cli_context_create(const cli_options *options, aval_context **ctx);
+/* AVAL_E_DEVICE, with a message, when the machine has no device at all. */
+int cli_need_device(aval_context *ctx);
 /* "PLATFORM/DEVICE" of the first selected device. */
 int cli_device_name(aval_context *ctx, char *name, size_t bytes);
+
+/* A number given as text; NULL: not given, *value stays.  CLI_USAGE, with a message, when it is none or out of range. */
+int cli_real(const char *option, const char *text, double *value);
+int cli_count(const char *option, const char *text, uint64_t least, uint64_t most, uint64_t *value);
 
 /* "aval: " and one line on stderr; returns `exit_code`. */
 int cli_fail(int exit_code, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* The library's last error in one line on stderr; returns the exit code that belongs to the status. */
 int cli_fail_status(int status);
-/* Prints and releases the JSON value; returns CLI_OK, or CLI_DEVICE when there is no memory or stdout is closed. */
+/* Prints and releases the JSON value; returns CLI_OK, or CLI_DEVICE when there is no memory.  Failed output is found by cli_end_output. */
 int cli_print_json(json_t *value);
+/* At the end of a command: CLI_DEVICE, with a message, when a part of its output could not be written; else `exit_code`. */
+int cli_end_output(int exit_code);
 /* Called for each candidate: puts " (did you mean 'x'?)" into `hint` ("" at first) when it is the nearest to `wrong` so far, and few edits
    away.  *best is its distance. */
 void cli_hint(const char *wrong, const char *candidate, size_t *best, char *hint, size_t hint_bytes);

@@ -9,9 +9,9 @@ static const char *kind_name(uint32_t kind)
     return kind == AVAL_DEVICE_CPU ? "cpu" : kind == AVAL_DEVICE_GPU ? "gpu" : "other";
 }
 
-static void print_device(size_t i, const aval_device_info *d, const char *refusal)
+static void print_device(size_t i, const aval_device_info *d, const char *refusal, bool taken)
 {
-    printf("%zu  %s  %s/%s\n", i, kind_name(d->kind), d->platform, d->name);
+    printf("%zu  %s  %s/%s%s\n", i, kind_name(d->kind), d->platform, d->name, taken ? "  (taken)" : "");
     printf("   %s, driver %s\n", d->version, d->driver);
     printf("   %" PRIu32 " compute units, %.1f GB of memory%s, at most %.1f GB in one piece, %" PRIu64
            " KB local, doubles: %s, halves: %s\n",
@@ -20,31 +20,32 @@ static void print_device(size_t i, const aval_device_info *d, const char *refusa
     if (refusal != NULL) printf("   cannot be used: %s\n", refusal);
 }
 
-static json_t *device_json(size_t i, const aval_device_info *d, const char *refusal)
+static json_t *device_json(size_t i, const aval_device_info *d, const char *refusal, bool taken)
 {
-    return json_pack("{s:I, s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:b, s:b, s:b, s:I, s:s?}", "index", (json_int_t)i, "kind",
-                     kind_name(d->kind), "platform", d->platform, "name", d->name, "vendor", d->vendor, "driver", d->driver, "version",
-                     d->version, "compute_units", (json_int_t)d->compute_units, "memory_bytes", (json_int_t)d->memory_bytes,
+    return json_pack("{s:I, s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:b, s:b, s:b, s:I, s:b, s:s?}", "index", (json_int_t)i,
+                     "kind", kind_name(d->kind), "platform", d->platform, "name", d->name, "vendor", d->vendor, "driver", d->driver,
+                     "version", d->version, "compute_units", (json_int_t)d->compute_units, "memory_bytes", (json_int_t)d->memory_bytes,
                      "largest_allocation_bytes", (json_int_t)d->largest_allocation_bytes, "local_bytes", (json_int_t)d->local_bytes, "fp64",
                      (int)d->fp64, "fp16", (int)d->fp16, "unified_memory", (int)d->unified_memory, "max_group", (json_int_t)d->max_group,
-                     "refusal", refusal);
+                     "taken", (int)taken, "refusal", refusal);
 }
 
 static int list(const cli_options *options, aval_context *ctx)
 {
     size_t count = aval_device_count(ctx);
+    int64_t taken = count > 0 ? aval_selected_device(ctx, 0) : -1;
     json_t *all = options->common.json ? json_array() : NULL;
     for (size_t i = 0; i < count; i++) {
         const aval_device_info *d = aval_device_info_at(ctx, i);
         const char *refusal = aval_device_refusal(ctx, i);
-        if (all != NULL) json_array_append_new(all, device_json(i, d, refusal));
-        else print_device(i, d, refusal);
+        if (all != NULL) json_array_append_new(all, device_json(i, d, refusal, taken == (int64_t)i));
+        else print_device(i, d, refusal, taken == (int64_t)i);
     }
-    if (all != NULL) return cli_print_json(all);
+    int code = all != NULL ? cli_print_json(all) : CLI_OK;
     if (count == 0)
         return cli_fail(CLI_DEVICE, "no OpenCL device was found: %s; on Debian, `apt install pocl-opencl-icd` brings one that always works",
                         aval_error()[0] ? aval_error() : "no platform is installed");
-    return CLI_OK;
+    return code;
 }
 
 int cli_devices(int argc, const char **argv)

@@ -7,8 +7,8 @@
 
 typedef struct arguments {
     int plan, dot, svg, text;
-    char *data, *layers;
-    long long batch;
+    char *data, *layers, *batch;
+    uint64_t examples;
 } arguments;
 
 /* Graphviz as a program, so that aval need not link it; no part of the command comes from the user. */
@@ -22,7 +22,8 @@ static int print_svg(const char *dot)
     return cli_fail(CLI_USAGE, "Graphviz's program dot is needed for --svg (on Debian: apt install graphviz); --dot needs nothing");
 }
 
-static int print_graph(const arguments *a, aval_context *ctx, aval_graph *g, aval_store *store, aval_value *const *wanted, size_t n_wanted)
+static int print_graph(const arguments *a, bool json, aval_context *ctx, aval_graph *g, aval_store *store, aval_value *const *wanted,
+                       size_t n_wanted)
 {
     char *text = NULL;
     aval_session *session = NULL;
@@ -35,6 +36,7 @@ static int print_graph(const arguments *a, aval_context *ctx, aval_graph *g, ava
     }
     if (status < 0) code = cli_fail_status(status);
     else if (a->svg) code = print_svg(text);
+    else if (json) code = cli_print_json(json_pack("{s:s, s:s}", "form", a->plan ? "plan" : a->text ? "text" : "dot", "text", text));
     else fputs(text, stdout);
     aval_session_release(session);
     aval_free(text);
@@ -52,10 +54,11 @@ static int graph(const cli_options *options, const arguments *a)
     int code = CLI_OK;
     const aval_train_options o = { .size = sizeof o, .net = options->rest[0], .layers = a->layers };
     int status = cli_context_create(options, &ctx);
+    if (status == AVAL_OK && (a->plan || options->common.devices != NULL)) status = cli_need_device(ctx);
     if (status == AVAL_OK) status = a->data ? aval_dataset_open_folder(a->data, 1, &data) : aval_dataset_open_digits(1, &data);
-    if (status == AVAL_OK) status = aval_train_graph(ctx, &o, data, (uint64_t)a->batch, &g, &store, &wanted, &n_wanted);
+    if (status == AVAL_OK) status = aval_train_graph(ctx, &o, data, a->examples, &g, &store, &wanted, &n_wanted);
     if (status < 0) code = cli_fail_status(status);
-    else code = print_graph(a, ctx, g, store, wanted, n_wanted);
+    else code = print_graph(a, options->common.json, ctx, g, store, wanted, n_wanted);
     aval_free(wanted);
     aval_graph_release(g);
     aval_store_release(store);
@@ -66,13 +69,13 @@ static int graph(const cli_options *options, const arguments *a)
 
 int cli_graph(int argc, const char **argv)
 {
-    arguments a = { .batch = 32 };
+    arguments a = { .examples = 32 };
     const struct poptOption own[] = {
         { "dot", 0, POPT_ARG_NONE, &a.dot, 0, "as Graphviz DOT (this is the default)", NULL },
         { "svg", 0, POPT_ARG_NONE, &a.svg, 0, "as SVG, by Graphviz's program dot", NULL },
         { "text", 0, POPT_ARG_NONE, &a.text, 0, "as text, a line a node", NULL },
         { "plan", 0, POPT_ARG_NONE, &a.plan, 0, "the launches and copies that a training step is planned as", NULL },
-        { "batch", 0, POPT_ARG_LONGLONG, &a.batch, 0, "examples a step [32]", "N" },
+        { "batch", 0, POPT_ARG_STRING, &a.batch, 0, "examples a step [32]", "N" },
         { "layers", 0, POPT_ARG_STRING, &a.layers, 0, "widths of hidden layers [mlp: 128,128; lenet: 256]", "N,N..." },
         { "data", 0, POPT_ARG_STRING, &a.data, 0, "folder with MNIST's files, for the shape of the images [the digits in the library]",
           "DIR" },
@@ -82,10 +85,12 @@ int cli_graph(int argc, const char **argv)
     int code;
     if (!cli_options_parse(&options, cli_command_find("graph"), own, 1, 1, argc, argv, &code)) goto done;
     if (a.plan + a.dot + a.svg + a.text > 1) code = cli_fail(CLI_USAGE, "one of --dot, --svg, --text and --plan was expected");
-    else if (a.batch < 1 || a.batch > INT_MAX) code = cli_fail(CLI_USAGE, "--batch: 1 to %d was expected", INT_MAX);
-    else code = graph(&options, &a);
+    else if (a.svg && options.common.json) code = cli_fail(CLI_USAGE, "--svg and --json: one of them was expected");
+    else code = cli_count("batch", a.batch, 1, INT_MAX, &a.examples);
+    if (code == CLI_OK) code = graph(&options, &a);
     cli_options_release(&options);
 done:
+    free(a.batch);
     free(a.data);
     free(a.layers);
     return code;

@@ -32,12 +32,25 @@ const cli_command *cli_command_find(const char *name)
     return NULL;
 }
 
+/* The library reads them; README.md has the same list. */
+static const struct {
+    const char *name, *doc;
+} environment[] = {
+    { "AVAL_DEVICE", "devices to use, as --device, with ',' between [the best of the machine]" },
+    { "AVAL_PLUGIN_PATH", "folders of plugins, with ':' between [the installed ones]" },
+    { "AVAL_CACHE_DIR", "built kernels; '' turns the cache off [$XDG_CACHE_HOME/aval, or ~/.cache/aval]" },
+    { "AVAL_GEMM", "what computes matrix products: clblast or tiles [tiles on CPUs, else clblast]" },
+    { "AVAL_GROUP", "work-group of reductions, a power of two, for tests [1 on CPUs, the largest on GPUs]" },
+};
+
 static int print_overview(void)
 {
     printf("usage: aval COMMAND [ARGUMENT]... [OPTION]...\n\n");
     for (const cli_command *c = cli_commands; c->name != NULL; c++) printf("  %-8s %-12s %s\n", c->name, c->arguments, c->doc);
     printf("\n`aval COMMAND --help` shows a command's options.  Exit codes: 0 done, 1 a check found a difference,\n"
-           "2 wrong use or bad input, 3 a device or driver failed, 130 interrupted.\n");
+           "2 wrong use or bad input, 3 a device or driver failed or output cannot be written, 130 interrupted.\n\nEnvironment:\n");
+    for (size_t i = 0; i < sizeof environment / sizeof environment[0]; i++)
+        printf("  %-16s  %s\n", environment[i].name, environment[i].doc);
     return CLI_OK;
 }
 
@@ -49,7 +62,7 @@ int cli_help(int argc, const char **argv)
     return command->run(2, (const char *[]){ command->name, "--help", NULL });
 }
 
-int main(int argc, char **argv)
+static int run(int argc, const char **argv)
 {
     if (argc < 2) return cli_fail(CLI_USAGE, "a command was expected: `aval help` lists them");
     if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) return print_overview();
@@ -60,5 +73,10 @@ int main(int argc, char **argv)
     if (argv[1][0] == '-') return cli_fail(CLI_USAGE, "a command was expected before option '%s': `aval help` lists them", argv[1]);
     const cli_command *command = cli_command_find(argv[1]);
     if (command == NULL) return CLI_USAGE;
-    return command->run(argc - 1, (const char **)argv + 1);
+    return command->run(argc - 1, argv + 1);
+}
+
+int main(int argc, char **argv)
+{
+    return cli_end_output(run(argc, (const char **)argv));
 }

@@ -80,13 +80,14 @@ bool cli_options_parse(cli_options *options, const cli_command *command, const s
         { "version", 0, POPT_ARG_NONE, NULL, SHOW_VERSION, "show the version", NULL },
         POPT_TABLEEND,
     };
-    const struct poptOption table[] = {
+    const struct poptOption both[] = {
         { NULL, 0, POPT_ARG_INCLUDE_TABLE, (void *)(uintptr_t)own, 0, "Options of this command:", NULL },
         { NULL, 0, POPT_ARG_INCLUDE_TABLE, (void *)(uintptr_t)shared, 0, "Options of all commands:", NULL },
         POPT_TABLEEND,
     };
+    const struct poptOption *table = own[0].longName != NULL ? both : both + 1; /* no title above nothing */
     char title[64], usage[128];
-    snprintf(usage, sizeof usage, "%s [OPTION]...", command->arguments);
+    snprintf(usage, sizeof usage, "%s%s[OPTION]...", command->arguments, command->arguments[0] != 0 ? " " : "");
     snprintf(title, sizeof title, "aval %s", command->name);
     argv[0] = title; /* what popt's help calls the program */
     options->popt = poptGetContext("aval", argc, argv, table, 0);
@@ -152,10 +153,18 @@ int cli_context_create(const cli_options *options, aval_context **ctx)
     return status;
 }
 
+int cli_need_device(aval_context *ctx)
+{
+    if (aval_device_count(ctx) > 0) return AVAL_OK;
+    aval_selected_device(ctx, 0); /* for its message */
+    return AVAL_E_DEVICE;
+}
+
 int cli_device_name(aval_context *ctx, char *name, size_t bytes)
 {
+    if (cli_need_device(ctx) < 0) return AVAL_E_DEVICE; /* none at all is no mistake in a selector */
     int64_t device = aval_selected_device(ctx, 0);
-    if (device < 0) return aval_device_count(ctx) == 0 ? AVAL_E_DEVICE : (int)device; /* none at all is no mistake in a selector */
+    if (device < 0) return (int)device;
     const aval_device_info *info = aval_device_info_at(ctx, (size_t)device);
     snprintf(name, bytes, "%s/%s", info->platform, info->name);
     return AVAL_OK;

@@ -1,6 +1,7 @@
 /* Messages, exit codes and JSON: what scripts depend on. */
 #include "cli.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -45,9 +46,19 @@ int cli_fail_status(int status)
 
 int cli_print_json(json_t *value)
 {
-    int failed = value == NULL || json_dumpf(value, stdout, JSON_INDENT(2)) != 0 || putchar('\n') == EOF || fflush(stdout) != 0;
+    if (value == NULL) return cli_fail(CLI_DEVICE, "no memory for the JSON");
+    json_dumpf(value, stdout, JSON_INDENT(2));
+    putchar('\n');
     json_decref(value);
-    return failed ? cli_fail(CLI_DEVICE, "the JSON cannot be written") : CLI_OK;
+    return CLI_OK;
+}
+
+int cli_end_output(int exit_code)
+{
+    bool failed = ferror(stdout) != 0;
+    errno = 0;
+    if ((fflush(stdout) == 0 && !failed) || exit_code == CLI_DEVICE) return exit_code; /* one message is enough */
+    return cli_fail(CLI_DEVICE, "the output cannot be written%s%s", errno != 0 ? ": " : "", errno != 0 ? strerror(errno) : "");
 }
 
 /* Levenshtein's distance; more than any bound when a text is long. */

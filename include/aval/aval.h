@@ -234,6 +234,8 @@ AVAL_API int aval_store_save(aval_store *store, const char *file, const char *co
 AVAL_API int aval_store_load(aval_store *store, const char *file);
 
 /* ---- Session ------------------------------------------------------------------------------------------------------------ */
+/* 0 when aval_store_save could write this file now, as far as can be known before: name, folder, rights and room. */
+AVAL_API int aval_store_can_save(const aval_store *store, const char *file);
 
 typedef enum aval_memory_mode {
     AVAL_MEMORY_ARENA = 0, /* values share few buffers by their lifetimes */
@@ -408,7 +410,17 @@ typedef struct aval_train_progress {
 /* Returns 0 to go on; anything else ends the training after saving. */
 typedef int (*aval_train_function)(void *user, const aval_train_progress *progress);
 
-/* Every text may be NULL and every number 0 for its default, which stands in brackets. */
+/* Numbers of a training whose 0 is meant, not left open. */
+typedef enum aval_train_given {
+    AVAL_GIVEN_LR = 1,
+    AVAL_GIVEN_MOMENTUM = 2,
+    AVAL_GIVEN_NESTEROV = 4,
+    AVAL_GIVEN_WEIGHT_DECAY = 8,
+    AVAL_GIVEN_DROPOUT = 16,
+    AVAL_GIVEN_SEED = 32
+} aval_train_given;
+
+/* Every text may be NULL and every number 0 for what a resumed checkpoint has, or else its default, which stands in brackets. */
 typedef struct aval_train_options {
     size_t size;
     const char *net; /* linear, mlp, lenet [mlp] */
@@ -431,6 +443,7 @@ typedef struct aval_train_options {
 } aval_train_options;
 
 typedef struct aval_train_report {
+    uint32_t given; /* AVAL_GIVEN_...: 0 is meant in these, as in a training that is resumed without its dropout */
     size_t size;
     uint64_t steps, parameters;
     double train_loss, test_loss, test_accuracy;
@@ -441,7 +454,8 @@ typedef struct aval_train_report {
 
 AVAL_API int aval_train(aval_context *ctx, const aval_train_options *options, aval_dataset *train, aval_dataset *test,
                         aval_train_function progress, void *user, aval_train_report *report);
-/* The training graph of a built-in net, for drawing and planning: its input, label, loss values may be NULL. */
+/* The training graph of a built-in net, for drawing and planning; batch 0: free.  *wanted are the n_wanted values that a step computes, an
+   array for aval_free; graph and store are released as any. */
 AVAL_API int aval_train_graph(aval_context *ctx, const aval_train_options *options, const aval_dataset *data, uint64_t batch,
                               aval_graph **g, aval_store **store, aval_value ***wanted, size_t *n_wanted);
 

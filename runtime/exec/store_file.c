@@ -24,6 +24,14 @@ done:
     return status;
 }
 
+int aval_store_can_save(const aval_store *store, const char *file)
+{
+    uint64_t bytes = 0;
+    if (!store || !file) return aval__fail(AVAL_E_ARGUMENT, "a store and a file name are needed, found NULL");
+    for (size_t i = 0; i < store->order.count; i++) bytes += store->order.at[i]->bytes;
+    return aval__safe_file_probe(file, bytes);
+}
+
 int aval_store_load(aval_store *store, const char *file)
 {
     int status = AVAL_OK;

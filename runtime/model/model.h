@@ -21,7 +21,20 @@ typedef struct aval__safetensors {
     const char **metadata; /* key, value, key, value ..., NULL */
 } aval__safetensors;
 
-/* Writes beside `file`, then renames, so that a crash leaves the old file or the new one.  `metadata` as in aval__safetensors, may be
+/* A file that is being replaced: opened beside its target (*.PID-N.part), which the rename puts in its place; release removes what was not
+   renamed.  Leftovers of processes that are gone are removed when the next one is opened. */
+typedef struct aval__safe_file {
+    int fd; /* to be written; -1: the caller took it */
+    bool made; /* `beside` is there */
+    char *target, *beside;
+} aval__safe_file;
+int aval__safe_file_open(aval__safe_file *safe, const char *file);
+int aval__safe_file_rename(aval__safe_file *safe);
+void aval__safe_file_release(aval__safe_file *safe);
+/* 0 when `bytes` bytes could be written there now. */
+int aval__safe_file_probe(const char *file, uint64_t bytes);
+
+/* Writes through a safe file, so that a crash leaves the old file or the new one.  `metadata` as in aval__safetensors, may be
    NULL.  AVAL_E_TYPE when the format has no name for an element type. */
 int aval__safetensors_write(const char *file, const aval__safetensor *tensors, size_t count, const char *const *metadata);
 /* AVAL_E_UNKNOWN: no such file; AVAL_E_FORMAT: damaged, with the first thing that is wrong.  On failure nothing has to be released. */

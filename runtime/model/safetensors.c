@@ -6,10 +6,8 @@
 #include "model/model.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <jansson.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -123,38 +121,25 @@ static int write_all(FILE *out, const char *text, const aval__safetensor *tensor
 
 int aval__safetensors_write(const char *file, const aval__safetensor *tensors, size_t count, const char *const *metadata)
 {
-    static atomic_uint serial; /* two threads may save to the same name */
-    int status = AVAL_OK, fd = -1;
+    int status = AVAL_OK;
     FILE *out = NULL;
-    char *header = NULL, *beside = NULL;
-    aval__text name = { 0 };
+    char *header = NULL;
+    aval__safe_file safe = { .fd = -1 };
 
     AVAL__TRY_DONE(make_header(tensors, count, metadata, &header));
-    aval__text_add(&name, "%s.%ld-%u.part", file, (long)getpid(), atomic_fetch_add(&serial, 1));
-    beside = aval__text_take(&name);
-    if (!beside) {
-        status = AVAL_E_MEMORY;
-        goto done;
-    }
-    fd = open(beside, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-    out = fd >= 0 ? fdopen(fd, "wb") : NULL;
+    AVAL__TRY_DONE(aval__safe_file_open(&safe, file));
+    out = fdopen(safe.fd, "wb");
     if (!out) {
-        status = aval__fail(AVAL_E_IO, "%s cannot be written: %s", beside, strerror(errno));
+        status = aval__fail(AVAL_E_IO, "%s cannot be written: %s", safe.beside, strerror(errno));
         goto done;
     }
-    fd = -1;
-    if (write_all(out, header, tensors, count) < 0) status = aval__fail(AVAL_E_IO, "%s cannot be written: %s", beside, strerror(errno));
-    if (fclose(out) != 0 && status == AVAL_OK) status = aval__fail(AVAL_E_IO, "%s cannot be written: %s", beside, strerror(errno));
-    if (status == AVAL_OK && rename(beside, file) != 0)
-        status = aval__fail(AVAL_E_IO, "%s cannot be renamed to %s: %s", beside, file, strerror(errno));
-    if (status < 0) unlink(beside);
+    safe.fd = -1;
+    if (write_all(out, header, tensors, count) < 0)
+        status = aval__fail(AVAL_E_IO, "%s cannot be written: %s", safe.beside, strerror(errno));
+    if (fclose(out) != 0 && status == AVAL_OK) status = aval__fail(AVAL_E_IO, "%s cannot be written: %s", safe.beside, strerror(errno));
+    if (status == AVAL_OK) status = aval__safe_file_rename(&safe);
 done:
-    if (fd >= 0) {
-        close(fd);
-        unlink(beside);
-    }
-    aval__text_release(&name);
-    aval__free(beside);
+    aval__safe_file_release(&safe);
     free(header);
     return status;
 }

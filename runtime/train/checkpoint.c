@@ -3,14 +3,16 @@
  * in the file's metadata too. */
 #include "train/train.h"
 
-int aval__checkpoint_save(aval_store *store, const aval__recipe *recipe, aval__position position, const char *file)
+int aval__checkpoint_save(aval_store *store, const aval__recipe *recipe, aval__position position, const aval_dataset *data,
+                          const char *file)
 {
-    aval__text text = { 0 }, epochs = { 0 }, steps = { 0 };
+    aval__text text = { 0 }, epochs = { 0 }, steps = { 0 }, divisor = { 0 };
     int status = AVAL_OK;
     aval__recipe_print(&text, recipe);
     aval__text_add(&epochs, "%llu", (unsigned long long)position.epochs);
     aval__text_add(&steps, "%llu", (unsigned long long)position.steps);
-    if (text.failed || epochs.failed || steps.failed) {
+    aval__text_add(&divisor, "%u", (unsigned)data->largest);
+    if (text.failed || epochs.failed || steps.failed || divisor.failed) {
         status = aval__fail(AVAL_E_MEMORY, "no memory for the checkpoint");
         goto done;
     }
@@ -21,13 +23,14 @@ int aval__checkpoint_save(aval_store *store, const aval__recipe *recipe, aval__p
     if (aval_store_shape(store, AVAL__STATE_RECIPE, NULL, &rank, NULL) == AVAL_OK)
         AVAL__TRY_DONE(aval_store_remove(store, AVAL__STATE_RECIPE));
     AVAL__TRY_DONE(aval_store_set(store, AVAL__STATE_RECIPE, AVAL_UINT8, AVAL_SHAPE((int64_t)text.length), text.at));
-    const char *metadata[] = { "aval",   aval_version(), "net",   recipe->net->name, "recipe", text.at,
-                               "epochs", epochs.at,      "steps", steps.at,          NULL };
+    const char *metadata[] = { "aval",    aval_version(),  "net",    recipe->net->name,   "recipe",   text.at, "epochs",
+                               epochs.at, "steps_in_next", steps.at, "pixels_divided_by", divisor.at, NULL };
     status = aval_store_save(store, file, metadata);
 done:
     aval__text_release(&text);
     aval__text_release(&epochs);
     aval__text_release(&steps);
+    aval__text_release(&divisor);
     return status;
 }
 

@@ -90,6 +90,15 @@ static int truncated(const char *name, uint64_t declared, uint64_t found)
                       (unsigned long long)declared, (unsigned long long)found);
 }
 
+/* Inflates what is left, so that damage, which often shows as wrong lengths, is told as damage. */
+static int check_rest(source *s)
+{
+    uint8_t piece[4096];
+    size_t got = sizeof piece;
+    while (s->zipped && !s->ended && got > 0) AVAL__TRY(source_read(s, piece, sizeof piece, &got));
+    return AVAL_OK;
+}
+
 int aval__idx_parse(const char *name, const uint8_t *raw, size_t n_raw, size_t rank, aval__idx *out)
 {
     source s = { .name = name, .raw = raw, .n_raw = n_raw, .zipped = is_gzip(raw, n_raw) };
@@ -119,7 +128,7 @@ int aval__idx_parse(const char *name, const uint8_t *raw, size_t n_raw, size_t r
     if (got < declared) status = truncated(name, declared, got);
     else if (got == declared && s.zipped && !s.ended)
         status = aval__fail(AVAL_E_FORMAT, "%s: truncated: the gzip data stops before the checksum that was expected at its end", name);
-    else if (got > declared)
+    else if (got > declared && (status = check_rest(&s)) == AVAL_OK)
         status = aval__fail(AVAL_E_FORMAT, "%s: longer than declared: its header promises %llu bytes of data, and more follow", name,
                             (unsigned long long)declared);
 done:

@@ -37,6 +37,7 @@ typedef struct trainer {
     double started, read_at; /* seconds */
     double timed_from;
     uint64_t timed_examples; /* since timed_from */
+    bool ran_full, ran_rest; /* a step of a full batch, and one of the epoch's smaller last batch */
     AVAL__VEC(double) rates; /* examples a second of each epoch */
     double loss, test_loss, test_accuracy, first_step;
     bool stop;
@@ -176,26 +177,56 @@ static void report_progress(trainer *t, bool epoch_done, double examples_per_sec
 
 /* ---- Steps and epochs ------------------------------------------------------------------------------------------------------------ */
 
+static int run_step(trainer *t, size_t first, size_t n)
+{
+    AVAL__TRY(feed(&t->train, t->order, first, n, t->train.data->classes));
+    return aval_session_run(t->train.session, t->train.network.wanted, t->train.network.n_wanted);
+}
+
+/* The first step of a batch size plans and builds: its time is left out of the rate. */
+static int run_untimed_step(trainer *t, size_t first, size_t n)
+{
+    AVAL__TRY(aval_session_wait(t->train.session));
+    double began = aval__seconds();
+    AVAL__TRY(run_step(t, first, n));
+    AVAL__TRY(aval_session_wait(t->train.session));
+    t->timed_from += aval__seconds() - began;
+    return AVAL_OK;
+}
+
 static int step(trainer *t)
 {
     size_t first = (size_t)t->position.steps * t->batch, count = t->train.data->count;
     size_t n = count - first < t->batch ? count - first : t->batch;
-    AVAL__TRY(feed(&t->train, t->order, first, n, t->train.data->classes));
-    AVAL__TRY(aval_session_run(t->train.session, t->train.network.wanted, t->train.network.n_wanted));
-    t->position.steps++;
-    t->timed_examples += n;
-    if (t->steps_here++ == 0) {
-        /* the first step plans and builds: it has a time of its own and is left out of the rate */
-        AVAL__TRY(aval_session_wait(t->train.session));
-        t->timed_from = aval__seconds();
-        t->timed_examples = 0;
-        t->first_step = t->timed_from - t->started;
-        t->read_at = 0;
+    bool *ran = n == t->batch ? &t->ran_full : &t->ran_rest;
+    if (*ran) {
+        AVAL__TRY(run_step(t, first, n));
+        t->timed_examples += n;
+    } else {
+        AVAL__TRY(run_untimed_step(t, first, n));
+        *ran = true;
     }
+    t->position.steps++;
+    if (t->steps_here++ == 0) t->first_step = aval__seconds() - t->started;
     if (t->progress != NULL && aval__seconds() - t->read_at > SECONDS_BETWEEN_READS) AVAL__TRY(read_loss(t));
     if (t->position.steps < t->steps) report_progress(t, false, rate(t));
     if (t->recipe->options.stop_after_steps > 0 && t->steps_here >= t->recipe->options.stop_after_steps) t->stop = true;
     return AVAL_OK;
+}
+
+/* Says what may have made the loss NaN or infinite. */
+static int diverged(const trainer *t)
+{
+    const aval_train_options *o = &t->recipe->options;
+    const char *loss = isnan(t->loss) ? "not a number" : "infinite";
+    unsigned long long epoch = (unsigned long long)t->position.epochs + 1;
+    if (o->weight_decay * o->lr >= 1)
+        return aval__fail(AVAL_E_ANOMALY,
+                          "the loss is %s in epoch %llu: a weight decay of %g at a learning rate of %g makes weights grow; "
+                          "their product was expected below 1",
+                          loss, epoch, o->weight_decay, o->lr);
+    return aval__fail(AVAL_E_ANOMALY, "the loss is %s in epoch %llu: the training diverged; try a learning rate below %g", loss, epoch,
+                      o->lr);
 }
 
 static int end_epoch(trainer *t)
@@ -203,9 +234,7 @@ static int end_epoch(trainer *t)
     AVAL__TRY(read_loss(t));
     double examples_per_second = rate(t);
     if (examples_per_second > 0) AVAL__TRY(aval__vec_push(&t->rates, examples_per_second));
-    if (!isfinite(t->loss))
-        return aval__fail(AVAL_E_ANOMALY, "the loss is %g in epoch %llu: the training diverged; try a learning rate below %g", t->loss,
-                          (unsigned long long)t->position.epochs + 1, t->recipe->options.lr);
+    if (!isfinite(t->loss)) return diverged(t);
     AVAL__TRY(evaluate(t));
     report_progress(t, true, examples_per_second);
     t->position = (aval__position){ .epochs = t->position.epochs + 1 };
@@ -218,26 +247,30 @@ static int epoch(trainer *t)
     aval__shuffle(t->order, t->train.data->count, t->recipe->options.seed, t->position.epochs);
     t->timed_from = aval__seconds();
     t->timed_examples = 0;
+    t->read_at = 0; /* what was read last is of the epoch before */
     while (t->position.steps < t->steps && !t->stop) AVAL__TRY(step(t));
     return t->position.steps == t->steps ? end_epoch(t) : AVAL_OK;
 }
 
 static int save(trainer *t, const char *file)
 {
-    return file == NULL ? AVAL_OK : aval__checkpoint_save(t->store, t->recipe, t->position, file);
+    return file == NULL ? AVAL_OK : aval__checkpoint_save(t->store, t->recipe, t->position, t->train.data, file);
 }
 
 static int all_epochs(trainer *t)
 {
     const aval_train_options *o = &t->recipe->options;
-    bool evaluated = false;
+    if (t->position.epochs >= o->epochs) { /* a finished training was resumed */
+        AVAL__TRY(evaluate(t));
+        return save(t, o->save);
+    }
     while (t->position.epochs < o->epochs && !t->stop) {
         AVAL__TRY(epoch(t));
-        evaluated = true;
         if (!t->stop) AVAL__TRY(save(t, o->save));
     }
-    if (t->stop) AVAL__TRY(save(t, t->interrupted && o->save_interrupted != NULL ? o->save_interrupted : o->save));
-    return evaluated ? AVAL_OK : evaluate(t); /* a finished training was resumed */
+    if (!t->stop) return AVAL_OK;
+    bool unfinished = t->position.epochs < o->epochs;
+    return save(t, unfinished && t->interrupted && o->save_interrupted != NULL ? o->save_interrupted : o->save);
 }
 
 /* ---- Start and end ------------------------------------------------------------------------------------------------------------------ */
@@ -315,6 +348,7 @@ AVAL_API int aval_train(aval_context *ctx, const aval_train_options *options, av
     if (options->resume != NULL) AVAL__TRY_DONE(aval__checkpoint_load(t.store, options->resume, &saved, &t.position));
     AVAL__TRY_DONE(aval__recipe_make(options, saved, &recipe));
     AVAL__TRY_DONE(prepare(&t, train, test));
+    if (recipe.options.save != NULL) AVAL__TRY_DONE(aval_store_can_save(t.store, recipe.options.save));
     AVAL__TRY_DONE(all_epochs(&t));
     if (report != NULL) fill_report(&t, report);
 done:

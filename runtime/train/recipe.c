@@ -14,6 +14,7 @@ typedef struct field {
     bool fixed; /* must be as in the checkpoint when resuming */
     const char *text; /* default of texts */
     double number; /* default of the others */
+    uint32_t given; /* the bit of aval_train_options.given that makes a 0 one that was asked for */
 } field;
 
 #define FIELD(name) #name, .offset = offsetof(aval_train_options, name)
@@ -23,14 +24,14 @@ static const field fields[] = {
     { FIELD(activation), .kind = FIELD_TEXT, .fixed = true, .text = "relu" },
     { FIELD(loss), .kind = FIELD_TEXT, .fixed = true, .text = "cross_entropy" },
     { FIELD(optimizer), .kind = FIELD_TEXT, .fixed = true, .text = "sgd" },
-    { FIELD(lr), .kind = FIELD_REAL }, /* default: the net's */
-    { FIELD(momentum), .kind = FIELD_REAL, .number = 0.9 },
-    { FIELD(nesterov), .kind = FIELD_FLAG },
-    { FIELD(weight_decay), .kind = FIELD_REAL },
-    { FIELD(dropout), .kind = FIELD_REAL },
+    { FIELD(lr), .kind = FIELD_REAL, .given = AVAL_GIVEN_LR }, /* default: the net's */
+    { FIELD(momentum), .kind = FIELD_REAL, .number = 0.9, .given = AVAL_GIVEN_MOMENTUM },
+    { FIELD(nesterov), .kind = FIELD_FLAG, .given = AVAL_GIVEN_NESTEROV },
+    { FIELD(weight_decay), .kind = FIELD_REAL, .given = AVAL_GIVEN_WEIGHT_DECAY },
+    { FIELD(dropout), .kind = FIELD_REAL, .given = AVAL_GIVEN_DROPOUT },
     { FIELD(batch), .kind = FIELD_COUNT, .fixed = true, .number = 32 },
     { FIELD(epochs), .kind = FIELD_COUNT, .number = 20 },
-    { FIELD(seed), .kind = FIELD_COUNT, .fixed = true },
+    { FIELD(seed), .kind = FIELD_COUNT, .fixed = true, .given = AVAL_GIVEN_SEED },
 };
 #define N_FIELDS (sizeof fields / sizeof fields[0])
 
@@ -39,9 +40,11 @@ static void *member(aval_train_options *options, const field *f)
     return (char *)options + f->offset;
 }
 
+/* Left to the checkpoint or the default. */
 static bool is_open(aval_train_options *options, const field *f)
 {
     const void *at = member(options, f);
+    if ((options->given & f->given) != 0) return false;
     switch (f->kind) {
     case FIELD_TEXT: return *(const char *const *)at == NULL;
     case FIELD_REAL: return *(const double *)at == 0;
@@ -62,6 +65,19 @@ static void print_field(aval__text *text, aval_train_options *options, const fie
     }
 }
 
+/* Seeds have all 64 bits. */
+static bool parse_count(const char *text, uint64_t *count)
+{
+    *count = 0;
+    if (*text == 0) return false;
+    for (const char *c = text; *c != 0; c++) {
+        uint64_t digit = (uint64_t)(*c - '0');
+        if (*c < '0' || *c > '9' || *count > (UINT64_MAX - digit) / 10) return false;
+        *count = *count * 10 + digit;
+    }
+    return true;
+}
+
 /* Sets a field from the checkpoint's text of it. */
 static int read_field(aval__recipe *recipe, const field *f, const char *text)
 {
@@ -79,10 +95,7 @@ static int read_field(aval__recipe *recipe, const field *f, const char *text)
         good = aval__parse_int(text, &end, &integer) && *end == 0;
         *(int *)at = integer != 0;
         break;
-    case FIELD_COUNT:
-        good = aval__parse_int(text, &end, &integer) && *end == 0;
-        *(uint64_t *)at = (uint64_t)integer;
-        break;
+    case FIELD_COUNT: good = parse_count(text, at); break;
     }
     return good ? AVAL_OK : aval__fail(AVAL_E_FORMAT, "the checkpoint's option %s is '%s': a number was expected", f->name, text);
 }
@@ -104,12 +117,14 @@ static int saved_value(const char *saved, const field *f, char **value)
     return AVAL_OK;
 }
 
-static int fill_from_saved(aval__recipe *recipe, const field *f, const char *saved)
+/* *found: the checkpoint has it. */
+static int fill_from_saved(aval__recipe *recipe, const field *f, const char *saved, bool *found)
 {
     char *value;
     aval__text given = { 0 };
     AVAL__TRY(saved_value(saved, f, &value));
     int status = AVAL_OK;
+    *found = value != NULL;
     if (value == NULL) goto done;
     if (is_open(&recipe->options, f)) {
         status = read_field(recipe, f, value);
@@ -129,7 +144,6 @@ done:
 static void fill_default(aval_train_options *options, const field *f)
 {
     void *at = member(options, f);
-    if (!is_open(options, f)) return;
     switch (f->kind) {
     case FIELD_TEXT: *(const char **)at = f->text; break;
     case FIELD_REAL: *(double *)at = f->number; break;
@@ -167,7 +181,7 @@ static int check_numbers(const aval_train_options *o)
     if (!(o->dropout >= 0 && o->dropout < 1)) return aval__fail(AVAL_E_ARGUMENT, "dropout %g: expected 0 <= dropout < 1", o->dropout);
     if (o->batch > INT32_MAX) return aval__fail(AVAL_E_ARGUMENT, "batch %llu: expected 1 to %d", (unsigned long long)o->batch, INT32_MAX);
     if (o->nesterov && o->momentum <= 0)
-        return aval__fail(AVAL_E_ARGUMENT, "Nesterov's momentum needs a momentum above 0, found %g", o->momentum);
+        return aval__fail(AVAL_E_ARGUMENT, "Nesterov's momentum needs a momentum above 0, found %g: turn Nesterov's off too", o->momentum);
     return AVAL_OK;
 }
 
@@ -211,13 +225,14 @@ int aval__recipe_make(const aval_train_options *options, const char *saved, aval
             if (*text == NULL) status = AVAL_E_MEMORY;
         }
         if (status < 0) goto done;
-        if (saved != NULL) AVAL__TRY_DONE(fill_from_saved(out, &fields[i], saved));
-        fill_default(o, &fields[i]);
+        bool found = false;
+        if (saved != NULL) AVAL__TRY_DONE(fill_from_saved(out, &fields[i], saved, &found));
+        if (!found && is_open(o, &fields[i])) fill_default(o, &fields[i]);
     }
     if (o->momentum < 0) o->momentum = 0;
     AVAL__TRY_DONE(choose_rows(out));
     if (o->layers == NULL) o->layers = out->net->layers;
-    if (o->lr == 0) o->lr = out->net->lr;
+    if (o->lr == 0 && (o->given & AVAL_GIVEN_LR) == 0) o->lr = out->net->lr;
     AVAL__TRY_DONE(parse_layers(out));
     status = check_numbers(o);
 done:
@@ -233,8 +248,6 @@ void aval__recipe_release(aval__recipe *recipe)
 void aval__recipe_print(aval__text *text, const aval__recipe *recipe)
 {
     aval_train_options options = recipe->options;
-    /* 0 would read as "left open" and come back as the default */
-    if (options.momentum == 0) options.momentum = -1;
     for (size_t i = 0; i < N_FIELDS; i++) {
         aval__text_add(text, "%s=", fields[i].name);
         print_field(text, &options, &fields[i]);

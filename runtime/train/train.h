@@ -151,7 +151,9 @@ typedef struct aval__position {
     uint64_t epochs, steps; /* epochs done, and steps done in the one that is under way */
 } aval__position;
 
-int aval__checkpoint_save(aval_store *store, const aval__recipe *recipe, aval__position position, const char *file);
+/* `data`: what was trained on, whose pixel scale goes into the metadata. */
+int aval__checkpoint_save(aval_store *store, const aval__recipe *recipe, aval__position position, const aval_dataset *data,
+                          const char *file);
 /* Loads the file into the store; *recipe_text is for aval__free. */
 int aval__checkpoint_load(aval_store *store, const char *file, char **recipe_text, aval__position *position);
 

@@ -39,7 +39,7 @@ const outcome *program_run(const char *arguments)
 {
     static outcome o;
     char command[4096];
-    snprintf(command, sizeof command, "'%s' %s >stdout.txt 2>stderr.txt", AVAL_PROGRAM, arguments);
+    snprintf(command, sizeof command, "'%s' >stdout.txt 2>stderr.txt %s", AVAL_PROGRAM, arguments);
     int status = system(command);
     o.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
     slurp("stdout.txt", o.out, sizeof o.out);

@@ -29,6 +29,8 @@ Test(program, wrong_use_ends_with_2_and_says_what_there_is)
     program_expect_refused("train mlp lenet", 2, "unexpected argument 'lenet'");
     program_expect_refused("graph", 2, "usage: aval graph NET");
     program_expect_refused("graph mlp --dot --plan", 2, "one of");
+    program_expect_refused("graph mlp --svg --json", 2, "one of");
+    program_expect_refused("bench step --batch 0", 2, "--batch");
     program_expect_refused("help xyzzy", 2, "no command 'xyzzy'");
 }
 
@@ -58,6 +60,7 @@ Test(program, devices_are_listed_with_index_kind_and_name)
     json_t *all = parse(program_expect_ok("devices --json"));
     cr_assert_gt(json_array_size(all), 0);
     cr_expect(json_is_string(json_object_get(json_array_get(all, 0), "kind")));
+    cr_expect(json_is_true(json_object_get(json_array_get(all, 0), "taken")));
     json_decref(all);
 }
 
@@ -65,7 +68,12 @@ Test(program, no_platform_at_all_ends_with_3)
 {
     setenv("OCL_ICD_VENDORS", "/nowhere", 1);
     program_expect_refused("devices", 3, "pocl-opencl-icd");
-    program_expect_refused("train", 3, "OpenCL");
+    const char *const commands[] = { "train", "graph mlp --plan", "check Tanh", "bench step", "warm" };
+    for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) program_expect_refused(commands[i], 3, "no OpenCL device");
+    const outcome *o = program_run("devices --json");
+    cr_expect_eq(o->exit_code, 3);
+    cr_expect_str_eq(o->out, "[]\n");
+    cr_expect_eq(strncmp(program_expect_ok("graph mlp")->out, "digraph", 7), 0, "a drawing needs no device");
 }
 
 Test(program, ops_are_listed_and_described)
@@ -83,6 +91,9 @@ Test(program, a_net_is_drawn_and_planned)
     cr_expect_eq(strncmp(program_expect_ok("graph mlp")->out, "digraph", 7), 0);
     cr_expect_not_null(strstr(program_expect_ok("graph lenet --text")->out, "Conv"));
     cr_expect_gt(strlen(program_expect_ok("graph mlp --plan --batch 16")->out), 100);
+    json_t *o = parse(program_expect_ok("graph mlp --plan --json"));
+    cr_expect_str_eq(json_string_value(json_object_get(o, "form")), "plan");
+    json_decref(o);
 }
 
 Test(program, one_op_is_checked)

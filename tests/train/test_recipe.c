@@ -78,3 +78,37 @@ Test(recipe, what_shapes_the_net_must_be_as_in_the_checkpoint)
     cr_expect_eq(r.options.batch, 16);
     aval__recipe_release(&r);
 }
+
+Test(recipe, a_zero_that_is_given_is_zero_whatever_the_checkpoint_or_the_default_says)
+{
+    const char *saved = "lr=0.1\nmomentum=0.9\nnesterov=1\nweight_decay=0.5\ndropout=0.2\n";
+    aval_train_options o = { .size = sizeof o,
+                             .given = AVAL_GIVEN_MOMENTUM | AVAL_GIVEN_NESTEROV | AVAL_GIVEN_WEIGHT_DECAY | AVAL_GIVEN_DROPOUT };
+    aval__recipe r;
+    for (int resumed = 0; resumed < 2; resumed++) {
+        cr_assert_eq(aval__recipe_make(&o, resumed ? saved : NULL, &r), 0, "%s", aval_error());
+        cr_expect_eq(r.options.momentum, 0);
+        cr_expect_eq(r.options.nesterov, 0);
+        cr_expect_eq(r.options.weight_decay, 0);
+        cr_expect_eq(r.options.dropout, 0);
+        aval__recipe_release(&r);
+    }
+    expect_refused((aval_train_options){ .given = AVAL_GIVEN_LR }, NULL, "learning rate 0");
+    expect_refused((aval_train_options){ .given = AVAL_GIVEN_SEED }, "seed=1\n", "seed 1");
+    expect_refused((aval_train_options){ .given = AVAL_GIVEN_MOMENTUM }, saved, "Nesterov");
+}
+
+Test(recipe, the_largest_seed_is_printed_and_read_back)
+{
+    aval_train_options o = { .size = sizeof o, .seed = UINT64_MAX };
+    aval__recipe r;
+    aval__text text = { 0 };
+    cr_assert_eq(aval__recipe_make(&o, NULL, &r), 0);
+    aval__recipe_print(&text, &r);
+    aval__recipe_release(&r);
+    o.seed = 0;
+    cr_assert_eq(aval__recipe_make(&o, text.at, &r), 0, "%s", aval_error());
+    cr_expect_eq(r.options.seed, UINT64_MAX);
+    aval__recipe_release(&r);
+    aval__text_release(&text);
+}

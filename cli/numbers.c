@@ -1,0 +1,32 @@
+/* Numbers of the command line.  They come as texts, so that what was not given (NULL) is no magic number, and NaN, hexadecimals and what the
+ * type cannot hold are refused. */
+#include "cli.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+int cli_real(const char *option, const char *text, double *value)
+{
+    char *end = NULL;
+    if (text == NULL) return CLI_OK;
+    double found = strtod(text, &end);
+    if (text[0] == 0 || *end != 0 || text[strspn(text, "+-.0123456789eE")] != 0 || !isfinite(found))
+        return cli_fail(CLI_USAGE, "--%s: a decimal number was expected, found '%s'", option, text);
+    *value = found;
+    return CLI_OK;
+}
+
+int cli_count(const char *option, const char *text, uint64_t least, uint64_t most, uint64_t *value)
+{
+    if (text == NULL) return CLI_OK;
+    errno = 0;
+    unsigned long long found = strtoull(text, NULL, 10);
+    bool digits = text[0] != 0 && text[strspn(text, "0123456789")] == 0;
+    if (!digits || errno == ERANGE || found < least || found > most)
+        return cli_fail(CLI_USAGE, "--%s: a whole number from %llu to %llu was expected, found '%s'", option, (unsigned long long)least,
+                        (unsigned long long)most, text);
+    *value = found;
+    return CLI_OK;
+}
