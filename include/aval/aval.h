@@ -19,7 +19,8 @@
  *     was expected, what was found and what to do.  Nothing here exits, prints or aborts.
  *   - NULL for a handle, an array or a place for a result is AVAL_E_ARGUMENT, or 0, NULL or "" where a function returns no status.
  *   - All types are opaque handles; nothing is passed by value but numbers.  `X_create` makes, `X_release` gives back; releasing
- *     NULL does nothing.  Values and nodes belong to their graph.  A context must outlive what was made from it.
+ *     NULL does nothing.  Values and nodes belong to their graph.  The order of releases is free: a session keeps its graph and
+ *     store, and all of them keep their context, until they are released themselves.
  *   - Building a graph is fluent: the first error sticks to the graph (aval_graph_status) and is returned by the first run;
  *     calls in between take and return NULL safely.
  *   - A context may be used by several threads; a graph, a store and a session by one thread at a time.
@@ -99,7 +100,8 @@ typedef void (*aval_log_function)(void *user, int level, const char *message);
 
 /* Makes a context.  Opens no device and loads no plugin yet: that happens at first use, so that it can be configured. */
 AVAL_API int aval_context_create(aval_context **ctx);
-/* Gives back the context; sessions, stores and graphs made from it must be gone. */
+/* Gives back the context.  Graphs, stores and sessions made from it stay usable until they are released; its log function is not called
+   any more. */
 AVAL_API void aval_context_release(aval_context *ctx);
 /* Warnings and notes go to `log` (may be called from any thread that uses the context); NULL: they are dropped. */
 AVAL_API void aval_context_log(aval_context *ctx, aval_log_function log, void *user);
@@ -229,13 +231,14 @@ AVAL_API int aval_store_shape(const aval_store *store, const char *name, int *ty
 /* Copies the entry to `data`; `bytes` must be its exact size.  Waits for the device that holds it. */
 AVAL_API int aval_store_get(aval_store *store, const char *name, void *data, size_t bytes);
 /* The whole store as a safetensors file (written beside it, then renamed), and back: entries of the file are made or overwritten.
+   A link is followed, an existing file keeps its mode, and what is no regular file is refused.
    Metadata pairs (key, value, key, value ..., NULL) may be NULL. */
 AVAL_API int aval_store_save(aval_store *store, const char *file, const char *const *metadata);
+/* 0 when aval_store_save could write this file now, as far as can be known before: name, folder, rights and room. */
+AVAL_API int aval_store_can_save(const aval_store *store, const char *file);
 AVAL_API int aval_store_load(aval_store *store, const char *file);
 
 /* ---- Session ------------------------------------------------------------------------------------------------------------ */
-/* 0 when aval_store_save could write this file now, as far as can be known before: name, folder, rights and room. */
-AVAL_API int aval_store_can_save(const aval_store *store, const char *file);
 
 typedef enum aval_memory_mode {
     AVAL_MEMORY_ARENA = 0, /* values share few buffers by their lifetimes */
@@ -299,7 +302,7 @@ typedef struct aval_check_result {
     const char *message; /* why it failed or was skipped, with the worst element and its inputs; "" when it passed */
     size_t device_number; /* its index for aval_device_info_at */
     double ulps; /* the error at the worst element in units in the last place of what was expected; of the element type under test */
-    const char *blame; /* failed: "device" (others disagree with it), "operator" (all devices agree, and not with the referee), "" (unknown) */
+    const char *blame; /* failed: "device" (others disagree with it), "operator" (all devices agree, the referee does not), or "" */
     const char *fate; /* what = "run": "error", or how the runner lost its device: "crashed", "hung" ...; "" otherwise */
 } aval_check_result;
 typedef void (*aval_check_function)(void *user, const aval_check_result *result);
@@ -440,10 +443,10 @@ typedef struct aval_train_options {
     const char *resume; /* checkpoint to go on from [none] */
     uint64_t stop_after_steps; /* ends, after saving, when so many steps of this call are done [never] */
     const char *save_interrupted; /* file for the checkpoint of a training that `progress` ended [save] */
+    uint32_t given; /* AVAL_GIVEN_...: 0 is meant in these, as in a training that is resumed without its dropout */
 } aval_train_options;
 
 typedef struct aval_train_report {
-    uint32_t given; /* AVAL_GIVEN_...: 0 is meant in these, as in a training that is resumed without its dropout */
     size_t size;
     uint64_t steps, parameters;
     double train_loss, test_loss, test_accuracy;

@@ -34,6 +34,7 @@ int aval_store_can_save(const aval_store *store, const char *file)
 
 int aval_store_load(aval_store *store, const char *file)
 {
+    AVAL__NEED(store, "a store");
     int status = AVAL_OK;
     aval__safetensors read;
     if (!file) return aval__fail(AVAL_E_ARGUMENT, "a file name is needed, found NULL");
@@ -42,7 +43,6 @@ int aval_store_load(aval_store *store, const char *file)
     for (size_t i = 0; status == AVAL_OK && i < read.count; i++) {
         status = aval__store_check(store, read.at[i].name, &read.at[i].tensor);
         if (status < 0) aval__fail_in(status, "%s", file);
-    AVAL__NEED(store, "a store");
     }
     for (size_t i = 0; status == AVAL_OK && i < read.count; i++)
         status = aval__store_write(store, read.at[i].name, &read.at[i].tensor, read.at[i].data);
