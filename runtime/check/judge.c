@@ -185,7 +185,6 @@ static int judge_gradient(aval__judge *j, size_t number)
     aval__text name = { 0 };
     aval__text_add(&name, "gradient ");
     aval__case_gradient_name(&name, c, g);
-    if (name.failed) return AVAL_E_MEMORY;
     aval__question q = { .name = name.at,
                          .tensor = c->n_outputs + number,
                          .shape = shape,
@@ -201,7 +200,7 @@ static int judge_gradient(aval__judge *j, size_t number)
                          .refine = refine_step };
     if (d->elements > 0) j->compared_ports |= port;
     if (largest > 0) j->moved_ports |= port;
-    int status = aval__judge_question(j, &q);
+    int status = name.failed ? AVAL_E_MEMORY : aval__judge_question(j, &q);
     aval__text_release(&name);
     return status;
 }
