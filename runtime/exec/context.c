@@ -53,6 +53,7 @@ int aval_context_create(aval_context **ctx)
         aval__free(made);
         return status;
     }
+    made->holders = 1;
     made->hooks = (aval__plan_hooks){ .user = made, .gemm_choose = gemm_choose, .gemm_record = gemm_record };
     status = aval__registry_create(&made->log, &made->registry);
     if (status < 0) {
@@ -63,9 +64,14 @@ int aval_context_create(aval_context **ctx)
     return AVAL_OK;
 }
 
-void aval_context_release(aval_context *ctx)
+void aval__context_hold(aval_context *ctx)
 {
-    if (!ctx) return;
+    ctx->holders++;
+}
+
+void aval__context_drop(aval_context *ctx)
+{
+    if (--ctx->holders > 0) return;
     aval__context_forget_plans(ctx);
     for (size_t i = 0; i < ctx->opened.count; i++) aval__device_close(ctx->opened.at[i]);
     aval__vec_release(&ctx->opened);
@@ -75,6 +81,13 @@ void aval_context_release(aval_context *ctx)
     if (ctx->registry) aval__registry_release(ctx->registry);
     pthread_mutex_destroy(&ctx->lock);
     aval__free(ctx);
+}
+
+void aval_context_release(aval_context *ctx)
+{
+    if (!ctx) return;
+    aval_context_log(ctx, NULL, NULL); /* the user's part of it ends here, whoever still holds the context */
+    aval__context_drop(ctx);
 }
 
 void aval_context_log(aval_context *ctx, aval_log_function log, void *user)

@@ -16,6 +16,7 @@ typedef struct aval__shared_plan {
 } aval__shared_plan;
 
 struct aval_context {
+    _Atomic size_t holders; /* the user, graphs, stores and sessions: gone with the last */
     pthread_mutex_t lock; /* of all below; recursive, so that a log function may call back */
     aval__log log;
     aval__registry *registry;
@@ -28,6 +29,10 @@ struct aval_context {
     aval__plan_hooks hooks;
     aval__shared_plan *plans; /* uthash */
 };
+
+/* One more holder, and one less: what was made from a context may be released after it. */
+void aval__context_hold(aval_context *ctx);
+void aval__context_drop(aval_context *ctx);
 
 /* Loads the default plugins unless there are some.  Under the lock. */
 int aval__context_plugins(aval_context *ctx);

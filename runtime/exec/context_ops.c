@@ -119,6 +119,11 @@ const char *aval_op_plugin(aval_context *ctx, const aval_op *op)
 
 /* ---- Graphs ---------------------------------------------------------------------------------------------------------------- */
 
+static void drop_context(void *context)
+{
+    aval__context_drop(context);
+}
+
 aval_graph *aval_graph_create(aval_context *ctx)
 {
     AVAL__NEED_OR(NULL, ctx, "a context");
@@ -127,6 +132,11 @@ aval_graph *aval_graph_create(aval_context *ctx)
     char *message = status < 0 ? aval__copy_text(aval_error()) : NULL;
     aval__context_unlock(ctx);
     aval_graph *g = aval__graph_create(ctx->registry, &ctx->log);
+    if (g) {
+        aval__context_hold(ctx);
+        g->owner = ctx;
+        g->drop_owner = drop_context;
+    }
     if (g && status < 0) { /* sticks, as every error of building does */
         g->status = status;
         g->message = message;

@@ -18,6 +18,9 @@ int aval_session_create(aval_context *ctx, aval_graph *g, aval_store *store, ava
     made->context = ctx;
     made->graph = g;
     made->store = store;
+    aval__context_hold(ctx);
+    aval__graph_hold(g);
+    if (store) aval__store_hold(store);
     *s = made;
     return AVAL_OK;
 }

@@ -1,5 +1,6 @@
 /* The store: state by name, on the host or on one device. */
 #include "exec/store.h"
+#include "exec/context.h"
 
 #include <string.h>
 
@@ -14,7 +15,9 @@ int aval_store_create(aval_context *ctx, aval_store **store)
     *store = NULL;
     aval_store *made = aval__alloc(sizeof *made);
     if (!made) return AVAL_E_MEMORY;
+    made->holders = 1;
     made->context = ctx;
+    aval__context_hold(ctx);
     made->generation = 1; /* 0 is what a binding that has never looked has seen */
     *store = made;
     return AVAL_OK;
@@ -29,9 +32,14 @@ static void entry_release(aval__entry *entry)
     aval__free(entry);
 }
 
+void aval__store_hold(aval_store *store)
+{
+    store->holders++;
+}
+
 void aval_store_release(aval_store *store)
 {
-    if (!store) return;
+    if (!store || --store->holders > 0) return;
     HASH_CLEAR(hh, store->by_name);
     for (size_t i = 0; i < store->order.count; i++) entry_release(store->order.at[i]);
     aval__vec_release(&store->order);

@@ -21,12 +21,15 @@ typedef struct aval__entry {
 } aval__entry;
 
 struct aval_store {
+    _Atomic size_t holders; /* the user, and sessions: gone with the last */
     aval_context *context;
     aval__entry *by_name; /* uthash */
     AVAL__VEC(aval__entry *) order; /* of creation */
     uint64_t generation;
 };
 
+/* One more holder: each calls aval_store_release once. */
+void aval__store_hold(aval_store *store);
 aval__entry *aval__store_find(const aval_store *store, const char *name);
 /* AVAL_E_UNKNOWN with the hint how to make it. */
 int aval__store_need(const aval_store *store, const char *name, aval__entry **out);

@@ -9,14 +9,20 @@ aval_graph *aval__graph_create(aval__registry *registry, const aval__log *log)
 {
     aval_graph *g = aval__alloc(sizeof *g);
     if (!g) return NULL;
+    g->holders = 1;
     g->registry = registry;
     g->log = log;
     return g;
 }
 
+void aval__graph_hold(aval_graph *g)
+{
+    g->holders++;
+}
+
 void aval_graph_release(aval_graph *g)
 {
-    if (!g) return;
+    if (!g || --g->holders > 0) return;
     aval__names_release(&g->states);
     aval__vec_release(&g->nodes);
     aval__vec_release(&g->values);
@@ -24,6 +30,7 @@ void aval_graph_release(aval_graph *g)
     aval__vec_release(&g->unused_values);
     aval__arena_release(&g->arena);
     aval__free(g->message);
+    if (g->drop_owner) g->drop_owner(g->owner);
     aval__free(g);
 }
 

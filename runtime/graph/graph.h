@@ -53,6 +53,9 @@ struct aval_node {
 };
 
 struct aval_graph {
+    _Atomic size_t holders; /* the user, and sessions: gone with the last */
+    void (*drop_owner)(void *owner); /* gives back what the graph holds of the context; NULL: nothing */
+    void *owner;
     aval__registry *registry;
     const aval__log *log;
     AVAL__VEC(aval_node *) nodes;
@@ -71,6 +74,8 @@ struct aval_graph {
 
 /* `log` may be NULL. */
 aval_graph *aval__graph_create(aval__registry *registry, const aval__log *log);
+/* One more holder: each calls aval_graph_release once. */
+void aval__graph_hold(aval_graph *g);
 /* A copy for planning: the same ids, names and constants (data is shared with the original, which must outlive it). */
 int aval__graph_copy(const aval_graph *g, aval_graph **out);
 
