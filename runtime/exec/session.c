@@ -34,6 +34,9 @@ void aval_session_release(aval_session *s)
     aval__vec_release(&s->wanted);
     aval__vec_release(&s->numbers);
     aval__vec_release(&s->number_of);
+    aval_store_release(s->store);
+    aval_graph_release(s->graph);
+    aval__context_drop(s->context);
     aval__free(s);
 }
 

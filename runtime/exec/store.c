@@ -43,6 +43,7 @@ void aval_store_release(aval_store *store)
     HASH_CLEAR(hh, store->by_name);
     for (size_t i = 0; i < store->order.count; i++) entry_release(store->order.at[i]);
     aval__vec_release(&store->order);
+    aval__context_drop(store->context);
     aval__free(store);
 }
 

@@ -212,13 +212,6 @@ aval_value *aval__node_updates(const aval_node *node, size_t output)
     return updates && updates <= node->n_inputs ? node->inputs[updates - 1] : NULL;
 }
 
-/* ---- Copy ------------------------------------------------------------------------------------------------------------------------- */
-
-static aval_value *copied_value(const aval_graph *copy, const aval_value *value)
-{
-    return value ? copy->values.at[value->id] : NULL;
-}
-
 static bool updates_state(const aval_node *node, size_t output)
 {
     const aval_value *state = node->outputs[output] ? aval__node_updates(node, output) : NULL;
@@ -231,6 +224,13 @@ void aval__node_need_updates(const aval_node *node, bool *needed)
     for (size_t i = 0; i < node->n_outputs; i++) any = any || (updates_state(node, i) && needed[node->outputs[i]->id]);
     for (size_t i = 0; any && i < node->n_outputs; i++)
         if (updates_state(node, i)) needed[node->outputs[i]->id] = true;
+}
+
+/* ---- Copy ------------------------------------------------------------------------------------------------------------------------- */
+
+static aval_value *copied_value(const aval_graph *copy, const aval_value *value)
+{
+    return value ? copy->values.at[value->id] : NULL;
 }
 
 static int copy_value(aval_graph *copy, const aval_value *from)

@@ -91,16 +91,17 @@ int aval__graph_add_constant(aval_graph *g, const aval_tensor *tensor, const voi
    and `zero_gradient` are those of the port. */
 size_t aval__input_port(const aval__opdef *def, size_t i);
 
-/* The state whose new content output `i` of the node is; NULL: none.  It is updated only when that output is needed. */
+/* The state whose new content output `i` of the node is; NULL: none.  It is updated only when that output is needed, or another output of
+   the node that updates a state. */
 aval_value *aval__node_updates(const aval_node *node, size_t output);
+/* A node's updates go together: where `needed` (by value id) has one of its outputs that update a state, it gets the others. */
+void aval__node_need_updates(const aval_node *node, bool *needed);
 
 /* ---- Backward nodes (def->kind AVAL__BACKWARD).  Output i is the gradient of input i of node->forward, NULL when unwanted.  Inputs, in
    this order: each input of the forward node whose port is in op->keeps, each kept output, the upstream gradient of each output, and for each
    input whose port is in op->accumulates a place for the partial sum (NULL: the gradient is written, not added). */
 
 /* The partial sum that output `i` is added to: output `i` then lies in the buffer of this value, which nobody else reads and no later
-/* A node's updates go together: where `needed` (by value id) has one of its outputs that update a state, it gets the others. */
-void aval__node_need_updates(const aval_node *node, bool *needed);
    node needs.  NULL: output `i` is written as usual.  NULL for all other kinds of nodes. */
 aval_value *aval__node_base(const aval_node *node, size_t output);
 /* What the recorder is given: inputs and outputs of the forward node, upstream gradients of its outputs; NULL: absent.  *readable: a
