@@ -154,6 +154,8 @@ static int write_readme(const aval__judge *j, size_t device, const char *folder,
     aval__text_add(&text, "device %s/%s, driver %s, %s\n\n", info->platform, info->name, info->driver, info->version);
     aval__text_add(&text, "What failed\n%s\n", j->witnesses[device].log.at == NULL ? "" : j->witnesses[device].log.at);
     aval__text_add(&text, "To see it again\n  aval check --replay %s\n  aval check --replay %s --shrink\n\n", folder, folder);
+    aval__text_add(&text, "The operator's plugin (to be named by --plugin if it is not installed)\n  %s\n\n",
+                   aval__plugin_file(j->c->def->plugin));
     aval__text_add(&text, "Kernel sources and their build options\n%s", sources);
     int status = text.failed ? AVAL_E_MEMORY : write_text(folder, "README.txt", text.at);
     aval__text_release(&text);
