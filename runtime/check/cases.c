@@ -122,7 +122,6 @@ static bool is_asked(const aval__judge *j, size_t device)
 {
     const aval_device_info *info = j->runner->device(j->runner->user, device);
     if (j->witnesses[device].lost) return false;
-    if (j->row->type == AVAL_DOUBLE && !info->fp64) return false;
     return j->what->sample->size_class == AVAL_SMALL || !is_slow(info);
 }
 
@@ -181,13 +180,40 @@ static void dismiss(aval__judge *j)
     }
 }
 
+/* Not only in the element type under test: a sample may have an input of doubles, or an attribute that makes them. */
+static bool needs_doubles(const aval__case *c)
+{
+    for (size_t i = 0; i < c->n_inputs; i++)
+        if (c->values[i] != NULL && c->values[i]->tensor.type == AVAL_DOUBLE) return true;
+    for (size_t o = 0; o < c->n_outputs; o++)
+        if (c->outputs[o]->tensor.type == AVAL_DOUBLE) return true;
+    return false;
+}
+
+/* Whether any device is to run the case; those that cannot for want of doubles say so. */
+static bool choose_devices(aval__judge *j)
+{
+    bool doubles = needs_doubles(j->c), any = false;
+    for (size_t d = 0; d < j->n_witnesses; d++) {
+        aval__witness *w = &j->witnesses[d];
+        w->asked = is_asked(j, d);
+        if (w->asked && doubles && !j->runner->device(j->runner->user, d)->fp64) {
+            w->asked = false;
+            if (!w->told_doubles || j->row->type != AVAL_DOUBLE)
+                aval__judge_tell(j, d, &(aval_check_result){ .what = "run", .passed = -1, .message = "the device has no doubles" });
+            w->told_doubles = w->told_doubles || j->row->type == AVAL_DOUBLE; /* of all samples in doubles once */
+        }
+        any = any || w->asked;
+    }
+    return any;
+}
+
 /* The devices work while the referee does. */
 static int ask_and_judge(aval__judge *j)
 {
-    for (size_t d = 0; d < j->n_witnesses; d++) {
-        j->witnesses[d].asked = is_asked(j, d);
+    if (!choose_devices(j)) return 0;
+    for (size_t d = 0; d < j->n_witnesses; d++)
         if (j->witnesses[d].asked) j->runner->begin(j->runner->user, d, j->what);
-    }
     int status = prepare_referee(j);
     if (status == 0) status = aval__judge_prepare(j);
     for (size_t d = 0; d < j->n_witnesses; d++) {

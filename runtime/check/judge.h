@@ -19,6 +19,7 @@ typedef struct aval__witness {
     bool failed; /* some comparison of this case */
     bool lost; /* the op's further cases are not run there */
     bool compared; /* anything of the op */
+    bool told_doubles; /* that the op's samples in doubles are skipped */
     aval__results results;
     aval__text log; /* messages of failures */
 } aval__witness;
