@@ -21,3 +21,9 @@ foreach(plugin ${AVAL_PLUGINS})
         add_dependencies(test_check plugin_${name})
     endif()
 endforeach()
+# Once more as GPUs run them: work-groups that share a reduction, with barriers.
+foreach(op ReduceSum ReduceMax Softmax LogSoftmax SoftmaxCrossEntropyLoss CrossEntropy BatchNormalization)
+    add_test(NAME check_as_gpu_${op} COMMAND aval_cli check --in-process --quick ${op})
+    set_tests_properties(check_as_gpu_${op} PROPERTIES
+        ENVIRONMENT "AVAL_GROUP=64;OCL_ICD_VENDORS=/etc/OpenCL/vendors/pocl.icd;AVAL_CACHE_DIR=${CMAKE_BINARY_DIR}/test-cache-check")
+endforeach()
