@@ -2,10 +2,11 @@
 # Installs what is missing, builds a release into build/release, and trains a network on the handwritten digits that lie in the repo.
 #   ./run.sh               all of it
 #   ./run.sh --build-only  no training; the program is build/release/aval
-# Other arguments go to `aval train`.  Can be run again at no cost.
+# Other arguments go to `aval train`: ./run.sh lenet --epochs 5.  Files are relative to the caller's folder.  Can be run again at no cost.
 set -eu
-cd "$(dirname "$(readlink -f "$0")")"
-. .ci/packages.sh
+repository=$(dirname "$(readlink -f "$0")")
+build=$repository/build/release
+. "$repository/.ci/packages.sh"
 
 build_only=0
 if [ "${1:-}" = --build-only ]; then
@@ -16,30 +17,32 @@ fi
 # shellcheck disable=SC2086 # a list of words
 need_packages $AVAL_RUN_PACKAGES
 
-log=build/release/build.log
+log=$build/build.log
 # bash takes a failed redirection of a negated group for success, so it is tried first
-if ! mkdir -p build/release || ! touch "$log"; then
-    echo "This folder cannot be written to: $PWD/build/release" >&2
+if ! mkdir -p "$build" || ! touch "$log"; then
+    echo "This folder cannot be written to: $build" >&2
     exit 1
 fi
-[ -f build/release/CMakeCache.txt ] && [ -f build/release/aval ] || echo "Building (log: $log) ..."
-if ! { cmake -S . -B build/release -DCMAKE_BUILD_TYPE=Release -DAVAL_TESTS=OFF &&
-       cmake --build build/release --parallel "$(nproc)"; } >"$log" 2>&1; then
+[ -f "$build/CMakeCache.txt" ] && [ -f "$build/aval" ] || echo "Building (log: $log) ..."
+if ! { cmake -S "$repository" -B "$build" -DCMAKE_BUILD_TYPE=Release -DAVAL_TESTS=OFF &&
+       cmake --build "$build" --parallel "$(nproc)"; } >"$log" 2>&1; then
     grep -E 'error|Error' "$log" | head -n 20 >&2 || true
     echo "The build failed; the whole log is $log" >&2
     exit 1
 fi
 [ "$build_only" = 0 ] || exit 0
 
-build/release/aval train mlp --save build/release/digits.safetensors "$@"
-cat <<'END'
+"$build/aval" train --save "$build/digits.safetensors" "$@"
+shown=$build
+[ "$PWD" -ef "$repository" ] && shown=build/release
+cat <<END
 
 Next, try:
-  build/release/aval devices                     the devices of this machine, and how to choose one (--device)
-  build/release/aval train lenet                 a convolutional network on the same digits
-  build/release/aval train mlp --layers 512,512 --lr 0.05 --data DIR   your own IDX files (MNIST's names)
-  build/release/aval ops                         operators; `aval ops Conv` tells about one
-  build/release/aval check Softmax               is this device right about it?
-  build/release/aval graph mlp --plan            what is launched in a step
+  $shown/aval devices                     the devices of this machine, and how to choose one (--device)
+  $shown/aval train lenet                 a convolutional network on the same digits
+  $shown/aval train mlp --layers 512,512 --lr 0.05 --data DIR   your own IDX files (MNIST's names)
+  $shown/aval ops                         operators; \`aval ops Conv\` tells about one
+  $shown/aval check Softmax               is this device right about it?
+  $shown/aval graph mlp --plan            what is launched in a step
   ./test.sh --quick                              the tests
 END

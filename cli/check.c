@@ -142,9 +142,15 @@ static int code_of(const check *k, int status)
 static int check_named(check *k)
 {
     int status = AVAL_OK, code = CLI_OK;
+    char name[256];
+    for (size_t n = 0; n < k->options->n_rest && code == CLI_OK; n++) code = cli_op_find(k->ctx, k->options->rest[n], name, sizeof name);
+    if (code != CLI_OK) return code;
     size_t i = 0;
     do {
-        if (k->options->n_rest > 0) k->library.op = k->options->rest[i++];
+        if (k->options->n_rest > 0) {
+            cli_op_find(k->ctx, k->options->rest[i++], name, sizeof name);
+            k->library.op = name;
+        }
         status = aval_check_ops(k->ctx, &k->library, check_report_take, k->report);
         int found = code_of(k, status);
         if (found > code) code = found;

@@ -56,6 +56,9 @@ int cli_device_name(aval_context *ctx, char *name, size_t bytes);
 int cli_real(const char *option, const char *text, double *value);
 int cli_count(const char *option, const char *text, uint64_t least, uint64_t most, uint64_t *value);
 
+/* The name, with its domain, of the operator that is called `name` with or without one; CLI_USAGE, with a message, when there is none. */
+int cli_op_find(aval_context *ctx, const char *name, char *full, size_t bytes);
+
 /* "aval: " and one line on stderr; returns `exit_code`. */
 int cli_fail(int exit_code, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* The library's last error in one line on stderr; returns the exit code that belongs to the status. */

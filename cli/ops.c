@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 static const char *domain_of(const aval_op *op)
 {
@@ -55,28 +56,82 @@ static void print_op(aval_context *ctx, const aval_op *op)
     printf("  from %s\n", aval_op_plugin(ctx, op));
 }
 
-static json_t *op_json(aval_context *ctx, const aval_op *op)
+static json_t *ports_json(const aval_port *ports)
 {
-    json_t *attrs = json_object();
-    for (size_t i = 0; op->attrs != NULL && op->attrs[i].name != NULL; i++)
-        json_object_set_new(attrs, op->attrs[i].name, op->attrs[i].initial ? json_string(op->attrs[i].initial) : json_null());
-    return json_pack("{s:s, s:s, s:I, s:s, s:s, s:s, s:o, s:s}", "name", op->name, "domain", domain_of(op), "since", (json_int_t)op->since,
-                     "doc", op->doc, "forward", aval_op_forward_kind(op), "gradient", aval_op_gradient_kind(op), "attributes", attrs,
-                     "plugin", aval_op_plugin(ctx, op));
+    json_t *all = json_array();
+    for (size_t i = 0; ports != NULL && ports[i].name != NULL; i++) {
+        const aval_port *p = &ports[i];
+        uint64_t allowed = p->types ? p->types : AVAL_FLOATS;
+        json_t *types = json_array();
+        for (int type = 1; type < AVAL_TYPES; type++) {
+            if (allowed & AVAL_TYPE_SET(type)) json_array_append_new(types, json_string(aval_type_name(type)));
+        }
+        json_t *port = json_pack("{s:s, s:b, s:b, s:o}", "name", p->name, "optional", (p->flags & AVAL_OPTIONAL) != 0, "variadic",
+                                 (p->flags & AVAL_VARIADIC) != 0, "types", types);
+        if (p->updates) json_object_set_new(port, "updates_input", json_integer(p->updates - 1));
+        json_array_append_new(all, port);
+    }
+    return all;
 }
 
+static json_t *attrs_json(const aval_attr *attrs)
+{
+    static const char *const types[] = { [AVAL_ATTR_INT] = "int",
+                                         [AVAL_ATTR_FLOAT] = "float",
+                                         [AVAL_ATTR_STRING] = "string",
+                                         [AVAL_ATTR_INTS] = "ints",
+                                         [AVAL_ATTR_FLOATS] = "floats" };
+    json_t *all = json_array();
+    for (size_t i = 0; attrs != NULL && attrs[i].name != NULL; i++)
+        json_array_append_new(all, json_pack("{s:s, s:s, s:b, s:s?, s:s?}", "name", attrs[i].name, "type", types[attrs[i].type], "required",
+                                             attrs[i].required != 0, "default", attrs[i].initial, "doc", attrs[i].doc));
+    return all;
+}
+
+static json_t *op_json(aval_context *ctx, const aval_op *op)
+{
+    return json_pack("{s:s, s:s, s:I, s:s, s:s, s:s, s:o, s:o, s:o, s:s?, s:s}", "name", op->name, "domain", domain_of(op), "since",
+                     (json_int_t)op->since, "doc", op->doc, "forward", aval_op_forward_kind(op), "gradient", aval_op_gradient_kind(op),
+                     "inputs", ports_json(op->inputs), "outputs", ports_json(op->outputs), "attributes", attrs_json(op->attrs),
+                     "subgradient", op->subgradient, "plugin", aval_op_plugin(ctx, op));
+}
+
+static int fail_empty(void)
+{
+    return cli_fail(CLI_USAGE, "no operators: %s", aval_error()[0] ? aval_error() : "no plugin was loaded");
+}
+
+/* Case is no edit: `relu` is Relu. */
 static int fail_unknown(aval_context *ctx, const char *name)
 {
-    size_t best = 0;
+    size_t best = 0, count = aval_op_count(ctx);
     char hint[128] = "";
-    for (size_t i = 0; i < aval_op_count(ctx); i++) cli_hint(name, aval_op_at(ctx, i)->name, &best, hint, sizeof hint);
-    return cli_fail(CLI_USAGE, "no operator '%s'%s: `aval ops` lists the %zu there are", name, hint, aval_op_count(ctx));
+    if (count == 0) return fail_empty();
+    for (size_t i = 0; i < count; i++) {
+        const char *candidate = aval_op_at(ctx, i)->name;
+        if (strcasecmp(name, candidate) == 0) {
+            snprintf(hint, sizeof hint, " (did you mean '%s'?)", candidate);
+            break;
+        }
+        cli_hint(name, candidate, &best, hint, sizeof hint);
+    }
+    return cli_fail(CLI_USAGE, "no operator '%s'%s: `aval ops` lists the %zu there are", name, hint, count);
+}
+
+int cli_op_find(aval_context *ctx, const char *name, char *full, size_t bytes)
+{
+    for (size_t i = 0; i < aval_op_count(ctx); i++) {
+        if (!is_called(aval_op_at(ctx, i), name)) continue;
+        print_name(aval_op_at(ctx, i), full, bytes);
+        return CLI_OK;
+    }
+    return fail_unknown(ctx, name);
 }
 
 static int list_all(const cli_options *options, aval_context *ctx)
 {
     size_t count = aval_op_count(ctx);
-    if (count == 0) return cli_fail(CLI_USAGE, "no operators: %s", aval_error()[0] ? aval_error() : "no plugin was loaded");
+    if (count == 0) return fail_empty();
     json_t *all = options->common.json ? json_array() : NULL;
     for (size_t i = 0; i < count; i++) {
         const aval_op *op = aval_op_at(ctx, i);

@@ -139,13 +139,30 @@ AVAL_API const char *aval_op_gradient_kind(const aval_op *op);
 
 /* ---- Graph -------------------------------------------------------------------------------------------------------------- */
 
+/* Lists that live to the end of the full expression: AVAL_SHAPE is a rank and its dimensions, AVAL_VALUES values and how many. */
+#ifdef __cplusplus
+extern "C++" { /* which has no compound literals */
+template <typename T, size_t N> struct aval_list {
+    T at[N];
+    const T *data() const
+    {
+        return at;
+    }
+};
+template <typename... T> char (&aval_list_count(T &&...))[sizeof...(T)]; /* never called: its size is the number */
+}
+#define AVAL_LIST(T, ...) (aval_list<T, sizeof(aval_list_count(__VA_ARGS__))>{ { __VA_ARGS__ } }.data())
+#define AVAL_SHAPE(...) sizeof(aval_list_count(__VA_ARGS__)), AVAL_LIST(int64_t, __VA_ARGS__)
+#define AVAL_VALUES(...) AVAL_LIST(aval_value *, __VA_ARGS__), sizeof(aval_list_count(__VA_ARGS__))
+#else
 #define AVAL_SHAPE(...) \
     sizeof((const int64_t[]){ __VA_ARGS__ }) / sizeof(int64_t), (const int64_t[]) \
     { \
         __VA_ARGS__ \
     }
-#define AVAL_SCALAR 0, NULL
 #define AVAL_VALUES(...) (aval_value *const[]){ __VA_ARGS__ }, sizeof((aval_value *const[]){ __VA_ARGS__ }) / sizeof(aval_value *)
+#endif
+#define AVAL_SCALAR 0, NULL
 /* y = first output of a node of op `op` with these inputs; `attrs` is an attribute text or NULL. */
 #define aval_apply(graph, op, attrs, ...) aval_node_output(aval_graph_node(graph, op, attrs, AVAL_VALUES(__VA_ARGS__)), 0)
 
@@ -282,6 +299,9 @@ AVAL_API int aval_session_plan_text(aval_session *s, aval_value *const *wanted, 
 
 /* Builds every kernel of every loaded operator for the selected devices, in the usual element types.  *built may be NULL. */
 AVAL_API int aval_warm(aval_context *ctx, size_t *built);
+/* Programs (of one or more kernels) that this context has had so far: compiled by a driver, which may keep them in a cache of its own, and
+   taken from aval's cache on disk.  Either may be NULL. */
+AVAL_API int aval_context_programs(aval_context *ctx, size_t *built, size_t *from_disk);
 
 /* ---- Checks ------------------------------------------------------------------------------------------------------------- */
 

@@ -107,15 +107,19 @@ done:
     return status;
 }
 
-static uint64_t programs_built(const aval_context *ctx)
+int aval_context_programs(aval_context *ctx, size_t *built, size_t *from_disk)
 {
-    uint64_t built = 0;
+    AVAL__NEED(ctx, "a context");
+    uint64_t all_built = 0, all_from_disk = 0;
     for (size_t i = 0; i < aval__context_device_count(ctx); i++) {
         aval__program_counters counters = { 0 };
         aval__device_program_counters(aval__context_device(ctx, i), &counters);
-        built += counters.built;
+        all_built += counters.built;
+        all_from_disk += counters.from_disk;
     }
-    return built;
+    if (built) *built = (size_t)all_built;
+    if (from_disk) *from_disk = (size_t)all_from_disk;
+    return AVAL_OK;
 }
 
 /* What failed so far: the first failure is returned at the end, so that one bad operator leaves no other cold. */
@@ -143,11 +147,13 @@ int aval_warm(aval_context *ctx, size_t *built)
     AVAL__NEED(ctx, "a context");
     failures f = { 0 };
     AVAL__TRY(aval__context_ready(ctx));
-    uint64_t before = programs_built(ctx);
+    size_t before, after;
+    AVAL__TRY(aval_context_programs(ctx, &before, NULL));
     for (size_t i = 0; i < aval__registry_count(ctx->registry); i++)
         for (size_t device = 0; device < aval__context_device_count(ctx); device++)
             warm_op(ctx, aval__registry_at(ctx->registry, i), (int)device, &f);
-    if (built) *built = (size_t)(programs_built(ctx) - before);
+    AVAL__TRY(aval_context_programs(ctx, &after, NULL));
+    if (built) *built = after - before;
     if (f.first < 0) aval__fail(f.first, "%s", f.message ? f.message : "an operator could not be warmed");
     aval__free(f.message);
     return f.first;

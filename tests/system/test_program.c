@@ -42,7 +42,9 @@ Test(program, unknown_things_are_named_with_what_there_is)
     program_expect_refused("train --device xyzzy", 2, "xyzzy");
     program_expect_refused("devices --plugin nowhere.so", 2, "nowhere.so");
     program_expect_refused("ops Sofmax", 2, "did you mean 'Softmax'?");
-    program_expect_refused("check Sofmax", 2, "Sofmax");
+    program_expect_refused("ops relu", 2, "did you mean 'Relu'?");
+    program_expect_refused("check Sofmax", 2, "did you mean 'Softmax'?");
+    program_expect_refused("check Tanh relu", 2, "did you mean 'Relu'?");
 }
 
 Test(program, help_and_version_end_with_0)
@@ -52,6 +54,8 @@ Test(program, help_and_version_end_with_0)
     cr_expect_not_null(strstr(program_expect_ok("train --help")->out, "--weight-decay"));
     cr_expect_eq(strncmp(program_expect_ok("--version")->out, "aval 0.", 7), 0);
     cr_expect_eq(strncmp(program_expect_ok("ops --version")->out, "aval 0.", 7), 0);
+    cr_expect_not_null(strstr(program_expect_ok("help")->out, "AVAL_CACHE_DIR"));
+    cr_expect_null(strstr(program_expect_ok("help warm")->out, "Options of this command"), "it has none");
 }
 
 Test(program, devices_are_listed_with_index_kind_and_name)
@@ -81,8 +85,13 @@ Test(program, ops_are_listed_and_described)
     cr_expect_not_null(strstr(program_expect_ok("ops")->out, "SoftmaxCrossEntropyLoss"));
     cr_expect_not_null(strstr(program_expect_ok("ops LeakyRelu")->out, "attribute alpha = 0.01"));
     cr_expect_not_null(strstr(program_expect_ok("ops aval::Sgd")->out, "the new content of its input 0"));
-    json_t *all = parse(program_expect_ok("ops --json Relu Tanh"));
-    cr_expect_eq(json_array_size(all), 2);
+    json_t *all = parse(program_expect_ok("ops --json LeakyRelu Tanh"));
+    cr_assert_eq(json_array_size(all), 2);
+    json_t *op = json_array_get(all, 0), *attr = json_array_get(json_object_get(op, "attributes"), 0);
+    cr_expect_eq(json_array_size(json_object_get(op, "inputs")), 1);
+    cr_expect_eq(json_array_size(json_object_get(op, "outputs")), 1);
+    cr_expect_str_eq(json_string_value(json_object_get(attr, "name")), "alpha");
+    cr_expect_str_eq(json_string_value(json_object_get(attr, "default")), "0.01");
     json_decref(all);
 }
 
@@ -103,4 +112,13 @@ Test(program, one_op_is_checked)
     json_t *all = parse(program_expect_ok("check Tanh --json"));
     cr_expect_gt(json_array_size(all), 0);
     json_decref(all);
+}
+
+Test(program, an_operator_is_found_without_its_domain)
+{
+    cr_expect_not_null(strstr(program_last_line(program_expect_ok("check Accumulate --forward")), " 0 failed"));
+    setenv("AVAL_PLUGIN_PATH", program_folder, 1); /* a folder without plugins */
+    const outcome *o = program_run("ops Relu");
+    cr_expect_eq(o->exit_code, 2);
+    cr_expect_not_null(strstr(o->err, "no operators"), "%s", o->err);
 }

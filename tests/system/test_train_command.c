@@ -35,6 +35,12 @@ Test(train_command, prints_device_epochs_and_the_test_accuracy_last)
     cr_expect_lt(fabs(100 * right / 359 - percent), 0.006);
 }
 
+Test(train_command, no_rate_is_printed_where_every_step_built_kernels)
+{
+    const outcome *o = program_expect_ok("train linear --epochs 1 --batch 100000");
+    cr_expect_null(strstr(o->out, "examples/s"), "%s", o->out);
+}
+
 Test(train_command, quiet_prints_the_last_line_only)
 {
     const outcome *o = program_expect_ok("train linear --epochs 1 --quiet");

@@ -161,6 +161,21 @@ Test(data, damaged_gzip_is_refused)
     expect_refused(aval__idx_parse("bad.gz", bytes, sizeof bytes, 3, &x), AVAL_E_FORMAT, "bad.gz", "damaged");
 }
 
+/* A flipped bit often shows as another length: the checksum tells the two apart. */
+Test(data, a_longer_gzip_is_damaged_when_its_checksum_is_wrong)
+{
+    uint8_t longer[sizeof two_images + 9] = { 0 }, bytes[256];
+    memcpy(longer, two_images, sizeof two_images);
+    const char *path = zipped_file_with("z.gz", longer, sizeof longer);
+    FILE *f = fopen(path, "rb");
+    size_t length = fread(bytes, 1, sizeof bytes, f);
+    fclose(f);
+    aval__idx x;
+    expect_refused(aval__idx_parse("z.gz", bytes, length, 3, &x), AVAL_E_FORMAT, "z.gz", "more follow");
+    bytes[length - 8] ^= 1;
+    expect_refused(aval__idx_parse("z.gz", bytes, length, 3, &x), AVAL_E_FORMAT, "z.gz", "damaged");
+}
+
 Test(data, the_digits_in_the_library_are_all_there)
 {
     aval_dataset *train, *test;

@@ -205,6 +205,41 @@ Test(training, divergence_is_an_error_that_names_the_learning_rate)
     cr_expect_not_null(strstr(aval_error(), "learning rate"), "%s", aval_error());
 }
 
+Test(training, divergence_by_weight_decay_is_told_as_such)
+{
+    aval_train_options o = { .size = sizeof o, .weight_decay = 100, .epochs = 3 };
+    cr_expect_eq(aval_train(ctx, &o, train_data, test_data, NULL, NULL, NULL), AVAL_E_ANOMALY);
+    cr_expect_not_null(strstr(aval_error(), "a weight decay of 100"), "%s", aval_error());
+}
+
+static int remember_first(void *user, const aval_train_progress *p)
+{
+    double *first = user;
+    if (p->epoch == 2 && p->step == 1) *first = p->loss;
+    return 0;
+}
+
+/* One batch is the whole epoch but an example: the loss shown at step 1 of epoch 2 is that of the step. */
+Test(training, progress_begins_an_epoch_with_its_own_loss)
+{
+    double first = 0;
+    aval_train_progress last = { 0 };
+    aval_train_options o = { .size = sizeof o, .epochs = 1, .batch = 1437, .seed = 3 };
+    cr_assert_eq(aval_train(ctx, &o, train_data, test_data, remember, &last, NULL), 0);
+    o.epochs = 2;
+    cr_assert_eq(aval_train(ctx, &o, train_data, test_data, remember_first, &first, NULL), 0);
+    cr_expect_gt(first, 0);
+    cr_expect_neq(first, last.loss);
+}
+
+Test(training, a_place_that_cannot_be_written_is_found_before_the_first_step)
+{
+    int calls = 0;
+    aval_train_options o = { .size = sizeof o, .save = "/nowhere/a.safetensors" };
+    cr_expect_eq(aval_train(ctx, &o, train_data, test_data, stop_at_once, &calls, NULL), AVAL_E_IO);
+    cr_expect_eq(calls, 0);
+}
+
 Test(training, a_layer_larger_than_the_device_allows_is_refused_before_anything_runs)
 {
     aval_train_options o = { .size = sizeof o, .layers = "1000000000" };
