@@ -10,7 +10,7 @@
 /* A difference step is this share of the input's largest magnitude: near the cube root of double's epsilon, where the error of the
    truncated series and that of rounding are equal. */
 #define STEP 6e-6
-/* Output elements that may be computed for the differences by one input: what decides between elements and blocks. */
+/* Elements of inputs and outputs that may be passed over for the differences by one input: what decides between elements and blocks. */
 #define MOST_WORK ((size_t)1 << 21)
 
 static double sign_of(const aval__differences *d, size_t direction, size_t element)
@@ -105,6 +105,7 @@ static void choose_directions(const aval__case *c, aval__differences *d)
 {
     size_t work = 0;
     for (size_t o = 0; o < c->n_outputs; o++) work += 2 * (size_t)aval__tensor_count(&c->outputs[o]->tensor);
+    for (size_t i = 0; i < c->n_inputs; i++) work += c->values[i] == NULL ? 0 : 2 * (size_t)aval__tensor_count(&c->inputs[i].tensor);
     size_t most = work == 0 ? MOST_WORK : MOST_WORK / work;
     if (most < 4) most = 4;
     d->block = c->kinked ? 1 : (d->elements + most - 1) / most;
