@@ -1,21 +1,38 @@
 /* Turns a file into a C header with one array, at build time.
- *   embed text  kernels/reduce.cl OUT.h     `static const char reduce_cl[]`, ending in 0; #include "x.clh" is resolved once a file
- *   embed bytes data/x.gz OUT.h             `static const unsigned char x_gz[]`
+ *   embed text  kernels/reduce.cl OUT.h [FOLDER]...   `static const char reduce_cl[]`, ending in 0; #include "x.clh" is resolved once a
+ *                                                     file: beside the file that includes it, else in the first FOLDER that has it
+ *   embed bytes data/x.gz OUT.h                       `static const unsigned char x_gz[]`
+ * Installed too: plugins outside the tree embed their kernels by it, and find common.clh in the installed FOLDER.
  * An array of numbers, since string literals may be no longer than 4,095 characters in portable C. */
 #include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define MOST_INCLUDES 32
 
 static char included[MOST_INCLUDES][512];
 static int n_included;
+static char **folders; /* of the command line; ends with NULL */
 
 static void put(FILE *out, const char *bytes, size_t count)
 {
     for (size_t i = 0; i < count; i++) fprintf(out, "%d,", (unsigned char)bytes[i]);
     if (count) fputc('\n', out);
+}
+
+/* Where the file `name` lies that `path` includes; 0: in none of the folders. */
+static int find_included(const char *path, const char *name, char *found, size_t bytes)
+{
+    const char *slash = strrchr(path, '/');
+    int beside = slash == NULL ? 0 : (int)(slash - path + 1);
+    if (snprintf(found, bytes, "%.*s%s", beside, path, name) < (int)bytes && access(found, R_OK) == 0) return 1;
+    for (char **folder = folders; *folder != NULL; folder++) {
+        if (snprintf(found, bytes, "%s/%s", *folder, name) < (int)bytes && access(found, R_OK) == 0) return 1;
+    }
+    fprintf(stderr, "embed: %s includes \"%s\", which is neither beside it nor in a folder of the command line\n", path, name);
+    return 0;
 }
 
 static int put_text(FILE *out, const char *path)
@@ -33,10 +50,7 @@ static int put_text(FILE *out, const char *path)
     int failed = 0;
     while (!failed && fgets(line, sizeof line, in) != NULL) {
         if (sscanf(line, " # include \"%255[^\"]\"", name) == 1) {
-            const char *slash = strrchr(path, '/');
-            int folder = slash == NULL ? 0 : (int)(slash - path + 1);
-            if (snprintf(other, sizeof other, "%.*s%s", folder, path, name) >= (int)sizeof other) failed = 1;
-            else failed = put_text(out, other);
+            failed = !find_included(path, name, other, sizeof other) || put_text(out, other);
         } else put(out, line, strlen(line));
     }
     fclose(in);
@@ -60,10 +74,11 @@ static int put_bytes(FILE *out, const char *path)
 
 int main(int argc, char **argv)
 {
-    if (argc != 4) {
-        fprintf(stderr, "usage: embed text|bytes IN OUT.h\n");
+    if (argc < 4) {
+        fprintf(stderr, "usage: embed text|bytes IN OUT.h [FOLDER]...\n");
         return 2;
     }
+    folders = argv + 4;
     int text = strcmp(argv[1], "text") == 0;
     FILE *out = fopen(argv[3], "w");
     if (out == NULL) {

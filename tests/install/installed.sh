@@ -1,0 +1,99 @@
+#!/usr/bin/env bash
+# Installs into a folder, moves that, and uses it as a stranger would: the program, README's program by pkg-config and by find_package, a
+# plugin built outside the tree.
+#   installed.sh SOURCE_FOLDER BUILD_FOLDER
+set -u
+source=$1 build=$2
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+fail() {
+    echo "installed: $1"
+    exit 1
+}
+quietly() { # COMMAND...: its output only if it fails
+    "$@" >"$folder/log" 2>&1 && return 0
+    cat "$folder/log"
+    fail "failed: $*"
+}
+says() { # EXPECTED COMMAND...
+    expected=$1
+    shift
+    found=$("$@" 2>&1)
+    [ "$found" = "$expected" ] || fail "$*: expected '$expected', found '$found'"
+}
+
+quietly cmake --install "$build" --prefix "$folder/first"
+mv "$folder/first" "$folder/moved"
+prefix=$folder/moved
+unset AVAL_PLUGIN_PATH LD_LIBRARY_PATH
+
+# Nothing that is installed points back at where it came from.
+if grep -rIlF -e "$build" -e "$source" -e "$folder/first" "$prefix"; then fail "the files above hold a path of the build"; fi
+for file in "$prefix/bin/aval" "$prefix"/lib*/libaval.so.0 "$prefix"/lib*/aval/plugins/*.so; do
+    path=$(readelf -d "$file" | sed -n 's/.*R\(UN\)\?PATH).*\[\(.*\)\]/\2/p')
+    case ":$path:" in
+        ::) ;; # none
+        *::*) fail "$file: an empty entry in RUNPATH [$path] means the current folder" ;;
+        *"$build"*) fail "$file: RUNPATH [$path] leads into the build folder" ;;
+    esac
+done
+
+export PKG_CONFIG_PATH
+PKG_CONFIG_PATH=$(dirname "$(find "$prefix" -name aval.pc)")
+plugins=$(pkg-config --variable=plugindir aval)
+[ -f "$plugins/conv.so" ] || fail "aval.pc says that plugins are in $plugins, which holds no conv.so"
+for variable in kerneldir embed; do
+    [ -e "$(pkg-config --variable=$variable aval)" ] || fail "aval.pc: $variable names nothing that is there"
+done
+
+# The program.
+cd / || exit 1
+says "  from $(readlink -f "$plugins")/conv.so" sh -c "'$prefix/bin/aval' ops Conv | grep '^  from '"
+quietly "$prefix/bin/aval" train mlp --stop-after 1 --quiet
+man=$(find "$prefix" -name aval.1)
+"$prefix/bin/aval" help | sed -n -e '/^Environment:/q' -e 's/^  \([a-z][a-z-]*\) .*/\1/p' >"$folder/commands"
+[ -s "$folder/commands" ] || fail "no commands in aval help"
+sed -n 's/^\.SS aval \([a-z\\-]*\).*/\1/p' "$man" | tr -d '\\' | diff "$folder/commands" - || fail "aval.1 has other commands than aval help"
+while read -r command; do
+    [ "$command" = help ] && continue
+    for option in $("$prefix/bin/aval" "$command" --help | grep -oE '^  (-.,|   ) --[a-z-]+' | grep -oE -e '--[a-z-]+'); do
+        tr -d '\\' <"$man" | grep -qE "^\.B (-., )?$option([ =]|\$)" || fail "aval.1 lacks option $option of aval $command"
+    done
+done <"$folder/commands"
+if command -v man >/dev/null; then
+    warnings=$(MANWIDTH=80 man --warnings -l "$man" 2>&1 >/dev/null)
+    [ -z "$warnings" ] || fail "aval.1: $warnings"
+fi
+
+# README's program.
+answer="y = 0.0000 0.4621, dw = 3.3593 5.1458"
+cp "$source/examples/first.c" "$folder"
+# shellcheck disable=SC2046 # a list of words
+quietly cc "$folder/first.c" -o "$folder/by_pkg_config" $(pkg-config --cflags --libs aval)
+says "$answer" env LD_LIBRARY_PATH="$(pkg-config --variable=libdir aval)" "$folder/by_pkg_config"
+
+# The same by CMake, and a plugin from the installed template, with a header of its own beside its kernel.
+mkdir "$folder/project"
+cp "$folder/first.c" "$prefix"/share/aval/template/* "$folder/project"
+cat >"$folder/project/CMakeLists.txt" <<'END'
+cmake_minimum_required(VERSION 3.18)
+project(stranger LANGUAGES C)
+find_package(aval 0.1 REQUIRED)
+add_executable(first first.c)
+target_link_libraries(first PRIVATE aval::aval)
+aval_add_plugin(roll SOURCES template.c KERNELS template.cl)
+install(TARGETS roll LIBRARY DESTINATION "${AVAL_PLUGIN_DIR}")
+END
+quietly cmake -S "$folder/project" -B "$folder/project/build" -DCMAKE_PREFIX_PATH="$prefix" -DCMAKE_C_FLAGS="-Wall -Wextra -Wpedantic -Werror"
+quietly cmake --build "$folder/project/build"
+says "$answer" "$folder/project/build/first"
+quietly "$prefix/bin/aval" check --plugin "$folder/project/build/roll.so" --failures "$folder/failures" Roll
+# Once installed it is found without being named.
+quietly cmake --install "$folder/project/build"
+quietly "$prefix/bin/aval" ops Roll
+# A project that asks for another minor version is told so.
+sed -i 's/aval 0.1/aval 0.2/' "$folder/project/CMakeLists.txt"
+if cmake -S "$folder/project" -B "$folder/project/other" -DCMAKE_PREFIX_PATH="$prefix" >"$folder/log" 2>&1; then
+    fail "find_package(aval 0.2) took version 0.1"
+fi
+exit 0
