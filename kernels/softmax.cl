@@ -55,10 +55,12 @@ __kernel void softmax_backward(__global const S *y, long y_at, __global const S 
     }
 }
 
-/* Weight of a row: 0 where its label is `ignored` or no class, else that of its class (1 without weights: weights_at < 0). */
+/* Weight of a row: 0 where its label is `ignored`, NaN where it is no class (which must not pass unseen), else that of its class (1 without
+   weights: weights_at < 0). */
 static ACC label_weight(long label, __global const S *weights, long weights_at, long length, long ignored)
 {
-    if (label == ignored || label < 0 || label >= length) return 0;
+    if (label == ignored) return 0;
+    if (label < 0 || label >= length) return NAN;
     return weights_at < 0 ? (ACC)1 : (ACC)LOAD(weights, weights_at + label);
 }
 
@@ -78,7 +80,8 @@ __kernel void loss_rows(__global const S *x, long x_at, __global const I *labels
     if (LANE > 0) return;
     long label = LOAD_I(labels, labels_at + GROUP);
     ACC weight = label_weight(label, weights, weights_at, length, ignored), loss = 0;
-    if (weight != 0) loss = -weight * (LOAD(x, label * inner) - best - shift);
+    if (isnan(weight)) loss = weight;
+    else if (weight != 0) loss = -weight * (LOAD(x, label * inner) - best - shift);
     STORE_D(losses, losses_at + GROUP, loss);
 }
 

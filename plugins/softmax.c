@@ -196,11 +196,12 @@ static int loss_reference(const aval_host *host, aval_call *call)
     double total = 0, weight_sum = 0;
     for (int64_t r = 0; r < l.rows; r++) {
         int64_t at = r / l.inner * l.classes * l.inner + r % l.inner, label = labels[r];
-        int counts = label != l.ignored && label >= 0 && label < l.classes;
-        double weight = !counts ? 0.0 : weights == NULL ? 1.0 : weights[label], best = -INFINITY, sum = 0;
+        int is_class = label >= 0 && label < l.classes, counts = label != l.ignored && is_class;
+        double weight = label == l.ignored ? 0.0 : !is_class ? (double)NAN : weights == NULL ? 1.0 : weights[label];
+        double best = -INFINITY, sum = 0;
         for (int64_t j = 0; j < l.classes; j++) best = fmax(best, x[at + j * l.inner]);
         for (int64_t j = 0; j < l.classes; j++) sum += exp(x[at + j * l.inner] - best);
-        double value = counts ? -weight * (x[at + label * l.inner] - best - log(sum)) : 0.0;
+        double value = counts ? -weight * (x[at + label * l.inner] - best - log(sum)) : weight;
         if (logs != NULL) log_softmax(x + at, logs + at, l.classes, l.inner);
         if (l.none && result != NULL) result[r] = value;
         total += value;
@@ -270,7 +271,8 @@ static const aval_op loss_op = {
     .name = "SoftmaxCrossEntropyLoss",
     .since = 13,
     .deterministic = 1,
-    .doc = "Negative logarithm of the label's share in the softmax of scores, each, summed or on (weighted) average.",
+    .doc = "Negative logarithm of the label's share in the softmax of scores, each, summed or on (weighted) average; NaN where a label is "
+           "neither a class nor ignore_index.",
     .inputs = AVAL_PORTS({ .name = "scores" }, { .name = "labels", .types = AVAL_TYPE_SET(AVAL_INT32) | AVAL_TYPE_SET(AVAL_INT64) },
                          { .name = "weights", .flags = AVAL_OPTIONAL, .like = AVAL_LIKE(0) }),
     .outputs = AVAL_PORTS({ .name = "output" }, { .name = "log_prob", .flags = AVAL_OPTIONAL }),
@@ -287,6 +289,10 @@ static const aval_op loss_op = {
         { .inputs = "[3,5] i64[3]{0,4,2} [5]{0.5..2}" }, { .inputs = "[3,5] i64[3]{0,4,2}", .attrs = "reduction='none'" },
         { .inputs = "[3,5] i64[3]{0,4,2} [5]{0.5..2}", .attrs = "ignore_index=4" }, { .inputs = "[2,3,2,2] i64[2,2,2]{0,1,2,0,1,2,0,1}" },
         { .inputs = "[1,1] i64[1]{0}" }, { .inputs = "[0,3] i64[0]", .attrs = "reduction='sum'" },
+        { .inputs = "[3,3] i64[3]{0,7,-100}",
+          .attrs = "reduction='none' ignore_index=-100",
+          .flags = AVAL_NO_GRADIENT_CHECK,
+          .why = "NaN for a label that is no class, 0 for the ignored one" },
         { .inputs = "[2,3]{1000,-1000,0,-1000,1000,1000} i64[2]{1,2}", .flags = AVAL_NO_GRADIENT_CHECK, .why = "infinite without the max" },
         { .inputs = "[700,100] i64[700]{0..99}", .size_class = AVAL_LARGE }),
 };
