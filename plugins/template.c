@@ -1,4 +1,5 @@
-/* A complete plugin to copy, with one operator that has a kernel: aval::Roll.  Not built with aval's own.  To make an op of your own:
+/* A complete plugin to copy, with one operator that has a kernel: aval::Roll.  Not built with aval's own:
+ * docs/writing-operators.md has the commands.  To make an op of your own:
  *   1. copy this file and kernels/template.cl, and give op, kernel and plugin your names;
  *   2. say what goes in and out: ports, attributes, and infer, which gives the shapes of the outputs;
  *   3. write the op in plain C (reference): all checks compare with it;

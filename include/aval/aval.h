@@ -172,13 +172,13 @@ AVAL_API void aval_graph_release(aval_graph *g);
 /* The first error that happened while building, 0 when none; clears it. */
 AVAL_API int aval_graph_status(aval_graph *g);
 
-/* A tensor fed at each run.  A dimension of -1 is free: it is taken from what is fed. */
+/* A tensor fed at each run.  The name is for messages only: two inputs may have the same.  A dimension of -1 is free: it is taken from what is fed. */
 AVAL_API aval_value *aval_graph_input(aval_graph *g, const char *name, int type, size_t rank, const int64_t *dims);
 /* A tensor held by the store under this name.  Asking twice for a name gives the same value; its shape must not differ. */
 AVAL_API aval_value *aval_graph_state(aval_graph *g, const char *name, int type, size_t rank, const int64_t *dims);
 /* A tensor that never changes; `data` (row-major, of the type) is copied. */
 AVAL_API aval_value *aval_graph_constant(aval_graph *g, int type, size_t rank, const int64_t *dims, const void *data);
-/* One number as a scalar constant of that type. */
+/* One number as a scalar constant of that type; AVAL_E_ARGUMENT where the type cannot hold it (0.5, 300 or NaN as uint8). */
 AVAL_API aval_value *aval_graph_number(aval_graph *g, int type, double number);
 
 /* A node.  `op` is "Name" (ONNX's domain, then "aval") or "domain::Name"; NULL inputs are absent optional ones.
@@ -191,7 +191,9 @@ AVAL_API size_t aval_node_output_count(const aval_node *node);
 
 /* d(sum of upstream * of)/d(wrt), with wrt's shape.  `upstream` has the shape of `of`; NULL: ones.  Where no differentiable
    path leads from wrt to `of` it is zeros, with a warning that says where each path stops, or an error when the session is
-   strict.  It may itself be differentiated. */
+   strict.  It may itself be differentiated where the ops on the way have their derivatives as expressions or as bodies (`aval ops NAME`
+   says which); through one whose gradient is computed by kernels (matrix products, convolutions, losses) the first run fails with
+   AVAL_E_GRADIENT and names it. */
 AVAL_API aval_value *aval_graph_gradient(aval_graph *g, aval_value *of, aval_value *wrt, aval_value *upstream);
 
 /* Names appear in messages, drawings and files.  Copied. */
@@ -475,6 +477,9 @@ typedef struct aval_train_report {
     int interrupted;
 } aval_train_report;
 
+/* Trains, and tests after each epoch.  Pixels are divided by the largest of the training images (16 for the digits, 255 for MNIST); a
+   checkpoint's metadata names it as `pixels_divided_by`, beside `net`, `recipe` (all options), `epochs` done and `steps_in_next`, the steps done in
+   the epoch under way.  That files can be written is found out before the first step. */
 AVAL_API int aval_train(aval_context *ctx, const aval_train_options *options, aval_dataset *train, aval_dataset *test,
                         aval_train_function progress, void *user, aval_train_report *report);
 /* The training graph of a built-in net, for drawing and planning; batch 0: free.  *wanted are the n_wanted values that a step computes, an
