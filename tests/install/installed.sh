@@ -29,7 +29,8 @@ unset AVAL_PLUGIN_PATH LD_LIBRARY_PATH
 
 # Nothing that is installed points back at where it came from.
 if grep -rIlF -e "$build" -e "$source" -e "$folder/first" "$prefix"; then fail "the files above hold a path of the build"; fi
-for file in "$prefix/bin/aval" "$prefix"/lib*/libaval.so.0 "$prefix"/lib*/aval/plugins/*.so; do
+[ "$(find "$prefix" -name 'libaval.so.?' | wc -l)" = 1 ] || fail "expected one libaval.so with its soname, found: $(find "$prefix" -name 'libaval.so*')"
+for file in "$prefix/bin/aval" $(find "$prefix" -name '*.so' -o -name 'libaval.so.?'); do
     path=$(readelf -d "$file" | sed -n 's/.*R\(UN\)\?PATH).*\[\(.*\)\]/\2/p')
     case ":$path:" in
         ::) ;; # none
