@@ -94,9 +94,6 @@ else
     part "bars" 4 python3 tests/bench/bars.py build/test
 fi
 if [ "$tier" = nightly ]; then
-    part "package in a bare system" 5 bash tests/install/clean_root.sh build/test
-fi
-if [ "$tier" = nightly ]; then
     for seed in $(seq 1 20); do part "operators, seed $seed" 8 build/test/aval check --quiet --seed "$seed"; done
     export RUSTICL_ENABLE=llvmpipe
     part "operators on llvmpipe" 120 build/test/aval check --quiet --quick --device llvmpipe

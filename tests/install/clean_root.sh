@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # The Debian package in a bare system: made by CPack, installed by apt in a new debootstrap root with what it depends on and recommends and
 # nothing else, and used there.  Needs root, debootstrap and Debian's archive; exits with 77 where one of them is missing.
-#   clean_root.sh BUILD_FOLDER [ROOT]      ROOT: a debootstrap root to use again (made where it is missing, and kept)
+#   clean_root.sh [BUILD_FOLDER [ROOT]]      BUILD_FOLDER: build/test; ROOT: a debootstrap root to use again (made where it is missing, and kept)
 set -u
-build=$(readlink -f "${1:?a build folder is needed}")
 source=$(dirname "$(dirname "$(dirname "$(readlink -f "$0")")")")
+build=$(readlink -f "${1:-$source/build/test}")
 . "$source/.ci/packages.sh"
 (need_packages debootstrap dpkg-dev) || true
 if [ "$(id -u)" != 0 ] || ! command -v debootstrap >/dev/null || ! command -v dpkg-shlibdeps >/dev/null; then
