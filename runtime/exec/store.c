@@ -65,21 +65,32 @@ int aval__store_need(const aval_store *store, const char *name, aval__entry **ou
                       name ? name : "(NULL)");
 }
 
-int aval__store_check(const aval_store *store, const char *name, const aval_tensor *tensor)
+/* The entry as it is and as `who` has it, then what to do. */
+static int fail_shape(const aval__entry *entry, const char *who, const aval_tensor *tensor, const char *advice)
 {
-    if (!name || !name[0]) return aval__fail(AVAL_E_ARGUMENT, "a state needs a name");
-    const aval__entry *entry = aval__store_find(store, name);
-    if (!entry || (entry->tensor.type == tensor->type && aval__tensor_same_shape(&entry->tensor, tensor))) return AVAL_OK;
     aval__text text = { 0 };
-    aval__text_add(&text, "state '%s' is ", name);
+    aval__text_add(&text, "state '%s' is ", entry->name);
     aval__tensor_print(&text, &entry->tensor);
-    aval__text_add(&text, ", found ");
+    aval__text_add(&text, " in the store, but %s ", who);
     aval__tensor_print(&text, tensor);
-    aval__text_add(&text, "; remove it first to change its shape");
+    aval__text_add(&text, ": %s", advice);
     int code = entry->tensor.type != tensor->type ? AVAL_E_TYPE : AVAL_E_SHAPE;
     code = text.failed ? AVAL_E_MEMORY : aval__fail(code, "%s", text.at);
     aval__text_release(&text);
     return code;
+}
+
+static bool is_like(const aval__entry *entry, const aval_tensor *tensor)
+{
+    return entry->tensor.type == tensor->type && aval__tensor_same_shape(&entry->tensor, tensor);
+}
+
+int aval__store_check(const aval_store *store, const char *name, const aval_tensor *tensor)
+{
+    if (!name || !name[0]) return aval__fail(AVAL_E_ARGUMENT, "a state needs a name");
+    const aval__entry *entry = aval__store_find(store, name);
+    if (!entry || is_like(entry, tensor)) return AVAL_OK;
+    return fail_shape(entry, "was given as", tensor, "remove it first to change its shape");
 }
 
 static int entry_make(aval_store *store, const char *name, const aval_tensor *tensor, aval__entry **out)
@@ -250,7 +261,8 @@ int aval__store_buffer(aval_store *store, const char *name, const aval_tensor *s
 {
     aval__entry *entry;
     AVAL__TRY(aval__store_need(store, name, &entry));
-    AVAL__TRY(aval__store_check(store, name, shape));
+    if (!is_like(entry, shape))
+        return fail_shape(entry, "the graph has it as", shape, "make them alike in aval_graph_state and aval_store_set, _fill or _random");
     if (entry->device != device) AVAL__TRY(entry_move(store, entry, device));
     *buffer = entry->buffer;
     *generation = entry->generation;

@@ -107,6 +107,7 @@ int aval_store_random(aval_store *store, const char *name, int type, size_t rank
     aval_tensor tensor;
     for (size_t i = 0; i < sizeof initializers / sizeof initializers[0]; i++)
         if (initializers[i].id == initializer) init = &initializers[i];
+    if (!isfinite(scale)) return aval__fail(AVAL_E_ARGUMENT, "a finite scale is expected, found %g", scale);
     if (!init) return aval__fail(AVAL_E_ARGUMENT, "initializer %d is none of aval_initializer's", initializer);
     AVAL__TRY(aval__tensor_set(&tensor, type, rank, dims));
     if (!(AVAL_FLOATS & AVAL_TYPE_SET(type)))
@@ -138,14 +139,14 @@ int aval_store_fill(aval_store *store, const char *name, int type, size_t rank, 
     if (!(AVAL_ANY & AVAL_TYPE_SET(type)))
         return aval__fail(AVAL_E_TYPE, "state '%s' of type %s cannot be filled with a number", name ? name : "", aval_type_name(type));
     AVAL__TRY(aval__store_check(store, name, &tensor));
+    unsigned char element[sizeof(double)];
+    int code = aval__convert_number(element, type, value);
+    if (code < 0) return aval__fail_in(code, "state '%s'", name);
 
     size_t count = (size_t)aval__tensor_count(&tensor), item = aval_type_bytes(type);
     unsigned char *data = aval__alloc_array(count, item);
     if (!data) return AVAL_E_MEMORY;
-    for (size_t i = 0; i < count; i++) {
-        if (i == 0) aval__convert(data, type, &value, AVAL_DOUBLE, 1);
-        else memcpy(data + i * item, data, item);
-    }
+    for (size_t i = 0; i < count; i++) memcpy(data + i * item, element, item);
     int status = aval__store_write(store, name, &tensor, data);
     aval__free(data);
     return status;

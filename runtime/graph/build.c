@@ -82,12 +82,11 @@ aval_value *aval_graph_number(aval_graph *g, int type, double number)
 {
     unsigned char data[sizeof(double)] = { 0 };
     if (is_stuck(g)) return NULL;
-    size_t bytes = aval_type_bytes(type);
-    if (bytes == 0 || bytes > sizeof data) {
-        aval__graph_stick(g, aval__fail(AVAL_E_TYPE, "a number cannot be of element type %d (%s)", type, aval_type_name(type)));
+    int status = aval__convert_number(data, type, number);
+    if (status < 0) {
+        aval__graph_stick(g, status);
         return NULL;
     }
-    aval__convert(data, type, &number, AVAL_DOUBLE, 1);
     return aval_graph_constant(g, type, 0, NULL, data);
 }
 

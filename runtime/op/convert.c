@@ -145,3 +145,15 @@ void aval__convert(void *to, int to_type, const void *from, int from_type, size_
     const struct element *reader = &elements[from_type], *writer = &elements[to_type];
     for (size_t i = 0; i < count; i++) writer->store(to, i, reader->load(from, i));
 }
+
+int aval__convert_number(void *to, int type, double x)
+{
+    double back;
+    if (type < 0 || type >= AVAL_TYPES || !elements[type].store)
+        return aval__fail(AVAL_E_TYPE, "a number cannot be of element type %d (%s)", type, aval_type_name(type));
+    aval__convert(to, type, &x, AVAL_DOUBLE, 1);
+    aval__convert(&back, AVAL_DOUBLE, to, type, 1);
+    bool holds = AVAL_FLOATS & AVAL_TYPE_SET(type) ? !isfinite(x) || isfinite(back) : back == x;
+    if (holds) return AVAL_OK;
+    return aval__fail(AVAL_E_ARGUMENT, "%g is no number of element type %s", x, aval_type_name(type));
+}

@@ -19,8 +19,8 @@ static uint32_t expected(parser *p, const char *what)
 {
     if (p->b->status < 0) return 0;
     size_t column = (size_t)(p->at - p->text);
-    p->b->status = aval__fail(AVAL_E_ARGUMENT, "expected %s at %zu in '%s'%s\n    %s\n    %*s^", what, column + 1, p->text,
-                              *p->at == 0 ? ", found its end" : "", p->text, (int)column, "");
+    if (*p->at == 0) p->b->status = aval__fail(AVAL_E_ARGUMENT, "expected %s at %zu in '%s', found its end", what, column + 1, p->text);
+    else p->b->status = aval__fail(AVAL_E_ARGUMENT, "expected %s at %zu in '%s', found '%s'", what, column + 1, p->text, p->at);
     return 0;
 }
 

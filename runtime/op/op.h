@@ -31,6 +31,9 @@ size_t aval__broadcast_axes(const aval_tensor *from, const aval_tensor *to, int6
 
 /* Conversion of elements on the host between any two of float, double, float16, ints and bool; C's rules, round to nearest even. */
 void aval__convert(void *to, int to_type, const void *from, int from_type, size_t count);
+/* One element of the type; AVAL_E_TYPE for types that the host has no arithmetic for, AVAL_E_ARGUMENT for a number that the type cannot hold
+   (floats round, but what is finite stays so). */
+int aval__convert_number(void *to, int type, double x);
 uint16_t aval__half_from_float(float x);
 float aval__half_to_float(uint16_t x);
 
