@@ -7,7 +7,8 @@
 
 typedef struct check_options {
     int all_devices, quick, forward, worker, in_process, shrink;
-    long long seed;
+    uint64_t seed;
+    char *seed_text;
     double timeout;
     long long memory_megabytes;
     char *failures, *junit, *replay; /* of popt, for free */
@@ -112,7 +113,7 @@ static int set_up(check *k)
     status = make_report(k);
     if (status < 0) return status;
     k->library = (aval_check_options){
-        .size = sizeof k->library, .seed = (uint64_t)own->seed, .quick = own->quick, .forward_only = own->forward, .failures = own->failures
+        .size = sizeof k->library, .seed = own->seed, .quick = own->quick, .forward_only = own->forward, .failures = own->failures
     };
     if (own->in_process) return AVAL_OK;
     const check_limits limits = { .seconds = own->timeout, .memory_bytes = (size_t)own->memory_megabytes << 20 };
@@ -209,7 +210,7 @@ int cli_check(int argc, const char **argv)
         { "all-devices", 0, POPT_ARG_NONE, &own.all_devices, 0, "on every device of this machine, each compared with every other", NULL },
         { "quick", 0, POPT_ARG_NONE, &own.quick, 0, "small samples only", NULL },
         { "forward", 0, POPT_ARG_NONE, &own.forward, 0, "no gradients", NULL },
-        { "seed", 0, POPT_ARG_LONGLONG, &own.seed, 0, "of the random inputs [0]", "N" },
+        { "seed", 0, POPT_ARG_STRING, &own.seed_text, 0, "of the random inputs [0]", "N" },
         { "failures", 0, POPT_ARG_STRING, &own.failures, 0, "each failed case leaves a folder there [aval-failures]", "DIR" },
         { "replay", 0, POPT_ARG_STRING, &own.replay, 0, "only the case of this failure's folder", "DIR" },
         { "shrink", 0, POPT_ARG_NONE, &own.shrink, 0, "with --replay: smaller shapes that still fail", NULL },
@@ -226,6 +227,7 @@ int cli_check(int argc, const char **argv)
     if (!cli_options_parse(&options, cli_command_find("check"), table, 0, (size_t)-1, argc, argv, &code)) return code;
     if (own.failures == NULL) own.failures = strdup("aval-failures");
     code = check_wrong_use(&options, &own);
+    if (code == CLI_OK) code = cli_count("seed", own.seed_text, 0, UINT64_MAX, &own.seed);
     int status = code == CLI_OK ? cli_context_create(&options, &k.ctx) : AVAL_OK;
     if (code == CLI_OK && status == AVAL_OK && own.worker) {
         code = check_worker(k.ctx);
@@ -239,5 +241,6 @@ int cli_check(int argc, const char **argv)
     free(own.failures);
     free(own.junit);
     free(own.replay);
+    free(own.seed_text);
     return code;
 }

@@ -47,7 +47,7 @@ void cli_options_release(cli_options *options);
 
 /* A context set up as the common options say, warnings to stderr. */
 int cli_context_create(const cli_options *options, aval_context **ctx);
-/* AVAL_E_DEVICE, with a message, when the machine has no device at all. */
+/* AVAL_E_DEVICE, with a message, when the machine has no device at all; AVAL_E_ARGUMENT when the environment keeps aval from looking. */
 int cli_need_device(aval_context *ctx);
 /* "PLATFORM/DEVICE" of the first selected device. */
 int cli_device_name(aval_context *ctx, char *name, size_t bytes);

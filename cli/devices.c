@@ -42,9 +42,7 @@ static int list(const cli_options *options, aval_context *ctx)
         else print_device(i, d, refusal, taken == (int64_t)i);
     }
     int code = all != NULL ? cli_print_json(all) : CLI_OK;
-    if (count == 0)
-        return cli_fail(CLI_DEVICE, "no OpenCL device was found: %s; on Debian, `apt install pocl-opencl-icd` brings one that always works",
-                        aval_error()[0] ? aval_error() : "no platform is installed");
+    if (count == 0) return cli_fail_status(cli_need_device(ctx));
     return code;
 }
 

@@ -156,13 +156,14 @@ int cli_context_create(const cli_options *options, aval_context **ctx)
 int cli_need_device(aval_context *ctx)
 {
     if (aval_device_count(ctx) > 0) return AVAL_OK;
-    aval_selected_device(ctx, 0); /* for its message */
-    return AVAL_E_DEVICE;
+    int64_t status = aval_selected_device(ctx, 0); /* for its message */
+    return status == AVAL_E_ARGUMENT ? AVAL_E_ARGUMENT : AVAL_E_DEVICE; /* an environment variable is wrong, or there is none */
 }
 
 int cli_device_name(aval_context *ctx, char *name, size_t bytes)
 {
-    if (cli_need_device(ctx) < 0) return AVAL_E_DEVICE; /* none at all is no mistake in a selector */
+    int status = cli_need_device(ctx); /* none at all is no mistake in a selector */
+    if (status < 0) return status;
     int64_t device = aval_selected_device(ctx, 0);
     if (device < 0) return (int)device;
     const aval_device_info *info = aval_device_info_at(ctx, (size_t)device);

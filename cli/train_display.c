@@ -50,9 +50,10 @@ static void draw_bar(const aval_train_progress *p)
     char epoch[64], numbers[128], rate[64], bar[WIDEST + BRACKETS + 1] = "";
     struct winsize window = { 0 };
     int columns = ioctl(STDERR_FILENO, TIOCGWINSZ, &window) == 0 && window.ws_col > 1 ? window.ws_col - 1 : 79;
-    print_rate(rate, sizeof rate, p->examples_per_second);
     snprintf(epoch, sizeof epoch, "epoch %3llu/%llu ", (unsigned long long)p->epoch, (unsigned long long)p->epochs);
-    snprintf(numbers, sizeof numbers, "loss %.4f%s", p->loss, rate);
+    snprintf(numbers, sizeof numbers, "loss %.4f", p->loss);
+    print_rate(rate, sizeof rate, p->examples_per_second);
+    if ((int)(strlen(epoch) + strlen(numbers) + strlen(rate)) <= columns) strcat(numbers, rate);
     int room = columns - (int)strlen(epoch) - (int)strlen(numbers) - BRACKETS;
     if (room >= NARROWEST) {
         size_t width = room < WIDEST ? (size_t)room : WIDEST, filled = p->steps > 0 ? (size_t)(width * p->step / p->steps) : 0;

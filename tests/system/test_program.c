@@ -44,6 +44,7 @@ Test(program, unknown_things_are_named_with_what_there_is)
     program_expect_refused("ops Sofmax", 2, "did you mean 'Softmax'?");
     program_expect_refused("ops relu", 2, "did you mean 'Relu'?");
     program_expect_refused("check Sofmax", 2, "did you mean 'Softmax'?");
+    program_expect_refused("check Tanh --seed=-1", 2, "--seed");
     program_expect_refused("check Tanh relu", 2, "did you mean 'Relu'?");
 }
 
@@ -78,6 +79,13 @@ Test(program, no_platform_at_all_ends_with_3)
     cr_expect_eq(o->exit_code, 3);
     cr_expect_str_eq(o->out, "[]\n");
     cr_expect_eq(strncmp(program_expect_ok("graph mlp")->out, "digraph", 7), 0, "a drawing needs no device");
+}
+
+Test(program, a_wrong_environment_is_wrong_use)
+{
+    setenv("AVAL_GROUP", "3", 1);
+    program_expect_refused("train", 2, "AVAL_GROUP");
+    program_expect_refused("devices", 2, "AVAL_GROUP");
 }
 
 Test(program, ops_are_listed_and_described)
