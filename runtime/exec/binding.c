@@ -168,9 +168,23 @@ int aval__binding_set_args(const aval__binding *b, const aval__step *step, cl_ke
             code = clSetKernelArg(kernel, index++, arg->bytes, arg->kind == AVAL__ARG_LOCAL ? NULL : arg->data);
         }
         if (code != CL_SUCCESS)
-            return aval__cl_check(code, "clSetKernelArg", "argument %" PRIu32 ", %s", index - 1, aval__binding_where(b, step));
+            return aval__cl_check(code, "clSetKernelArg", "argument %" PRIu32 " of the launch, %s", i, aval__binding_where(b, step));
     }
     return AVAL_OK;
+}
+
+/* Counted as the recorder counts: a tensor is one argument of the launch and two of the kernel. */
+static int check_arg_count(const aval__binding *b, const aval__step *step, cl_kernel kernel)
+{
+    cl_uint taken = 0, given = step->n_args;
+    for (uint32_t i = 0; i < step->n_args; i++) given += step->args[i].kind == AVAL__ARG_TENSOR;
+    AVAL__TRY(aval__cl_check(clGetKernelInfo(kernel, CL_KERNEL_NUM_ARGS, sizeof taken, &taken, NULL), "clGetKernelInfo", "%s",
+                             aval__binding_where(b, step)));
+    if (taken == given) return AVAL_OK;
+    return aval__fail(AVAL_E_PLUGIN,
+                      "%s: the kernel has %u parameters, but the launch's %u arguments give it %u (each tensor gives two: a buffer and an "
+                      "offset)",
+                      aval__binding_where(b, step), (unsigned)taken, (unsigned)step->n_args, (unsigned)given);
 }
 
 int aval__binding_point(aval__binding *b, uint32_t slot, cl_mem buffer)
@@ -232,11 +246,21 @@ static int list_uses(aval__binding *b)
 
 /* ---- Steps ----------------------------------------------------------------------------------------------------------------- */
 
+static int fail_kernel_name(const aval__binding *b, const aval__step *step, cl_program program)
+{
+    char names[1024] = "";
+    if (clGetProgramInfo(program, CL_PROGRAM_KERNEL_NAMES, sizeof names, names, NULL) != CL_SUCCESS) snprintf(names, sizeof names, "many");
+    return aval__fail(AVAL_E_PLUGIN, "%s: %s has no kernel of this name, only: %s", aval__binding_where(b, step), step->source->name,
+                      names);
+}
+
 static int create_kernel(aval__binding *b, const aval__step *step, cl_program program, cl_kernel *kernel)
 {
     cl_int code;
     *kernel = clCreateKernel(program, step->kernel, &code);
-    return aval__cl_check(code, "clCreateKernel", "%s in %s", aval__binding_where(b, step), step->source->name);
+    if (code == CL_INVALID_KERNEL_NAME) return fail_kernel_name(b, step, program);
+    AVAL__TRY(aval__cl_check(code, "clCreateKernel", "%s in %s", aval__binding_where(b, step), step->source->name));
+    return check_arg_count(b, step, *kernel);
 }
 
 /* One kernel for all launches of a function that come after the first AVAL__MOST_KERNELS. */

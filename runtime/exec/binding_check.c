@@ -16,6 +16,15 @@ static const char *name_in_slot(const aval__plan *plan, uint32_t slot)
     return "scratch memory";
 }
 
+/* The step that writes what lies in the slot; "" for none, such as an input. */
+static const char *writer_of_slot(const aval__plan *plan, uint32_t slot)
+{
+    for (size_t s = 0; s < plan->n_steps; s++)
+        for (size_t v = 0; v < plan->steps[s].n_values; v++)
+            if (plan->written[plan->steps[s].first_value + v].place.slot == slot && plan->steps[s].node) return plan->steps[s].node;
+    return "";
+}
+
 static int check_band(aval__binding *b, uint32_t slot, cl_mem buffer, uint64_t offset, unsigned char *band, const char *side)
 {
     const aval__slot *s = &b->plan->slots[slot];
@@ -23,12 +32,14 @@ static int check_band(aval__binding *b, uint32_t slot, cl_mem buffer, uint64_t o
     AVAL__TRY(
         aval__cl_check(clEnqueueReadBuffer(aval__binding_queue(b, s->device), buffer, CL_TRUE, (size_t)offset, bytes, band, 0, NULL, NULL),
                        "clEnqueueReadBuffer", "guard band of '%s'", name_in_slot(b->plan, slot)));
-    for (size_t i = 0; i < bytes; i++)
-        if (band[i] != POISON)
-            return aval__fail(AVAL_E_CHECK,
-                              "value '%s' was written out of range: byte %zu of the guard band %s it was overwritten (device %" PRIu32
-                              " '%s')",
-                              name_in_slot(b->plan, slot), i, side, s->device, b->plan->devices[s->device]->name);
+    for (size_t i = 0; i < bytes; i++) {
+        if (band[i] == POISON) continue;
+        const char *writer = writer_of_slot(b->plan, slot);
+        return aval__fail(
+            AVAL_E_CHECK,
+            "%s%svalue '%s' was written out of range: byte %zu of the guard band %s it was overwritten (device %" PRIu32 " '%s')", writer,
+            writer[0] ? ": " : "", name_in_slot(b->plan, slot), i, side, s->device, b->plan->devices[s->device]->name);
+    }
     return AVAL_OK;
 }
 

@@ -2,6 +2,8 @@
  * the call's table.  What that table lacks fails by name. */
 #include "op/registry.h"
 
+#include <string.h>
+
 static const char *const phase_texts[] = {
     [AVAL_PHASE_INFER] = "shapes are inferred",
     [AVAL_PHASE_FORWARD] = "forward is recorded",
@@ -106,10 +108,20 @@ static const aval_tensor *host_output(const aval_call *call, size_t i)
     return t && t->type != AVAL_NONE ? t : NULL;
 }
 
-/* The attribute, or NULL: absent, or (an error of the plugin) of a type other than the one asked for. */
+/* An op may ask for the attributes that it declares. */
+static void check_declared(const aval_call *call, const char *name)
+{
+    const aval_attr *declared = call->def->op->attrs;
+    for (size_t i = 0; declared && declared[i].name; i++)
+        if (strcmp(declared[i].name, name) == 0) return;
+    note(call, aval__fail(AVAL_E_PLUGIN, "asked for attribute %s, which the op does not declare", name));
+}
+
+/* The attribute, or NULL: absent, or (errors of the plugin) not declared, or of a type other than the one asked for. */
 static const aval__attr_value *find_attr(const aval_call *call, const char *name, uint32_t type, const char *function)
 {
     const aval__attr_value *a = aval__attrs_find(call->attrs, name);
+    if (!a) check_declared(call, name);
     if (a && a->type != type) {
         note(call, aval__fail(AVAL_E_PLUGIN, "asked for attribute %s by host function %s, but declared it with type %u", name, function,
                               (unsigned)a->type));

@@ -115,6 +115,9 @@ int aval__record_launch(aval_call *call, const aval_launch *launch)
     for (size_t i = 0; i < launch->n_args; i++) AVAL__TRY(add_arg(call, &launch->args[i], s_type, &any_content, &any_written));
     AVAL__TRY(set_absent_args(p, first, launch->kernel));
     AVAL__TRY(set_sizes(r, launch, &sizes, &items));
+    if (items == 0 && any_content)
+        return aval__fail(AVAL_E_PLUGIN, "launch %s: expected 1 or more work-items for outputs that have elements, found 0",
+                          launch->kernel);
     if (items == 0 || (any_written && !any_content)) { /* nothing to compute: OpenCL refuses a size of 0 */
         p->args.count = first;
         return AVAL_OK;

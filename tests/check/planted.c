@@ -1,6 +1,7 @@
 /* A plugin with one operator, y = 3 x + b (x [rows, cols], b [cols]), and one planted FAULT, by a number that the build sets:
  *   0 none   1 a factor of 1.0001 in backward   2 writes one element past the end   3 NaN at one element
- *   4 the sum over the broadcast axis is missing in b's gradient */
+ *   4 the sum over the broadcast axis is missing in b's gradient   5 an attribute that is not declared is asked for
+ *   6 a launch of no work-items   7 a launch without its last argument   8 a kernel that is not there */
 #include "aval/plugin.h"
 
 #ifndef FAULT
@@ -40,8 +41,10 @@ static int forward(const aval_host *host, aval_call *call)
 {
     const aval_tensor *x = host->input(call, 0), *b = host->input(call, 1), *y = host->output(call, 0);
     int64_t n = host->count(x);
-    return host->launch(call, AVAL_LAUNCH(.kernel = "forward", .global = { (uint64_t)n + 1 }, AVAL_DEFINES({ "FAULT", FAULT }),
-                                          AVAL_ARGS(AVAL_WRITE(y), AVAL_READ(x), AVAL_READ(b), AVAL_I64(n), AVAL_I64(host->count(b)))));
+    const aval_arg args[] = { AVAL_WRITE(y), AVAL_READ(x), AVAL_READ(b), AVAL_I64(n), AVAL_I64(host->count(b)) };
+    if (FAULT == 5) host->attr_int(call, "nope");
+    return host->launch(call, AVAL_LAUNCH(.kernel = FAULT == 8 ? "forwards" : "forward", .global = { FAULT == 6 ? 0 : (uint64_t)n + 1 },
+                                          AVAL_DEFINES({ "FAULT", FAULT }), .args = args, .n_args = FAULT == 7 ? 4 : 5));
 }
 
 static int backward(const aval_host *host, aval_call *call)

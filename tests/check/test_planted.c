@@ -57,6 +57,7 @@ Test(check, catches_a_write_past_the_end_by_one)
     cr_assert_eq(check_planted(2, &f), AVAL_E_CHECK);
     cr_assert_str_eq(f.what, "run");
     cr_assert_not_null(strstr(f.message, "guard"), "%s", f.message);
+    cr_assert_not_null(strstr(f.message, "(Planted)"), "%s", f.message);
 }
 
 Test(check, catches_a_nan_at_one_element)
@@ -72,6 +73,35 @@ Test(check, catches_a_missing_sum_over_a_broadcast_axis)
     found f;
     cr_assert_eq(check_planted(4, &f), AVAL_E_CHECK);
     cr_assert_str_eq(f.what, "gradient dy/db");
+}
+
+/* Mistakes of an author that no result would show are told when the op runs. */
+static void expect_told(int fault, const char *message)
+{
+    found f;
+    cr_expect_eq(check_planted(fault, &f), AVAL_E_CHECK);
+    cr_expect_str_eq(f.what, "run");
+    cr_expect_not_null(strstr(f.message, message), "%s", f.message);
+}
+
+Test(check, an_attribute_that_is_not_declared_is_named)
+{
+    expect_told(5, "asked for attribute nope, which the op does not declare");
+}
+
+Test(check, a_launch_of_no_work_items_for_an_output_with_elements_is_refused)
+{
+    expect_told(6, "launch forward: expected 1 or more work-items");
+}
+
+Test(check, a_launch_with_too_few_arguments_says_how_many_the_kernel_takes)
+{
+    expect_told(7, "the kernel has 8 parameters, but the launch's 4 arguments give it 7");
+}
+
+Test(check, a_kernel_that_is_not_there_is_told_with_those_that_are)
+{
+    expect_told(8, "has no kernel of this name, only: forward;backward_x;backward_b");
 }
 
 Test(check, an_unknown_operator_is_named)
