@@ -34,7 +34,11 @@ quietly() { # COMMAND...: its output only if it fails
 }
 
 release=$(. /etc/os-release && echo "$VERSION_CODENAME")
-[ -d "$root/etc" ] || quietly debootstrap --variant=minbase "$release" "$root" http://deb.debian.org/debian
+if [ ! -d "$root/etc" ] && ! debootstrap --variant=minbase "$release" "$root" http://deb.debian.org/debian >"$work/log" 2>&1; then
+    tail -n 5 "$work/log"
+    echo "clean_root: left out, debootstrap could not make a system: is there a network?"
+    exit 77
+fi
 cp /etc/resolv.conf "$root/etc"
 cp -r /etc/apt/apt.conf.d "$root/etc/apt"
 # PoCL asks /proc and /sys for the processor, and ends without them.
@@ -50,7 +54,7 @@ package=/root/$(basename "$root"/root/aval_*.deb)
 quietly inside apt-get update
 # A file that is named is installed with what it recommends: an OpenCL device.
 quietly inside apt-get install -y --reinstall -o APT::Install-Recommends=true "$package"
-missing=$(inside sh -c 'ldd /usr/bin/aval /usr/lib/libaval.so.0 /usr/lib/aval/plugins/*.so' | grep 'not found')
+missing=$(inside sh -c 'ldd $(dpkg -L aval | grep -E "/bin/aval$|/embed$|[.]so")' | grep 'not found')
 [ -z "$missing" ] || fail "libraries that the package does not depend on: $missing"
 [ "$(inside dpkg-query -W -f='${Recommends}' aval)" = "pocl-opencl-icd | opencl-icd" ] || fail "the package does not recommend an OpenCL device"
 
