@@ -5,6 +5,7 @@
  * Installed too: plugins outside the tree embed their kernels by it, and find common.clh in the installed FOLDER.
  * An array of numbers, since string literals may be no longer than 4,095 characters in portable C. */
 #include <ctype.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,7 +13,7 @@
 
 #define MOST_INCLUDES 32
 
-static char included[MOST_INCLUDES][512];
+static char included[MOST_INCLUDES][PATH_MAX];
 static int n_included;
 static char **folders; /* of the command line; ends with NULL */
 
@@ -46,7 +47,7 @@ static int put_text(FILE *out, const char *path)
         return 1;
     }
     snprintf(included[n_included++], sizeof included[0], "%s", path);
-    char line[4096], name[256], other[512];
+    char line[4096], name[256], other[PATH_MAX];
     int failed = 0;
     while (!failed && fgets(line, sizeof line, in) != NULL) {
         if (sscanf(line, " # include \"%255[^\"]\"", name) == 1) {

@@ -76,6 +76,8 @@ says "$answer" env LD_LIBRARY_PATH="$(pkg-config --variable=libdir aval)" "$fold
 # The same by CMake, and a plugin from the installed template, with a header of its own beside its kernel.
 mkdir "$folder/project"
 cp "$folder/first.c" "$prefix"/share/aval/template/* "$folder/project"
+sed -i 's/#include "common.clh"/#include "own.clh"/' "$folder/project/template.cl"
+echo '#include "common.clh"' >"$folder/project/own.clh"
 cat >"$folder/project/CMakeLists.txt" <<'END'
 cmake_minimum_required(VERSION 3.18)
 project(stranger LANGUAGES C)
@@ -89,6 +91,14 @@ quietly cmake -S "$folder/project" -B "$folder/project/build" -DCMAKE_PREFIX_PAT
 quietly cmake --build "$folder/project/build"
 says "$answer" "$folder/project/build/first"
 quietly "$prefix/bin/aval" check --plugin "$folder/project/build/roll.so" --failures "$folder/failures" Roll
+# Kernels are embedded anew when what they include changes, and what they include must be there.
+echo '#include "missing.clh"' >>"$folder/project/own.clh"
+if cmake --build "$folder/project/build" >"$folder/log" 2>&1 || ! grep -q 'own.clh includes "missing.clh"' "$folder/log"; then
+    cat "$folder/log"
+    fail "a kernel with a missing include: expected that the build names it"
+fi
+sed -i '$d' "$folder/project/own.clh"
+quietly cmake --build "$folder/project/build"
 # Once installed it is found without being named.
 quietly cmake --install "$folder/project/build"
 quietly "$prefix/bin/aval" ops Roll
