@@ -50,8 +50,11 @@ static void print_devices(aval__text *text, const aval__devices *devices, const 
 static int fail_with_list(int code, const aval__devices *devices, const char *selector, const char *matching, const char *what)
 {
     aval__text text = { 0 };
-    if (devices->list.count == 0) aval__text_add(&text, "no OpenCL device at all; install an OpenCL driver, e.g. pocl-opencl-icd");
-    else print_devices(&text, devices, matching);
+    if (devices->list.count == 0) {
+        int none = aval__devices_fail_none();
+        return selector[0] ? aval__fail_in(none, "device '%s'", selector) : none;
+    }
+    print_devices(&text, devices, matching);
     code = text.failed ? AVAL_E_MEMORY : aval__fail(code, "device '%s': %s: %s", selector, what, text.at);
     aval__text_release(&text);
     return code;

@@ -160,8 +160,7 @@ static int settle_selection(aval_context *ctx)
     size_t best;
     AVAL__TRY(list_devices(ctx));
     if (aval__devices_count(ctx->devices) == 0)
-        return aval__fail(AVAL_E_UNKNOWN, "no OpenCL device was found: install the OpenCL driver of your GPU, or PoCL, which runs on any "
-                                          "processor (Debian and Ubuntu: apt install ocl-icd-libopencl1 pocl-opencl-icd)");
+        return aval__devices_fail_none();
     if (ctx->selected.count == 0 && named && named[0]) AVAL__TRY(select_from_environment(ctx, named));
     if (ctx->selected.count > 0) return AVAL_OK;
     AVAL__TRY(aval__devices_best(ctx->devices, &best));

@@ -36,6 +36,27 @@ static aval__devices *fake_devices(void)
     return devices;
 }
 
+Test(devices, a_driver_that_does_not_start_is_named_with_the_likely_reason)
+{
+    char folder[] = "/tmp/aval-vendors-XXXXXX", file[64];
+    aval__devices *devices;
+    cr_assert(mkdtemp(folder));
+    snprintf(file, sizeof file, "%s/broken.icd", folder);
+    FILE *icd = fopen(file, "w");
+    cr_assert(icd);
+    fputs("/nonexistent/driver.so\n", icd);
+    fclose(icd);
+    setenv("OCL_ICD_VENDORS", folder, 1);
+    cr_assert_eq(aval__devices_create(&no_log, &devices), AVAL_OK, "%s", aval_error());
+    cr_assert_eq(aval__devices_count(devices), 0);
+    cr_expect_eq(aval__devices_fail_none(), AVAL_E_UNKNOWN);
+    cr_expect(strstr(aval_error(), "(broken.icd): they did not start"), "%s", aval_error());
+    cr_expect(strstr(aval_error(), "POCL_CACHE_DIR"), "%s", aval_error());
+    aval__devices_release(devices);
+    remove(file);
+    remove(folder);
+}
+
 Test(devices, every_device_says_what_it_can_do)
 {
     aval__devices *devices;
@@ -65,7 +86,7 @@ Test(devices, a_machine_without_a_platform_has_an_empty_list)
     cr_assert_eq(aval__devices_create(&no_log, &devices), AVAL_OK, "%s", aval_error());
     cr_expect_eq(aval__devices_count(devices), 0);
     cr_expect_eq(aval__devices_best(devices, &index), AVAL_E_UNKNOWN);
-    cr_expect_not_null(strstr(aval_error(), "install an OpenCL driver"), "%s", aval_error());
+    cr_expect_not_null(strstr(aval_error(), "install the OpenCL driver"), "%s", aval_error());
     aval__devices_release(devices);
 }
 
