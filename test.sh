@@ -97,7 +97,7 @@ if [ "$tier" = nightly ]; then
     for seed in $(seq 1 20); do part "operators, seed $seed" 8 build/test/aval check --quiet --seed "$seed"; done
     export RUSTICL_ENABLE=llvmpipe
     part "operators on llvmpipe" 120 build/test/aval check --quiet --quick --device llvmpipe
-    part "an empty Debian" 15 bash tests/install/clean_root.sh
+    part "an empty Debian" 15 bash tests/install/clean_root.sh build/test
 fi
 
 printf '\n%s' "$table"
