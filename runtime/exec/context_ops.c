@@ -48,11 +48,15 @@ static int load_beside_library(aval_context *ctx)
 static int load_path(aval_context *ctx, const char *path)
 {
     int status = AVAL_OK;
-    size_t refused;
+    size_t refused, all_refused = 0;
     char *copy = aval__copy_text(path), *rest = NULL;
     if (!copy) return AVAL_E_MEMORY;
-    for (char *one = strtok_r(copy, ":", &rest); one && status == AVAL_OK; one = strtok_r(NULL, ":", &rest))
+    for (char *one = strtok_r(copy, ":", &rest); one && status == AVAL_OK; one = strtok_r(NULL, ":", &rest)) {
         status = aval__registry_load_folder(ctx->registry, one, &refused);
+        all_refused += refused;
+    }
+    if (status == AVAL_OK && all_refused > 0 && aval__registry_plugin_count(ctx->registry) == 0) /* aval_error has the last one's reason */
+        status = aval__fail_in(AVAL_E_PLUGIN, "every plugin was refused (%zu), the last one so", all_refused);
     if (status < 0) aval__fail_in(status, "AVAL_PLUGIN_PATH");
     aval__free(copy);
     return status;

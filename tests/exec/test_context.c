@@ -3,6 +3,7 @@
 
 #include <criterion/criterion.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -48,6 +49,26 @@ Test(context, a_missing_plugin_folder_is_an_error_of_the_graph)
     cr_expect_lt(aval_graph_status(g), 0);
     cr_expect(strstr(aval_error(), "/nowhere/plugins"), "%s", aval_error());
     aval_graph_release(g);
+}
+
+Test(context, a_folder_of_refused_plugins_only_gives_the_reason)
+{
+    char folder[] = AVAL_TEST_BINARY_DIR "/refused-XXXXXX", file[sizeof folder + 16];
+    aval_context *fresh;
+    cr_assert(mkdtemp(folder));
+    snprintf(file, sizeof file, "%s/broken.so", folder);
+    FILE *broken = fopen(file, "w");
+    cr_assert(broken);
+    fputs("no shared object", broken);
+    fclose(broken);
+    setenv("AVAL_PLUGIN_PATH", folder, 1);
+    RIG_OK(aval_context_create(&fresh));
+    cr_expect_eq(aval_op_count(fresh), 0);
+    cr_expect(strstr(aval_error(), "AVAL_PLUGIN_PATH: every plugin was refused (1), the last one so: "), "%s", aval_error());
+    cr_expect(strstr(aval_error(), "broken.so"), "%s", aval_error());
+    aval_context_release(fresh);
+    remove(file);
+    remove(folder);
 }
 
 Test(context, lists_operators_with_their_plugin)
