@@ -159,8 +159,7 @@ static int settle_selection(aval_context *ctx)
     const char *named = getenv("AVAL_DEVICE");
     size_t best;
     AVAL__TRY(list_devices(ctx));
-    if (aval__devices_count(ctx->devices) == 0)
-        return aval__devices_fail_none();
+    if (aval__devices_count(ctx->devices) == 0) return aval__devices_fail_none();
     if (ctx->selected.count == 0 && named && named[0]) AVAL__TRY(select_from_environment(ctx, named));
     if (ctx->selected.count > 0) return AVAL_OK;
     AVAL__TRY(aval__devices_best(ctx->devices, &best));
