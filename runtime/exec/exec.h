@@ -39,8 +39,8 @@ uint64_t aval__store_generation(const aval_store *store);
 /* ---- Sessions ----------------------------------------------------------------------------------------------------------------------------- */
 
 /* Shows the plan for what is wanted, without binding or running it; returns what `visit` returns. */
-int aval__session_visit_plan(aval_session *s, aval_value *const *wanted, size_t n_wanted,
-                             int (*visit)(void *user, const aval__plan *plan), void *user);
+int aval__session_visit_plan(aval_session *s, aval_value *const *wanted, size_t n_wanted, int (*visit)(void *user, const aval__plan *plan),
+                             void *user);
 
 /* ---- Bindings: a plan bound to devices ---------------------------------------------------------------------------------------------------- */
 
