@@ -1,4 +1,5 @@
-/* Results as bytes and back: a head, then each tensor as type, rank, dimensions and elements in its own type, then the programs' texts. */
+/* Results as bytes and back: a head, then each tensor as type, rank, dimensions and elements in its own type, then the programs' texts.
+ * A tensor's elements are filled up to a multiple of 8 bytes, so that the next tensor is aligned for every element type. */
 #include "check/results.h"
 
 #include <string.h>
@@ -35,6 +36,11 @@ void aval__results_release(aval__results *r)
     *r = (aval__results){ 0 };
 }
 
+static size_t filled_up(size_t bytes)
+{
+    return (bytes + 7) / 8 * 8;
+}
+
 static void put_text(aval__text *out, const char *text)
 {
     uint64_t length = strlen(text);
@@ -48,10 +54,10 @@ static int put_tensor(aval__text *out, const aval__host_tensor *t)
     tensor_head h = { .type = t->tensor.type, .rank = t->tensor.rank };
     memcpy(h.dims, t->tensor.dims, sizeof h.dims);
     aval__text_put(out, (const char *)&h, sizeof h);
-    void *data = aval__alloc(bytes);
+    void *data = aval__alloc(filled_up(bytes));
     if (data == NULL) return AVAL_E_MEMORY;
     aval__host_tensor_to(t, data);
-    aval__text_put(out, data, bytes);
+    aval__text_put(out, data, filled_up(bytes));
     aval__free(data);
     return AVAL_OK;
 }
@@ -105,7 +111,7 @@ static int take_tensor(reader *r, aval__host_tensor *out)
     memcpy(&h, at, sizeof h);
     if (h.rank < 0 || h.rank > AVAL_MAX_RANK) return fail_damaged("a tensor has an impossible rank");
     AVAL__TRY(aval__tensor_set(&shape, h.type, (size_t)h.rank, h.dims));
-    const void *data = aval__tensor_known(&shape) ? take(r, aval__tensor_bytes(&shape)) : NULL;
+    const void *data = aval__tensor_known(&shape) ? take(r, filled_up(aval__tensor_bytes(&shape))) : NULL;
     if (data == NULL) return fail_damaged("they end within a tensor");
     AVAL__TRY(aval__host_tensor_make(out, &shape));
     aval__host_tensor_from(out, data);
