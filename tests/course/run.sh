@@ -6,6 +6,12 @@ pictures=$(mktemp -d)
 trap 'rm -rf "$pictures"' EXIT
 "$1" "$pictures" >"$pictures/printed" 2>"$pictures/errors"
 status=$?
+# Seen once in about a hundred runs, on this driver only, and never under gdb: said in print, and tried once more.
+if [ $status -ge 128 ] && [ "${AVAL_DEVICE:-}" = rusticl ]; then
+    echo "rusticl: ended by signal $((status - 128)); once more"
+    "$1" "$pictures" >"$pictures/printed" 2>"$pictures/errors"
+    status=$?
+fi
 cat "$pictures/errors"
 [ $status -eq 0 ] || { cat "$pictures/printed"; exit 1; }
 [ -z "${COURSE_SILENT:-}" ] || [ ! -s "$pictures/errors" ] || { echo "the device complained, see above"; exit 1; }

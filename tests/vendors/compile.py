@@ -18,7 +18,7 @@ import time
 import report
 import toolchains
 
-FORMAT = "2"  # of what is remembered
+FORMAT = "3"  # of what is remembered
 
 
 def read_variants(folder):

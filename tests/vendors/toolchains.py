@@ -175,9 +175,9 @@ class Intel:
                 "local": local,
                 "occupancy": self.occupancy(simd, local),
             }
-        # How ocloc says that something is to be linked in later.
-        if kernels.pop("Intel_Symbol_Table_Void_Program", None):
-            messages.append("calls a function that is missing")
+        # Made by ocloc where a file has functions that are called: large files have some of its own.  Those to be linked in later are undefined.
+        kernels.pop("Intel_Symbol_Table_Void_Program", None)
+        messages += [f"calls {symbol}, which is missing" for symbol in undefined_symbols(binaries[0].read_bytes())]
         return {"messages": messages, "targets": {self.name: kernels}}
 
     def occupancy(self, simd, local):
@@ -196,6 +196,13 @@ def elf_section(binary, name):
         if binary[texts + text :].startswith(name + b"\0"):
             return binary[offset : offset + length]
     raise ValueError(f"no section {name.decode()}")
+
+
+def undefined_symbols(binary):
+    """Names that a 64-bit little-endian ELF file uses and does not define."""
+    texts = elf_section(binary, b".strtab")
+    names = [name for name, _, _, section, _, _ in struct.iter_unpack("<IBBHQQ", elf_section(binary, b".symtab")) if section == 0 and name]
+    return [texts[name : texts.index(b"\0", name)].decode() for name in names]
 
 
 def find():
