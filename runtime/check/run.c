@@ -99,17 +99,24 @@ static int run_again(aval__case *c, aval_session *s, aval_value *const *wanted, 
     return status;
 }
 
+/* A fed session in guarded mode and what is asked of it.  Both are the caller's to give back, after a failure too (NULL: not made). */
+static int open_guarded(aval__case *c, aval_session **s, aval_value ***wanted, size_t *n_wanted)
+{
+    *wanted = list_wanted(c, n_wanted);
+    if (*wanted == NULL) return AVAL_E_MEMORY;
+    AVAL__TRY(aval_session_create(c->ctx, c->graph, c->store, s));
+    AVAL__TRY(aval_session_set_memory(*s, AVAL_MEMORY_GUARDED));
+    return feed_all(c, *s);
+}
+
 int aval__case_run(aval__case *c, aval__results *results)
 {
     aval_session *s = NULL;
+    aval_value **wanted = NULL;
     size_t n;
-    int status = 0;
     *results = (aval__results){ 0 };
-    aval_value **wanted = list_wanted(c, &n);
-    if (wanted == NULL) return AVAL_E_MEMORY;
-    AVAL__TRY_DONE(aval_session_create(c->ctx, c->graph, c->store, &s));
-    AVAL__TRY_DONE(aval_session_set_memory(s, AVAL_MEMORY_GUARDED));
-    AVAL__TRY_DONE(feed_all(c, s));
+    int status = open_guarded(c, &s, &wanted, &n);
+    if (status < 0) goto done;
     AVAL__TRY_DONE(aval__results_make(results, n));
     AVAL__TRY_DONE(run_once(c, s, wanted, results));
     if (c->def->op->deterministic != 0) AVAL__TRY_DONE(run_again(c, s, wanted, results));
@@ -151,14 +158,11 @@ static int list_programs(void *user, const aval__plan *plan)
 int aval__case_sources(aval__case *c, aval__results *results)
 {
     aval_session *s = NULL;
+    aval_value **wanted = NULL;
     size_t n;
-    int status = 0;
     *results = (aval__results){ 0 };
-    aval_value **wanted = list_wanted(c, &n);
-    if (wanted == NULL) return AVAL_E_MEMORY;
-    AVAL__TRY_DONE(aval_session_create(c->ctx, c->graph, c->store, &s));
-    AVAL__TRY_DONE(aval_session_set_memory(s, AVAL_MEMORY_GUARDED));
-    AVAL__TRY_DONE(feed_all(c, s));
+    int status = open_guarded(c, &s, &wanted, &n);
+    if (status < 0) goto done;
     AVAL__TRY_DONE(aval__results_make(results, 0));
     AVAL__TRY_DONE(aval__session_visit_plan(s, wanted, n, list_programs, results));
 done:
