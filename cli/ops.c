@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
+#include <time.h>
 
 static const char *domain_of(const aval_op *op)
 {
@@ -38,6 +39,61 @@ static void print_ports(const char *title, const aval_port *ports)
     }
 }
 
+/* ---- On which devices it passes -------------------------------------------------------------------------------------------- */
+
+typedef struct tally {
+    size_t passing, failing, outdated; /* devices */
+    json_t *json; /* NULL: not wanted */
+    bool lines;
+} tally;
+
+static const char *verdict_word(const aval_op_verdict *v)
+{
+    return v->outdated ? "outdated" : v->failed > 0 ? "failed" : v->passed > 0 ? "passed" : "skipped";
+}
+
+static void print_verdict(const aval_op_verdict *v)
+{
+    char day[32] = "";
+    const time_t when = (time_t)v->when;
+    struct tm at;
+    if (localtime_r(&when, &at) != NULL) strftime(day, sizeof day, "%Y-%m-%d", &at);
+    printf("  checked %s on %s, driver %s: ", day, v->device, v->driver);
+    if (v->outdated) printf("but its plugin is another since; `aval check` looks again\n");
+    else if (v->failed > 0)
+        printf("%llu of %llu FAILED, %s\n", (unsigned long long)v->failed, (unsigned long long)(v->failed + v->passed), v->message);
+    else if (v->passed == 0) printf("nothing could be compared\n");
+    else
+        printf("passes %llu, largest error %.2g of the tolerance%s%s\n", (unsigned long long)v->passed, v->error, v->extent[0] ? ", " : "",
+               v->extent);
+}
+
+static void take_verdict(void *user, const aval_op_verdict *v)
+{
+    tally *t = user;
+    if (v->outdated) t->outdated++;
+    else if (v->failed > 0) t->failing++;
+    else if (v->passed > 0) t->passing++;
+    if (t->lines) print_verdict(v);
+    if (t->json != NULL)
+        json_array_append_new(t->json, json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:f, s:I, s:s, s:s}", "device", v->device, "driver",
+                                                 v->driver, "result", verdict_word(v), "passed", (json_int_t)v->passed, "failed",
+                                                 (json_int_t)v->failed, "skipped", (json_int_t)v->skipped, "error", v->error, "when",
+                                                 (json_int_t)v->when, "extent", v->extent, "message", v->message));
+}
+
+/* "passes on 2, fails on 1", of devices. */
+static void print_tally(const tally *t)
+{
+    char text[64] = "not checked";
+    if (t->failing > 0) snprintf(text, sizeof text, "FAILS on %zu, passes on %zu", t->failing, t->passing);
+    else if (t->passing > 0) snprintf(text, sizeof text, "passes on %zu", t->passing);
+    else if (t->outdated > 0) snprintf(text, sizeof text, "changed since");
+    printf("%-12s ", text);
+}
+
+/* ---- All about one ---------------------------------------------------------------------------------------------------------- */
+
 static void print_op(aval_context *ctx, const aval_op *op)
 {
     char name[256];
@@ -54,6 +110,9 @@ static void print_op(aval_context *ctx, const aval_op *op)
     printf("  forward: %s, gradient: %s\n", aval_op_forward_kind(op), aval_op_gradient_kind(op));
     if (op->subgradient != NULL) printf("  at kinks: %s\n", op->subgradient);
     printf("  from %s\n", aval_op_plugin(ctx, op));
+    tally t = { .lines = true };
+    aval_op_verdicts(ctx, op, take_verdict, &t);
+    if (t.passing + t.failing + t.outdated == 0) printf("  not checked on this machine: `aval check %s --all-devices`\n", name);
 }
 
 static json_t *ports_json(const aval_port *ports)
@@ -90,10 +149,12 @@ static json_t *attrs_json(const aval_attr *attrs)
 
 static json_t *op_json(aval_context *ctx, const aval_op *op)
 {
-    return json_pack("{s:s, s:s, s:I, s:s, s:s, s:s, s:o, s:o, s:o, s:s?, s:s}", "name", op->name, "domain", domain_of(op), "since",
+    tally t = { .json = json_array() };
+    if (t.json != NULL) aval_op_verdicts(ctx, op, take_verdict, &t);
+    return json_pack("{s:s, s:s, s:I, s:s, s:s, s:s, s:o, s:o, s:o, s:s?, s:s, s:o}", "name", op->name, "domain", domain_of(op), "since",
                      (json_int_t)op->since, "doc", op->doc, "forward", aval_op_forward_kind(op), "gradient", aval_op_gradient_kind(op),
                      "inputs", ports_json(op->inputs), "outputs", ports_json(op->outputs), "attributes", attrs_json(op->attrs),
-                     "subgradient", op->subgradient, "plugin", aval_op_plugin(ctx, op));
+                     "subgradient", op->subgradient, "plugin", aval_op_plugin(ctx, op), "checked", t.json);
 }
 
 static int fail_empty(void)
@@ -128,6 +189,15 @@ int cli_op_find(aval_context *ctx, const char *name, char *full, size_t bytes)
     return fail_unknown(ctx, name);
 }
 
+static void print_row(aval_context *ctx, const aval_op *op, const char *name)
+{
+    tally t = { .json = NULL };
+    aval_op_verdicts(ctx, op, take_verdict, &t);
+    printf("%-28s %-10s gradient: %-10s ", name, aval_op_forward_kind(op), aval_op_gradient_kind(op));
+    print_tally(&t);
+    printf("%s\n", op->doc);
+}
+
 static int list_all(const cli_options *options, aval_context *ctx)
 {
     size_t count = aval_op_count(ctx);
@@ -138,7 +208,7 @@ static int list_all(const cli_options *options, aval_context *ctx)
         char name[256];
         print_name(op, name, sizeof name);
         if (all != NULL) json_array_append_new(all, op_json(ctx, op));
-        else printf("%-28s %-10s gradient: %-10s %s\n", name, aval_op_forward_kind(op), aval_op_gradient_kind(op), op->doc);
+        else print_row(ctx, op, name);
     }
     return all != NULL ? cli_print_json(all) : CLI_OK;
 }

@@ -137,6 +137,23 @@ AVAL_API const char *aval_op_plugin(aval_context *ctx, const aval_op *op);
 AVAL_API const char *aval_op_forward_kind(const aval_op *op);
 AVAL_API const char *aval_op_gradient_kind(const aval_op *op);
 
+/* What the last check of an operator on a device found (aval_check_ops; `aval check`).  It is remembered in the cache folder, by device and
+   driver; texts live until `visit` returns. */
+typedef struct aval_op_verdict {
+    size_t size;
+    const char *device; /* "PLATFORM/NAME" */
+    const char *driver; /* the one that was checked */
+    uint64_t passed, failed, skipped; /* comparisons */
+    double error; /* largest of those that passed, in units of the tolerance */
+    int64_t when; /* seconds since 1970 */
+    int outdated; /* 1: the operator's plugin is another since */
+    const char *extent; /* "", or what the check left out: "small samples", "forward only" */
+    const char *message; /* of the first failure */
+} aval_op_verdict;
+typedef void (*aval_op_verdict_function)(void *user, const aval_op_verdict *verdict);
+/* Calls `visit` for each device of which something is remembered, here now or not.  Opens no device. */
+AVAL_API int aval_op_verdicts(aval_context *ctx, const aval_op *op, aval_op_verdict_function visit, void *user);
+
 /* ---- Graph -------------------------------------------------------------------------------------------------------------- */
 
 /* Lists that live to the end of the full expression: AVAL_SHAPE is a rank and its dimensions, AVAL_VALUES values and how many. */

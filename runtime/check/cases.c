@@ -88,6 +88,10 @@ int aval__judge_open(aval__judge *j, aval_context *ctx, const aval_check_options
 
 void aval__judge_close(aval__judge *j)
 {
+    for (size_t d = 0; j->witnesses != NULL && d < j->n_witnesses; d++) {
+        if (j->witnesses[d].remembered != NULL) aval__verdicts_save(j->witnesses[d].remembered);
+        aval__verdicts_close(j->witnesses[d].remembered);
+    }
     aval__free(j->witnesses);
     if (j->own_runner != NULL) {
         here *h = j->own_runner->user;

@@ -2,6 +2,7 @@
 #include "check/judge.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 const aval__type_row aval__type_rows[] = {
@@ -29,9 +30,12 @@ void aval__judge_tell(aval__judge *j, size_t device, const aval_check_result *re
     if (r.blame == NULL) r.blame = "";
     if (r.fate == NULL) r.fate = "";
     *(r.passed > 0 ? &j->passed : r.passed == 0 ? &j->failed : &j->skipped) += 1;
+    *(r.passed > 0 ? &w->verdict.passed : r.passed == 0 ? &w->verdict.failed : &w->verdict.skipped) += 1;
+    if (r.passed > 0) w->verdict.error = fmax(w->verdict.error, r.error);
     if (r.passed >= 0) w->compared = true;
     if (r.passed == 0) {
         w->failed = true;
+        if (w->verdict.message[0] == 0) snprintf(w->verdict.message, sizeof w->verdict.message, "%s: %s", r.what, r.message);
         aval__text_add(&w->log, "%s: %s\n", r.what, r.message);
     }
     if (j->report != NULL) j->report(j->user, &r);

@@ -20,6 +20,8 @@ typedef struct aval__witness {
     bool lost; /* the op's further cases are not run there */
     bool compared; /* anything of the op */
     bool told_doubles; /* that the op's samples in doubles are skipped */
+    aval__verdict verdict; /* of the op under way */
+    aval__verdicts *remembered; /* NULL: not wanted, or nothing is kept */
     aval__results results;
     aval__text log; /* messages of failures */
 } aval__witness;
@@ -71,6 +73,11 @@ int aval__judge_case(aval__judge *j);
 
 /* Reports one result; `message` may be NULL. */
 void aval__judge_tell(aval__judge *j, size_t device, const aval_check_result *result);
+
+/* What is found of operators from now on is remembered (aval_op_verdicts), which ends with the judge. */
+int aval__judge_remember(aval__judge *j);
+/* The op that was checked last is done. */
+int aval__judge_note_op(aval__judge *j, const aval__opdef *def);
 
 /* A folder with all that is needed to see the witness's failure again. */
 int aval__failure_write(aval__judge *j, size_t device);

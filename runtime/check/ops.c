@@ -57,6 +57,7 @@ static int check_op(aval__judge *j, const aval__opdef *def)
     what.sample = &def->op->samples[0];
     tell_unmoved(j, def);
     tell_uncompared(j);
+    status = aval__judge_note_op(j, def);
 done:
     j->what = NULL;
     aval__free(op);
@@ -72,6 +73,7 @@ int aval_check_ops(aval_context *ctx, const aval_check_options *options, aval_ch
     const aval__registry *registry = aval__context_registry(ctx);
     const char *op = options == NULL ? NULL : options->op;
     if (status < 0) goto done;
+    AVAL__TRY_DONE(aval__judge_remember(&j));
     if (op != NULL) {
         const aval__opdef *def = aval__registry_find(registry, op, 0);
         if (def == NULL) AVAL__TRY_DONE(aval__fail(AVAL_E_UNKNOWN, "there is no operator '%s'; `aval ops` lists them", op));

@@ -3,6 +3,7 @@
  * Safe under concurrent processes without locks: an entry is written to a file of its own and renamed, which replaces whole files
  * at once; what is read is checked by its own hash, so that a torn or damaged file is only a miss. */
 #include "device/private.h"
+#include "device/verdicts.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -67,24 +68,26 @@ static int name_folder(char **out)
     return *out != NULL ? AVAL_OK : AVAL_E_MEMORY;
 }
 
+char *aval__cache_choose(const aval__log *log)
+{
+    char *folder;
+    if (name_folder(&folder) < 0 || folder == NULL) return NULL;
+    const char *fault = make_folders(folder) ? find_fault(folder) : strerror(errno);
+    if (fault == NULL) return folder;
+    aval__log_write(log, AVAL_LOG_WARNING,
+                    "built kernels are not kept, since the cache folder '%s' cannot be used: %s; "
+                    "AVAL_CACHE_DIR names another one",
+                    folder, fault);
+    aval__free(folder);
+    return NULL;
+}
+
 const char *aval__cache_folder(aval__devices *devices)
 {
     pthread_mutex_lock(&devices->lock);
     if (!devices->cache_known) {
         devices->cache_known = true;
-        char *folder;
-        if (name_folder(&folder) == AVAL_OK && folder != NULL) {
-            const char *fault = make_folders(folder) ? find_fault(folder) : strerror(errno);
-            if (fault == NULL) {
-                devices->cache_folder = folder;
-            } else {
-                aval__log_write(devices->log, AVAL_LOG_WARNING,
-                                "built kernels are not kept, since the cache folder '%s' cannot be used: %s; "
-                                "AVAL_CACHE_DIR names another one",
-                                folder, fault);
-                aval__free(folder);
-            }
-        }
+        devices->cache_folder = aval__cache_choose(devices->log);
     }
     const char *folder = devices->cache_folder;
     pthread_mutex_unlock(&devices->lock);

@@ -73,6 +73,7 @@ void aval__context_drop(aval_context *ctx)
 {
     if (--ctx->holders > 0) return;
     aval__context_forget_plans(ctx);
+    aval__context_forget_verdicts(ctx);
     for (size_t i = 0; i < ctx->opened.count; i++) aval__device_close(ctx->opened.at[i]);
     aval__vec_release(&ctx->opened);
     aval__vec_release(&ctx->infos);

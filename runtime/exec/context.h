@@ -28,6 +28,8 @@ struct aval_context {
     bool ready;
     aval__plan_hooks hooks;
     aval__shared_plan *plans; /* uthash */
+    bool remembered_read; /* `remembered` is of all devices in the cache folder */
+    AVAL__VEC(aval__verdicts *) remembered;
 };
 
 /* One more holder, and one less: what was made from a context may be released after it. */
@@ -36,6 +38,9 @@ void aval__context_drop(aval_context *ctx);
 
 /* Loads the default plugins unless there are some.  Under the lock. */
 int aval__context_plugins(aval_context *ctx);
+
+/* What was read of verdicts is forgotten, and read again when asked for. */
+void aval__context_forget_verdicts(aval_context *ctx);
 
 /* The plan for a request: from the cache, or made.  *made tells which.  For aval__shared_plan_drop. */
 int aval__context_plan(aval_context *ctx, const aval__plan_request *request, const aval__hash *key, aval__shared_plan **out, bool *made);

@@ -6,6 +6,7 @@
 #define AVAL_EXEC_H
 
 #include "device/device.h"
+#include "device/verdicts.h"
 #include "graph/graph.h"
 #include "plan/plan.h"
 
@@ -25,6 +26,15 @@ size_t aval__context_device_count(const aval_context *ctx);
 aval__device *aval__context_device(const aval_context *ctx, size_t i);
 /* The callbacks that planning for this context's devices uses; `user` is the context. */
 const aval__plan_hooks *aval__context_hooks(aval_context *ctx);
+
+/* What is remembered of a device (by its index for aval_device_info_at), for aval__verdicts_close.  *out is NULL when nothing is to be kept
+   between processes. */
+int aval__context_verdicts(aval_context *ctx, size_t device, aval__verdicts **out);
+/* Changes when the plugin's file does. */
+uint64_t aval__plugin_stamp(const aval__opdef *def);
+/* "Conv 22": how verdicts of kind AVAL__VERDICT_CHECK speak of an operator. */
+void aval__verdict_subject(aval__text *text, const aval__opdef *def);
+#define AVAL__VERDICT_CHECK "check"
 
 /* ---- Store ------------------------------------------------------------------------------------------------------------------------------ */
 
