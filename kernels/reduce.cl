@@ -1,66 +1,150 @@
-/* Sums (MAXIMUM=0) or largest elements (MAXIMUM=1) over any set of axes.
+/* Sums, largest and smallest elements and products (COMBINATION 0 to 3) over any set of axes.
  *
  * The host merges neighbouring axes of the same kind, so that at most four kept and four reduced ones are left.  `k1 k2 k3` are the
- * lengths of the last three kept axes, `ks0 .. ks3` the strides of all four in x, in elements; r1 .. and rs0 .. say the same of the reduced. */
+ * lengths of the last three kept axes, `ks0 .. ks3` the strides of all four in x, in elements; r1 .. and rs0 .. say the same of the
+ * reduced.  A result over many elements is made of chunks: first [results, chunks], then the same kernel again over those. */
 #include "common.clh"
+#include "axes.clh"
 
-#ifndef MAXIMUM
-#define MAXIMUM 0
+#ifndef COMBINATION
+#define COMBINATION 0
 #endif
-#if MAXIMUM
-#define COMBINE(a, b) ((a) >= (b) || (a) != (a) ? (a) : (b))
-#define GROUP_COMBINE group_max
+
+/* The least and the largest number of the type: what nothing at all has as its largest and its smallest. */
+#if S_TYPE == 1 || S_TYPE == 10 || S_TYPE == 11
+#define LEAST (-INFINITY)
+#define MOST INFINITY
+#elif S_TYPE == 2
+#define LEAST 0
+#define MOST UCHAR_MAX
+#elif S_TYPE == 9
+#define LEAST 0
+#define MOST 1
+#elif S_TYPE == 3
+#define LEAST CHAR_MIN
+#define MOST CHAR_MAX
+#elif S_TYPE == 4
+#define LEAST 0
+#define MOST USHRT_MAX
+#elif S_TYPE == 5
+#define LEAST SHRT_MIN
+#define MOST SHRT_MAX
+#elif S_TYPE == 6
+#define LEAST INT_MIN
+#define MOST INT_MAX
+#elif S_TYPE == 7
+#define LEAST LONG_MIN
+#define MOST LONG_MAX
+#elif S_TYPE == 12
+#define LEAST 0
+#define MOST UINT_MAX
 #else
-#define COMBINE(a, b) ((a) + (b))
-#define GROUP_COMBINE group_sum
+#define LEAST 0
+#define MOST ULONG_MAX
 #endif
 
-/* Sums of integers are exact and have no factor. */
+/* Of the largest and the smallest the first wins a tie, and NaN wins over numbers. */
+#if COMBINATION == 0
+#define NEUTRAL 0
+#define COMBINE(a, b) ((a) + (b))
+#elif COMBINATION == 1
+#define NEUTRAL LEAST
+#define COMBINE(a, b) ((a) >= (b) || (a) != (a) ? (a) : (b))
+#elif COMBINATION == 2
+#define NEUTRAL MOST
+#define COMBINE(a, b) ((a) <= (b) || (a) != (a) ? (a) : (b))
+#else
+#define NEUTRAL 1
+#define COMBINE(a, b) ((a) * (b))
+#endif
+
+/* A mean of integers is cut off towards 0. */
 #if S_TYPE == 1 || S_TYPE == 10 || S_TYPE == 11
 #define SCALED(sum) ((sum) * scale)
 #else
-#define SCALED(sum) (sum)
+#define SCALED(sum) ((sum) / divisor)
 #endif
 
-#define COLUMNS 8 /* columns of a work-item in reduce_columns */
+/* On CPUs several results, or parts of one, are made side by side, so that the compiler uses vectors. */
+#if WG == 1
+#define PARTS 16
+#define COLUMNS 32 /* columns of a work-item in reduce_columns */
+#define WINNER_COLUMNS 16 /* ... and in winner_columns */
+#else
+#define COLUMNS 1
+#define WINNER_COLUMNS 1
+#endif
 
-/* Where element i of an axis set of lengths (any, d1, d2, d3) with strides s0 .. s3 lies. */
-static long place(long i, long d1, long d2, long d3, long s0, long s1, long s2, long s3)
+#if WG == 1
+/* All n elements from x on, side by side in memory. */
+static ACC whole_run(__global const S *x, long n)
 {
-    long at = 0;
-    if (d3 != 1) {
-        at += i % d3 * s3;
-        i /= d3;
+    ACC part[PARTS], rest = NEUTRAL;
+    long i = 0;
+    for (int p = 0; p < PARTS; p++) part[p] = NEUTRAL;
+    for (; i + PARTS <= n; i += PARTS) {
+        for (int p = 0; p < PARTS; p++) {
+            ACC v = LOAD(x, i + p);
+            part[p] = COMBINE(part[p], v);
+        }
     }
-    if (d2 != 1) {
-        at += i % d2 * s2;
-        i /= d2;
+    for (; i < n; i++) {
+        ACC v = LOAD(x, i);
+        rest = COMBINE(rest, v);
     }
-    if (d1 != 1) {
-        at += i % d1 * s1;
-        i /= d1;
+    for (int half_of = PARTS / 2; half_of > 0; half_of /= 2) {
+        for (int p = 0; p < half_of; p++) part[p] = COMBINE(part[p], part[p + half_of]);
     }
-    return at + i * s0;
+    return COMBINE(part[0], rest);
+}
+#endif
+
+static ACC group_combine(__local ACC *shared, ACC x)
+{
+#if WG > 1
+    shared[LANE] = x;
+    barrier(CLK_LOCAL_MEM_FENCE);
+    for (int half_of = WG / 2; half_of > 0; half_of /= 2) {
+        if (LANE < half_of) shared[LANE] = COMBINE(shared[LANE], shared[LANE + half_of]);
+        barrier(CLK_LOCAL_MEM_FENCE);
+    }
+    x = shared[0];
+    barrier(CLK_LOCAL_MEM_FENCE);
+#endif
+    return x;
 }
 
-/* y [results, chunks]: element (o, c) combines `chunk` of the `length` elements of result o, times `scale`.
-   Groups: results * chunks.  Each chunk has an element where MAXIMUM. */
-__kernel void reduce_any(__global const S *x, long x_at, __global D *y, long y_at, long results, long length, long chunks, long chunk, long k1,
-                         long k2, long k3, long ks0, long ks1, long ks2, long ks3, long r1, long r2, long r3, long rs0, long rs1, long rs2,
-                         long rs3, REAL scale)
+/* y [results, chunks]: element (o, c) combines `chunk` of the `length` elements of result o, times `scale` (integers: over `divisor`).
+   Groups: results * chunks. */
+__kernel void reduce_any(__global const S *x, long x_at, __global D *y, long y_at, long results, long length, long chunks, long chunk,
+                         long k1, long k2, long k3, long ks0, long ks1, long ks2, long ks3, long r1, long r2, long r3, long rs0, long rs1,
+                         long rs2, long rs3, REAL scale, long divisor)
 {
     __local ACC shared[WG];
     long o = GROUP / chunks, first = GROUP % chunks * chunk, end = min(first + chunk, length);
     GROUP_GUARD(results * chunks);
     x += x_at + place(o, k1, k2, k3, ks0, ks1, ks2, ks3);
-#if MAXIMUM
-    ACC sum = LOAD(x, place(first, r1, r2, r3, rs0, rs1, rs2, rs3));
+    ACC sum = NEUTRAL;
+#if WG == 1
+    /* by runs along the last reduced axis, so that places are worked out once a run */
+    for (long i = first; i < end;) {
+        long at = i % r3, n = min(r3 - at, end - i);
+        __global const S *run = x + place(i, r1, r2, r3, rs0, rs1, rs2, rs3);
+        if (rs3 == 1) {
+            ACC v = whole_run(run, n);
+            sum = COMBINE(sum, v);
+        } else {
+            for (long j = 0; j < n; j++) {
+                ACC v = LOAD(run, j * rs3);
+                sum = COMBINE(sum, v);
+            }
+        }
+        i += n;
+    }
 #else
-    ACC sum = 0;
-#endif
-    if (r1 == 1 && r2 == 1 && r3 == 1) {
+    if (r1 == 1 && r2 == 1 && r3 == length) {
         for (long i = first + LANE; i < end; i += WG) {
-            ACC v = LOAD(x, i * rs0);
+            ACC v = LOAD(x, i * rs3);
             sum = COMBINE(sum, v);
         }
     } else {
@@ -69,56 +153,111 @@ __kernel void reduce_any(__global const S *x, long x_at, __global D *y, long y_a
             sum = COMBINE(sum, v);
         }
     }
-    sum = GROUP_COMBINE(shared, sum);
+    sum = group_combine(shared, sum);
+#endif
     if (LANE == 0) STORE_D(y, y_at + GROUP, (TD)SCALED(sum));
 }
 
-/* x [outer, length, inner] to y [outer, inner].  Work-items: outer * ceil(inner / COLUMNS), each with COLUMNS neighbouring columns.
-   length is below 2^32: a counter of 64 bits is what makes Intel's compiler spill. */
-__kernel void reduce_columns(__global const S *x, long x_at, __global D *y, long y_at, long outer, long length, long inner, REAL scale)
+/* x [outer, length, inner] to y [outer, chunks, inner], chunk c from rows c * chunk on.  Work-items: outer * chunks * ceil(inner / COLUMNS),
+   each with COLUMNS neighbouring columns.  chunk is below 2^32: a counter of 64 bits is what makes Intel's compiler spill. */
+__kernel void reduce_columns(__global const S *x, long x_at, __global D *y, long y_at, long outer, long length, long inner, long chunks,
+                             long chunk, REAL scale, long divisor)
 {
-    long blocks = (inner + COLUMNS - 1) / COLUMNS, i = get_global_id(0), o = i / blocks, column = i % blocks * COLUMNS;
+    long blocks = (inner + COLUMNS - 1) / COLUMNS, i = get_global_id(0), column = i % blocks * COLUMNS, c = i / blocks % chunks;
+    long o = i / blocks / chunks;
+    uint rows = (uint)min(chunk, length - c * chunk);
     if (o >= outer) return;
+    x += x_at + (o * length + c * chunk) * inner + column;
+    y += y_at + (o * chunks + c) * inner + column;
     ACC sum[COLUMNS];
-    x += x_at + o * length * inner + column;
-    y += y_at + o * inner + column;
-    if (column + COLUMNS <= inner) {
-        for (int c = 0; c < COLUMNS; c++) sum[c] = LOAD(x, c);
-        for (uint r = 1; r < (uint)length; r++) {
-            for (int c = 0; c < COLUMNS; c++) {
-                ACC v = LOAD(x, r * inner + c);
-                sum[c] = COMBINE(sum[c], v);
+    for (int k = 0; k < COLUMNS; k++) sum[k] = NEUTRAL;
+#if COLUMNS > 1
+    if (column + COLUMNS > inner) {
+        int rest = (int)(inner - column);
+        for (uint r = 0; r < rows; r++) {
+            for (int k = 0; k < rest; k++) {
+                ACC v = LOAD(x, r * inner + k);
+                sum[k] = COMBINE(sum[k], v);
             }
         }
-        /* Where half is stored in software, NVIDIA's compiler would keep the sums in memory instead. */
-#pragma unroll
-        for (int c = 0; c < COLUMNS; c++) STORE_D(y, c, (TD)SCALED(sum[c]));
+        for (int k = 0; k < rest; k++) STORE_D(y, k, (TD)SCALED(sum[k]));
         return;
     }
-    for (int c = 0; column + c < inner; c++) {
-        ACC one = LOAD(x, c);
-        for (long r = 1; r < length; r++) {
-            ACC v = LOAD(x, r * inner + c);
-            one = COMBINE(one, v);
+#endif
+    for (uint r = 0; r < rows; r++) {
+        for (int k = 0; k < COLUMNS; k++) {
+            ACC v = LOAD(x, r * inner + k);
+            sum[k] = COMBINE(sum[k], v);
         }
-        STORE_D(y, c, (TD)SCALED(one));
     }
+    for (int k = 0; k < COLUMNS; k++) STORE_D(y, k, (TD)SCALED(sum[k]));
 }
 
-/* Gradient of the largest: dx is g at the first element of each result that equals y, else 0.  Work-items: results. */
-__kernel void reduce_winner(__global const S *x, long x_at, __global const S *y, long y_at, __global const S *g, long g_at, __global S *dx,
-                            long dx_at, long results, long length, long k1, long k2, long k3, long ks0, long ks1, long ks2, long ks3, long r1,
-                            long r2, long r3, long rs0, long rs1, long rs2, long rs3)
+/* ---- The gradient of the largest or smallest: that of the result at the first element that equals it, else 0 ----------------------- */
+
+/* Where NaN won, the first NaN. */
+#define WINS(x, best) ((x) == (best) || ((x) != (x) && (best) != (best)))
+
+/* winners [results, chunks]: the first winning element of each chunk, `length` where there is none.  Groups: results * chunks. */
+__kernel void winner_find(__global const S *x, long x_at, __global const S *y, long y_at, __global long *winners, long winners_at,
+                          long results, long length, long chunks, long chunk, long k1, long k2, long k3, long ks0, long ks1, long ks2,
+                          long ks3, long r1, long r2, long r3, long rs0, long rs1, long rs2, long rs3)
 {
-    long o = get_global_id(0);
-    if (o >= results) return;
-    long base = place(o, k1, k2, k3, ks0, ks1, ks2, ks3);
-    T best = LOAD(y, y_at + o), up = LOAD(g, g_at + o);
-    int found = 0;
-    for (long i = 0; i < length; i++) {
-        long at = base + place(i, r1, r2, r3, rs0, rs1, rs2, rs3);
-        int wins = !found && LOAD(x, x_at + at) == best;
-        STORE(dx, dx_at + at, wins ? up : (T)0);
-        found |= wins;
+    __local long shared[WG];
+    long o = GROUP / chunks, first = GROUP % chunks * chunk, end = min(first + chunk, length), found = length;
+    GROUP_GUARD(results * chunks);
+    x += x_at + place(o, k1, k2, k3, ks0, ks1, ks2, ks3);
+    T best = LOAD(y, y_at + o);
+    for (long i = first + LANE; i < end && found == length; i += WG) {
+        T v = LOAD(x, place(i, r1, r2, r3, rs0, rs1, rs2, rs3));
+        if (WINS(v, best)) found = i;
+    }
+#if WG > 1
+    shared[LANE] = found;
+    barrier(CLK_LOCAL_MEM_FENCE);
+    for (int half_of = WG / 2; half_of > 0; half_of /= 2) {
+        if (LANE < half_of) shared[LANE] = min(shared[LANE], shared[LANE + half_of]);
+        barrier(CLK_LOCAL_MEM_FENCE);
+    }
+    found = shared[0];
+#endif
+    if (LANE == 0) winners[winners_at + GROUP] = found;
+}
+
+/* dx is g of its result at the first winner of all chunks, else 0.  Groups: results * chunks. */
+__kernel void winner_spread(__global const long *winners, long winners_at, __global const S *g, long g_at, __global S *dx, long dx_at,
+                            long results, long length, long chunks, long chunk, long k1, long k2, long k3, long ks0, long ks1, long ks2,
+                            long ks3, long r1, long r2, long r3, long rs0, long rs1, long rs2, long rs3)
+{
+    long o = GROUP / chunks, first = GROUP % chunks * chunk, end = min(first + chunk, length), winner = length;
+    GROUP_GUARD(results * chunks);
+    dx += dx_at + place(o, k1, k2, k3, ks0, ks1, ks2, ks3);
+    for (long c = 0; c < chunks && winner == length; c++) winner = winners[winners_at + o * chunks + c];
+    T up = LOAD(g, g_at + o);
+    for (long i = first + LANE; i < end; i += WG)
+        STORE(dx, place(i, r1, r2, r3, rs0, rs1, rs2, rs3), i == winner ? up : (T)0);
+}
+
+/* x [outer, length, inner], y and g [outer, inner], in one pass.  Work-items: outer * ceil(inner / WINNER_COLUMNS); length is below 2^32. */
+__kernel void winner_columns(__global const S *x, long x_at, __global const S *y, long y_at, __global const S *g, long g_at, __global S *dx,
+                             long dx_at, long outer, long length, long inner)
+{
+    long blocks = (inner + WINNER_COLUMNS - 1) / WINNER_COLUMNS, i = get_global_id(0), o = i / blocks, column = i % blocks * WINNER_COLUMNS;
+    if (o >= outer) return;
+    int n = (int)min(inner - column, (long)WINNER_COLUMNS);
+    T best[WINNER_COLUMNS], up[WINNER_COLUMNS]; /* up becomes 0 once it is given */
+    for (int k = 0; k < n; k++) {
+        best[k] = LOAD(y, y_at + o * inner + column + k);
+        up[k] = LOAD(g, g_at + o * inner + column + k);
+    }
+    x += x_at + o * length * inner + column;
+    dx += dx_at + o * length * inner + column;
+    for (uint r = 0; r < (uint)length; r++) {
+        for (int k = 0; k < n; k++) {
+            T v = LOAD(x, r * inner + k);
+            int wins = WINS(v, best[k]);
+            STORE(dx, r * inner + k, wins ? up[k] : (T)0);
+            up[k] = wins ? (T)0 : up[k];
+        }
     }
 }
