@@ -35,11 +35,12 @@ static bool is_wanted(const aval__type_row *row, const aval_sample *sample, cons
     return !options->quick && row->type != AVAL_FLOAT16;
 }
 
-static int check_op(aval__judge *j, const aval__opdef *def)
+static int check_op(aval__judge *j, const aval__opdef *def, bool newest)
 {
     int status = 0;
     aval__text label = { 0 };
     aval__opdef_label(&label, def);
+    if (!newest) aval__text_add(&label, "@%u", (unsigned)def->op->since);
     char *op = aval__text_take(&label);
     if (op == NULL) return AVAL_E_MEMORY;
     aval_check_case what = { .size = sizeof what, .op = op, .seed = j->options->seed, .forward_only = j->options->forward_only };
@@ -57,10 +58,26 @@ static int check_op(aval__judge *j, const aval__opdef *def)
     what.sample = &def->op->samples[0];
     tell_unmoved(j, def);
     tell_uncompared(j);
-    status = aval__judge_note_op(j, def);
+    status = newest ? aval__judge_note_op(j, def) : 0;
 done:
     j->what = NULL;
     aval__free(op);
+    return status;
+}
+
+/* The op of this label and its older forms. */
+static int check_forms(aval__judge *j, const aval__opdef *newest)
+{
+    const aval__registry *registry = aval__context_registry(j->ctx);
+    aval__text label = { 0 };
+    aval__opdef_label(&label, newest);
+    char *name = aval__text_take(&label);
+    int status = name == NULL ? AVAL_E_MEMORY : check_op(j, newest, true);
+    for (const aval__opdef *def = newest; def != NULL && def->op->since > 1 && status == 0;) {
+        def = aval__registry_find(registry, name, def->op->since - 1);
+        if (def != NULL && strcmp(def->domain, newest->domain) == 0) status = check_op(j, def, false);
+    }
+    aval__free(name);
     return status;
 }
 
@@ -77,9 +94,10 @@ int aval_check_ops(aval_context *ctx, const aval_check_options *options, aval_ch
     if (op != NULL) {
         const aval__opdef *def = aval__registry_find(registry, op, 0);
         if (def == NULL) AVAL__TRY_DONE(aval__fail(AVAL_E_UNKNOWN, "there is no operator '%s'; `aval ops` lists them", op));
-        AVAL__TRY_DONE(check_op(&j, def));
+        AVAL__TRY_DONE(strchr(op, '@') != NULL ? check_op(&j, def, false) : check_forms(&j, def));
     }
-    for (size_t i = 0; op == NULL && i < aval__registry_count(registry); i++) AVAL__TRY_DONE(check_op(&j, aval__registry_at(registry, i)));
+    for (size_t i = 0; op == NULL && i < aval__registry_count(registry); i++)
+        AVAL__TRY_DONE(check_forms(&j, aval__registry_at(registry, i)));
     status = aval__judge_verdict(&j);
 done:
     aval__judge_close(&j);

@@ -181,7 +181,7 @@ int aval__registry_load_folder(aval__registry *registry, const char *folder, siz
 /* A table that is linked in instead of loaded (tests). */
 int aval__registry_add(aval__registry *registry, const aval_plugin *plugin, const char *file);
 /* Newest version when `since` is 0, else the newest not above it.  `name` may be "domain::Name"; without a domain ONNX's ops come
-   before "aval"'s.  NULL without a message when there is none. */
+   before "aval"'s.  "Name@7" is the newest not above version 7, whatever `since` says.  NULL without a message when there is none. */
 const aval__opdef *aval__registry_find(const aval__registry *registry, const char *name, uint32_t since);
 const aval__opdef *aval__registry_role(const aval__registry *registry, aval_role role); /* NULL: no loaded op has it */
 size_t aval__registry_count(const aval__registry *registry);

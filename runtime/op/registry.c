@@ -325,16 +325,22 @@ int aval__registry_load_folder(aval__registry *r, const char *folder, size_t *re
 const aval__opdef *aval__registry_find(const aval__registry *r, const char *name, uint32_t since)
 {
     const aval__opdef *found = NULL;
-    const char *colons = strstr(name, "::");
-    pthread_rwlock_rdlock(lock_of(r));
-    if (!colons) {
-        found = find_in(r, "", name, since);
-        if (!found) found = find_in(r, "aval", name, since);
-    } else if (colons - name <= NAME_MAX) {
-        char domain[NAME_MAX + 1] = { 0 };
-        memcpy(domain, name, (size_t)(colons - name));
-        found = find_in(r, strcmp(domain, "ai.onnx") == 0 ? "" : domain, colons + 2, since); /* model files spell it either way */
+    char text[2 * NAME_MAX], *domain = NULL, *end; /* no name of a plugin's op is longer */
+    if (strlen(name) >= sizeof text) return NULL;
+    strcpy(text, name);
+    char *version = strchr(text, '@'), *colons = strstr(text, "::"), *plain = colons ? colons + 2 : text;
+    if (version) {
+        *version = 0;
+        since = (uint32_t)strtoul(version + 1, &end, 10);
+        if (since == 0 || *end) return NULL;
     }
+    if (colons) {
+        *colons = 0;
+        domain = strcmp(text, "ai.onnx") == 0 ? "" : text; /* model files spell it either way */
+    }
+    pthread_rwlock_rdlock(lock_of(r));
+    found = find_in(r, domain ? domain : "", plain, since);
+    if (!found && !domain) found = find_in(r, "aval", plain, since);
     pthread_rwlock_unlock(lock_of(r));
     return found;
 }
