@@ -56,6 +56,9 @@ int cli_device_name(aval_context *ctx, char *name, size_t bytes);
 int cli_real(const char *option, const char *text, double *value);
 int cli_count(const char *option, const char *text, uint64_t least, uint64_t most, uint64_t *value);
 
+/* Of a clock that never goes back. */
+double cli_seconds(void);
+
 /* The name, with its domain, of the operator that is called `name` with or without one; CLI_USAGE, with a message, when there is none. */
 int cli_op_find(aval_context *ctx, const char *name, char *full, size_t bytes);
 
@@ -77,6 +80,7 @@ int cli_devices(int argc, const char **argv);
 int cli_graph(int argc, const char **argv);
 int cli_help(int argc, const char **argv);
 int cli_ops(int argc, const char **argv);
+int cli_test_onnx(int argc, const char **argv);
 int cli_train(int argc, const char **argv);
 int cli_warm(int argc, const char **argv);
 

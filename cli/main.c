@@ -9,6 +9,7 @@ const cli_command cli_commands[] = {
     { "ops", "[NAME]...", "the operators there are, or all about some", cli_ops },
     { "train", "[NET]", "train a built-in net: linear, mlp or lenet", cli_train },
     { "check", "[OP]...", "compare operators and their gradients on a device with the host", cli_check },
+    { "test-onnx", "DIR", "run ONNX's backend test cases", cli_test_onnx },
     { "graph", "NET", "draw the training graph of a built-in net", cli_graph },
     { "bench", "[CASE]...", "measure aval and the devices", cli_bench },
     { "warm", "", "build all kernels ahead of time", cli_warm },
@@ -46,7 +47,7 @@ static const struct {
 static int print_overview(void)
 {
     printf("usage: aval COMMAND [ARGUMENT]... [OPTION]...\n\n");
-    for (const cli_command *c = cli_commands; c->name != NULL; c++) printf("  %-8s %-12s %s\n", c->name, c->arguments, c->doc);
+    for (const cli_command *c = cli_commands; c->name != NULL; c++) printf("  %-9s %-12s %s\n", c->name, c->arguments, c->doc);
     printf("\n`aval COMMAND --help` shows a command's options.  Exit codes: 0 done, 1 a check found a difference,\n"
            "2 wrong use or bad input, 3 a device or driver failed or output cannot be written, 130 interrupted.\n\nEnvironment:\n");
     for (size_t i = 0; i < sizeof environment / sizeof environment[0]; i++)

@@ -6,6 +6,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 int cli_real(const char *option, const char *text, double *value)
 {
@@ -29,4 +30,11 @@ int cli_count(const char *option, const char *text, uint64_t least, uint64_t mos
                         (unsigned long long)most, text);
     *value = found;
     return CLI_OK;
+}
+
+double cli_seconds(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }

@@ -301,6 +301,8 @@ AVAL_API int aval_session_run(aval_session *s, aval_value *const *wanted, size_t
 AVAL_API int aval_session_read(aval_session *s, const aval_value *value, void *data, size_t bytes);
 /* Its shape in the last run; `dims` has AVAL_MAX_RANK numbers. */
 AVAL_API int aval_session_shape(aval_session *s, const aval_value *value, size_t *rank, int64_t *dims);
+/* Its element type in the last run (which a value below free dimensions has not got before); AVAL_NONE where it is not known. */
+AVAL_API int aval_session_type(aval_session *s, const aval_value *value);
 /* Waits until all devices are done. */
 AVAL_API int aval_session_wait(aval_session *s);
 
@@ -315,6 +317,52 @@ typedef struct aval_counters {
 AVAL_API int aval_session_counters(const aval_session *s, aval_counters *counters);
 /* The current plan as text, a line a launch or copy; for aval_free. */
 AVAL_API int aval_session_plan_text(aval_session *s, aval_value *const *wanted, size_t n_wanted, char **text);
+
+/* ---- Models --------------------------------------------------------------------------------------------------------------- */
+
+/* A graph that was read from a file, its weights, and the names of what goes in and comes out.  It holds one reference to its graph and its
+   store: both stay usable after its release where a session has them.
+
+       aval_model *m;    aval_model_load(ctx, "net.onnx", &m);
+       aval_session *s;  aval_session_create(ctx, aval_model_graph(m), aval_model_store(m), &s);
+       aval_session_feed(s, aval_model_input(m, 0), data, bytes, dims);
+       aval_value *y = aval_model_output(m, 0);
+       aval_session_run(s, AVAL_VALUES(y)); */
+typedef struct aval_model aval_model;
+
+/* Reads an ONNX file of operator sets 7 to 21: weights (initializers of real numbers) become states of the store under their names, so that
+   they can be trained; other initializers, and those that shapes are computed from, become constants.  Symbolic dimensions are free ones, and
+   the model's own functions are expanded.  AVAL_E_UNSUPPORTED: one message with every operator, attribute and type that is not supported, a
+   line each; AVAL_E_FORMAT: a damaged file; AVAL_E_UNKNOWN: no such file.  Data outside the file is read from the file's own folder alone. */
+AVAL_API int aval_model_load(aval_context *ctx, const char *file, aval_model **model);
+AVAL_API void aval_model_release(aval_model *model);
+AVAL_API aval_graph *aval_model_graph(const aval_model *model);
+AVAL_API aval_store *aval_model_store(const aval_model *model);
+/* In the order of the file; NULL when i is out of range.  Texts live as long as the model. */
+AVAL_API size_t aval_model_input_count(const aval_model *model);
+AVAL_API aval_value *aval_model_input(const aval_model *model, size_t i);
+AVAL_API const char *aval_model_input_name(const aval_model *model, size_t i);
+AVAL_API size_t aval_model_output_count(const aval_model *model);
+AVAL_API aval_value *aval_model_output(const aval_model *model, size_t i);
+AVAL_API const char *aval_model_output_name(const aval_model *model, size_t i);
+
+/* A tensor in the host's memory, as files hold it. */
+typedef struct aval_array {
+    size_t size; /* set by the caller: sizeof(aval_array) */
+    int type; /* aval_type */
+    size_t rank;
+    int64_t dims[AVAL_MAX_RANK];
+    void *data; /* row-major */
+    size_t bytes;
+} aval_array;
+
+/* Reads NumPy's .npy, or a file of one ONNX TensorProto (.pb).  The data is the caller's, to be given to aval_free.  AVAL_E_UNSUPPORTED: a
+   tensor that aval cannot hold (texts, complex numbers, big-endian numbers); AVAL_E_FORMAT: damaged, or another format. */
+AVAL_API int aval_array_read(const char *file, aval_array *array);
+/* Writes .npy beside `file`, then renames it. */
+AVAL_API int aval_array_write(const char *file, const aval_array *array);
+/* Elements in another type, by C's rules, round to nearest even; AVAL_E_TYPE where the host has no arithmetic for one of them. */
+AVAL_API int aval_convert(void *to, int to_type, const void *from, int from_type, size_t count);
 
 /* Builds every kernel of every loaded operator for the selected devices, in the usual element types.  *built may be NULL. */
 AVAL_API int aval_warm(aval_context *ctx, size_t *built);

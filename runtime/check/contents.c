@@ -1,6 +1,6 @@
 /* What a case's inputs and upstream gradients hold: values and ranges of the sample, or the files of a failure's folder. */
 #include "check/case.h"
-#include "check/npy.h"
+#include "model/model.h"
 
 #include <math.h>
 
@@ -62,13 +62,41 @@ static int round_to_storage(aval__host_tensor *t)
     return 0;
 }
 
+static int check_shape(const aval_tensor *found, const aval_tensor *expected)
+{
+    if (found->type == expected->type && aval__tensor_same_shape(found, expected)) return AVAL_OK;
+    aval__text text = { 0 };
+    aval__tensor_print(&text, expected);
+    aval__text_add(&text, ", found ");
+    aval__tensor_print(&text, found);
+    int code = text.failed ? AVAL_E_MEMORY : aval__fail(AVAL_E_FORMAT, "not what the case has there: expected %s", text.at);
+    aval__text_release(&text);
+    return code;
+}
+
+/* The file must hold what `shape` says.  *out is made. */
+static int read_npy(const char *file, const aval_tensor *shape, aval__host_tensor *out)
+{
+    aval_tensor found;
+    const void *data;
+    unsigned char *bytes = NULL;
+    size_t count;
+    int status = aval__file_read(file, SIZE_MAX - 1, &bytes, &count);
+    if (status == AVAL_OK) status = aval__npy_parse(bytes, count, &found, &data);
+    if (status == AVAL_OK) status = check_shape(&found, shape);
+    if (status == AVAL_OK) status = aval__host_tensor_make(out, shape);
+    if (status == AVAL_OK) aval__host_tensor_from(out, data); /* headers are padded, so that elements are aligned */
+    aval__free(bytes);
+    return status < 0 ? aval__fail_in(status, "'%s'", file) : AVAL_OK;
+}
+
 static int read_file(aval__host_tensor *t, const char *folder, const char *kind, size_t number)
 {
     aval__text name = { 0 };
     aval__text_add(&name, "%s/%s_%zu.npy", folder, kind, number);
     const aval_tensor shape = t->tensor;
     aval__host_tensor_release(t);
-    int status = name.failed ? AVAL_E_MEMORY : aval__npy_read(name.at, &shape, t);
+    int status = name.failed ? AVAL_E_MEMORY : read_npy(name.at, &shape, t);
     aval__text_release(&name);
     return status;
 }

@@ -271,6 +271,15 @@ int aval_session_shape(aval_session *s, const aval_value *value, size_t *rank, i
     return AVAL_OK;
 }
 
+int aval_session_type(aval_session *s, const aval_value *value)
+{
+    const aval__located *located;
+    AVAL__NEED_OR(AVAL_NONE, s, "a session");
+    if (check_readable(s, value) < 0) return AVAL_NONE;
+    if (value->kind != AVAL__PRODUCED) return value->tensor.type;
+    return locate(s, value, &located) < 0 ? AVAL_NONE : located->tensor.type;
+}
+
 /* ---- About the session ----------------------------------------------------------------------------------------------------- */
 
 int aval_session_counters(const aval_session *s, aval_counters *counters)

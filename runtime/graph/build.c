@@ -102,7 +102,7 @@ static int check_value(const aval_graph *g, const aval_value *value, const char 
 }
 
 /* Inference checks this too, but only once all shapes are known: a missing input should be found where it is forgotten. */
-static int check_inputs(const aval_graph *g, const aval__opdef *def, aval_value *const *inputs, size_t n_inputs)
+int aval__graph_check_inputs(const aval_graph *g, const aval__opdef *def, aval_value *const *inputs, size_t n_inputs)
 {
     if (n_inputs > def->n_inputs && !def->variadic)
         return aval__fail(AVAL_E_ARGUMENT, "op '%s' takes at most %zu inputs, found %zu", def->name, def->n_inputs, n_inputs);
@@ -126,7 +126,7 @@ static int add_node(aval_graph *g, const char *op, const char *text, aval_value 
         return aval__fail(AVAL_E_UNKNOWN,
                           "no loaded plugin has an op '%s': `aval ops` lists those there are, AVAL_PLUGIN_PATH says where to look", op);
     aval__graph_refresh(g);
-    AVAL__TRY(check_inputs(g, def, inputs, n_inputs));
+    AVAL__TRY(aval__graph_check_inputs(g, def, inputs, n_inputs));
     int status = aval__attrs_parse(&parsed, def->op->attrs, text, &attrs);
     if (status < 0) aval__fail_in(status, "op '%s'", op);
     else status = aval__graph_add_node(g, def, &attrs, inputs, n_inputs, def->n_outputs, out);

@@ -84,6 +84,8 @@ int aval__graph_add_value(aval_graph *g, aval__value_kind kind, const aval_tenso
 /* Shapes of the outputs are inferred when all inputs are known.  attrs is copied into the graph's arena. */
 int aval__graph_add_node(aval_graph *g, const aval__opdef *def, const aval__attrs *attrs, aval_value *const *inputs, size_t n_inputs,
                          size_t n_outputs, aval_node **out);
+/* 0 when an op can take these inputs, as far as their number and their graph go. */
+int aval__graph_check_inputs(const aval_graph *g, const aval__opdef *def, aval_value *const *inputs, size_t n_inputs);
 /* data is copied. */
 int aval__graph_add_constant(aval_graph *g, const aval_tensor *tensor, const void *data, aval_value **out);
 

@@ -1,9 +1,9 @@
-/* Model files: reading and writing their formats, with no knowledge of sessions or devices.  So far safetensors, which the store is
- * saved as. */
+/* Model files: reading and writing their formats, with no knowledge of sessions or devices: safetensors, which the store is saved as, and
+ * ONNX. */
 #ifndef AVAL_MODEL_H
 #define AVAL_MODEL_H
 
-#include "op/op.h"
+#include "graph/graph.h"
 
 /* One tensor of a file.  Offsets within a file need not be aligned: copy `data`, never cast it. */
 typedef struct aval__safetensor {
@@ -40,5 +40,47 @@ int aval__safetensors_write(const char *file, const aval__safetensor *tensors, s
 /* AVAL_E_UNKNOWN: no such file; AVAL_E_FORMAT: damaged, with the first thing that is wrong.  On failure nothing has to be released. */
 int aval__safetensors_read(const char *file, aval__safetensors *out);
 void aval__safetensors_release(aval__safetensors *file);
+
+/* ---- ONNX ------------------------------------------------------------------------------------------------------------------------------ */
+
+typedef struct aval__onnx_port {
+    const char *name;
+    aval_value *value;
+} aval__onnx_port;
+
+typedef AVAL__VEC(aval__onnx_port) aval__onnx_ports;
+
+typedef struct aval__onnx_state {
+    const aval_value *value;
+    const void *data; /* its content, aval__tensor_bytes(&value->tensor) bytes */
+} aval__onnx_state;
+
+/* What a model file adds to a graph.  Names live until the release, states until the file is forgotten; values belong to the graph. */
+typedef struct aval__onnx_model {
+    aval__arena arena;
+    aval__onnx_ports inputs, outputs;
+    AVAL__VEC(aval__onnx_state) states; /* initializers that can be trained */
+    struct Aval__Onnx__Model *file;
+} aval__onnx_model;
+
+/* Reads the file into an empty graph.  AVAL_E_UNSUPPORTED: one message with everything that aval cannot do; AVAL_E_FORMAT: damaged, with the
+   first thing that is wrong; AVAL_E_UNKNOWN: no such file.  On failure nothing has to be released, but the graph may hold a part. */
+int aval__onnx_read(const char *file, aval_graph *g, aval__onnx_model *out);
+void aval__onnx_release(aval__onnx_model *model);
+/* Gives back what only states' contents need. */
+void aval__onnx_forget_file(aval__onnx_model *model);
+/* One TensorProto of so many bytes.  *data lies in the arena. */
+int aval__onnx_tensor_parse(aval__arena *arena, const void *bytes, size_t count, aval_tensor *shape, const void **data);
+
+/* ---- Single tensors: NumPy's .npy ------------------------------------------------------------------------------------------------------- */
+
+/* AVAL_E_UNSUPPORTED for elements that aval cannot hold, and for columns first.  *data lies within `bytes`, perhaps not aligned. */
+int aval__npy_parse(const void *bytes, size_t count, aval_tensor *shape, const void **data);
+/* Through a safe file. */
+int aval__npy_write(const char *file, const aval_tensor *shape, const void *data);
+bool aval__npy_is(const void *bytes, size_t count); /* does it begin as one? */
+
+/* A whole regular file of at most `most` bytes; for aval__free. */
+int aval__file_read(const char *file, size_t most, unsigned char **bytes, size_t *count);
 
 #endif

@@ -146,6 +146,17 @@ void aval__convert(void *to, int to_type, const void *from, int from_type, size_
     for (size_t i = 0; i < count; i++) writer->store(to, i, reader->load(from, i));
 }
 
+int aval_convert(void *to, int to_type, const void *from, int from_type, size_t count)
+{
+    const int types[] = { from_type, to_type };
+    AVAL__NEED(count == 0 || (to && from), "memory for the elements");
+    for (size_t i = 0; i < 2; i++)
+        if (types[i] < 0 || types[i] >= AVAL_TYPES || !elements[types[i]].load)
+            return aval__fail(AVAL_E_TYPE, "elements of type %d (%s) cannot be converted", types[i], aval_type_name(types[i]));
+    aval__convert(to, to_type, from, from_type, count);
+    return AVAL_OK;
+}
+
 int aval__convert_number(void *to, int type, double x)
 {
     double back;

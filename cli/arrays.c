@@ -1,0 +1,93 @@
+/* Results of a run as arrays, and whether two arrays agree. */
+#include "arrays.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* As in ONNX's own runner (onnx/backend/test/loader). */
+#define ABSOLUTE 1e-7
+#define RELATIVE 1e-3
+
+int cli_array_of(aval_session *s, const aval_value *value, aval_array *array)
+{
+    *array = (aval_array){ .size = sizeof *array };
+    int status = aval_session_shape(s, value, &array->rank, array->dims);
+    if (status < 0) return status;
+    array->type = aval_session_type(s, value);
+    array->bytes = aval_type_bytes(array->type);
+    for (size_t i = 0; i < array->rank; i++) array->bytes *= (size_t)array->dims[i];
+    array->data = malloc(array->bytes + 1);
+    if (array->data == NULL) return AVAL_E_MEMORY;
+    return aval_session_read(s, value, array->data, array->bytes);
+}
+
+static void print_shape(const aval_array *a, char *text, size_t bytes)
+{
+    size_t length = (size_t)snprintf(text, bytes, "%s[", aval_type_name(a->type));
+    for (size_t i = 0; i < a->rank; i++)
+        length += (size_t)snprintf(text + length, bytes - length, "%s%lld", i > 0 ? "," : "", (long long)a->dims[i]);
+    snprintf(text + length, bytes - length, "]");
+}
+
+static bool same_shape(const aval_array *a, const aval_array *b)
+{
+    return a->type == b->type && a->rank == b->rank && memcmp(a->dims, b->dims, a->rank * sizeof a->dims[0]) == 0;
+}
+
+static bool near(double found, double expected)
+{
+    if (isnan(found) || isnan(expected)) return isnan(found) && isnan(expected);
+    if (isinf(found) || isinf(expected)) return found == expected;
+    return fabs(found - expected) <= ABSOLUTE + RELATIVE * fabs(expected);
+}
+
+static bool floats_agree(const aval_array *found, const aval_array *expected, const char *name, char *why, size_t bytes)
+{
+    size_t count = found->bytes / aval_type_bytes(found->type), wrong = 0, worst = 0;
+    double *a = malloc((count + 1) * sizeof *a), *b = malloc((count + 1) * sizeof *b), largest = -1;
+    bool agree = a != NULL && b != NULL;
+    if (!agree) snprintf(why, bytes, "out of memory");
+    if (agree) aval_convert(a, AVAL_DOUBLE, found->data, found->type, count);
+    if (agree) aval_convert(b, AVAL_DOUBLE, expected->data, expected->type, count);
+    for (size_t i = 0; agree && i < count; i++) {
+        if (near(a[i], b[i])) continue;
+        double error = isfinite(a[i]) && isfinite(b[i]) ? fabs(a[i] - b[i]) : INFINITY;
+        if (wrong++ == 0 || error > largest) worst = i, largest = error;
+    }
+    if (wrong > 0)
+        snprintf(why, bytes, "output '%s': %zu of %zu elements differ, most at %zu: %.9g, expected %.9g", name, wrong, count, worst,
+                 a[worst], b[worst]);
+    free(a);
+    free(b);
+    return agree && wrong == 0;
+}
+
+static bool bytes_agree(const aval_array *found, const aval_array *expected, const char *name, char *why, size_t bytes)
+{
+    size_t size = aval_type_bytes(found->type), count = found->bytes / size, wrong = 0, first = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (memcmp((const char *)found->data + i * size, (const char *)expected->data + i * size, size) == 0) continue;
+        if (wrong++ == 0) first = i;
+    }
+    if (wrong == 0) return true;
+    double a = NAN, b = NAN; /* where the type has no numbers */
+    aval_convert(&a, AVAL_DOUBLE, (const char *)found->data + first * size, found->type, 1);
+    aval_convert(&b, AVAL_DOUBLE, (const char *)expected->data + first * size, expected->type, 1);
+    snprintf(why, bytes, "output '%s': %zu of %zu elements differ, first %zu: %.17g, expected %.17g", name, wrong, count, first, a, b);
+    return false;
+}
+
+bool cli_arrays_agree(const aval_array *found, const aval_array *expected, const char *name, char *why, size_t bytes)
+{
+    if (!same_shape(found, expected)) {
+        char a[300], b[300];
+        print_shape(found, a, sizeof a);
+        print_shape(expected, b, sizeof b);
+        snprintf(why, bytes, "output '%s' is %s, expected %s", name, a, b);
+        return false;
+    }
+    bool is_float = (AVAL_FLOATS & AVAL_TYPE_SET(found->type)) != 0;
+    return (is_float ? floats_agree : bytes_agree)(found, expected, name, why, bytes);
+}

@@ -1,0 +1,12 @@
+/* Arrays as commands on models need them. */
+#ifndef AVAL_CLI_ARRAYS_H
+#define AVAL_CLI_ARRAYS_H
+
+#include "cli.h"
+
+/* What the last run computed; the data is for aval_free. */
+int cli_array_of(aval_session *s, const aval_value *value, aval_array *array);
+/* Same type, same shape, equal integers, and numbers within ONNX's own tolerance; NaN equals NaN.  `why` says where they differ. */
+bool cli_arrays_agree(const aval_array *found, const aval_array *expected, const char *name, char *why, size_t bytes);
+
+#endif

@@ -1,0 +1,90 @@
+/* Models as users have them: a graph and a store, filled from a file. */
+#include "model/model.h"
+#include "exec/exec.h"
+#include "exec/store.h"
+
+struct aval_model {
+    aval__onnx_model onnx; /* names of inputs and outputs */
+    aval_graph *graph;
+    aval_store *store;
+};
+
+static int fill_store(const aval_model *model)
+{
+    for (size_t i = 0; i < model->onnx.states.count; i++) {
+        const aval__onnx_state *state = &model->onnx.states.at[i];
+        AVAL__TRY(aval__store_write(model->store, state->value->name, &state->value->tensor, state->data));
+    }
+    return AVAL_OK;
+}
+
+int aval_model_load(aval_context *ctx, const char *file, aval_model **model)
+{
+    AVAL__NEED(model, "a place for the model");
+    AVAL__NEED(ctx, "a context");
+    AVAL__NEED(file, "a file name");
+    int status = AVAL_OK;
+    *model = NULL;
+    aval_model *made = aval__alloc(sizeof *made);
+    if (!made) return AVAL_E_MEMORY;
+    made->graph = aval_graph_create(ctx);
+    if (!made->graph) AVAL__TRY_DONE(AVAL_E_MEMORY);
+    AVAL__TRY_DONE(aval_graph_status(made->graph));
+    AVAL__TRY_DONE(aval_store_create(ctx, &made->store));
+    AVAL__TRY_DONE(aval__onnx_read(file, made->graph, &made->onnx));
+    AVAL__TRY_DONE(fill_store(made));
+    aval__onnx_forget_file(&made->onnx);
+    *model = made;
+done:
+    if (status < 0) aval_model_release(made);
+    return status;
+}
+
+void aval_model_release(aval_model *model)
+{
+    if (!model) return;
+    aval__onnx_release(&model->onnx);
+    aval_graph_release(model->graph);
+    aval_store_release(model->store);
+    aval__free(model);
+}
+
+aval_graph *aval_model_graph(const aval_model *model)
+{
+    return model ? model->graph : NULL;
+}
+
+aval_store *aval_model_store(const aval_model *model)
+{
+    return model ? model->store : NULL;
+}
+
+size_t aval_model_input_count(const aval_model *model)
+{
+    return model ? model->onnx.inputs.count : 0;
+}
+
+aval_value *aval_model_input(const aval_model *model, size_t i)
+{
+    return i < aval_model_input_count(model) ? model->onnx.inputs.at[i].value : NULL;
+}
+
+const char *aval_model_input_name(const aval_model *model, size_t i)
+{
+    return i < aval_model_input_count(model) ? model->onnx.inputs.at[i].name : NULL;
+}
+
+size_t aval_model_output_count(const aval_model *model)
+{
+    return model ? model->onnx.outputs.count : 0;
+}
+
+aval_value *aval_model_output(const aval_model *model, size_t i)
+{
+    return i < aval_model_output_count(model) ? model->onnx.outputs.at[i].value : NULL;
+}
+
+const char *aval_model_output_name(const aval_model *model, size_t i)
+{
+    return i < aval_model_output_count(model) ? model->onnx.outputs.at[i].name : NULL;
+}

@@ -1,0 +1,232 @@
+/* An ONNX model file becomes a graph: inputs, initializers, nodes, outputs. */
+#include "model/onnx.h"
+
+#include <limits.h>
+#include <string.h>
+
+#define SMALL_ELEMENTS 64 /* initializers up to this size become constants where shapes may be computed from them */
+
+/* ---- The file ------------------------------------------------------------------------------------------------------------------------ */
+
+static void *allocate(void *out_of_memory, size_t bytes)
+{
+    void *memory = aval__alloc(bytes);
+    if (!memory && out_of_memory) *(bool *)out_of_memory = true;
+    return memory;
+}
+
+static void give_back(void *unused, void *memory)
+{
+    (void)unused;
+    aval__free(memory);
+}
+
+static ProtobufCAllocator releaser = { .alloc = allocate, .free = give_back };
+
+static int unpack(const char *file, onnx_model **out)
+{
+    unsigned char *bytes = NULL;
+    size_t count = 0;
+    bool out_of_memory = false;
+    ProtobufCAllocator allocator = { .alloc = allocate, .free = give_back, .allocator_data = &out_of_memory };
+    AVAL__TRY(aval__file_read(file, INT_MAX, &bytes, &count)); /* the format's own limit */
+    *out = aval__onnx__model__unpack(&allocator, count, bytes);
+    aval__free(bytes);
+    if (*out) return AVAL_OK;
+    return out_of_memory ? AVAL_E_MEMORY : aval__fail(AVAL_E_FORMAT, "not an ONNX model, or damaged");
+}
+
+int aval__onnx_tensor_parse(aval__arena *arena, const void *bytes, size_t count, aval_tensor *shape, const void **data)
+{
+    bool out_of_memory = false;
+    ProtobufCAllocator allocator = { .alloc = allocate, .free = give_back, .allocator_data = &out_of_memory };
+    onnx_tensor *t = aval__onnx__tensor__unpack(&allocator, count, bytes);
+    if (!t) return out_of_memory ? AVAL_E_MEMORY : aval__fail(AVAL_E_FORMAT, "not an ONNX tensor, or damaged");
+    int status = t->data_location ? aval__fail(AVAL_E_UNSUPPORTED, "a tensor whose content lies in another file") : AVAL_OK;
+    if (status == AVAL_OK) status = onnx_tensor_read(arena, NULL, t, shape, data);
+    if (status == AVAL_OK) {
+        *data = aval__arena_copy(arena, *data, aval__tensor_bytes(shape)); /* it may lie in what is released here */
+        if (!*data) status = AVAL_E_MEMORY;
+    }
+    aval__onnx__tensor__free_unpacked(t, &releaser);
+    return status;
+}
+
+/* ---- Inputs and initializers ---------------------------------------------------------------------------------------------------------- */
+
+static int input_shape(const Aval__Onnx__Type *type, int *element, size_t *rank, int64_t dims[AVAL_MAX_RANK])
+{
+    const Aval__Onnx__TensorType *tensor = type ? type->tensor_type : NULL;
+    if (!tensor) {
+        const char *kind = !type                          ? "no type"
+                           : type->has_sequence_type      ? "a sequence"
+                           : type->has_optional_type      ? "an optional"
+                           : type->has_map_type           ? "a map"
+                           : type->has_sparse_tensor_type ? "a sparse tensor"
+                                                          : "no tensor";
+        return aval__fail(AVAL_E_UNSUPPORTED, "%s", kind);
+    }
+    *element = tensor->elem_type;
+    if (aval_type_bytes(*element) == 0 || *element == AVAL_COMPLEX64 || *element == AVAL_COMPLEX128)
+        return aval__fail(AVAL_E_UNSUPPORTED, "elements of type %s", aval_type_name(*element));
+    if (!tensor->shape) return aval__fail(AVAL_E_UNSUPPORTED, "a tensor of any number of axes");
+    *rank = tensor->shape->n_dim;
+    if (*rank > AVAL_MAX_RANK) return aval__fail(AVAL_E_UNSUPPORTED, "a tensor of %zu axes (there may be %d)", *rank, AVAL_MAX_RANK);
+    for (size_t i = 0; i < *rank; i++) {
+        const Aval__Onnx__Dimension *dim = tensor->shape->dim[i];
+        dims[i] = dim->has_dim_value && dim->dim_value >= 0 ? dim->dim_value : -1;
+    }
+    return AVAL_OK;
+}
+
+static int add_port(onnx_reader *r, aval__onnx_ports *ports, const char *name, aval_value *value)
+{
+    const char *kept = aval__arena_text(&r->out->arena, name);
+    return kept ? aval__vec_push(ports, (aval__onnx_port){ kept, value }) : AVAL_E_MEMORY;
+}
+
+static int add_input(onnx_reader *r, onnx_scope *scope, const Aval__Onnx__ValueInfo *info)
+{
+    int element = 0;
+    size_t rank = 0;
+    int64_t dims[AVAL_MAX_RANK];
+    aval_tensor tensor;
+    aval_value *value = NULL;
+    const char *name = onnx_text(info->name);
+    if (onnx_names_find(&scope->names, name, &value)) return AVAL_OK; /* an initializer is its default, and stays so */
+    int status = input_shape(info->type, &element, &rank, dims);
+    if (status < 0) {
+        AVAL__TRY(onnx_problem(r, aval__fail_in(status, "input '%.200s'", name)));
+        return onnx_names_add(&scope->names, name, NULL);
+    }
+    status = aval__tensor_set(&tensor, element, rank, dims);
+    if (status < 0) return aval__fail_in(AVAL_E_FORMAT, "input '%.200s'", name);
+    AVAL__TRY(aval__graph_add_value(r->g, AVAL__INPUT, &tensor, name, &value));
+    AVAL__TRY(onnx_names_add(&scope->names, name, value));
+    return add_port(r, &r->out->inputs, name, value);
+}
+
+static int add_state(onnx_reader *r, const char *name, const aval_tensor *shape, const void *data, aval_value **value)
+{
+    *value = aval_graph_state(r->g, name, shape->type, (size_t)shape->rank, shape->dims);
+    if (!*value) return aval_graph_status(r->g);
+    return aval__vec_push(&r->out->states, (aval__onnx_state){ *value, data });
+}
+
+static int add_initializer(onnx_reader *r, onnx_scope *scope, const onnx_names *contents, const onnx_tensor *t)
+{
+    aval_tensor shape;
+    const void *data;
+    aval_value *value = NULL, *there;
+    const char *name = onnx_text(t->name);
+    int status = onnx_tensor_read(&r->out->arena, r->folder, t, &shape, &data);
+    if (status == AVAL_E_UNSUPPORTED) AVAL__TRY(onnx_problem(r, aval__fail_in(status, "initializer '%.200s'", name)));
+    else if (status < 0) return aval__fail_in(status, "initializer '%.200s'", name);
+    else {
+        bool is_float = (AVAL_FLOATS & AVAL_TYPE_SET(shape.type)) != 0;
+        bool known = aval__tensor_count(&shape) <= SMALL_ELEMENTS && onnx_names_find(contents, name, &there);
+        if (is_float && !known && name[0]) AVAL__TRY(add_state(r, name, &shape, data, &value));
+        else AVAL__TRY(aval__graph_add_constant(r->g, &shape, data, &value));
+    }
+    AVAL__TRY(onnx_names_add(&scope->names, name, value));
+    if (value && !value->name && name[0]) aval_value_set_name(value, name);
+    return r->g->status;
+}
+
+static int add_initializers(onnx_reader *r, onnx_scope *scope)
+{
+    const onnx_graph *graph = r->model->graph;
+    onnx_names contents = { 0 };
+    int status = onnx_content_names(r, scope, &contents);
+    for (size_t i = 0; i < graph->n_initializer && status == AVAL_OK; i++)
+        status = add_initializer(r, scope, &contents, graph->initializer[i]);
+    onnx_names_release(&contents);
+    return status;
+}
+
+static int add_output(onnx_reader *r, const onnx_scope *scope, const char *name)
+{
+    aval_value *value;
+    if (!onnx_names_find(&scope->names, name, &value)) return aval__fail(AVAL_E_FORMAT, "nothing gives the output '%.200s'", name);
+    return add_port(r, &r->out->outputs, name, value);
+}
+
+/* ---- The model --------------------------------------------------------------------------------------------------------------------------- */
+
+static int read_graph(onnx_reader *r, onnx_scope *scope)
+{
+    const onnx_graph *graph = r->model->graph;
+    AVAL__TRY(add_initializers(r, scope));
+    for (size_t i = 0; i < graph->n_sparse_initializer; i++)
+        AVAL__TRY(onnx_problem(r, aval__fail(AVAL_E_UNSUPPORTED, "sparse initializer number %zu", i)));
+    for (size_t i = 0; i < graph->n_input; i++) AVAL__TRY(add_input(r, scope, graph->input[i]));
+    AVAL__TRY(onnx_add_nodes(r, scope, graph->node, graph->n_node));
+    for (size_t i = 0; i < graph->n_output; i++) AVAL__TRY(add_output(r, scope, onnx_text(graph->output[i]->name)));
+    return AVAL_OK;
+}
+
+static int read_model(onnx_reader *r)
+{
+    onnx_scope scope = { .path = "", .opsets = r->model->opset_import, .n_opsets = r->model->n_opset_import };
+    if (!r->model->graph) return aval__fail(AVAL_E_FORMAT, "the file holds no graph: it is not an ONNX model, or is damaged");
+    if (onnx_version_of(&scope, "") == 0 && scope.n_opsets == 0)
+        return aval__fail(AVAL_E_FORMAT, "the model does not say which version of the operators it uses");
+    int status = read_graph(r, &scope);
+    onnx_names_release(&scope.names);
+    return status;
+}
+
+/* All that cannot be done, in one message. */
+static int tell_problems(const onnx_reader *r)
+{
+    if (r->n_problems == 0) return AVAL_OK;
+    int code = r->code ? r->code : AVAL_E_UNSUPPORTED;
+    if (r->n_problems == 1) return aval__fail(code, "not supported: %s", r->problems.at + strlen("\n  "));
+    return aval__fail(code, "%zu things are not supported:%s", r->n_problems, r->problems.at);
+}
+
+static char *folder_of(const char *file)
+{
+    const char *slash = strrchr(file, '/');
+    char *folder = aval__copy_text(slash == file ? "/" : slash ? file : ".");
+    if (folder && slash && slash != file) folder[slash - file] = 0;
+    return folder;
+}
+
+int aval__onnx_read(const char *file, aval_graph *g, aval__onnx_model *out)
+{
+    onnx_reader r = { .g = g, .out = out };
+    int status = AVAL_OK;
+    *out = (aval__onnx_model){ 0 };
+    char *folder = folder_of(file);
+    if (!folder) return AVAL_E_MEMORY;
+    r.folder = folder;
+    AVAL__TRY_DONE(unpack(file, &out->file));
+    r.model = out->file;
+    AVAL__TRY_DONE(read_model(&r));
+    AVAL__TRY_DONE(tell_problems(&r));
+done:
+    aval__text_release(&r.problems);
+    aval__free(folder);
+    if (status < 0) {
+        aval__fail_in(status, "%s", file);
+        aval__onnx_release(out);
+    }
+    return status;
+}
+
+void aval__onnx_forget_file(aval__onnx_model *model)
+{
+    if (model->file) aval__onnx__model__free_unpacked(model->file, &releaser);
+    model->file = NULL;
+    aval__vec_release(&model->states);
+}
+
+void aval__onnx_release(aval__onnx_model *model)
+{
+    aval__onnx_forget_file(model);
+    aval__vec_release(&model->inputs);
+    aval__vec_release(&model->outputs);
+    aval__arena_release(&model->arena);
+    *model = (aval__onnx_model){ 0 };
+}
