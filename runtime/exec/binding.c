@@ -337,6 +337,7 @@ static int bind_step(aval__binding *b, size_t i)
     bound->idle = step->bytes == 0;
     if (step->kind == AVAL__STEP_FILL || step->from_device == step->device || bound->idle) return AVAL_OK;
     b->devices[step->from_device].used = true;
+    b->crosses = true;
     bound->staging = aval__alloc((size_t)step->bytes);
     return bound->staging ? AVAL_OK : AVAL_E_MEMORY;
 }
@@ -361,6 +362,7 @@ int aval__binding_create(aval_context *ctx, const aval__plan *plan, aval__bindin
     for (uint32_t i = 0; i < plan->n_slots; i++) AVAL__TRY_DONE(make_slot(b, i));
     for (size_t i = 0; i < plan->n_steps; i++) AVAL__TRY_DONE(bind_step(b, i));
     AVAL__TRY_DONE(list_uses(b));
+    if (b->crosses) AVAL__TRY_DONE(aval__binding_list_actions(b));
     *out = b;
 done:
     if (status < 0) aval__binding_release(b);
@@ -374,6 +376,7 @@ static void release_steps(aval__binding *b)
         aval__bound_step *bound = &b->steps[i];
         if (bound->kernel && !bound->shared) clReleaseKernel(bound->kernel);
         if (bound->scratch) clReleaseMemObject(bound->scratch);
+        if (bound->sent) clReleaseEvent(bound->sent);
         if (bound->written) clReleaseEvent(bound->written);
         aval__free(bound->staging);
     }
@@ -397,6 +400,7 @@ void aval__binding_release(aval__binding *b)
     for (size_t i = 0; b->devices && i < b->plan->n_devices; i++) {
         if (b->devices[i].transfers) clReleaseCommandQueue(b->devices[i].transfers);
         if (b->devices[i].nothing) clReleaseMemObject(b->devices[i].nothing);
+        aval__vec_release(&b->devices[i].actions);
     }
     aval__free(b->uses);
     aval__free(b->steps);

@@ -38,7 +38,8 @@ typedef struct aval__bound_step {
     cl_mem scratch; /* products that a provider runs: its part of an arena; NULL: it needs none */
     uint64_t scratch_bytes;
     void *staging; /* copies between devices */
-    cl_event written; /* such a copy's last write, which reads `staging` */
+    cl_event sent; /* such a copy's read into `staging` on the device that it comes from; NULL: not begun, or passed on already */
+    cl_event written; /* its last write, which reads `staging` */
 } aval__bound_step;
 
 /* Kernels that are shared, by program and function. */
@@ -51,11 +52,19 @@ typedef struct aval__shared_kernel {
     UT_hash_handle hh;
 } aval__shared_kernel;
 
+/* What a device does in a run over several: a step that is its own, or its half of a copy between two. */
+typedef struct aval__action {
+    enum { AVAL__ENQUEUE, AVAL__SEND, AVAL__RECEIVE } kind;
+    uint32_t step;
+} aval__action;
+
 typedef struct aval__bound_device {
     aval__device *device;
     cl_command_queue transfers; /* inputs are copied on it, beside the launches; NULL: no inputs */
     cl_mem nothing; /* what absent optional tensors are passed as */
     bool used;
+    AVAL__VEC(aval__action) actions; /* where the plan copies between devices: what this one does, in order */
+    size_t next; /* while a run is enqueued: the action that the device is at */
 } aval__bound_device;
 
 struct aval__binding {
@@ -68,6 +77,8 @@ struct aval__binding {
     aval__shared_kernel *shared; /* uthash */
     size_t n_kernels;
     bool guarded; /* some slot has guard bands */
+    bool crosses; /* some step copies between devices */
+    bool interrupted; /* a run over several devices failed on its way: copies may be half done */
     aval_store *store; /* whose buffers are in use */
     uint64_t store_generation;
 };
@@ -82,8 +93,15 @@ int aval__binding_point(aval__binding *b, uint32_t slot, cl_mem buffer);
 const char *aval__binding_where(const aval__binding *b, const aval__step *step);
 cl_command_queue aval__binding_queue(const aval__binding *b, uint32_t device);
 
-/* Puts one step on its device's queue. */
+/* Puts one step on its device's queue; a copy between devices waits for the sender. */
 int aval__binding_enqueue(aval__binding *b, size_t step);
+/* Lists what each device does, for a plan with copies between devices; once. */
+int aval__binding_list_actions(aval__binding *b);
+/* All steps of such a plan, each device as far as it gets: none waits for another but where a copy makes it. */
+int aval__binding_enqueue_devices(aval__binding *b);
+/* A copy between devices, whole, waiting for the sender. */
+int aval__binding_copy_across(aval__binding *b, size_t step);
+int aval__binding_flush(aval__binding *b);
 /* Adds to an out-of-memory message what of this binding takes how much memory; returns `code`. */
 int aval__binding_explain_memory(const aval__binding *b, int code, uint32_t device);
 

@@ -27,7 +27,20 @@ int aval__binding_feed(aval__binding *b, uint32_t index, const void *data, size_
     return AVAL_OK;
 }
 
-/* Notes the end of this run on the buffers that inputs were read from: they may be written again after it. */
+/* The buffers of this device that inputs were read from may be written again after `end`. */
+static int mark_device(aval__binding *b, uint32_t device, cl_event end)
+{
+    for (size_t i = 0; i < b->plan->n_slots; i++) {
+        aval__bound_slot *bound = &b->slots[i];
+        if (b->plan->slots[i].kind != AVAL__SLOT_INPUT || b->plan->slots[i].device != device) continue;
+        AVAL__TRY(aval__cl_check(clRetainEvent(end), "clRetainEvent", "device %" PRIu32 " '%s'", device, b->plan->devices[device]->name));
+        if (bound->used[bound->current]) clReleaseEvent(bound->used[bound->current]);
+        bound->used[bound->current] = end;
+    }
+    return AVAL_OK;
+}
+
+/* Notes the end of this run on each device that inputs lie on. */
 static int mark_inputs(aval__binding *b)
 {
     for (uint32_t device = 0; device < b->plan->n_devices; device++) {
@@ -35,14 +48,9 @@ static int mark_inputs(aval__binding *b)
         if (!b->devices[device].transfers) continue;
         AVAL__TRY(aval__cl_check(clEnqueueMarkerWithWaitList(aval__binding_queue(b, device), 0, NULL, &end), "clEnqueueMarkerWithWaitList",
                                  "device %" PRIu32 " '%s'", device, b->plan->devices[device]->name));
-        for (size_t i = 0; i < b->plan->n_slots; i++) {
-            aval__bound_slot *bound = &b->slots[i];
-            if (b->plan->slots[i].kind != AVAL__SLOT_INPUT || b->plan->slots[i].device != device) continue;
-            if (bound->used[bound->current]) clReleaseEvent(bound->used[bound->current]);
-            clRetainEvent(end);
-            bound->used[bound->current] = end;
-        }
+        int status = mark_device(b, device, end);
         clReleaseEvent(end);
+        if (status < 0) return status;
     }
     return AVAL_OK;
 }
@@ -95,31 +103,9 @@ static int enqueue_gemm(aval__binding *b, const aval__step *step, aval__bound_st
     return status < 0 ? aval__fail_in(status, "%s", aval__binding_where(b, step)) : AVAL_OK;
 }
 
-/* Between devices that share nothing: through host memory, waiting for the sender.  The receiver's write goes on behind; it is waited for
-   before the staging memory is used again. */
-static int copy_across(aval__binding *b, const aval__step *step, aval__bound_step *bound)
-{
-    size_t bytes = (size_t)step->bytes;
-    cl_int code;
-    if (bound->written) {
-        code = clWaitForEvents(1, &bound->written);
-        clReleaseEvent(bound->written);
-        bound->written = NULL;
-        AVAL__TRY(aval__cl_check(code, "clWaitForEvents", "%s", aval__binding_where(b, step)));
-    }
-    code = clEnqueueReadBuffer(aval__binding_queue(b, step->from_device), b->slots[step->from.slot].buffer, CL_TRUE,
-                               (size_t)step->from.offset, bytes, bound->staging, 0, NULL, NULL);
-    AVAL__TRY(
-        aval__cl_check(code, "clEnqueueReadBuffer", "from device %" PRIu32 " to %s", step->from_device, aval__binding_where(b, step)));
-    code = clEnqueueWriteBuffer(aval__binding_queue(b, step->device), b->slots[step->to.slot].buffer, CL_FALSE, (size_t)step->to.offset,
-                                bytes, bound->staging, 0, NULL, &bound->written);
-    AVAL__TRY(aval__cl_check(code, "clEnqueueWriteBuffer", "%s", aval__binding_where(b, step)));
-    return aval__cl_check(clFlush(aval__binding_queue(b, step->device)), "clFlush", "%s", aval__binding_where(b, step));
-}
-
 static int enqueue_copy(aval__binding *b, const aval__step *step, aval__bound_step *bound)
 {
-    if (step->from_device != step->device) return copy_across(b, step, bound);
+    (void)bound;
     return aval__cl_check(clEnqueueCopyBuffer(aval__binding_queue(b, step->device), b->slots[step->from.slot].buffer,
                                               b->slots[step->to.slot].buffer, (size_t)step->from.offset, (size_t)step->to.offset,
                                               (size_t)step->bytes, 0, NULL, NULL),
@@ -145,11 +131,12 @@ int aval__binding_enqueue(aval__binding *b, size_t i)
 {
     const aval__step *step = &b->plan->steps[i];
     if (b->steps[i].idle) return AVAL_OK;
-    int status = enqueue[step->kind](b, step, &b->steps[i]);
+    bool across = step->kind == AVAL__STEP_COPY && step->from_device != step->device;
+    int status = across ? aval__binding_copy_across(b, i) : enqueue[step->kind](b, step, &b->steps[i]);
     return status == AVAL_E_DEVICE_MEMORY ? aval__binding_explain_memory(b, status, step->device) : status;
 }
 
-static int flush(aval__binding *b)
+int aval__binding_flush(aval__binding *b)
 {
     for (uint32_t i = 0; i < b->plan->n_devices; i++)
         if (b->devices[i].used)
@@ -162,12 +149,13 @@ int aval__binding_run(aval__binding *b, aval_store *store, bool anomaly)
 {
     AVAL__TRY(point_states(b, store));
     if (b->guarded) AVAL__TRY(aval__binding_poison(b));
-    for (size_t i = 0; i < b->plan->n_steps; i++) {
+    if (b->crosses && !anomaly) AVAL__TRY(aval__binding_enqueue_devices(b));
+    for (size_t i = 0; (!b->crosses || anomaly) && i < b->plan->n_steps; i++) {
         AVAL__TRY(aval__binding_enqueue(b, i));
         if (anomaly) AVAL__TRY(aval__binding_check_step(b, i));
     }
     AVAL__TRY(mark_inputs(b));
-    return flush(b);
+    return aval__binding_flush(b);
 }
 
 /* ---- Results --------------------------------------------------------------------------------------------------------------- */

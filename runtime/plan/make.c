@@ -109,9 +109,9 @@ static int check_request(const aval__plan_request *request)
     return AVAL_OK;
 }
 
-int aval__plan_make(const aval__plan_request *request, aval__plan **out)
+static int make_once(const aval__plan_request *request, aval__refusals *refusals, aval__arena *texts, aval__plan **out)
 {
-    aval__planner p = { .request = request };
+    aval__planner p = { .request = request, .refusals = refusals, .refusal_texts = texts };
     int status = check_request(request);
     if (status < 0) goto done;
     p.plan = aval__alloc(sizeof *p.plan);
@@ -132,6 +132,22 @@ int aval__plan_make(const aval__plan_request *request, aval__plan **out)
 done:
     release_planner(&p);
     if (status < 0) aval__plan_release(p.plan);
+    return status;
+}
+
+/* Again for each device that turned out unable to run a node: each attempt knows one more refusal, so they end. */
+int aval__plan_make(const aval__plan_request *request, aval__plan **out)
+{
+    aval__refusals refusals = { 0 };
+    aval__arena texts = { 0 };
+    size_t known;
+    int status;
+    do {
+        known = refusals.count;
+        status = make_once(request, &refusals, &texts, out);
+    } while (status < 0 && refusals.count > known);
+    aval__vec_release(&refusals);
+    aval__arena_release(&texts);
     return status;
 }
 

@@ -1,5 +1,6 @@
 /* The order of units: Kahn's algorithm with a heap.  Among units that are ready the one that frees most memory goes first; those that
- * free none keep the order of the graph, which builders lay out so that values are used soon after they are made.  Readers of a
+ * free none keep the order of the graph, which builders lay out so that values are used soon after they are made.  Copies between devices go
+ * as soon as they can, so that the device which needs them works beside the one that made them.  Readers of a
  * state go before the unit that updates it; a graph in which that cannot be was refused before (aval__graph_order). */
 #include "plan/planner.h"
 
@@ -20,6 +21,7 @@ typedef struct ordering {
 static bool goes_before(const aval__planner *p, uint32_t a, uint32_t b)
 {
     const aval__unit *x = &p->units.at[a], *y = &p->units.at[b];
+    if (!x->node != !y->node) return !x->node; /* a copy between devices: the other one waits for it */
     int64_t gain_x = x->growth_bytes < 0 ? x->growth_bytes : 0, gain_y = y->growth_bytes < 0 ? y->growth_bytes : 0;
     if (gain_x != gain_y) return gain_x < gain_y;
     return x->rank != y->rank ? x->rank < y->rank : a < b;

@@ -1,4 +1,6 @@
-/* Which device runs each node: the one the user named (a backward node follows its forward node), else the first that can run it. */
+/* Which device runs each node: the one the user named, else the first that can run it; a backward node follows its forward node where that
+ * device can.  Whether one can shows here (element types), or when the node's launches are recorded (local memory, work-groups, products):
+ * then that is noted as a refusal and the plan is made again. */
 #include "plan/planner.h"
 
 #include <string.h>
@@ -25,9 +27,19 @@ static const char *lack_for_type(const aval_device_info *info, int type)
     return NULL;
 }
 
-/* Why the device cannot run the node, NULL when it can.  *culprit is the value in question. */
-static const char *lack_for_node(const aval_device_info *info, const aval_node *node, const aval_value **culprit)
+static const char *find_refusal(const aval__planner *p, uint32_t device, const aval_node *node)
 {
+    for (size_t i = 0; i < p->refusals->count; i++) {
+        const aval__refusal *r = &p->refusals->at[i];
+        if (r->device == device && r->node == node->id) return r->why;
+    }
+    return NULL;
+}
+
+/* Why the device cannot run the node, NULL when it can.  *culprit is the value in question, NULL: none. */
+static const char *lack_for_node(const aval__planner *p, uint32_t device, const aval_node *node, const aval_value **culprit)
+{
+    const aval_device_info *info = p->request->devices[device];
     for (int side = 0; side < 2; side++) {
         aval_value *const *values = side ? node->outputs : node->inputs;
         uint32_t n = side ? node->n_outputs : node->n_inputs;
@@ -39,16 +51,26 @@ static const char *lack_for_node(const aval_device_info *info, const aval_node *
             }
         }
     }
-    return NULL;
+    *culprit = NULL;
+    return find_refusal(p, device, node);
+}
+
+void aval__planner_refuse(aval__planner *p, const aval_node *node, uint32_t device)
+{
+    const aval_node *leader = node->forward ? node->forward : node;
+    if (node->device >= 0 || leader->device >= 0 || p->request->n_devices < 2 || find_refusal(p, device, node)) return;
+    const char *why = aval__arena_text(p->refusal_texts, aval_error());
+    if (why) aval__vec_push(p->refusals, (aval__refusal){ node->id, device, why }); /* without memory the first message stays */
 }
 
 static void add_reason(const aval__planner *p, uint32_t device, const aval_node *node, aval__text *text)
 {
     const aval_value *culprit = NULL;
-    const char *lack = lack_for_node(p->request->devices[device], node, &culprit);
+    const char *lack = lack_for_node(p, device, node, &culprit);
     if (!lack) return;
-    aval__text_add(text, "%sdevice %u '%s': %s (value '%s' is ", text->length ? "; " : "", device, p->request->devices[device]->name, lack,
-                   aval__value_label(culprit));
+    aval__text_add(text, "%sdevice %u '%s': %s", text->length ? "; " : "", device, p->request->devices[device]->name, lack);
+    if (!culprit) return;
+    aval__text_add(text, " (value '%s' is ", aval__value_label(culprit));
     aval__tensor_print(text, &culprit->tensor);
     aval__text_add(text, ")");
 }
@@ -83,10 +105,19 @@ static int add_note(aval__planner *p, const aval_node *node, uint32_t device)
     return status;
 }
 
+/* The device of the forward node, of which a backward one follows; AVAL__NONE: there is none. */
+static uint32_t device_to_follow(const aval__planner *p, const aval_node *node)
+{
+    const aval_node *forward = node->forward;
+    if (!forward) return AVAL__NONE;
+    if (p->device_of[forward->id] != AVAL__NONE) return p->device_of[forward->id];
+    return forward->device >= 0 && (uint32_t)forward->device < p->request->n_devices ? (uint32_t)forward->device : AVAL__NONE;
+}
+
 static int place_node(aval__planner *p, const aval_node *node, uint32_t *device)
 {
     const aval_value *culprit;
-    uint32_t n_devices = (uint32_t)p->request->n_devices;
+    uint32_t n_devices = (uint32_t)p->request->n_devices, followed = device_to_follow(p, node);
     if (node->device >= 0) {
         if ((uint32_t)node->device >= n_devices) {
             aval__text label = { 0 };
@@ -97,18 +128,16 @@ static int place_node(aval__planner *p, const aval_node *node, uint32_t *device)
             return status;
         }
         *device = (uint32_t)node->device;
-    } else if (node->forward && p->device_of[node->forward->id] != AVAL__NONE) *device = p->device_of[node->forward->id];
-    else if (node->forward && node->forward->device >= 0 && (uint32_t)node->forward->device < n_devices)
-        *device = (uint32_t)node->forward->device;
+    } else if (followed != AVAL__NONE && (node->forward->device >= 0 || !lack_for_node(p, followed, node, &culprit))) *device = followed;
     else {
         for (uint32_t d = 0; d < n_devices; d++) {
-            if (lack_for_node(p->request->devices[d], node, &culprit)) continue;
+            if (lack_for_node(p, d, node, &culprit)) continue;
             *device = d;
             return d > 0 ? add_note(p, node, d) : AVAL_OK;
         }
         return fail_unplaced(p, node, AVAL__NONE);
     }
-    return lack_for_node(p->request->devices[*device], node, &culprit) ? fail_unplaced(p, node, *device) : AVAL_OK;
+    return lack_for_node(p, *device, node, &culprit) ? fail_unplaced(p, node, *device) : AVAL_OK;
 }
 
 uint32_t aval__updated_input(const aval_node *node, uint32_t port)

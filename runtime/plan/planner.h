@@ -53,8 +53,17 @@ typedef struct aval__storage {
     const aval_value *value; /* for messages; NULL: scratch */
 } aval__storage;
 
+/* A device that turned out unable to run a node.  Plans of a request number their nodes alike, so it holds for the next attempt. */
+typedef struct aval__refusal {
+    uint32_t node, device;
+    const char *why;
+} aval__refusal;
+typedef AVAL__VEC(aval__refusal) aval__refusals;
+
 typedef struct aval__planner {
     const aval__plan_request *request;
+    aval__refusals *refusals; /* of the attempts before, and what this one finds */
+    aval__arena *refusal_texts;
     aval_graph *g; /* the copy */
     uint32_t n_user_values; /* ids below are the user's */
     aval__numbering numbers; /* of the user's values; while a plan is made, its lists hold ids */
@@ -115,6 +124,10 @@ int aval__planner_order(aval__planner *p); /* order */
 int aval__planner_record(aval__planner *p); /* steps on storages */
 int aval__planner_memory(aval__planner *p); /* offsets and slots of storages; steps on slots */
 int aval__planner_finish(aval__planner *p); /* the plan's lists */
+
+/* Notes, for another attempt at planning, that the device cannot run the node; the reason is this thread's message.  Nothing is noted where
+   no other device may be taken: then the message is the user's. */
+void aval__planner_refuse(aval__planner *p, const aval_node *node, uint32_t device);
 
 /* Output `port` of a node that is the new content of an input: which input, else AVAL__NONE. */
 uint32_t aval__updated_input(const aval_node *node, uint32_t port);

@@ -195,9 +195,9 @@ static int record_unit(aval__planner *p, uint32_t unit)
         uint32_t item = aval__unit_reads(p, u)[i];
         if (item != AVAL__NONE && p->items.at[item].producer == AVAL__NONE) AVAL__TRY(aval__planner_fixed_slot(p, item));
     }
-    if (!u->node) AVAL__TRY(record_copy(&r));
-    else if (u->cluster) AVAL__TRY(aval__record_cluster(&r));
-    else AVAL__TRY(aval__record_node(&r));
+    int status = !u->node ? record_copy(&r) : u->cluster ? aval__record_cluster(&r) : aval__record_node(&r);
+    if (status == AVAL_E_UNSUPPORTED && u->node && !u->cluster) aval__planner_refuse(p, u->node, u->device); /* the next attempt knows it */
+    if (status < 0) return status;
     return p->steps.count > n_steps ? list_written(p, u) : AVAL_OK;
 }
 

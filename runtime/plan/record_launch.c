@@ -56,6 +56,17 @@ static uint64_t usual_group(const aval_device_info *info)
     return usual < info->max_group ? usual : info->max_group > 0 ? info->max_group : 1;
 }
 
+static int check_local_memory(const aval__recording *r, const aval_launch *launch)
+{
+    const aval_device_info *info = r->p->request->devices[r->device];
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < launch->n_args; i++)
+        if (launch->args[i].kind == AVAL_ARG_LOCAL) bytes += (uint64_t)launch->args[i].integer;
+    if (bytes <= info->local_bytes) return AVAL_OK;
+    return aval__fail(AVAL_E_UNSUPPORTED, "launch %s: %llu bytes of local memory are more than device '%s' has (%llu)", launch->kernel,
+                      (unsigned long long)bytes, info->name, (unsigned long long)info->local_bytes);
+}
+
 /* Work sizes: global is rounded up to a multiple of local.  *items is 0 when there is nothing to do. */
 static int set_sizes(const aval__recording *r, const aval_launch *launch, aval__step *step, uint64_t *items)
 {
@@ -115,6 +126,7 @@ int aval__record_launch(aval_call *call, const aval_launch *launch)
     for (size_t i = 0; i < launch->n_args; i++) AVAL__TRY(add_arg(call, &launch->args[i], s_type, &any_content, &any_written));
     AVAL__TRY(set_absent_args(p, first, launch->kernel));
     AVAL__TRY(set_sizes(r, launch, &sizes, &items));
+    AVAL__TRY(check_local_memory(r, launch));
     if (items == 0 && any_content)
         return aval__fail(AVAL_E_PLUGIN, "launch %s: expected 1 or more work-items for outputs that have elements, found 0",
                           launch->kernel);

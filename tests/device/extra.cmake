@@ -1,7 +1,7 @@
 # The harness of the device tests, and the OpenCL layer that they run under.
 target_sources(test_device PRIVATE ${CMAKE_CURRENT_LIST_DIR}/harness.c)
-add_library(opencl_test_layer MODULE ${CMAKE_CURRENT_LIST_DIR}/../layer/layer.c
-    ${CMAKE_CURRENT_LIST_DIR}/../layer/lie.c)
+file(GLOB layer_sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_LIST_DIR}/../layer/*.c)
+add_library(opencl_test_layer MODULE ${layer_sources})
 set_target_properties(opencl_test_layer PROPERTIES PREFIX "" OUTPUT_NAME opencl_layer C_VISIBILITY_PRESET hidden
     LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
 add_dependencies(test_device opencl_test_layer)

@@ -1,13 +1,13 @@
-/* An OpenCL layer that counts calls, makes them fail, skips the work (a null device), and makes devices look smaller: see layer.h.
+/* An OpenCL layer that counts calls, makes them fail and skips the work (a null device): see layer.h.  Its other abilities are in files of
+ * their own: limits.c makes devices smaller, lie.c makes them lie, profile.c watches when they work.
  *
- * FUNCTIONS has a row for each wrapped function; the wrappers are made from it.  There are three forms: ordinary functions
- * return their code, makers return an object and their code through their last argument, and the queries that `hide` falsifies are
- * written out by hand. */
+ * FUNCTIONS has a row for each wrapped function; the wrappers are made from it.  There are two forms: ordinary functions return their
+ * code, makers return an object and their code through their last argument. */
 #define CL_TARGET_OPENCL_VERSION 300
 #include <CL/cl_layer.h>
 
 #include "layer.h"
-#include "lie.h"
+#include "parts.h"
 
 #include <stdbool.h>
 #include <stdio.h>
@@ -15,47 +15,60 @@
 
 #define EXPORT __attribute__((visibility("default")))
 
-/* name, kind that it counts as, code with which it fails, whether the null device skips it, parameters, arguments */
+/* name, kind that it counts as, code with which it fails, whether the null device skips it, the place for an event, parameters, arguments */
+#define NO_EVENT ((cl_event *)NULL)
 #define FUNCTIONS(X) \
-    X(clBuildProgram, BUILDS, CL_OUT_OF_HOST_MEMORY, 0, \
+    X(clBuildProgram, BUILDS, CL_OUT_OF_HOST_MEMORY, 0, NO_EVENT, \
       (cl_program a, cl_uint b, const cl_device_id *c, const char *d, void(CL_CALLBACK * e)(cl_program, void *), void *f), \
       (a, b, c, d, e, f)) \
-    X(clEnqueueNDRangeKernel, LAUNCHES, CL_OUT_OF_RESOURCES, 1, \
+    X(clEnqueueNDRangeKernel, LAUNCHES, CL_OUT_OF_RESOURCES, 1, i, \
       (cl_command_queue a, cl_kernel b, cl_uint c, const size_t *d, const size_t *e, const size_t *f, cl_uint g, const cl_event *h, \
        cl_event *i), \
       (a, b, c, d, e, f, g, h, i)) \
-    X(clEnqueueReadBuffer, READS, CL_OUT_OF_RESOURCES, 1, \
+    X(clEnqueueReadBuffer, READS, CL_OUT_OF_RESOURCES, 1, i, \
       (cl_command_queue a, cl_mem b, cl_bool c, size_t d, size_t e, void *f, cl_uint g, const cl_event *h, cl_event *i), \
       (a, b, c, d, e, f, g, h, i)) \
-    X(clEnqueueWriteBuffer, WRITES, CL_OUT_OF_RESOURCES, 1, \
+    X(clEnqueueWriteBuffer, WRITES, CL_OUT_OF_RESOURCES, 1, i, \
       (cl_command_queue a, cl_mem b, cl_bool c, size_t d, size_t e, const void *f, cl_uint g, const cl_event *h, cl_event *i), \
       (a, b, c, d, e, f, g, h, i)) \
-    X(clEnqueueCopyBuffer, COPIES, CL_OUT_OF_RESOURCES, 1, \
+    X(clEnqueueCopyBuffer, COPIES, CL_OUT_OF_RESOURCES, 1, i, \
       (cl_command_queue a, cl_mem b, cl_mem c, size_t d, size_t e, size_t f, cl_uint g, const cl_event *h, cl_event *i), \
       (a, b, c, d, e, f, g, h, i)) \
-    X(clEnqueueFillBuffer, COPIES, CL_OUT_OF_RESOURCES, 1, \
+    X(clEnqueueFillBuffer, COPIES, CL_OUT_OF_RESOURCES, 1, i, \
       (cl_command_queue a, cl_mem b, const void *c, size_t d, size_t e, size_t f, cl_uint g, const cl_event *h, cl_event *i), \
       (a, b, c, d, e, f, g, h, i)) \
-    X(clSetKernelArg, ARGUMENTS, CL_OUT_OF_HOST_MEMORY, 0, (cl_kernel a, cl_uint b, size_t c, const void *d), (a, b, c, d)) \
-    X(clFinish, OTHER, CL_OUT_OF_RESOURCES, 0, (cl_command_queue a), (a)) \
-    X(clFlush, OTHER, CL_OUT_OF_RESOURCES, 0, (cl_command_queue a), (a)) \
-    X(clWaitForEvents, OTHER, CL_OUT_OF_RESOURCES, 0, (cl_uint a, const cl_event *b), (a, b)) \
-    X(clGetPlatformIDs, OTHER, CL_OUT_OF_HOST_MEMORY, 0, (cl_uint a, cl_platform_id * b, cl_uint * c), (a, b, c)) \
-    X(clGetDeviceIDs, OTHER, CL_OUT_OF_HOST_MEMORY, 0, (cl_platform_id a, cl_device_type b, cl_uint c, cl_device_id * d, cl_uint * e), \
+    X(clSetKernelArg, ARGUMENTS, CL_OUT_OF_HOST_MEMORY, 0, NO_EVENT, (cl_kernel a, cl_uint b, size_t c, const void *d), (a, b, c, d)) \
+    X(clFinish, OTHER, CL_OUT_OF_RESOURCES, 0, NO_EVENT, (cl_command_queue a), (a)) \
+    X(clFlush, OTHER, CL_OUT_OF_RESOURCES, 0, NO_EVENT, (cl_command_queue a), (a)) \
+    X(clWaitForEvents, OTHER, CL_OUT_OF_RESOURCES, 0, NO_EVENT, (cl_uint a, const cl_event *b), (a, b)) \
+    X(clGetPlatformIDs, OTHER, CL_OUT_OF_HOST_MEMORY, 0, NO_EVENT, (cl_uint a, cl_platform_id * b, cl_uint * c), (a, b, c)) \
+    X(clGetDeviceIDs, OTHER, CL_OUT_OF_HOST_MEMORY, 0, NO_EVENT, \
+      (cl_platform_id a, cl_device_type b, cl_uint c, cl_device_id * d, cl_uint * e), (a, b, c, d, e)) \
+    X(clGetPlatformInfo, OTHER, CL_OUT_OF_HOST_MEMORY, 0, NO_EVENT, (cl_platform_id a, cl_platform_info b, size_t c, void *d, size_t *e), \
       (a, b, c, d, e)) \
-    X(clGetPlatformInfo, OTHER, CL_OUT_OF_HOST_MEMORY, 0, (cl_platform_id a, cl_platform_info b, size_t c, void *d, size_t *e), \
-      (a, b, c, d, e)) \
-    X(clGetProgramBuildInfo, OTHER, CL_OUT_OF_HOST_MEMORY, 0, \
+    X(clGetProgramBuildInfo, OTHER, CL_OUT_OF_HOST_MEMORY, 0, NO_EVENT, \
       (cl_program a, cl_device_id b, cl_program_build_info c, size_t d, void *e, size_t *f), (a, b, c, d, e, f)) \
-    X(clRetainContext, MADE, CL_OUT_OF_HOST_MEMORY, 0, (cl_context a), (a)) \
-    X(clRetainMemObject, MADE, CL_OUT_OF_HOST_MEMORY, 0, (cl_mem a), (a)) \
-    X(clRetainKernel, MADE, CL_OUT_OF_HOST_MEMORY, 0, (cl_kernel a), (a)) \
-    X(clRetainProgram, MADE, CL_OUT_OF_HOST_MEMORY, 0, (cl_program a), (a)) \
-    X(clReleaseContext, RELEASED, CL_OUT_OF_HOST_MEMORY, 0, (cl_context a), (a)) \
-    X(clReleaseCommandQueue, RELEASED, CL_OUT_OF_HOST_MEMORY, 0, (cl_command_queue a), (a)) \
-    X(clReleaseMemObject, RELEASED, CL_OUT_OF_HOST_MEMORY, 0, (cl_mem a), (a)) \
-    X(clReleaseKernel, RELEASED, CL_OUT_OF_HOST_MEMORY, 0, (cl_kernel a), (a)) \
-    X(clReleaseProgram, RELEASED, CL_OUT_OF_HOST_MEMORY, 0, (cl_program a), (a))
+    X(clGetDeviceInfo, OTHER, CL_OUT_OF_HOST_MEMORY, 0, NO_EVENT, (cl_device_id a, cl_device_info b, size_t c, void *d, size_t *e), \
+      (a, b, c, d, e)) \
+    X(clGetProgramInfo, OTHER, CL_OUT_OF_HOST_MEMORY, 0, NO_EVENT, (cl_program a, cl_program_info b, size_t c, void *d, size_t *e), \
+      (a, b, c, d, e)) \
+    X(clGetKernelInfo, OTHER, CL_OUT_OF_HOST_MEMORY, 0, NO_EVENT, (cl_kernel a, cl_kernel_info b, size_t c, void *d, size_t *e), \
+      (a, b, c, d, e)) \
+    X(clGetEventInfo, OTHER, CL_OUT_OF_HOST_MEMORY, 0, NO_EVENT, (cl_event a, cl_event_info b, size_t c, void *d, size_t *e), \
+      (a, b, c, d, e)) \
+    X(clEnqueueMarkerWithWaitList, OTHER, CL_OUT_OF_RESOURCES, 0, d, (cl_command_queue a, cl_uint b, const cl_event *c, cl_event *d), \
+      (a, b, c, d)) \
+    X(clReleaseEvent, RELEASED, CL_OUT_OF_HOST_MEMORY, 0, NO_EVENT, (cl_event a), (a)) \
+    X(clRetainEvent, MADE, CL_OUT_OF_HOST_MEMORY, 0, NO_EVENT, (cl_event a), (a)) \
+    X(clRetainContext, MADE, CL_OUT_OF_HOST_MEMORY, 0, NO_EVENT, (cl_context a), (a)) \
+    X(clRetainMemObject, MADE, CL_OUT_OF_HOST_MEMORY, 0, NO_EVENT, (cl_mem a), (a)) \
+    X(clRetainKernel, MADE, CL_OUT_OF_HOST_MEMORY, 0, NO_EVENT, (cl_kernel a), (a)) \
+    X(clRetainProgram, MADE, CL_OUT_OF_HOST_MEMORY, 0, NO_EVENT, (cl_program a), (a)) \
+    X(clReleaseContext, RELEASED, CL_OUT_OF_HOST_MEMORY, 0, NO_EVENT, (cl_context a), (a)) \
+    X(clReleaseCommandQueue, RELEASED, CL_OUT_OF_HOST_MEMORY, 0, NO_EVENT, (cl_command_queue a), (a)) \
+    X(clReleaseMemObject, RELEASED, CL_OUT_OF_HOST_MEMORY, 0, NO_EVENT, (cl_mem a), (a)) \
+    X(clReleaseKernel, RELEASED, CL_OUT_OF_HOST_MEMORY, 0, NO_EVENT, (cl_kernel a), (a)) \
+    X(clReleaseProgram, RELEASED, CL_OUT_OF_HOST_MEMORY, 0, NO_EVENT, (cl_program a), (a))
 
 /* name, what it returns, kind, code with which it fails, parameters (the code's place is `err`), arguments */
 #define MAKERS(X) \
@@ -76,14 +89,9 @@
       (a, b, c, d, e, f, err)) \
     X(clCreateKernel, cl_kernel, KERNELS, CL_OUT_OF_HOST_MEMORY, (cl_program a, const char *b, cl_int *err), (a, b, err))
 
-/* As in FUNCTIONS; written out below, since they falsify what is hidden. */
-#define QUERIES(X) \
-    X(clGetDeviceInfo, OTHER, CL_OUT_OF_HOST_MEMORY, 0) \
-    X(clGetProgramInfo, OTHER, CL_OUT_OF_HOST_MEMORY, 0)
-
 typedef enum function {
 #define ROW(name, ...) F_##name,
-    FUNCTIONS(ROW) MAKERS(ROW) QUERIES(ROW)
+    FUNCTIONS(ROW) MAKERS(ROW)
 #undef ROW
         N_FUNCTIONS
 } function;
@@ -98,7 +106,7 @@ static struct {
 } functions[N_FUNCTIONS] = {
 #define ROW(f, k, c, ...) [F_##f] = { .name = #f, .kind = AVAL_LAYER_##k, .code = c },
 #define MAKER_ROW(f, type, k, c, ...) [F_##f] = { .name = #f, .kind = AVAL_LAYER_##k, .code = c },
-    FUNCTIONS(ROW) MAKERS(MAKER_ROW) QUERIES(ROW)
+    FUNCTIONS(ROW) MAKERS(MAKER_ROW)
 #undef ROW
 #undef MAKER_ROW
 };
@@ -106,12 +114,6 @@ static struct {
 static struct _cl_icd_dispatch next, ours;
 static unsigned long counts[AVAL_LAYER_KINDS];
 static int null_device;
-static struct {
-    int fp64, binaries;
-    cl_ulong local, allocation;
-    size_t group;
-} hidden;
-
 /* The code with which this call is to fail, CL_SUCCESS when it is not. */
 static cl_int enter(function f)
 {
@@ -126,11 +128,14 @@ static void count(aval_layer_kind kind)
 
 /* ---- Wrappers ------------------------------------------------------------------------------------------------------------------ */
 
-#define WRAP(f, k, c, skipped, parameters, arguments) \
+#define WRAP(f, k, c, skipped, event, parameters, arguments) \
     static cl_int CL_API_CALL layer_##f parameters \
     { \
         cl_int code = enter(F_##f); \
-        if (code == CL_SUCCESS && !((skipped) && null_device)) code = next.f arguments; \
+        if (code == CL_SUCCESS && !((skipped) && null_device)) { \
+            code = next.f arguments; \
+            if (code == CL_SUCCESS && (event) != NULL) count(AVAL_LAYER_MADE); \
+        } \
         if (code == CL_SUCCESS) count(functions[F_##f].kind); \
         return code; \
     }
@@ -152,34 +157,6 @@ FUNCTIONS(WRAP)
         return made; \
     }
 MAKERS(WRAP_MAKER)
-
-/* Removes a word from a list of extensions. */
-static void remove_word(char *list, const char *word)
-{
-    char *at = strstr(list, word);
-    if (at != NULL) memset(at, ' ', strlen(word));
-}
-
-static cl_int CL_API_CALL layer_clGetDeviceInfo(cl_device_id device, cl_device_info what, size_t bytes, void *value, size_t *bytes_ret)
-{
-    cl_int code = enter(F_clGetDeviceInfo);
-    if (code == CL_SUCCESS) code = next.clGetDeviceInfo(device, what, bytes, value, bytes_ret);
-    if (code != CL_SUCCESS || value == NULL) return code;
-    if (hidden.fp64 && what == CL_DEVICE_DOUBLE_FP_CONFIG) memset(value, 0, bytes);
-    if (hidden.fp64 && what == CL_DEVICE_EXTENSIONS) remove_word(value, "cl_khr_fp64");
-    if (hidden.local && what == CL_DEVICE_LOCAL_MEM_SIZE) memcpy(value, &hidden.local, sizeof hidden.local);
-    if (hidden.allocation && what == CL_DEVICE_MAX_MEM_ALLOC_SIZE) memcpy(value, &hidden.allocation, sizeof hidden.allocation);
-    if (hidden.group && what == CL_DEVICE_MAX_WORK_GROUP_SIZE) memcpy(value, &hidden.group, sizeof hidden.group);
-    return CL_SUCCESS;
-}
-
-static cl_int CL_API_CALL layer_clGetProgramInfo(cl_program program, cl_program_info what, size_t bytes, void *value, size_t *bytes_ret)
-{
-    cl_int code = enter(F_clGetProgramInfo);
-    if (code == CL_SUCCESS) code = next.clGetProgramInfo(program, what, bytes, value, bytes_ret);
-    if (code == CL_SUCCESS && value != NULL && hidden.binaries && what == CL_PROGRAM_BINARY_SIZES) memset(value, 0, bytes);
-    return code;
-}
 
 /* ---- What the process under test calls ------------------------------------------------------------------------------------------- */
 
@@ -227,33 +204,6 @@ static void set_null_device(int on)
     null_device = on;
 }
 
-/* The number after "word=", when `text` begins so. */
-static bool read_number(const char *text, const char *word, unsigned long long *number)
-{
-    size_t length = strlen(word);
-    if (strncmp(text, word, length) != 0 || text[length] != '=') return false;
-    *number = strtoull(text + length + 1, NULL, 10);
-    return true;
-}
-
-static int hide(const char *what)
-{
-    char list[256];
-    unsigned long long number;
-    int status = 0;
-    snprintf(list, sizeof list, "%s", what);
-    memset(&hidden, 0, sizeof hidden);
-    for (char *rest, *word = strtok_r(list, ",", &rest); word != NULL; word = strtok_r(NULL, ",", &rest)) {
-        if (strcmp(word, "fp64") == 0) hidden.fp64 = 1;
-        else if (strcmp(word, "binaries") == 0) hidden.binaries = 1;
-        else if (read_number(word, "local", &number)) hidden.local = number;
-        else if (read_number(word, "group", &number)) hidden.group = (size_t)number;
-        else if (read_number(word, "allocation", &number)) hidden.allocation = number;
-        else status = -1;
-    }
-    return status;
-}
-
 EXPORT extern const aval_layer aval_layer_table;
 const aval_layer aval_layer_table = { .count = get_count,
                                       .calls = get_calls,
@@ -261,7 +211,9 @@ const aval_layer aval_layer_table = { .count = get_count,
                                       .fail = fail,
                                       .function = function_name,
                                       .null_device = set_null_device,
-                                      .hide = hide };
+                                      .hide = aval_limits_set,
+                                      .profile = aval_profile_start,
+                                      .together = aval_profile_together };
 
 /* ---- Loading ------------------------------------------------------------------------------------------------------------------------ */
 
@@ -283,7 +235,7 @@ static void read_environment(void)
     if (failing != NULL && (sscanf(failing, "%63[^:]:%lu:%d", name, &n, &code) < 2 || fail(name, n, code) < 0)) {
         fprintf(stderr, "layer: AVAL_LAYER_FAIL is '%s': expected NAME:N[:CODE] with the name of a wrapped function\n", failing);
     }
-    if (hiding != NULL && hide(hiding) < 0) fprintf(stderr, "layer: AVAL_LAYER_HIDE has an unknown word: '%s'\n", hiding);
+    if (hiding != NULL && aval_limits_set(hiding) < 0) fprintf(stderr, "layer: AVAL_LAYER_HIDE has an unknown word: '%s'\n", hiding);
     null_device = skipping != NULL && skipping[0] == '1';
     if (getenv("AVAL_LAYER_REPORT") != NULL) atexit(report);
 }
@@ -305,8 +257,10 @@ EXPORT CL_API_ENTRY cl_int CL_API_CALL clInitLayer(cl_uint n, const struct _cl_i
     memcpy(&next, target, sizeof next);
     memcpy(&ours, target, sizeof ours);
 #define HOOK(f, ...) ours.f = layer_##f;
-    FUNCTIONS(HOOK) MAKERS(HOOK) QUERIES(HOOK) read_environment();
+    FUNCTIONS(HOOK) MAKERS(HOOK) read_environment();
     aval_lie_install(&ours);
+    aval_limits_install(&ours);
+    aval_profile_install(&ours);
     *n_ret = slots;
     *ret = &ours;
     return CL_SUCCESS;

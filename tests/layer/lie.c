@@ -6,7 +6,7 @@
  *
  * A device is known by its queue: each faulty function takes one. */
 #define CL_TARGET_OPENCL_VERSION 300
-#include "lie.h"
+#include "parts.h"
 
 #include <math.h>
 #include <stdbool.h>

@@ -148,6 +148,13 @@ static int forgetful_backward(const aval_host *host, aval_call *call)
                                           AVAL_ARGS(AVAL_READ(host->input(call, 0)), AVAL_WRITE(host->gradient(call, 0)))));
 }
 
+/* 1,000 bytes of local memory a group. */
+static int local_forward(const aval_host *host, aval_call *call)
+{
+    return host->launch(call, AVAL_LAUNCH(.kernel = "local", .global = { 1 },
+                                          AVAL_ARGS(AVAL_READ(host->input(call, 0)), AVAL_WRITE(host->output(call, 0)), AVAL_LOCAL(1000))));
+}
+
 static int fill_infer(const aval_host *host, aval_call *call)
 {
     size_t rank = 0;
@@ -199,6 +206,7 @@ RECORDER(Product, BINARY, .infer = product_infer, .forward = product_forward);
 RECORDER(Lazy, UNARY, .forward = lazy_forward);
 RECORDER(Greedy, UNARY, .forward = greedy_forward);
 RECORDER(Forgetful, UNARY, .forward = view_forward, .backward = forgetful_backward);
+RECORDER(Local, UNARY, .forward = local_forward, .backward = scale_backward);
 static const aval_op op_Update = { .size = sizeof(aval_op),
                                    .name = "Update",
                                    .since = 1,
@@ -254,7 +262,7 @@ static const aval_plugin plugin = {
     .name = "plan-tests",
     .version = "1",
     .ops = (const aval_op *const[]){ &op_Mix, &op_View, &op_Same, &op_Rest, &op_Product, &op_Lazy, &op_Greedy, &op_Forgetful, &op_Update,
-                                     &op_Step, &op_Fill, &op_Add, &op_Mul, &op_Neg, &op_Cast, &op_Half, &op_Double, NULL },
+                                     &op_Step, &op_Fill, &op_Add, &op_Mul, &op_Neg, &op_Cast, &op_Half, &op_Double, &op_Local, NULL },
     .sources = (const aval_kernel_source[]){ { "test.cl", "/* no kernel is built here */" }, { NULL, NULL } }
 };
 
@@ -302,6 +310,7 @@ void fixture_open(fixture *f)
                                           .float_vector_width = 4,
                                           .group = 1,
                                           .max_group = 256,
+                                          .local_bytes = 4096,
                                           .alignment_bytes = 64,
                                           .memory_bytes = (uint64_t)1 << 40,
                                           .largest_allocation_bytes = (uint64_t)1 << 38 };

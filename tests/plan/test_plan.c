@@ -80,6 +80,40 @@ Test(plan_placement, a_node_that_the_first_device_cannot_run_goes_to_the_next_wi
     fixture_close(&f);
 }
 
+/* Whether there is local memory enough shows when the launch is recorded: then the node is placed again. */
+Test(plan_placement, a_node_that_needs_more_local_memory_than_the_first_device_has_goes_to_the_next)
+{
+    fixture f;
+    fixture_open(&f);
+    f.infos[0].local_bytes = 500;
+    aval_value *x = make_input(&f, "x", 2, 2), *w = make_input(&f, "w", 2, 2);
+    aval_value *y = aval_apply(f.g, "Local", NULL, aval_apply(f.g, "Mix", NULL, x, w));
+    aval_value *dx = aval_graph_gradient(f.g, y, x, NULL);
+    EXPECT_ERROR(&f, y, AVAL_E_UNSUPPORTED, "Local", "first", "1000 bytes of local memory");
+    f.request.n_devices = 2;
+    aval__plan *plan = fixture_plan(&f, WANT(y, dx));
+    for (size_t i = 0; i < plan->n_steps; i++) {
+        const aval__step *step = &plan->steps[i];
+        if (step->kind != AVAL__STEP_LAUNCH) continue;
+        bool elsewhere = strcmp(step->kernel, "local") == 0 || strcmp(step->kernel, "scale_backward") == 0;
+        cr_expect_eq(step->device, elsewhere ? 1 : 0, "%s: its backward follows it, the rest stays", step->kernel);
+    }
+    cr_assert_eq(plan->n_notes, 1);
+    cr_expect(strstr(plan->notes[0], "(Local) runs on device 1 'second'"), "%s", plan->notes[0]);
+    cr_expect(strstr(plan->notes[0], "1000 bytes of local memory are more than device 'first' has (500)"), "%s", plan->notes[0]);
+    aval__plan_release(plan);
+    plan = fixture_plan(&f, WANT(y));
+    simulate(&f, plan, &y, 1);
+    aval__plan_release(plan);
+
+    aval_node_place(y->producer, 0); /* by hand: nowhere else */
+    EXPECT_ERROR(&f, y, AVAL_E_UNSUPPORTED, "Local", "first", "1000 bytes of local memory");
+    f.infos[1].local_bytes = 100;
+    aval_node_place(y->producer, -1);
+    EXPECT_ERROR(&f, y, AVAL_E_UNSUPPORTED, "Local", "first", "second");
+    fixture_close(&f);
+}
+
 Test(plan_placement, a_value_is_copied_once_to_a_device_that_reads_it_twice)
 {
     fixture f;
