@@ -81,10 +81,10 @@ static int infer_cast(const aval_host *host, aval_call *call)
 {
     int64_t to = host->attr_int(call, "to");
     const aval_tensor *x = host->input(call, 0);
-    if (to <= AVAL_NONE || to >= AVAL_TYPES || !(AVAL_ANY & AVAL_TYPE_SET(to)))
+    if (to <= AVAL_NONE || to >= AVAL_TYPES || !(AVAL_STORED & AVAL_TYPE_SET(to)))
         return host->fail(call, AVAL_PLUGIN_UNSUPPORTED,
-                          "attribute to: element type %lld cannot be made, expected float, float16, double, "
-                          "int32, int64, uint8 or bool",
+                          "attribute to: element type %lld cannot be made, expected a float, an integer or bool, no texts and no "
+                          "complex numbers",
                           (long long)to);
     return host->set_output(call, 0, (aval_type)to, host->rank(x), host->dims(x));
 }
@@ -332,21 +332,55 @@ static const aval_op identity = {
     .infer = infer_first,
     .samples = AVAL_SAMPLES({ .inputs = "[2,3]" }, { .inputs = "[]" }, { .inputs = "[0]" }, { .inputs = "b[3]{1,0,1}" }),
 };
+#define SATURATE \
+    { \
+        .name = "saturate", .type = AVAL_ATTR_INT, .initial = "1", \
+        .doc = "0: what an 8-bit float cannot hold becomes infinity or NaN; else its largest number" \
+    }
+#define CONVERSION(text, number, reason) \
+    { \
+        .inputs = text, .attrs = number, .flags = AVAL_NO_GRADIENT_CHECK, .why = reason \
+    }
+#define FLOAT8_EDGES "[12]{0.47892547,-0.81910545,1e6,1e-7,inf,-inf,-1e-7,464,465,57344,0.0107421875,-248}"
+
 static const aval_op cast = {
     ELEMENTWISE("Cast", 13, "input"),
     .role = AVAL_ROLE_CAST,
     .infer = infer_cast,
-    .doc = "The input's elements in another element type; real numbers are cut off towards 0 for integers.",
-    .inputs = AVAL_PORTS({ .name = "input", .types = AVAL_ANY }),
-    .outputs = AVAL_PORTS(OUT("output")),
-    .attrs = AVAL_ATTRS({ .name = "to", .type = AVAL_ATTR_INT, .required = 1, .doc = "ONNX's number of the element type" }),
+    .doc = "The input's elements in another element type: real numbers are cut off towards 0 and limited to the range of integers, larger "
+           "integers keep their low bits.",
+    .inputs = AVAL_PORTS({ .name = "input", .types = AVAL_STORED }),
+    .outputs = AVAL_PORTS({ .name = "output", .types = AVAL_STORED }),
+    .attrs = AVAL_ATTRS({ .name = "to", .type = AVAL_ATTR_INT, .required = 1, .doc = "ONNX's number of the element type" }, SATURATE),
     .samples = AVAL_SAMPLES(
         { .inputs = "[4]{-1.5,0,0.25,3}", .attrs = "to=1" }, { .inputs = "[2,3]", .attrs = "to=11" },
         { .inputs = "[4]{-1.5,0,0.25,3}", .attrs = "to=10" },
         { .inputs = "[4]{-1.5,-0.5,0.5,2.5}", .attrs = "to=6", .flags = AVAL_NO_GRADIENT_CHECK, .why = "integers have no gradient" },
         { .inputs = "[4]{-1.5,0,0.5,2.5}", .attrs = "to=9", .flags = AVAL_NO_GRADIENT_CHECK, .why = "truth values have no gradient" },
-        { .inputs = "i64[3]{-7,0,9}", .attrs = "to=1" }, { .inputs = "b[3]{1,0,1}", .attrs = "to=7" },
-        { .inputs = "[0]", .attrs = "to=1" }),
+        { .inputs = "i64[3]{-7,0,9}", .attrs = "to=1" }, { .inputs = "b[3]{1,0,1}", .attrs = "to=7" }, { .inputs = "[0]", .attrs = "to=1" },
+        CONVERSION("[5]{-300,-1.5,300,inf,-inf}", "to=3", "a real number outside the range of int8"),
+        CONVERSION("[5]{-300,1.5,300,inf,-inf}", "to=2", "... of uint8"),
+        CONVERSION("f32[5]{-3e9,-2.5,3e9,inf,-inf}", "to=6", "... of int32"),
+        CONVERSION("f32[4]{-1,3e9,5e9,inf}", "to=12", "... of uint32"),
+        CONVERSION("f32[5]{-1e19,2.5,1e19,inf,-inf}", "to=7", "... of int64"),
+        CONVERSION("f32[5]{-1,2.5,1e19,2e19,-inf}", "to=13", "... of uint64"), CONVERSION("i64[4]{-1,255,300,-129}", "to=3", "low bits"),
+        CONVERSION("i32[4]{-1,255,70000,-129}", "to=4", "low bits"),
+        CONVERSION("u32[3]{1,4294967295,70000}", "to=1", "large unsigned numbers"),
+        CONVERSION("i64[2]{-1,-9223372036854775808}", "to=13", "large unsigned numbers"),
+        CONVERSION("u64[2]{1,9223372036854775808}", "to=1", "large unsigned numbers"),
+        CONVERSION("u64[2]{1,9223372036854775808}", "to=9", "truth"),
+        CONVERSION("[6]{-9.5,-2.5,0.5,1.5,7.5,99}", "to=22", "int4 rounds to the nearest"),
+        CONVERSION("[4]{-1,2.5,3.5,99}", "to=21", "... and uint4"), CONVERSION("i32[4]{-9,7,8,23}", "to=22", "low bits"),
+        CONVERSION("i4[3]{-8,-1,7}", "to=1", "4 bits"), CONVERSION("u4[3]{0,9,15}", "to=22", "low bits"),
+        CONVERSION("f32[6]{1.00390625,1.01171875,-3e38,inf,1e-40,0}", "to=16", "ties to even"),
+        CONVERSION("bf16[2]{1.5,-3e38}", "to=1", "bfloat16"), CONVERSION(FLOAT8_EDGES, "to=17", "saturates"),
+        CONVERSION(FLOAT8_EDGES, "to=18", "saturates"), CONVERSION(FLOAT8_EDGES, "to=19", "saturates"),
+        CONVERSION(FLOAT8_EDGES, "to=20", "saturates"), CONVERSION(FLOAT8_EDGES, "to=17 saturate=0", "infinities"),
+        CONVERSION(FLOAT8_EDGES, "to=18 saturate=0", "infinities"), CONVERSION(FLOAT8_EDGES, "to=19 saturate=0", "infinities"),
+        CONVERSION(FLOAT8_EDGES, "to=20 saturate=0", "infinities"), CONVERSION("f8e4m3fn[4]{448,-0.001953125,0.3,inf}", "to=1", "8 bits"),
+        CONVERSION("f8e5m2[4]{57344,-1.52587890625e-05,0.3,inf}", "to=10", "8 bits"),
+        CONVERSION("f8e4m3fnuz[3]{240,-0.0009765625,0.3}", "to=1", "8 bits"),
+        CONVERSION("f8e5m2fnuz[3]{57344,-7.62939453125e-06,0.3}", "to=1", "8 bits")),
 };
 static const aval_op broadcast = {
     ELEMENTWISE("Broadcast", 1, "X"),

@@ -40,14 +40,7 @@ static inline aval_type sum_type(aval_type type)
 /* The integer type that stands for all types of the same size. */
 static inline uint32_t carrier(aval_type type)
 {
-    switch (type) {
-    case AVAL_DOUBLE:
-    case AVAL_INT64: return AVAL_INT64;
-    case AVAL_FLOAT16: return AVAL_INT16;
-    case AVAL_UINT8:
-    case AVAL_BOOL: return AVAL_UINT8;
-    default: return AVAL_INT32;
-    }
+    return aval_carrier(type);
 }
 
 /* ---- Attribute texts: text t = { 0 }; text_ints(&t, "dims", dims, rank); t.at ... ------------------------------------------------- */

@@ -82,7 +82,8 @@ AVAL_API const char *aval_status_name(int status);
 AVAL_API const char *aval_status_text(int status);
 /* "0.1.0".  Static. */
 AVAL_API const char *aval_version(void);
-/* "float", "int64" ... "?" for a number that is none.  Static.  And bytes an element, 0 where elements are not whole bytes. */
+/* "float", "int64" ... "?" for a number that is none.  Static.  And bytes an element, 0 for types that no tensor
+   can have.  uint4 and int4 take a byte each, whatever files do: 0..15, -8..7. */
 AVAL_API const char *aval_type_name(int type);
 AVAL_API size_t aval_type_bytes(int type);
 

@@ -56,7 +56,7 @@ typedef enum aval_type {
     AVAL_FLOAT8E4M3FNUZ = 18,
     AVAL_FLOAT8E5M2 = 19,
     AVAL_FLOAT8E5M2FNUZ = 20,
-    AVAL_UINT4 = 21,
+    AVAL_UINT4 = 21, /* one an element in a byte, in memory and in every call here; files pack two */
     AVAL_INT4 = 22,
     AVAL_FLOAT4E2M1 = 23,
     AVAL_TYPES = 24 /* how many numbers are given out */
@@ -64,10 +64,21 @@ typedef enum aval_type {
 
 #define AVAL_TYPE_SET(type) ((uint64_t)1 << (type))
 #define AVAL_FLOATS (AVAL_TYPE_SET(AVAL_FLOAT) | AVAL_TYPE_SET(AVAL_FLOAT16) | AVAL_TYPE_SET(AVAL_DOUBLE))
-#define AVAL_INTS (AVAL_TYPE_SET(AVAL_INT32) | AVAL_TYPE_SET(AVAL_INT64) | AVAL_TYPE_SET(AVAL_UINT8))
+#define AVAL_SIGNED (AVAL_TYPE_SET(AVAL_INT8) | AVAL_TYPE_SET(AVAL_INT16) | AVAL_TYPE_SET(AVAL_INT32) | AVAL_TYPE_SET(AVAL_INT64))
+#define AVAL_UNSIGNED (AVAL_TYPE_SET(AVAL_UINT8) | AVAL_TYPE_SET(AVAL_UINT16) | AVAL_TYPE_SET(AVAL_UINT32) | AVAL_TYPE_SET(AVAL_UINT64))
+#define AVAL_INTS (AVAL_SIGNED | AVAL_UNSIGNED)
 #define AVAL_NUMBERS (AVAL_FLOATS | AVAL_INTS)
 #define AVAL_BOOLS AVAL_TYPE_SET(AVAL_BOOL)
 #define AVAL_ANY (AVAL_NUMBERS | AVAL_BOOLS)
+/* Types that are stored and converted only.  Expressions compute float with the small floats and int with the small integers; kernel
+   files see neither: what moves elements launches with aval_carrier. */
+#define AVAL_FLOAT8S \
+    (AVAL_TYPE_SET(AVAL_FLOAT8E4M3FN) | AVAL_TYPE_SET(AVAL_FLOAT8E4M3FNUZ) | AVAL_TYPE_SET(AVAL_FLOAT8E5M2) | \
+     AVAL_TYPE_SET(AVAL_FLOAT8E5M2FNUZ))
+#define AVAL_SMALL_FLOATS (AVAL_TYPE_SET(AVAL_BFLOAT16) | AVAL_FLOAT8S)
+#define AVAL_SMALL_INTS (AVAL_TYPE_SET(AVAL_UINT4) | AVAL_TYPE_SET(AVAL_INT4))
+#define AVAL_STORED (AVAL_ANY | AVAL_SMALL_FLOATS | AVAL_SMALL_INTS) /* all that a tensor can hold: for ops that move elements */
+#define AVAL_REALS (AVAL_FLOATS | AVAL_SMALL_FLOATS) /* whose elements a reference gets by `real`; of all others by `integer` */
 
 /* ---- What a device can do, as planning sees it (no OpenCL in it) ------------------------------------------------------ */
 
@@ -280,7 +291,7 @@ typedef struct aval_host {
        may be asked: gradient is only told apart from NULL). */
     int (*yield)(aval_call *call, size_t i, const aval_tensor *t);
 
-    /* -- AVAL_PHASE_REFERENCE: tensors lie on the host, floats as double, integers and bools as int64_t */
+    /* -- AVAL_PHASE_REFERENCE: tensors lie on the host, AVAL_REALS as double, integers and bools as int64_t (uint64: its bits) */
     double *(*real)(aval_call *call, const aval_tensor *t); /* inputs must not be written */
     int64_t *(*integer)(aval_call *call, const aval_tensor *t);
 
@@ -378,8 +389,8 @@ typedef enum aval_size_class {
 #define AVAL_NO_GRADIENT_CHECK 2u /* sample: forward only, because of `why` */
 
 /* An input case.  Every check and benchmark is made from these.
-   `inputs` lists one tensor an input, separated by spaces: an optional type (f, the type under test, is the default; f32 f64
-   f16 i32 i64 u8 b), the shape in brackets ([] is a scalar), and optionally in braces the values {1,2,3} or their range
+   `inputs` lists one tensor an input, separated by spaces: an optional type (f, the type under test, is the default; f32 f64 f16 bf16
+   f8e4m3fn f8e4m3fnuz f8e5m2 f8e5m2fnuz i4 i8 i16 i32 i64 u4 u8 u16 u32 u64 b), the shape in brackets ([] is a scalar), and optionally in braces the values {1,2,3} or their range
    {-2..5}; `-` stands for an absent optional input.  E.g. "[2,3] i64[2]{1,0} [3]{0.1..1} - []". */
 typedef struct aval_sample {
     const char *inputs;
@@ -423,9 +434,13 @@ typedef struct aval_op {
     aval_op_function infer;
 
     /* -- expressions: one for each output, of the element's inputs and numeric attributes by name.
-       Grammar: C's ?: || && == != < <= > >= + - * / ! and unary -, decimal numbers, parentheses, inf, and the functions
-       abs ceil cos cosh erf exp expm1 floor log log1p max min pow round rsqrt sigmoid sign sin sinh sqrt tan tanh fmod
-       isnan isinf (round: half to even).  `derivatives`: one text or NULL for each input, of inputs, outputs and attributes:
+       Grammar: C's ?: || && | ^ & == != < <= > >= << >> + - * / ! ~ and unary -, decimal numbers, parentheses, inf, and the functions
+       abs acos acosh asin asinh atan atanh ceil cos cosh erf exp expm1 floor fmod isinf isnan log log1p max min mod pow round
+       rsqrt sigmoid sign sin sinh sqrt tan tanh (round: half to even; fmod has the sign of the dividend, mod of the divisor).
+       A real output is computed in its own type (small floats and halves: float), a truth value in the widest type of the inputs it
+       reads, an integer in the widest of those and its own.  Integers wrap; by 0 they divide to 0.  Real results become integers
+       towards 0 (4 bits: to the nearest), those too large the type's last number, NaN 0; float8 takes its largest number, unless the op
+       has an attribute `saturate` that is 0: then infinity, or NaN where it has none.  `derivatives`: one text or NULL for each input, of inputs, outputs and attributes:
        d output 0 / d input i, without the upstream factor. */
     const char *const *expressions;
     const char *const *derivatives;
@@ -494,6 +509,18 @@ static inline int64_t aval_axis(int64_t axis, uint32_t rank)
 {
     if (axis < 0) axis += (int64_t)rank;
     return axis < 0 || axis >= (int64_t)rank ? -1 : axis;
+}
+
+/* The unsigned integer type of the same size, which stands for all types of that size in kernels that move elements and do not compute
+   with them: as `.s_type = aval_carrier(type)` of a launch it makes one program a size, and serves AVAL_STORED. */
+static inline uint32_t aval_carrier(aval_type type)
+{
+    const uint64_t set = AVAL_TYPE_SET(type);
+    const uint64_t fours = AVAL_TYPE_SET(AVAL_FLOAT) | AVAL_TYPE_SET(AVAL_INT32) | AVAL_TYPE_SET(AVAL_UINT32);
+    const uint64_t eights = AVAL_TYPE_SET(AVAL_DOUBLE) | AVAL_TYPE_SET(AVAL_INT64) | AVAL_TYPE_SET(AVAL_UINT64);
+    const uint64_t twos =
+        AVAL_TYPE_SET(AVAL_FLOAT16) | AVAL_TYPE_SET(AVAL_BFLOAT16) | AVAL_TYPE_SET(AVAL_INT16) | AVAL_TYPE_SET(AVAL_UINT16);
+    return (set & fours) != 0 ? AVAL_UINT32 : (set & eights) != 0 ? AVAL_UINT64 : (set & twos) != 0 ? AVAL_UINT16 : AVAL_UINT8;
 }
 
 /* A tensor seen as outer x length x inner around one axis. */

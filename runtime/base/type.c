@@ -3,7 +3,7 @@
 
 static const struct type_row {
     const char *name; /* ONNX's spelling */
-    size_t bytes; /* 0: not whole bytes, or of no fixed size */
+    size_t bytes; /* 0: of no fixed size, or in no tensor of ours */
 } type_rows[AVAL_TYPES] = {
     [AVAL_NONE] = { "none", 0 },
     [AVAL_FLOAT] = { "float", 4 },
@@ -26,8 +26,8 @@ static const struct type_row {
     [AVAL_FLOAT8E4M3FNUZ] = { "float8e4m3fnuz", 1 },
     [AVAL_FLOAT8E5M2] = { "float8e5m2", 1 },
     [AVAL_FLOAT8E5M2FNUZ] = { "float8e5m2fnuz", 1 },
-    [AVAL_UINT4] = { "uint4", 0 },
-    [AVAL_INT4] = { "int4", 0 },
+    [AVAL_UINT4] = { "uint4", 1 }, /* in a byte of its own: two in one would break "an element's address" everywhere */
+    [AVAL_INT4] = { "int4", 1 },
     [AVAL_FLOAT4E2M1] = { "float4e2m1", 0 },
 };
 

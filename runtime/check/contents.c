@@ -47,8 +47,12 @@ static void fill_values(aval__host_tensor *t, const aval__sample_input *from)
     size_t count = (size_t)aval__tensor_count(&t->tensor);
     for (size_t i = 0; i < count; i++) {
         double x = from->values[i % from->n_values];
+        uint64_t element = 0;
         if (t->real != NULL) t->real[i] = x;
-        else t->integer[i] = (int64_t)x;
+        else {
+            aval__convert(&element, t->tensor.type, &x, AVAL_DOUBLE, 1);
+            aval__convert(&t->integer[i], AVAL_INT64, &element, t->tensor.type, 1);
+        }
     }
 }
 

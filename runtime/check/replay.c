@@ -41,19 +41,12 @@ typedef struct shrinker {
 /* In the grammar of samples. */
 static char *print_inputs(const aval__sample_input *inputs, size_t n)
 {
-    static const struct {
-        int type;
-        const char *letters;
-    } letters[] = { { AVAL_FLOAT, "f32" }, { AVAL_DOUBLE, "f64" }, { AVAL_FLOAT16, "f16" }, { AVAL_INT32, "i32" },
-                    { AVAL_INT64, "i64" }, { AVAL_UINT8, "u8" },   { AVAL_BOOL, "b" } };
     aval__text text = { 0 };
     for (size_t i = 0; i < n; i++) {
         const aval__sample_input *in = &inputs[i];
         aval__text_add(&text, "%s%s", i == 0 ? "" : " ", in->absent ? "-" : "");
         if (in->absent) continue;
-        for (size_t k = 0; !in->follows && k < sizeof letters / sizeof *letters; k++) {
-            if (letters[k].type == in->tensor.type) aval__text_add(&text, "%s", letters[k].letters);
-        }
+        if (!in->follows) aval__text_add(&text, "%s", aval__sample_letters(in->tensor.type));
         aval__text_add(&text, "[");
         for (int32_t d = 0; d < in->tensor.rank; d++) aval__text_add(&text, "%s%lld", d == 0 ? "" : ",", (long long)in->tensor.dims[d]);
         aval__text_add(&text, "]");

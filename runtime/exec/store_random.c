@@ -136,7 +136,7 @@ int aval_store_fill(aval_store *store, const char *name, int type, size_t rank, 
     AVAL__NEED(store, "a store");
     aval_tensor tensor;
     AVAL__TRY(aval__tensor_set(&tensor, type, rank, dims));
-    if (!(AVAL_ANY & AVAL_TYPE_SET(type)))
+    if (!(AVAL_STORED & AVAL_TYPE_SET(type)))
         return aval__fail(AVAL_E_TYPE, "state '%s' of type %s cannot be filled with a number", name ? name : "", aval_type_name(type));
     AVAL__TRY(aval__store_check(store, name, &tensor));
     unsigned char element[sizeof(double)];

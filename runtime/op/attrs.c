@@ -232,6 +232,12 @@ static void print_value(aval__text *text, const aval__attr_value *a)
     }
 }
 
+bool aval__attrs_saturate(const aval__attrs *attrs)
+{
+    const aval__attr_value *saturate = aval__attrs_find(attrs, "saturate");
+    return saturate == NULL || saturate->type != AVAL_ATTR_INT || saturate->integer != 0;
+}
+
 void aval__attrs_print(aval__text *text, const aval__attrs *attrs, bool with_defaults)
 {
     bool first = true;

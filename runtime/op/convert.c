@@ -5,91 +5,72 @@
 #include <math.h>
 #include <string.h>
 
-/* ---- Half precision: 1 sign, 5 exponent (bias 15), 10 mantissa bits ---------------------------------------------------------- */
-
-#define HALF_INFINITY 0x7c00u
-#define HALF_NAN 0x7e00u
-#define HALF_OVERFLOW 65520.0 /* from here on the nearest half would need an exponent that is none: 65504 + half a step */
-#define HALF_LEAST_NORMAL 0x1p-14
-
-static uint16_t half_from_double(double x)
-{
-    unsigned sign = signbit(x) ? 0x8000u : 0;
-    double a = fabs(x);
-    if (isnan(x)) return (uint16_t)(sign | HALF_NAN);
-    if (a >= HALF_OVERFLOW) return (uint16_t)(sign | HALF_INFINITY);
-    if (a < HALF_LEAST_NORMAL) return (uint16_t)(sign | (unsigned)nearbyint(a * 0x1p24)); /* may round up to the least normal */
-    int exponent;
-    double mantissa = frexp(a, &exponent); /* in [0.5, 1) */
-    /* The mantissa's leading 1 and a carry from rounding both add 1 to the exponent field: hence 14 - 1. */
-    unsigned bits = (unsigned)(exponent + 13) << 10;
-    return (uint16_t)(sign | (bits + (unsigned)nearbyint(mantissa * 2048)));
-}
-
-uint16_t aval__half_from_float(float x)
-{
-    return half_from_double(x);
-}
-
-float aval__half_to_float(uint16_t x)
-{
-    unsigned exponent = (x >> 10) & 31u, mantissa = x & 1023u;
-    float a;
-    if (exponent == 31) a = mantissa ? NAN : INFINITY;
-    else if (exponent == 0) a = ldexpf((float)mantissa, -24);
-    else a = ldexpf((float)(mantissa + 1024), (int)exponent - 25);
-    return x & 0x8000u ? -a : a;
-}
-
 /* ---- One element ---------------------------------------------------------------------------------------------------------------- */
 
-typedef struct number {
-    bool integral;
-    int64_t integer;
-    double real;
-} number;
+typedef enum kind { REAL, SIGNED, UNSIGNED } kind;
 
-/* Toward zero as in C; where C leaves the result open (NaN, out of range) 0 and the nearest number. */
-static int64_t integer_of(number x)
-{
-    if (x.integral) return x.integer;
-    if (isnan(x.real)) return 0;
-    if (x.real >= 0x1p63) return INT64_MAX;
-    if (x.real < -0x1p63) return INT64_MIN;
-    return (int64_t)x.real;
-}
+typedef struct number {
+    kind kind;
+    int64_t integer; /* SIGNED, UNSIGNED: its bits */
+    double real; /* REAL */
+} number;
 
 static double real_of(number x)
 {
-    return x.integral ? (double)x.integer : x.real;
+    return x.kind == REAL ? x.real : x.kind == SIGNED ? (double)x.integer : (double)(uint64_t)x.integer;
 }
 
-#define INTEGER_TYPE(name, type) \
+/* Integers keep their low bits, as in C.  Real numbers go towards 0; what is out of range becomes the type's last number and NaN 0, which
+   C leaves open. */
+#define INTEGER_TYPE(name, type, its_kind, least, most) \
     static number load_##name(const void *from, size_t i) \
     { \
-        return (number){ .integral = true, .integer = (int64_t)((const type *)from)[i] }; \
+        return (number){ .kind = its_kind, .integer = (int64_t)((const type *)from)[i] }; \
     } \
     static void store_##name(void *to, size_t i, number x) \
     { \
-        ((type *)to)[i] = (type)integer_of(x); \
+        type *out = (type *)to + i; \
+        if (x.kind != REAL) *out = (type)x.integer; \
+        else if (isnan(x.real)) *out = 0; \
+        else if (x.real >= (double)(most)) *out = (most); \
+        else if (x.real <= (double)(least)) *out = (least); \
+        else *out = (type)x.real; \
     }
 
-INTEGER_TYPE(int8, int8_t)
-INTEGER_TYPE(uint8, uint8_t)
-INTEGER_TYPE(int16, int16_t)
-INTEGER_TYPE(uint16, uint16_t)
-INTEGER_TYPE(int32, int32_t)
-INTEGER_TYPE(uint32, uint32_t)
-INTEGER_TYPE(int64, int64_t)
+INTEGER_TYPE(int8, int8_t, SIGNED, INT8_MIN, INT8_MAX)
+INTEGER_TYPE(uint8, uint8_t, UNSIGNED, 0, UINT8_MAX)
+INTEGER_TYPE(int16, int16_t, SIGNED, INT16_MIN, INT16_MAX)
+INTEGER_TYPE(uint16, uint16_t, UNSIGNED, 0, UINT16_MAX)
+INTEGER_TYPE(int32, int32_t, SIGNED, INT32_MIN, INT32_MAX)
+INTEGER_TYPE(uint32, uint32_t, UNSIGNED, 0, UINT32_MAX)
+INTEGER_TYPE(int64, int64_t, SIGNED, INT64_MIN, INT64_MAX)
+INTEGER_TYPE(uint64, uint64_t, UNSIGNED, 0, UINT64_MAX)
+
+/* Four bits lie in a byte of their own.  Real numbers go to the nearest, as ONNX has it for these types. */
+static int64_t nearest(double x, double least, double most)
+{
+    return isnan(x) ? 0 : (int64_t)nearbyint(fmin(fmax(x, least), most));
+}
+
+static void store_uint4(void *to, size_t i, number x)
+{
+    ((uint8_t *)to)[i] = (uint8_t)((x.kind == REAL ? nearest(x.real, 0, 15) : x.integer) & 15);
+}
+
+static void store_int4(void *to, size_t i, number x)
+{
+    int64_t low = (x.kind == REAL ? nearest(x.real, -8, 7) : x.integer) & 15;
+    ((int8_t *)to)[i] = (int8_t)(low > 7 ? low - 16 : low);
+}
 
 static number load_bool(const void *from, size_t i)
 {
-    return (number){ .integral = true, .integer = ((const uint8_t *)from)[i] != 0 };
+    return (number){ .kind = UNSIGNED, .integer = ((const uint8_t *)from)[i] != 0 };
 }
 
 static void store_bool(void *to, size_t i, number x)
 {
-    ((uint8_t *)to)[i] = x.integral ? x.integer != 0 : x.real != 0;
+    ((uint8_t *)to)[i] = x.kind == REAL ? x.real != 0 : x.integer != 0;
 }
 
 static number load_float(const void *from, size_t i)
@@ -99,7 +80,8 @@ static number load_float(const void *from, size_t i)
 
 static void store_float(void *to, size_t i, number x)
 {
-    ((float *)to)[i] = x.integral ? (float)x.integer : (float)x.real; /* not by way of double, which would round twice */
+    /* not by way of double, which would round twice */
+    ((float *)to)[i] = x.kind == REAL ? (float)x.real : x.kind == SIGNED ? (float)x.integer : (float)(uint64_t)x.integer;
 }
 
 static number load_double(const void *from, size_t i)
@@ -112,15 +94,22 @@ static void store_double(void *to, size_t i, number x)
     ((double *)to)[i] = real_of(x);
 }
 
-static number load_half(const void *from, size_t i)
-{
-    return (number){ .real = aval__half_to_float(((const uint16_t *)from)[i]) };
-}
+#define SMALL_FLOAT_TYPE(name, bits, number_of_type) \
+    static number load_##name(const void *from, size_t i) \
+    { \
+        return (number){ .real = aval__small_float_value(number_of_type, ((const bits *)from)[i]) }; \
+    } \
+    static void store_##name(void *to, size_t i, number x) \
+    { \
+        ((bits *)to)[i] = (bits)aval__small_float_code(number_of_type, real_of(x)); \
+    }
 
-static void store_half(void *to, size_t i, number x)
-{
-    ((uint16_t *)to)[i] = half_from_double(real_of(x));
-}
+SMALL_FLOAT_TYPE(half, uint16_t, AVAL_FLOAT16)
+SMALL_FLOAT_TYPE(bfloat16, uint16_t, AVAL_BFLOAT16)
+SMALL_FLOAT_TYPE(e4m3fn, uint8_t, AVAL_FLOAT8E4M3FN)
+SMALL_FLOAT_TYPE(e4m3fnuz, uint8_t, AVAL_FLOAT8E4M3FNUZ)
+SMALL_FLOAT_TYPE(e5m2, uint8_t, AVAL_FLOAT8E5M2)
+SMALL_FLOAT_TYPE(e5m2fnuz, uint8_t, AVAL_FLOAT8E5M2FNUZ)
 
 /* ---- Many ------------------------------------------------------------------------------------------------------------------------ */
 
@@ -128,12 +117,25 @@ static const struct element {
     number (*load)(const void *from, size_t i);
     void (*store)(void *to, size_t i, number x);
 } elements[AVAL_TYPES] = {
-    [AVAL_FLOAT] = { load_float, store_float }, [AVAL_DOUBLE] = { load_double, store_double },
-    [AVAL_FLOAT16] = { load_half, store_half }, [AVAL_BOOL] = { load_bool, store_bool },
-    [AVAL_INT8] = { load_int8, store_int8 },    [AVAL_UINT8] = { load_uint8, store_uint8 },
-    [AVAL_INT16] = { load_int16, store_int16 }, [AVAL_UINT16] = { load_uint16, store_uint16 },
-    [AVAL_INT32] = { load_int32, store_int32 }, [AVAL_UINT32] = { load_uint32, store_uint32 },
+    [AVAL_FLOAT] = { load_float, store_float },
+    [AVAL_DOUBLE] = { load_double, store_double },
+    [AVAL_FLOAT16] = { load_half, store_half },
+    [AVAL_BFLOAT16] = { load_bfloat16, store_bfloat16 },
+    [AVAL_FLOAT8E4M3FN] = { load_e4m3fn, store_e4m3fn },
+    [AVAL_FLOAT8E4M3FNUZ] = { load_e4m3fnuz, store_e4m3fnuz },
+    [AVAL_FLOAT8E5M2] = { load_e5m2, store_e5m2 },
+    [AVAL_FLOAT8E5M2FNUZ] = { load_e5m2fnuz, store_e5m2fnuz },
+    [AVAL_BOOL] = { load_bool, store_bool },
+    [AVAL_INT4] = { load_int8, store_int4 },
+    [AVAL_UINT4] = { load_uint8, store_uint4 },
+    [AVAL_INT8] = { load_int8, store_int8 },
+    [AVAL_UINT8] = { load_uint8, store_uint8 },
+    [AVAL_INT16] = { load_int16, store_int16 },
+    [AVAL_UINT16] = { load_uint16, store_uint16 },
+    [AVAL_INT32] = { load_int32, store_int32 },
+    [AVAL_UINT32] = { load_uint32, store_uint32 },
     [AVAL_INT64] = { load_int64, store_int64 },
+    [AVAL_UINT64] = { load_uint64, store_uint64 },
 };
 
 void aval__convert(void *to, int to_type, const void *from, int from_type, size_t count)
@@ -164,7 +166,7 @@ int aval__convert_number(void *to, int type, double x)
         return aval__fail(AVAL_E_TYPE, "a number cannot be of element type %d (%s)", type, aval_type_name(type));
     aval__convert(to, type, &x, AVAL_DOUBLE, 1);
     aval__convert(&back, AVAL_DOUBLE, to, type, 1);
-    bool holds = AVAL_FLOATS & AVAL_TYPE_SET(type) ? !isfinite(x) || isfinite(back) : back == x;
+    bool holds = AVAL_REALS & AVAL_TYPE_SET(type) ? !isfinite(x) || isfinite(back) : back == x;
     if (holds) return AVAL_OK;
     return aval__fail(AVAL_E_ARGUMENT, "%g is no number of element type %s", x, aval_type_name(type));
 }

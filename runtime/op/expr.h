@@ -13,6 +13,7 @@ typedef enum aval__kind {
     AVAL__X_LEAF,
     AVAL__X_NEG,
     AVAL__X_NOT,
+    AVAL__X_INVERT,
     AVAL__X_ADD,
     AVAL__X_SUB,
     AVAL__X_MUL,
@@ -23,12 +24,34 @@ typedef enum aval__kind {
     AVAL__X_GE,
     AVAL__X_EQ,
     AVAL__X_NE,
+    AVAL__X_SHIFT_LEFT,
+    AVAL__X_SHIFT_RIGHT,
+    AVAL__X_BIT_AND,
+    AVAL__X_BIT_XOR,
+    AVAL__X_BIT_OR,
     AVAL__X_AND,
     AVAL__X_OR,
     AVAL__X_SELECT, /* a ? b : c */
     AVAL__X_POW, /* the one function that is simplified by name */
     AVAL__X_FUNCTIONS /* all later rows of the table are functions too */
 } aval__kind;
+
+/* How tightly operators bind, as in C. */
+typedef enum aval__binding {
+    AVAL__B_CHOICE = 1,
+    AVAL__B_OR,
+    AVAL__B_AND,
+    AVAL__B_BIT_OR,
+    AVAL__B_BIT_XOR,
+    AVAL__B_BIT_AND,
+    AVAL__B_EQUAL,
+    AVAL__B_ORDER,
+    AVAL__B_SHIFT,
+    AVAL__B_SUM,
+    AVAL__B_PRODUCT,
+    AVAL__B_UNARY,
+    AVAL__B_ATOM /* names, numbers, functions */
+} aval__binding;
 
 #define AVAL__X_ARGS 3 /* most operands of an operation */
 /* Most nodes of a finished tape: what evaluation keeps on the stack, 64 KiB.  A tenth derivative of tanh has a few hundred. */
@@ -46,23 +69,24 @@ struct aval__expr {
     aval__expr_node at[];
 };
 
-/* What is known of an operation.  `code` is OpenCL C for float and double, `int_code` for integer types; $0 $1 $2 are the operands, $T
-   the type, $U the unsigned type of that width.  No int_code: computed as float and converted.  `by` are the derivatives by the
-   operands, in the grammar, where a b c are the operands and y is the result; NULL: 0. */
+/* What is known of an operation.  `code` is OpenCL C for float and double, `int_code` for integer types, signed and unsigned; $0 $1 $2 are
+   the operands, $T the type, $U the unsigned type of that width.  No int_code: computed as float and converted.  `by` are the derivatives
+   by the operands, in the grammar, where a b c are the operands and y is the result; NULL: 0. */
 typedef struct aval__operation {
     const char *name; /* function name, or the operator's symbol */
     uint32_t arity;
-    uint32_t binds; /* operators: how tightly, 1 (?:) to 8 (unary); functions: 9 */
+    uint32_t binds; /* aval__binding */
     double (*real)(const double *a);
     int64_t (*integer)(const int64_t *a); /* NULL: through `real` */
+    int64_t (*natural)(const int64_t *a); /* the same on the bits of uint64; NULL: `integer` does it */
     const char *code, *int_code;
     const char *by[AVAL__X_ARGS];
 } aval__operation;
 
 extern const aval__operation aval__operations[]; /* by aval__kind */
 extern const uint32_t aval__operation_count;
-/* double to int64 as devices with saturation do it: towards zero, NaN is 0. */
-int64_t aval__saturate(double x);
+/* double to int64, or with `natural` to the bits of uint64, as devices with saturation do it: towards zero, NaN is 0. */
+int64_t aval__saturate(double x, bool natural);
 
 /* ---- Building a tape ------------------------------------------------------------------------------------------------------------ */
 

@@ -90,7 +90,8 @@ static uint32_t parse_unary(parser *p)
 {
     skip_space(p);
     bool negative = *p->at == '-';
-    if (!negative && (*p->at != '!' || p->at[1] == '=')) return parse_primary(p);
+    uint32_t kind = negative ? AVAL__X_NEG : *p->at == '~' ? AVAL__X_INVERT : AVAL__X_NOT;
+    if (kind == AVAL__X_NOT && (*p->at != '!' || p->at[1] == '=')) return parse_primary(p);
     if (++p->depth > MOST_NESTING) return expected(p, "less nesting");
     p->at++;
     uint32_t arg[AVAL__X_ARGS] = { parse_unary(p) };
@@ -98,7 +99,7 @@ static uint32_t parse_unary(parser *p)
     if (p->b->status < 0) return 0;
     const aval__expr_node *operand = &p->b->nodes.at[arg[0]];
     if (negative && operand->kind == AVAL__X_NUMBER) return aval__build_number(p->b, -operand->number);
-    return aval__build(p->b, negative ? AVAL__X_NEG : AVAL__X_NOT, arg);
+    return aval__build(p->b, kind, arg);
 }
 
 /* The binary operator at the place, the longest that fits; AVAL__X_LEAF: none. */

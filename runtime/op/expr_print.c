@@ -41,7 +41,8 @@ static void put_real(aval__text *text, double x, bool is_float)
 /* C has no negative literals: the least number is written as a difference. */
 static void put_integer(aval__text *text, int64_t x, int type)
 {
-    if (type == AVAL_INT32) {
+    if (type == AVAL_UINT64) aval__text_add(text, "%lluUL", (unsigned long long)x);
+    else if (type == AVAL_INT32) {
         x = x > INT32_MAX ? INT32_MAX : x < INT32_MIN ? INT32_MIN : x;
         if (x == INT32_MIN) aval__text_add(text, "(-2147483647 - 1)");
         else aval__text_add(text, x < 0 ? "(%lld)" : "%lld", (long long)x);
@@ -49,10 +50,15 @@ static void put_integer(aval__text *text, int64_t x, int type)
     else aval__text_add(text, x < 0 ? "(%lldL)" : "%lldL", (long long)x);
 }
 
+static bool is_real(int type)
+{
+    return type == AVAL_FLOAT || type == AVAL_DOUBLE;
+}
+
 void aval__expr_number(aval__text *text, double x, int type)
 {
-    if (type == AVAL_FLOAT || type == AVAL_DOUBLE) put_real(text, x, type == AVAL_FLOAT);
-    else put_integer(text, aval__saturate(x), type);
+    if (is_real(type)) put_real(text, x, type == AVAL_FLOAT);
+    else put_integer(text, aval__saturate(x, type == AVAL_UINT64), type);
 }
 
 /* ---- OpenCL C -------------------------------------------------------------------------------------------------------------------- */
@@ -77,13 +83,22 @@ static void put_operand(struct printing *p, aval__text *value, uint32_t node, bo
     if (as_float) aval__text_put(value, ")", 1);
 }
 
+const char *aval__expr_type(int type)
+{
+    return type == AVAL_FLOAT    ? "float"
+           : type == AVAL_DOUBLE ? "double"
+           : type == AVAL_INT32  ? "int"
+           : type == AVAL_INT64  ? "long"
+                                 : "ulong";
+}
+
 /* The table's template with operands and types put in. */
 static void put_operation(struct printing *p, aval__text *value, const aval__expr_node *node)
 {
     const aval__operation *operation = &aval__operations[node->kind];
-    bool real = p->type == AVAL_FLOAT || p->type == AVAL_DOUBLE, as_float = !real && operation->int_code == NULL;
+    bool real = is_real(p->type), as_float = !real && operation->int_code == NULL;
     const char *at = real || as_float ? operation->code : operation->int_code;
-    const char *type = p->type == AVAL_INT32 ? "int" : "long", *unsigned_type = p->type == AVAL_INT32 ? "uint" : "ulong";
+    const char *type = aval__expr_type(p->type), *unsigned_type = p->type == AVAL_INT32 ? "uint" : "ulong";
     if (as_float) aval__text_add(value, "convert_%s_sat(", type);
     for (; *at != 0; at++) {
         size_t plain = strcspn(at, "$");
@@ -151,16 +166,16 @@ static void show_operands(struct showing *s, const aval__expr_node *node)
 {
     const aval__operation *operation = &aval__operations[node->kind];
     if (node->kind == AVAL__X_SELECT) {
-        show(s, node->arg[0], 2);
+        show(s, node->arg[0], AVAL__B_OR);
         aval__text_put(s->text, " ? ", 3);
-        show(s, node->arg[1], 1);
+        show(s, node->arg[1], AVAL__B_CHOICE);
         aval__text_put(s->text, " : ", 3);
-        show(s, node->arg[2], 1);
+        show(s, node->arg[2], AVAL__B_CHOICE);
     } else if (node->kind >= AVAL__X_POW) {
         aval__text_add(s->text, "%s(", operation->name);
         for (uint32_t i = 0; i < operation->arity; i++) {
             if (i > 0) aval__text_put(s->text, ", ", 2);
-            show(s, node->arg[i], 1);
+            show(s, node->arg[i], AVAL__B_CHOICE);
         }
         aval__text_put(s->text, ")", 1);
     } else if (operation->arity == 1) {
@@ -194,5 +209,5 @@ static void show(struct showing *s, uint32_t at, uint32_t least)
 void aval__expr_show(aval__text *text, const aval__expr *e, void (*leaf)(void *user, aval__text *text, aval__leaf leaf), void *user)
 {
     struct showing s = { .e = e, .text = text, .start = text->length, .leaf = leaf, .user = user };
-    show(&s, e->count - 1, 1);
+    show(&s, e->count - 1, AVAL__B_CHOICE);
 }

@@ -3,7 +3,7 @@
 
 static bool is_real(int type)
 {
-    return type >= 0 && type < AVAL_TYPES && (AVAL_TYPE_SET(type) & AVAL_FLOATS);
+    return type >= 0 && type < AVAL_TYPES && (AVAL_TYPE_SET(type) & AVAL_REALS);
 }
 
 int aval__host_tensor_make(aval__host_tensor *t, const aval_tensor *shape)

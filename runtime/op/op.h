@@ -29,13 +29,20 @@ int aval__broadcast(const aval_tensor *const *t, size_t n, size_t *rank, int64_t
 /* The axes over which a gradient of shape `from` is summed to get shape `to`; returns how many. */
 size_t aval__broadcast_axes(const aval_tensor *from, const aval_tensor *to, int64_t axes[AVAL_MAX_RANK]);
 
-/* Conversion of elements on the host between any two of float, double, float16, ints and bool; C's rules, round to nearest even. */
+/* Conversion of elements on the host between any two of AVAL_STORED.  Real numbers are rounded to the nearest, ties to even; to integers
+   towards 0 (4 bits: to the nearest) and no further than the type's last number; integers keep their low bits.  A float8 takes its largest
+   number for what is too large, infinity where it has one only for infinity. */
 void aval__convert(void *to, int to_type, const void *from, int from_type, size_t count);
 /* One element of the type; AVAL_E_TYPE for types that the host has no arithmetic for, AVAL_E_ARGUMENT for a number that the type cannot hold
    (floats round, but what is finite stays so). */
 int aval__convert_number(void *to, int type, double x);
 uint16_t aval__half_from_float(float x);
 float aval__half_to_float(uint16_t x);
+/* The bits of an AVAL_FLOAT16 or of one of AVAL_SMALL_FLOATS, and back. */
+uint16_t aval__small_float_code(int type, double x);
+double aval__small_float_value(int type, uint16_t bits);
+/* x as the type holds it.  What a float8 cannot hold becomes its largest number (`saturate`), or else infinity, or NaN where there is none. */
+double aval__round_small_float(int type, double x, bool saturate);
 
 /* ---- Attributes ------------------------------------------------------------------------------------------------------------- */
 
@@ -69,6 +76,7 @@ int aval__attrs_parse(aval__arena *arena, const aval_attr *declared, const char 
 size_t aval__attrs_bytes(const aval__attrs *attrs); /* that a copy takes */
 void aval__attrs_copy(const aval__attrs *from, void *memory, aval__attrs *out); /* memory[aval__attrs_bytes(from)], aligned for pointers */
 const aval__attr_value *aval__attrs_find(const aval__attrs *attrs, const char *name); /* NULL: absent */
+bool aval__attrs_saturate(const aval__attrs *attrs); /* false: an attribute `saturate` is 0 */
 void aval__attrs_print(aval__text *text, const aval__attrs *attrs, bool with_defaults); /* the grammar that parse reads */
 
 /* ---- Expressions ------------------------------------------------------------------------------------------------------------ */
@@ -109,9 +117,10 @@ bool aval__expr_is_leaf(const aval__expr *e, aval__leaf *leaf); /* true: nothing
 /* Calls `visit` for each leaf; a repeated one may come once or more often. */
 void aval__expr_leaves(const aval__expr *e, void (*visit)(void *user, aval__leaf leaf), void *user);
 
-/* Values on the host: `leaf` gives a leaf's value.  The integer form computes in int64 (wrapping), as devices do for integer types. */
+/* Values on the host: `leaf` gives a leaf's value.  The integer form computes in int64 (wrapping), as devices do for integer types, or with
+   `natural` in uint64, whose bits leaves and result have. */
 double aval__expr_real(const aval__expr *e, double (*leaf)(const void *user, aval__leaf leaf), const void *user);
-int64_t aval__expr_integer(const aval__expr *e, int64_t (*leaf)(const void *user, aval__leaf leaf), const void *user);
+int64_t aval__expr_integer(const aval__expr *e, bool natural, int64_t (*leaf)(const void *user, aval__leaf leaf), const void *user);
 
 /* How an expression becomes OpenCL C.  Each operation is one statement, so that shared parts are computed once however the trees share
    them; equal `value` texts of one type mean equal values, so that a caller finds common parts of several expressions. */
@@ -121,10 +130,11 @@ typedef struct aval__expr_writer {
     void *user;
 } aval__expr_writer;
 
-/* Writes the expression in arithmetic type `type` (AVAL_FLOAT, AVAL_DOUBLE, AVAL_INT32 or AVAL_INT64); `result` gets the spelling of its
+/* Writes the expression in arithmetic type `type` (AVAL_FLOAT, AVAL_DOUBLE, AVAL_INT32, AVAL_INT64 or AVAL_UINT64); `result` gets the spelling of its
    value (a variable, leaf or number).  Numbers are printed by us, hexadecimal in any locale, never copied from a text.  The text relies
    on kernels/expression.clh.  AVAL_E_MEMORY: a text had no room. */
 int aval__expr_print(aval__text *result, const aval__expr *e, int type, const aval__expr_writer *writer);
+const char *aval__expr_type(int type); /* OpenCL C's name of such a type */
 /* A number as OpenCL C of that type, as aval__expr_print spells it. */
 void aval__expr_number(aval__text *text, double x, int type);
 /* The expression in the grammar that parse reads, for drawings and messages. */
@@ -271,6 +281,8 @@ typedef struct aval__sample_input {
     size_t n_values;
 } aval__sample_input;
 
+/* How a sample's text spells the element type; AVAL_NONE: the type under test. */
+const char *aval__sample_letters(int type);
 int aval__sample_parse(aval__arena *arena, const char *text, aval__sample_input **inputs, size_t *count);
 
 #endif

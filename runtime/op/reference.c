@@ -33,7 +33,11 @@ static double leaf_real(const void *user, aval__leaf leaf)
         return !a ? 0 : a->type == AVAL_ATTR_INT ? (double)a->integer : a->real;
     }
     const aval__host_tensor *t = e->r->inputs[leaf.index];
-    return t->real ? t->real[e->at[leaf.index]] : (double)t->integer[e->at[leaf.index]];
+    double value;
+    if (t->real) return t->real[e->at[leaf.index]];
+    int64_t integer = t->integer[e->at[leaf.index]];
+    aval__convert(&value, AVAL_DOUBLE, &integer, t->tensor.type == AVAL_UINT64 ? AVAL_UINT64 : AVAL_INT64, 1);
+    return value;
 }
 
 static int64_t leaf_integer(const void *user, aval__leaf leaf)
@@ -47,16 +51,20 @@ static int64_t leaf_integer(const void *user, aval__leaf leaf)
         return value;
     }
     const aval__host_tensor *t = e->r->inputs[leaf.index];
-    return t->integer[e->at[leaf.index]]; /* integers() has made sure that it is one */
+    return t->integer[e->at[leaf.index]]; /* arithmetic_of() has made sure that it is one */
 }
 
-/* Are all inputs integers or bools? */
-static bool integers(const referee *r)
+/* What an output is computed in: AVAL_DOUBLE, or where it and all inputs are integers or bools AVAL_INT64, or AVAL_UINT64 where one of them is
+   of that type. */
+static int arithmetic_of(const referee *r, const aval__host_tensor *out)
 {
+    int type = out->tensor.type == AVAL_UINT64 ? AVAL_UINT64 : AVAL_INT64;
+    if (out->real) return AVAL_DOUBLE;
     for (size_t i = 0; i < r->n_inputs; i++) {
-        if (r->inputs[i] && r->inputs[i]->real) return false;
+        if (r->inputs[i] && r->inputs[i]->real) return AVAL_DOUBLE;
+        if (r->inputs[i] && r->inputs[i]->tensor.type == AVAL_UINT64) type = AVAL_UINT64;
     }
-    return true;
+    return type;
 }
 
 static int prepare(element *e, const aval_tensor *out)
@@ -85,11 +93,13 @@ static void store_integer(aval__host_tensor *out, int64_t i, int64_t value)
     aval__convert(&out->integer[i], AVAL_INT64, &held, out->tensor.type, 1);
 }
 
-static void store_real(aval__host_tensor *out, int64_t i, double value)
+/* The small floats are rounded to here: what they are for is their rounding. */
+static void store_real(aval__host_tensor *out, int64_t i, double value, bool saturate)
 {
     uint64_t held = 0;
     if (out->real) {
-        out->real[i] = value;
+        bool is_small = (AVAL_SMALL_FLOATS & AVAL_TYPE_SET(out->tensor.type)) != 0;
+        out->real[i] = is_small ? aval__round_small_float(out->tensor.type, value, saturate) : value;
         return;
     }
     aval__convert(&held, out->tensor.type, &value, AVAL_DOUBLE, 1);
@@ -113,11 +123,12 @@ static int run_expression(const referee *r, const aval__expr *tree, aval__host_t
     element e = { .r = r };
     int64_t index[AVAL_MAX_RANK] = { 0 };
     int64_t count = aval__tensor_count(&out->tensor);
-    bool exact = out->integer && integers(r);
+    int arithmetic = arithmetic_of(r, out);
+    bool saturate = aval__attrs_saturate(r->attrs);
     AVAL__TRY(prepare(&e, &out->tensor));
     for (int64_t i = 0; i < count; i++) {
-        if (exact) store_integer(out, i, aval__expr_integer(tree, leaf_integer, &e));
-        else store_real(out, i, aval__expr_real(tree, leaf_real, &e));
+        if (arithmetic == AVAL_DOUBLE) store_real(out, i, aval__expr_real(tree, leaf_real, &e), saturate);
+        else store_integer(out, i, aval__expr_integer(tree, arithmetic == AVAL_UINT64, leaf_integer, &e));
         advance(&e, &out->tensor, index);
     }
     return AVAL_OK;

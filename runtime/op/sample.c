@@ -8,9 +8,35 @@ static const struct type_letters {
     const char *letters;
     int type; /* AVAL_NONE: the type under test */
 } type_letters[] = {
-    { "f32", AVAL_FLOAT }, { "f64", AVAL_DOUBLE }, { "f16", AVAL_FLOAT16 }, { "i32", AVAL_INT32 },
-    { "i64", AVAL_INT64 }, { "u8", AVAL_UINT8 },   { "b", AVAL_BOOL },      { "f", AVAL_NONE },
+    { "f32", AVAL_FLOAT },
+    { "f64", AVAL_DOUBLE },
+    { "f16", AVAL_FLOAT16 },
+    { "bf16", AVAL_BFLOAT16 },
+    { "f8e4m3fn", AVAL_FLOAT8E4M3FN },
+    { "f8e4m3fnuz", AVAL_FLOAT8E4M3FNUZ },
+    { "f8e5m2", AVAL_FLOAT8E5M2 },
+    { "f8e5m2fnuz", AVAL_FLOAT8E5M2FNUZ },
+    { "i4", AVAL_INT4 },
+    { "i8", AVAL_INT8 },
+    { "i16", AVAL_INT16 },
+    { "i32", AVAL_INT32 },
+    { "i64", AVAL_INT64 },
+    { "u4", AVAL_UINT4 },
+    { "u8", AVAL_UINT8 },
+    { "u16", AVAL_UINT16 },
+    { "u32", AVAL_UINT32 },
+    { "u64", AVAL_UINT64 },
+    { "b", AVAL_BOOL },
+    { "f", AVAL_NONE },
 };
+
+const char *aval__sample_letters(int type)
+{
+    for (size_t i = 0; i < sizeof type_letters / sizeof *type_letters; i++) {
+        if (type_letters[i].type == type) return type_letters[i].letters;
+    }
+    return "";
+}
 
 /* Where a text is read; `text` is the whole, for messages. */
 typedef struct reader {
@@ -50,7 +76,7 @@ static int read_type(reader *r, int *type, bool *follows)
         *follows = *type == AVAL_NONE;
         return AVAL_OK;
     }
-    return fail_at(r, "- or one of f f32 f64 f16 i32 i64 u8 b and a shape in brackets");
+    return fail_at(r, "- or one of f f32 f64 f16 bf16 f8e4m3fn ... i4 i8 i16 i32 i64 u4 u8 u16 u32 u64 b and a shape in brackets");
 }
 
 static int read_shape(reader *r, aval__sample_input *input, int type)

@@ -48,7 +48,7 @@ static bool fits(size_t item_bytes, size_t rank, const int64_t *dims)
 int aval__tensor_set(aval_tensor *t, int type, size_t rank, const int64_t *dims)
 {
     if (aval_type_bytes(type) == 0) {
-        return aval__fail(AVAL_E_TYPE, "expected an element type of whole bytes, found number %d (%s)", type, aval_type_name(type));
+        return aval__fail(AVAL_E_TYPE, "expected an element type that a tensor can have, found number %d (%s)", type, aval_type_name(type));
     }
     if (rank > AVAL_MAX_RANK) return aval__fail(AVAL_E_SHAPE, "expected at most %d axes, found %zu", AVAL_MAX_RANK, rank);
     if (rank > 0 && !dims) return aval__fail(AVAL_E_ARGUMENT, "expected the lengths of %zu axes, found NULL", rank);

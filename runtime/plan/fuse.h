@@ -46,6 +46,28 @@ typedef struct aval__fused_kernel {
 /* Generates the cluster's kernel for a device, with its arguments.  Empty spaces are the caller's business (nothing is launched). */
 int aval__fuse_kernel(aval__arena *arena, const aval__cluster *cluster, const aval_device_info *device, aval__fused_kernel *out);
 
+/* ---- Element types in kernels. */
+
+/* Templates: $p is the pointer, $i the index, $x the value. */
+typedef struct aval__fused_type {
+    const char *name; /* of an element in memory */
+    int arithmetic; /* AVAL_FLOAT, AVAL_DOUBLE, AVAL_INT32, AVAL_INT64 or AVAL_UINT64; AVAL_NONE: expressions cannot have this type */
+    const char *load, *store;
+    const char *from_real, *from_integer; /* a computed value as the storage holds it, in `arithmetic` */
+    const char *unsaturated; /* from_real for float8 that does not saturate */
+    bool native; /* stored as it is computed */
+    bool small; /* needs kernels/small_float.clh */
+} aval__fused_type;
+
+const aval__fused_type *aval__fused_type_of(int type);
+bool aval__fused_is_real(int arithmetic);
+/* The template that makes of a value computed in `from` what the type's storage holds; NULL: it is that already. */
+const char *aval__fused_rounding(int type, int from, bool saturate);
+void aval__fused_put(aval__text *text, const char *template, const char *p, const char *i, const char *x);
+/* What a node computes an output in: its own arithmetic when it is real; else the widest of the inputs' that are read and, but for truth
+   values, its own. */
+int aval__fused_arithmetic(const aval_node *node, uint32_t output);
+
 /* ---- Sharing texts: a long chain has few different kernels, and a text costs far more than its key. */
 
 /* The space as the kernel sees it: neighbouring axes in which every input varies, or stays, alike are one. */

@@ -153,7 +153,7 @@ int aval__fuse_key(aval__fuse_words *words, const aval__cluster *c, const aval_d
     for (size_t i = 0; i < c->n_nodes; i++) {
         const aval_node *node = c->nodes[i];
         *w++ = (uintptr_t)node->def; /* lives as long as the registry, so as long as this plan is made */
-        *w++ = pair(node->n_inputs, node->n_outputs);
+        *w++ = pair(node->n_inputs, (size_t)node->n_outputs << 1 | aval__attrs_saturate(&node->attrs));
         for (uint32_t k = 0; k < node->n_inputs; k++) *w++ = value_word(words, node->inputs[k]);
         for (uint32_t k = 0; k < node->n_outputs; k++) *w++ = value_word(words, node->outputs[k]);
     }

@@ -5,39 +5,16 @@
  * that clang is told to vectorise (elements depend on nothing but elements of the same index); measured on PoCL with 2^24 floats, copying so
  * moves 44 GB/s, as float16 vectors do, and one element a work-item 31.  Other devices compute one element a work-item.
  *
- * Each node computes in the arithmetic of its output's type, and what goes on to other nodes is first rounded to that type's storage
+ * Each node computes in one arithmetic type, and what goes on to other nodes is first rounded to that type's storage
  * (half, bytes), so that a value has the same bits whether it went through memory or not. */
 #include "expression.clh.h"
 #include "plan/fuse.h"
+#include "small_float.clh.h"
 
 #include <stdio.h>
 #include <string.h>
 
 #define MOST_INPUTS 64 /* bits of a mask */
-
-/* How elements are stored and what they are computed in. */
-static const struct storage {
-    const char *name;
-    int arithmetic; /* AVAL_NONE: not possible in expressions */
-    const char *rounding; /* of a computed value to storage, NULL: exact already */
-} storages[AVAL_TYPES] = {
-    [AVAL_FLOAT] = { "float", AVAL_FLOAT, NULL },
-    [AVAL_DOUBLE] = { "double", AVAL_DOUBLE, NULL },
-    [AVAL_FLOAT16] = { "half", AVAL_FLOAT, "aval_round_half(%s)" },
-    [AVAL_BOOL] = { "uchar", AVAL_INT32, "%s != 0" },
-    [AVAL_UINT8] = { "uchar", AVAL_INT32, "(uchar)%s" },
-    [AVAL_INT8] = { "char", AVAL_INT32, "(char)%s" },
-    [AVAL_UINT16] = { "ushort", AVAL_INT32, "(ushort)%s" },
-    [AVAL_INT16] = { "short", AVAL_INT32, "(short)%s" },
-    [AVAL_INT32] = { "int", AVAL_INT32, NULL },
-    [AVAL_UINT32] = { "uint", AVAL_INT64, "(uint)%s" },
-    [AVAL_INT64] = { "long", AVAL_INT64, NULL },
-};
-
-static const char *arithmetic_name(int type)
-{
-    return type == AVAL_FLOAT ? "float" : type == AVAL_DOUBLE ? "double" : type == AVAL_INT32 ? "int" : "long";
-}
 
 struct temporary {
     uint64_t hash;
@@ -54,12 +31,12 @@ typedef struct generator {
     const aval__cluster *cluster;
     const aval_device_info *device;
     aval__arena *arena;
-    aval__text parameters, body, result;
+    aval__text parameters, body, result, rounded;
     AVAL__VEC(aval__fused_arg) args;
     AVAL__VEC(struct temporary) temporaries;
     AVAL__VEC(struct spelled) spelled; /* by use: inputs first, then what nodes computed */
     aval__fused_axes axes;
-    bool doubles;
+    bool doubles, smalls;
     const aval_node *node; /* the one being written */
     size_t node_index; /* in the cluster */
     int type; /* its arithmetic */
@@ -106,7 +83,7 @@ static uint32_t find_temporary(void *user, const char *value)
     for (size_t i = 0; i < g->temporaries.count; i++) {
         if (g->temporaries.at[i].hash == t.hash && g->temporaries.at[i].type == t.type) return (uint32_t)i;
     }
-    aval__text_add(&g->body, "        const %s t%zu = %s;\n", arithmetic_name(g->type), g->temporaries.count, value);
+    aval__text_add(&g->body, "        const %s t%zu = %s;\n", aval__expr_type(g->type), g->temporaries.count, value);
     if (aval__vec_push(&g->temporaries, t) < 0) g->status = AVAL_E_MEMORY;
     return g->temporaries.count == 0 ? 0 : (uint32_t)g->temporaries.count - 1;
 }
@@ -122,14 +99,14 @@ static size_t find_attr(generator *g, uint32_t index)
     for (size_t i = 0; i < g->attrs.count; i++) {
         if (g->attrs.at[i] == index) return g->first_attr + i;
     }
-    bool is_real = g->type == AVAL_FLOAT || g->type == AVAL_DOUBLE;
+    bool is_real = aval__fused_is_real(g->type);
     push_arg(g, (aval__fused_arg){ .kind = is_real ? AVAL__FUSED_REAL : AVAL__FUSED_LONG,
                                    .origin = AVAL__FUSED_ATTRIBUTE,
                                    .index = (uint32_t)g->node_index,
                                    .attr = index,
                                    .type = g->type });
     if (aval__vec_push(&g->attrs, index) < 0) g->status = AVAL_E_MEMORY;
-    aval__text_add(&g->parameters, ", %s a%zu", is_real ? arithmetic_name(g->type) : "long", g->args.count - 1);
+    aval__text_add(&g->parameters, ", %s a%zu", is_real ? aval__expr_type(g->type) : "long", g->args.count - 1);
     return g->args.count - 1;
 }
 
@@ -137,7 +114,9 @@ static void put_leaf(void *user, aval__text *text, aval__leaf leaf)
 {
     generator *g = user;
     if (leaf.kind == AVAL__LEAF_ATTR) {
-        aval__text_add(text, g->type == AVAL_INT32 ? "((int)a%zu)" : "a%zu", find_attr(g, leaf.index));
+        size_t number = find_attr(g, leaf.index);
+        if (aval__fused_is_real(g->type) || g->type == AVAL_INT64) aval__text_add(text, "a%zu", number);
+        else aval__text_add(text, "((%s)a%zu)", aval__expr_type(g->type), number);
         return;
     }
     const aval_value *value = leaf.kind == AVAL__LEAF_INPUT && leaf.index < g->node->n_inputs ? g->node->inputs[leaf.index] : NULL;
@@ -145,7 +124,7 @@ static void put_leaf(void *user, aval__text *text, aval__leaf leaf)
         const struct spelled *s = &g->spelled.at[i];
         if (s->value != value || value == NULL) continue;
         if (s->arithmetic == g->type) aval__text_add(text, "%s", s->text);
-        else aval__text_add(text, "((%s)%s)", arithmetic_name(g->type), s->text);
+        else aval__text_add(text, "((%s)%s)", aval__expr_type(g->type), s->text);
         return;
     }
     g->status = aval__fail(AVAL_E_INTERNAL, "%s: leaf %u of its expression is no input of the node: please report this", g->node->def->name,
@@ -154,47 +133,40 @@ static void put_leaf(void *user, aval__text *text, aval__leaf leaf)
 
 /* ---- Nodes -------------------------------------------------------------------------------------------------------------------------- */
 
-/* That of the output; for comparisons, whose output is bool, the widest of the inputs. */
-static int arithmetic_of(const aval_node *node, uint32_t output)
+/* The result rounded to what its type's storage holds. */
+static void put_rounding(generator *g, int type, bool saturate)
 {
-    static const int by_width[] = { AVAL_INT32, AVAL_INT64, AVAL_FLOAT, AVAL_DOUBLE };
-    int type = node->outputs[output]->tensor.type;
-    size_t widest = 0;
-    if (type != AVAL_BOOL) return storages[type].arithmetic;
-    for (uint32_t i = 0; i < node->n_inputs; i++) {
-        for (size_t w = 0; node->inputs[i] != NULL && w < 4; w++) {
-            if (storages[node->inputs[i]->tensor.type].arithmetic == by_width[w] && w > widest) widest = w;
-        }
-    }
-    return by_width[widest];
+    const aval__fused_type *t = aval__fused_type_of(type);
+    const char *rounding = aval__fused_rounding(type, g->type, saturate);
+    if (rounding == NULL || g->result.failed) return;
+    g->rounded.length = 0;
+    aval__fused_put(&g->rounded, rounding, "", "", g->result.at);
+    if (g->rounded.failed) return;
+    g->type = t->arithmetic;
+    uint32_t number = find_temporary(g, g->rounded.at);
+    g->result.length = 0;
+    aval__text_add(&g->result, "t%u", number);
 }
 
 static void put_output(generator *g, uint32_t output)
 {
     const aval_value *value = g->node->outputs[output];
-    const struct storage *storage = &storages[value->tensor.type];
     const aval__expr_writer writer = { .leaf = put_leaf, .temporary = find_temporary, .user = g };
-    int type = arithmetic_of(g->node, output);
+    int type = aval__fused_arithmetic(g->node, output);
     if (type != g->type) { /* attributes are passed in the arithmetic type */
         g->attrs.count = 0;
         g->first_attr = g->args.count;
     }
     g->type = type;
     g->doubles |= type == AVAL_DOUBLE;
+    g->smalls |= aval__fused_type_of(value->tensor.type)->small;
     g->result.length = 0;
     if (aval__expr_print(&g->result, g->node->def->outputs[output], type, &writer) < 0) g->status = AVAL_E_MEMORY;
     if (g->status < 0) return;
-    if (storage->rounding != NULL) {
-        char rounded[128];
-        const char *at = strstr(storage->rounding, "%s");
-        snprintf(rounded, sizeof rounded, "%.*s%s%s", (int)(at - storage->rounding), storage->rounding, g->result.at, at + 2);
-        g->type = storage->arithmetic;
-        uint32_t number = find_temporary(g, rounded);
-        g->type = type;
-        g->result.length = 0;
-        aval__text_add(&g->result, "t%u", number);
-    }
-    if (!g->result.failed) spell(g, value, g->result.at, storage->arithmetic);
+    put_rounding(g, value->tensor.type, aval__attrs_saturate(&g->node->attrs));
+    g->type = type;
+    if (g->result.failed || g->rounded.failed) g->status = AVAL_E_MEMORY;
+    else spell(g, value, g->result.at, aval__fused_type_of(value->tensor.type)->arithmetic);
 }
 
 static void put_nodes(generator *g)
@@ -218,38 +190,49 @@ static bool is_cpu(const generator *g)
 }
 
 /* Where the element of input i lies, from p<i> on: on CPUs the row's start b<i> and the place j in the row. */
+static void put_place(generator *g, aval__text *place, size_t i)
+{
+    aval__text_add(place, "o%zu + ", i);
+    if (!is_cpu(g)) put_index(g, place, i, true);
+    else aval__text_add(place, g->axes.varies[g->axes.count - 1] >> i & 1 ? "b%zu + j" : "b%zu", i);
+}
+
 static void put_loads(generator *g)
 {
+    aval__text place = { 0 };
     for (size_t i = 0; i < g->cluster->n_inputs; i++) {
         const aval_value *value = g->cluster->inputs[i];
-        const struct storage *s = &storages[value->tensor.type];
-        char name[24];
+        const aval__fused_type *type = aval__fused_type_of(value->tensor.type);
+        char name[24], pointer[24];
         snprintf(name, sizeof name, "x%zu", i);
-        aval__text_add(&g->body, "        const %s %s = %s", arithmetic_name(s->arithmetic), name,
-                       value->tensor.type == AVAL_FLOAT16 ? "vload_half(" : "");
-        if (value->tensor.type != AVAL_FLOAT16) aval__text_add(&g->body, "p%zu[", i);
-        aval__text_add(&g->body, "o%zu + ", i);
-        if (!is_cpu(g)) put_index(g, &g->body, i, true);
-        else aval__text_add(&g->body, g->axes.varies[g->axes.count - 1] >> i & 1 ? "b%zu + j" : "b%zu", i);
-        if (value->tensor.type == AVAL_FLOAT16) aval__text_add(&g->body, ", p%zu);\n", i);
-        else aval__text_add(&g->body, "];\n");
+        snprintf(pointer, sizeof pointer, "p%zu", i);
+        place.length = 0;
+        put_place(g, &place, i);
+        aval__text_add(&g->body, "        const %s %s = ", aval__expr_type(type->arithmetic), name);
+        if (!place.failed) aval__fused_put(&g->body, type->load, pointer, place.at, name);
+        aval__text_add(&g->body, ";\n");
         g->doubles |= value->tensor.type == AVAL_DOUBLE;
-        spell(g, value, name, s->arithmetic);
+        g->smalls |= type->small;
+        spell(g, value, name, type->arithmetic);
     }
+    if (place.failed) g->status = AVAL_E_MEMORY;
+    aval__text_release(&place);
 }
 
 static void put_stores(generator *g)
 {
-    const char *place = is_cpu(g) ? "i + j" : "i";
     for (size_t i = 0; i < g->cluster->n_outputs; i++) {
         const aval_value *value = g->cluster->outputs[i];
         const char *text = "0";
+        char pointer[24], place[32];
         for (size_t k = 0; k < g->spelled.count; k++) {
             if (g->spelled.at[k].value == value) text = g->spelled.at[k].text;
         }
-        if (value->tensor.type == AVAL_FLOAT16)
-            aval__text_add(&g->body, "        vstore_half_rte(%s, r%zu + %s, q%zu);\n", text, i, place, i);
-        else aval__text_add(&g->body, "        q%zu[r%zu + %s] = (%s)%s;\n", i, i, place, storages[value->tensor.type].name, text);
+        snprintf(pointer, sizeof pointer, "q%zu", i);
+        snprintf(place, sizeof place, "r%zu + i%s", i, is_cpu(g) ? " + j" : "");
+        aval__text_add(&g->body, "        ");
+        aval__fused_put(&g->body, aval__fused_type_of(value->tensor.type)->store, pointer, place, text);
+        aval__text_add(&g->body, ";\n");
     }
 }
 
@@ -303,13 +286,13 @@ static void put_tensors(generator *g)
 {
     const aval__cluster *c = g->cluster;
     for (size_t i = 0; i < c->n_inputs; i++) {
-        aval__text_add(&g->parameters, "%s__global const %s *p%zu, long o%zu", i > 0 ? ", " : "", storages[c->inputs[i]->tensor.type].name,
-                       i, i);
+        aval__text_add(&g->parameters, "%s__global const %s *p%zu, long o%zu", i > 0 ? ", " : "",
+                       aval__fused_type_of(c->inputs[i]->tensor.type)->name, i, i);
         push_arg(g, (aval__fused_arg){ .kind = AVAL__FUSED_INPUT, .index = (uint32_t)i });
     }
     for (size_t i = 0; i < c->n_outputs; i++) {
         aval__text_add(&g->parameters, "%s__global %s *q%zu, long r%zu", i + c->n_inputs > 0 ? ", " : "",
-                       storages[c->outputs[i]->tensor.type].name, i, i);
+                       aval__fused_type_of(c->outputs[i]->tensor.type)->name, i, i);
         push_arg(g, (aval__fused_arg){ .kind = AVAL__FUSED_OUTPUT, .index = (uint32_t)i });
     }
     for (size_t i = 0; i < g->axes.count; i++) {
@@ -337,7 +320,7 @@ static int check(const aval__cluster *c)
         const aval_node *node = c->nodes[i];
         for (uint32_t k = 0; k < node->n_inputs + node->n_outputs; k++) {
             const aval_value *v = k < node->n_inputs ? node->inputs[k] : node->outputs[k - node->n_inputs];
-            if (v == NULL || storages[v->tensor.type].arithmetic != AVAL_NONE) continue;
+            if (v == NULL || aval__fused_type_of(v->tensor.type)->arithmetic != AVAL_NONE) continue;
             return aval__fail(AVAL_E_TYPE, "%s: expressions cannot compute with element type %s", node->def->name,
                               aval_type_name(v->tensor.type));
         }
@@ -354,6 +337,7 @@ static int finish(generator *g, aval__fused_kernel *out)
     /* PoCL vectorises after clang's own pass, which complains that it has not done so. */
     if (is_cpu(g)) aval__text_add(&text, "#ifdef __clang__\n#pragma clang diagnostic ignored \"-Wpass-failed\"\n#endif\n");
     aval__text_put(&text, expression_clh, strlen(expression_clh));
+    if (g->smalls) aval__text_put(&text, small_float_clh, strlen(small_float_clh));
     aval__text_add(&text, "\n__kernel void fused(%s)\n{\n%s}\n", g->parameters.at, g->body.at);
     out->text = text.failed ? NULL : aval__arena_text(g->arena, text.at);
     out->kernel = "fused";
@@ -377,6 +361,7 @@ int aval__fuse_kernel(aval__arena *arena, const aval__cluster *cluster, const av
     aval__text_release(&g.parameters);
     aval__text_release(&g.body);
     aval__text_release(&g.result);
+    aval__text_release(&g.rounded);
     aval__vec_release(&g.args);
     aval__vec_release(&g.temporaries);
     aval__vec_release(&g.spelled);

@@ -64,6 +64,9 @@ Test(expr, operators_bind_as_in_c)
     cr_expect_eq(value_at("max(x, y) * 10 + min(x, y)", 2, 3), 32);
     cr_expect_eq(value_at("round(2.5) + round(3.5)", 0, 0), 6);
     cr_expect(isinf(value_at("-inf", 0, 0)));
+    cr_expect_eq(value_at("1 | 6 & 3 ^ 8 << 1 + 1", 0, 0), 1 | ((6 & 3) ^ (8 << 2)));
+    cr_expect_eq(value_at("x & 1 == 1", 3, 0), 1, "== before &, as in C");
+    cr_expect_eq(value_at("mod(x, y)", -5.5, 2), 0.5);
 }
 
 Test(expr, nan_wins_max_and_min)
@@ -87,11 +90,40 @@ Test(expr, integers_wrap_and_never_trap)
                   { "pow(x, y)", 2, -1, 0 },
                   { "max(x, -inf)", -5, 0, -5 },
                   { "abs(x) + sign(x)", -4, 0, 3 },
-                  { "sqrt(x)", 49, 0, 7 } };
+                  { "sqrt(x)", 49, 0, 7 },
+                  { "mod(x, y)", -7, 3, 2 },
+                  { "mod(x, y)", 7, -3, -2 },
+                  { "mod(x, y)", 7, 0, 0 },
+                  { "x << y", 1, 70, 0 },
+                  { "x >> y", -8, 1, -4 },
+                  { "~x & 7 | x ^ y", 5, 1, 6 } };
     aval__arena arena = { 0 };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         int64_t leaves[3] = { cases[i].x, cases[i].y, 0 };
-        cr_expect_eq(aval__expr_integer(parse(&arena, cases[i].text), leaf_integer, leaves), cases[i].expected, "%s", cases[i].text);
+        cr_expect_eq(aval__expr_integer(parse(&arena, cases[i].text), false, leaf_integer, leaves), cases[i].expected, "%s", cases[i].text);
+    }
+    aval__arena_release(&arena);
+}
+
+Test(expr, large_unsigned_numbers_are_compared_and_divided_as_such)
+{
+    static const struct {
+        const char *text;
+        uint64_t x, y, expected;
+    } cases[] = { { "x > y", UINT64_MAX, 1, 1 },
+                  { "max(x, y)", UINT64_MAX, 1, UINT64_MAX },
+                  { "x / y", UINT64_MAX, 2, UINT64_MAX / 2 },
+                  { "x / y", 5, UINT64_MAX, 0 },
+                  { "fmod(x, y)", UINT64_MAX, 10, 5 },
+                  { "x >> y", UINT64_MAX, 63, 1 },
+                  { "abs(x) + sign(x)", UINT64_MAX - 1, 0, UINT64_MAX },
+                  { "max(x, -inf)", 7, 0, 7 },
+                  { "pow(x, y)", 3, 40, UINT64_C(12157665459056928801) } };
+    aval__arena arena = { 0 };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        int64_t leaves[3] = { (int64_t)cases[i].x, (int64_t)cases[i].y, 0 };
+        cr_expect_eq((uint64_t)aval__expr_integer(parse(&arena, cases[i].text), true, leaf_integer, leaves), cases[i].expected, "%s",
+                     cases[i].text);
     }
     aval__arena_release(&arena);
 }
@@ -251,7 +283,8 @@ Test(expr, tenth_derivative_of_tanh_stays_small)
 Test(expr, a_shown_text_parses_to_the_same_text)
 {
     static const char *const texts[] = { "x - (y - z)",    "x / (y * z)",        "(x > 0 ? y : z) + 1", "-(x + y) * -2",
-                                         "!(x && y || z)", "pow(max(x, y), -z)", "x - -1e-05" };
+                                         "!(x && y || z)", "pow(max(x, y), -z)", "x - -1e-05",          "~(x | y) & (z << (x >> y))",
+                                         "(x & y) == z" };
     aval__arena arena = { 0 };
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         const double at[3] = { 1.5, -0.25, 3 };

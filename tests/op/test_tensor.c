@@ -107,3 +107,74 @@ Test(convert, keeps_integers_exact_and_rounds_once)
     aval__convert(&b, AVAL_UINT8, &n, AVAL_INT32, 1);
     cr_assert_eq(b, 255);
 }
+
+Test(convert, real_numbers_stop_at_the_ends_of_integer_types_and_integers_keep_their_low_bits)
+{
+    static const struct {
+        int type;
+        double x;
+        int64_t expected;
+    } reals[] = { { AVAL_INT8, 1e3, 127 },
+                  { AVAL_INT8, -128.9, -128 },
+                  { AVAL_UINT16, -1, 0 },
+                  { AVAL_UINT16, 1e9, 65535 },
+                  { AVAL_UINT32, 4294967295.5, 4294967295 },
+                  { AVAL_INT32, NAN, 0 },
+                  { AVAL_UINT64, INFINITY, -1 },
+                  { AVAL_UINT64, 0x1p63, INT64_MIN },
+                  { AVAL_INT4, -9, -8 },
+                  { AVAL_INT4, 2.5, 2 },
+                  { AVAL_UINT4, 3.5, 4 },
+                  { AVAL_UINT4, 99, 15 } };
+    for (size_t i = 0; i < sizeof reals / sizeof *reals; i++) {
+        uint64_t held = 0;
+        int64_t back;
+        aval__convert(&held, reals[i].type, &reals[i].x, AVAL_DOUBLE, 1);
+        aval__convert(&back, AVAL_INT64, &held, reals[i].type, 1);
+        cr_expect_eq(back, reals[i].expected, "%g as %s is %lld", reals[i].x, aval_type_name(reals[i].type), (long long)back);
+    }
+    uint64_t large = UINT64_C(0xfffffffffffff80b), held = 0;
+    double d;
+    aval__convert(&held, AVAL_INT4, &large, AVAL_UINT64, 1);
+    cr_expect_eq((int8_t)held, -5);
+    aval__convert(&d, AVAL_DOUBLE, &large, AVAL_UINT64, 1);
+    cr_expect_eq(d, 0x1p64 - 2048);
+}
+
+/* Every code of an 8-bit float is a number that comes back, and the middle of two neighbours goes to the even one. */
+Test(small_float, all_codes_come_back_and_ties_go_to_the_even_code)
+{
+    static const struct {
+        int type;
+        unsigned largest; /* its code */
+        double value;
+    } formats[] = { { AVAL_FLOAT8E4M3FN, 0x7e, 448 },
+                    { AVAL_FLOAT8E4M3FNUZ, 0x7f, 240 },
+                    { AVAL_FLOAT8E5M2, 0x7b, 57344 },
+                    { AVAL_FLOAT8E5M2FNUZ, 0x7f, 57344 },
+                    { AVAL_BFLOAT16, 0x7f7f, 0x1.fep127 } };
+    for (size_t f = 0; f < sizeof formats / sizeof *formats; f++) {
+        int type = formats[f].type;
+        cr_expect_eq(aval__small_float_value(type, (uint16_t)formats[f].largest), formats[f].value, "%s", aval_type_name(type));
+        for (unsigned code = 0; code < formats[f].largest; code++) {
+            double low = aval__small_float_value(type, (uint16_t)code), high = aval__small_float_value(type, (uint16_t)(code + 1));
+            cr_assert_lt(low, high, "%s %x", aval_type_name(type), code);
+            cr_assert_eq(aval__small_float_code(type, low), code, "%s %x", aval_type_name(type), code);
+            cr_assert_eq(aval__small_float_code(type, (low + high) / 2), code + code % 2, "%s %x", aval_type_name(type), code);
+        }
+        cr_expect(isnan(aval__small_float_value(type, aval__small_float_code(type, NAN))));
+    }
+}
+
+Test(small_float, what_is_too_large_saturates_or_leaves_the_numbers)
+{
+    cr_expect_eq(aval__round_small_float(AVAL_FLOAT8E4M3FN, 464, false), 448, "a tie goes to the even code");
+    cr_expect(isnan(aval__round_small_float(AVAL_FLOAT8E4M3FN, 464.5, false)));
+    cr_expect_eq(aval__round_small_float(AVAL_FLOAT8E4M3FN, -INFINITY, true), -448);
+    cr_expect(isnan(aval__round_small_float(AVAL_FLOAT8E4M3FNUZ, 248, false)), "... which the largest here is not");
+    cr_expect_eq(aval__round_small_float(AVAL_FLOAT8E5M2, 1e6, true), 57344);
+    cr_expect_eq(aval__round_small_float(AVAL_FLOAT8E5M2, -1e6, false), -INFINITY);
+    cr_expect_eq(aval__round_small_float(AVAL_FLOAT8E5M2, INFINITY, true), 57344);
+    cr_expect_eq(aval__round_small_float(AVAL_BFLOAT16, 1e39, true), INFINITY);
+    cr_expect(!signbit(aval__round_small_float(AVAL_FLOAT8E5M2FNUZ, -1e-9, true)), "this type has no minus zero");
+}
