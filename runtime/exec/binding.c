@@ -39,7 +39,7 @@ static const aval__located *largest_in(const aval__plan *plan, uint32_t slot)
     const aval__located *largest = NULL;
     for (size_t i = 0; i < plan->n_written; i++) {
         const aval__located *v = &plan->written[i];
-        if (v->place.slot == slot && (!largest || aval__tensor_bytes(&v->tensor) > aval__tensor_bytes(&largest->tensor))) largest = v;
+        if (v->place.slot == slot && (!largest || aval__tensor_bytes(v->tensor) > aval__tensor_bytes(largest->tensor))) largest = v;
     }
     return largest;
 }
@@ -65,7 +65,7 @@ static int make_buffer(aval__binding *b, uint32_t index, cl_mem *buffer)
     const aval_device_info *info = b->plan->devices[slot->device];
     const aval__located *largest = slot->name ? NULL : largest_in(b->plan, index);
     const char *name = slot->name ? slot->name : largest && largest->name ? largest->name : slot_kinds[slot->kind];
-    uint64_t largest_bytes = largest ? aval__tensor_bytes(&largest->tensor) : slot->bytes;
+    uint64_t largest_bytes = largest ? aval__tensor_bytes(largest->tensor) : slot->bytes;
     cl_int code;
     int status;
     if (slot->bytes > info->largest_allocation_bytes)

@@ -63,10 +63,10 @@ int aval__binding_check_guards(aval__binding *b)
 /* A value's content as doubles, for aval__host_tensor_release. */
 static int fetch(aval__binding *b, const aval__located *value, aval__host_tensor *out)
 {
-    size_t bytes = aval__tensor_bytes(&value->tensor);
+    size_t bytes = aval__tensor_bytes(value->tensor);
     void *data = aval__alloc(bytes);
     int status = data ? aval__binding_read(b, value, data, bytes) : AVAL_E_MEMORY;
-    if (status == AVAL_OK) status = aval__host_tensor_make(out, &value->tensor);
+    if (status == AVAL_OK) status = aval__host_tensor_make(out, value->tensor);
     if (status == AVAL_OK) aval__host_tensor_from(out, data);
     aval__free(data);
     return status;
@@ -83,7 +83,7 @@ static bool find_argument(const aval__binding *b, const aval__step *step, const 
     const aval__slot *slot = &b->plan->slots[arg->slot];
     for (size_t i = step->first_value; i-- > 0;) {
         const aval__located *v = &b->plan->written[i];
-        int64_t item = (int64_t)aval_type_bytes(v->tensor.type);
+        int64_t item = (int64_t)aval_type_bytes(v->tensor->type);
         if (v->place.slot == arg->slot && v->place.offset == arg->offset * item) {
             *found = *v;
             return true;
@@ -92,7 +92,7 @@ static bool find_argument(const aval__binding *b, const aval__step *step, const 
     if (slot->kind == AVAL__SLOT_ARENA) return false;
     *found = (aval__located){ .device = slot->device,
                               .place = { .slot = arg->slot, .offset = (int64_t)slot->guard_bytes },
-                              .tensor = slot->tensor,
+                              .tensor = &slot->tensor,
                               .name = slot->name ? slot->name : "a constant" };
     return true;
 }
@@ -116,9 +116,9 @@ static int describe_inputs(aval__binding *b, const aval__step *step, aval__text 
         aval__host_tensor content = { 0 };
         double low = INFINITY, high = -INFINITY;
         if (arg->kind != AVAL__ARG_TENSOR || arg->absent || arg->written || overwritten(step, arg)) continue;
-        if (!find_argument(b, step, arg, &value) || !is_float(&value.tensor)) continue;
+        if (!find_argument(b, step, arg, &value) || !is_float(value.tensor)) continue;
         AVAL__TRY(fetch(b, &value, &content));
-        int64_t count = aval__tensor_count(&value.tensor);
+        int64_t count = aval__tensor_count(value.tensor);
         for (int64_t k = 0; k < count; k++) {
             low = fmin(low, content.real[k]);
             high = fmax(high, content.real[k]);
@@ -138,7 +138,7 @@ static int report(aval__binding *b, const aval__step *step, const aval__located 
     aval__text_add(&text, "%s made ", step->node ? step->node : "a node");
     aval__text_real(&text, found);
     aval__text_add(&text, " at element %" PRId64 " of '%s' ", element, value->name ? value->name : "");
-    aval__tensor_print(&text, &value->tensor);
+    aval__tensor_print(&text, value->tensor);
     aval__text_add(&text, " on device %" PRIu32 " '%s'", step->device, b->plan->devices[step->device]->name);
     int status = describe_inputs(b, step, &text);
     if (status == AVAL_OK) status = text.failed ? AVAL_E_MEMORY : aval__fail(AVAL_E_ANOMALY, "%s", text.at);
@@ -153,9 +153,9 @@ int aval__binding_check_step(aval__binding *b, size_t index)
     for (uint32_t i = 0; i < step->n_values && status == AVAL_OK; i++) {
         const aval__located *value = &b->plan->written[step->first_value + i];
         aval__host_tensor content = { 0 };
-        if (!is_float(&value->tensor)) continue;
+        if (!is_float(value->tensor)) continue;
         status = fetch(b, value, &content);
-        int64_t count = status == AVAL_OK ? aval__tensor_count(&value->tensor) : 0;
+        int64_t count = status == AVAL_OK ? aval__tensor_count(value->tensor) : 0;
         for (int64_t k = 0; k < count; k++)
             if (!isfinite(content.real[k])) {
                 status = report(b, step, value, k, content.real[k]);

@@ -162,9 +162,9 @@ int aval__binding_run(aval__binding *b, aval_store *store, bool anomaly)
 
 int aval__binding_read(aval__binding *b, const aval__located *value, void *data, size_t bytes)
 {
-    if (bytes != aval__tensor_bytes(&value->tensor))
+    if (bytes != aval__tensor_bytes(value->tensor))
         return aval__fail(AVAL_E_ARGUMENT, "value '%s' has %zu bytes, found room for %zu", value->name ? value->name : "",
-                          aval__tensor_bytes(&value->tensor), bytes);
+                          aval__tensor_bytes(value->tensor), bytes);
     if (bytes == 0) return AVAL_OK;
     /* Another session may have moved the state since. */
     if (b->plan->slots[value->place.slot].kind == AVAL__SLOT_STATE) AVAL__TRY(point_states(b, b->store));

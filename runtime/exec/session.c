@@ -262,7 +262,7 @@ int aval_session_shape(aval_session *s, const aval_value *value, size_t *rank, i
     if (value->kind == AVAL__PRODUCED) {
         const aval__located *located;
         AVAL__TRY(locate(s, value, &located));
-        shape = &located->tensor;
+        shape = located->tensor;
     } else if (!aval__tensor_known(shape)) {
         return aval__fail(AVAL_E_ARGUMENT, "the shape of '%s' is not known: it was never fed", aval__value_label(value));
     }

@@ -207,7 +207,7 @@ size_t aval__input_port(const aval__opdef *def, size_t i)
 
 aval_value *aval__node_updates(const aval_node *node, size_t output)
 {
-    if (node->kind != AVAL__OP || node->def->kind == AVAL__BACKWARD || node->def->forward_of || output >= node->def->n_outputs) return NULL;
+    if (node->kind != AVAL__OP || !node->def->updates || output >= node->def->n_outputs) return NULL;
     uint32_t updates = node->def->op->outputs[output].updates;
     return updates && updates <= node->n_inputs ? node->inputs[updates - 1] : NULL;
 }
@@ -221,6 +221,7 @@ static bool updates_state(const aval_node *node, size_t output)
 void aval__node_need_updates(const aval_node *node, bool *needed)
 {
     bool any = false;
+    if (node->kind != AVAL__OP || !node->def->updates) return;
     for (size_t i = 0; i < node->n_outputs; i++) any = any || (updates_state(node, i) && needed[node->outputs[i]->id]);
     for (size_t i = 0; any && i < node->n_outputs; i++)
         if (updates_state(node, i)) needed[node->outputs[i]->id] = true;

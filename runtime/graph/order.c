@@ -62,7 +62,7 @@ static int find_needed(ordering *o, aval_value *const *wanted, size_t n_wanted)
 static int find_updaters_of(ordering *o, aval_node *node)
 {
     aval__node_need_updates(node, o->is_read);
-    for (size_t i = 0; i < node->n_outputs; i++) {
+    for (size_t i = 0; node->kind == AVAL__OP && node->def->updates && i < node->n_outputs; i++) {
         aval_value *state = aval__node_updates(node, i);
         if (!state || !node->outputs[i] || !o->is_read[node->outputs[i]->id]) continue;
         if (!o->updater) o->updater = aval__arena_alloc(&o->arena, o->g->values.count * sizeof(aval_node *));

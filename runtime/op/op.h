@@ -163,6 +163,7 @@ struct aval__opdef {
     const aval_kernel_source *source; /* kernel file of recorders; NULL: none */
     size_t n_inputs, n_outputs; /* declared, a variadic one counted once */
     bool variadic; /* the last input */
+    bool updates; /* an output is the new content of an input; false for derived ones */
 
     /* AVAL__EXPRESSION: one tree an output.  Inputs of a derived expression are described by `sources`. */
     const aval__expr *const *outputs;

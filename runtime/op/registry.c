@@ -164,6 +164,13 @@ static const aval_kernel_source *find_source(const aval_plugin *table, const cha
     return s->name ? s : NULL;
 }
 
+static bool has_updates(const aval_op *op)
+{
+    for (const aval_port *output = op->outputs; output && output->name; output++)
+        if (output->updates) return true;
+    return false;
+}
+
 /* From an op that has been checked. */
 static int make_def(aval__plugin *plugin, const aval_op *op, aval__opdef *def)
 {
@@ -180,6 +187,7 @@ static int make_def(aval__plugin *plugin, const aval_op *op, aval__opdef *def)
         .n_inputs = n_inputs,
         .n_outputs = aval__ports_count(op->outputs),
         .variadic = n_inputs && op->inputs[n_inputs - 1].flags & AVAL_VARIADIC,
+        .updates = has_updates(op),
     };
     return op->expressions ? parse_outputs(plugin, def) : AVAL_OK;
 }

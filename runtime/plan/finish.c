@@ -54,8 +54,8 @@ static int list_located(aval__planner *p, const uint32_t *number_of)
         const aval__storage *storage = &p->storages.at[item->storage];
         list[n] = (aval__located){ .value = item->value->id,
                                    .device = item->device,
-                                   .place = { storage->slot, (int64_t)(storage->offset + item->offset_bytes) },
-                                   .tensor = item->value->tensor };
+                                   .place = { storage->slot, (int64_t)(storage->offset + item->offset_bytes) } };
+        AVAL__TRY(aval__keep_tensor(p, &item->value->tensor, &list[n].tensor));
         AVAL__TRY(set_label(p, &list[n]));
         list[n++].value = number_of[item->value->id];
     }
@@ -96,7 +96,7 @@ static int keep_steps(aval__planner *p)
         aval__step *step = &p->steps.at[i];
         if (step->kind == AVAL__STEP_COPY) plan->statistics.copies++;
         else plan->statistics.launches++;
-        step->args = step->n_args > 0 ? args : NULL;
+        if (step->n_args > 0) step->args = args;
         args += step->n_args;
     }
     aval__segment whole = { 0, (uint32_t)p->steps.count };

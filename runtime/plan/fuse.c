@@ -18,8 +18,8 @@
 
 typedef struct group {
     uint32_t n_nodes, n_inputs, n_outputs;
-    aval_value *inputs[MOST_TENSORS]; /* read from outside */
-    bool closed; /* its one node has more tensors than inputs has room for: nothing joins it */
+    bool closed; /* its one node has more tensors than are allowed: nothing joins it */
+    aval_value *inputs[]; /* read from outside */
 } group;
 
 typedef struct reader {
@@ -37,6 +37,7 @@ typedef struct fusion {
     uint32_t *first_reader; /* by value id: of states */
     AVAL__VEC(reader) readers;
     AVAL__VEC(uint32_t) joined; /* roots that the present node would be united with */
+    group *draft; /* what unite makes, with room for MOST_TENSORS inputs */
     aval__arena *scratch;
 } fusion;
 
@@ -133,9 +134,10 @@ static uint32_t times_read(const aval_node *node, uint32_t i)
     return times;
 }
 
-/* What the group of `node` with all joined groups would be; false when it passes a limit. */
-static bool unite(fusion *f, const aval_node *node, group *g)
+/* What the group of `node` with all joined groups would be, as f->draft; false when it passes a limit. */
+static bool unite(fusion *f, const aval_node *node)
 {
+    group *g = f->draft;
     *g = (group){ .n_nodes = 1 };
     for (size_t i = 0; i < f->joined.count; i++) {
         const group *other = f->groups[f->joined.at[i]];
@@ -166,19 +168,17 @@ static int place_node(fusion *f, const aval_node *node)
     AVAL__TRY(each_link(f, node, raise_stage));
     if (!is_expression(node)) return AVAL_OK;
     AVAL__TRY(each_link(f, node, join_group));
-    group *g = aval__arena_alloc(f->scratch, sizeof *g);
-    if (g == NULL) return AVAL_E_MEMORY;
-    if (!unite(f, node, g)) {
+    if (!unite(f, node)) {
         f->stage[node->id] += f->joined.count > 0;
         f->joined.count = 0;
-        g->closed = !unite(f, node, g);
+        f->draft->closed = !unite(f, node);
     }
     for (uint32_t i = 0; i < node->n_inputs; i++) {
         if (node->inputs[i] != NULL && is_joined(f, node->inputs[i])) f->uses[node->inputs[i]->id]--;
     }
     for (size_t i = 0; i < f->joined.count; i++) f->parent[f->joined.at[i]] = node->id;
-    f->groups[node->id] = g;
-    return AVAL_OK;
+    f->groups[node->id] = aval__arena_copy(f->scratch, f->draft, sizeof *f->draft + f->draft->n_inputs * sizeof *f->draft->inputs);
+    return f->groups[node->id] == NULL ? AVAL_E_MEMORY : AVAL_OK;
 }
 
 /* ---- From groups to clusters -------------------------------------------------------------------------------------------------------- */
@@ -200,7 +200,7 @@ static int list_nodes(fusion *f, aval__arena *arena, aval_node *const *order, si
         aval__cluster *c = &clusters[cluster_of[order[i]->id]];
         c->nodes[c->n_nodes++] = order[i];
         c->device = f->device_of[order[i]->id];
-        c->space = order[i]->outputs[0]->tensor;
+        c->space = &order[i]->outputs[0]->tensor;
     }
     return AVAL_OK;
 }
@@ -282,6 +282,7 @@ int aval__fuse_clusters(aval__arena *arena, const aval_graph *g, aval_node *cons
     if ((f.groups = aval__arena_alloc(&scratch, n_nodes * sizeof *f.groups)) == NULL) goto done;
     if ((f.uses = aval__arena_alloc(&scratch, n_values * sizeof *f.uses)) == NULL) goto done;
     if ((f.first_reader = aval__arena_alloc(&scratch, n_values * sizeof *f.first_reader)) == NULL) goto done;
+    if ((f.draft = aval__arena_alloc(&scratch, sizeof *f.draft + MOST_TENSORS * sizeof *f.draft->inputs)) == NULL) goto done;
     for (uint32_t i = 0; i < n_nodes; i++) f.parent[i] = i;
     for (size_t i = 0; i < n_values; i++) f.first_reader[i] = NONE;
     AVAL__TRY_DONE(count_uses(&f, order, n_order));

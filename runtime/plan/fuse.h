@@ -12,7 +12,7 @@ typedef struct aval__cluster {
     size_t n_inputs;
     aval_value **outputs; /* written to memory: needed by other nodes, wanted, or updating a state */
     size_t n_outputs;
-    aval_tensor space; /* the shape that is iterated over; equals each output's shape */
+    const aval_tensor *space; /* the shape that is iterated over; equals each output's shape */
     uint32_t device;
 } aval__cluster;
 

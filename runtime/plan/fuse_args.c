@@ -13,8 +13,8 @@ static uint64_t varying_inputs(const aval__cluster *c, int32_t axis)
 {
     uint64_t varies = 0;
     for (size_t i = 0; i < c->n_inputs; i++) {
-        int32_t own = axis - (c->space.rank - c->inputs[i]->tensor.rank);
-        if (own >= 0 && c->inputs[i]->tensor.dims[own] == c->space.dims[axis]) varies |= (uint64_t)1 << i;
+        int32_t own = axis - (c->space->rank - c->inputs[i]->tensor.rank);
+        if (own >= 0 && c->inputs[i]->tensor.dims[own] == c->space->dims[axis]) varies |= (uint64_t)1 << i;
     }
     return varies;
 }
@@ -22,12 +22,12 @@ static uint64_t varying_inputs(const aval__cluster *c, int32_t axis)
 void aval__fuse_axes(const aval__cluster *c, aval__fused_axes *out)
 {
     *out = (aval__fused_axes){ 0 };
-    for (int32_t axis = 0; axis < c->space.rank; axis++) {
-        if (c->space.dims[axis] == 1) continue;
+    for (int32_t axis = 0; axis < c->space->rank; axis++) {
+        if (c->space->dims[axis] == 1) continue;
         uint64_t varies = varying_inputs(c, axis);
-        if (out->count > 0 && out->varies[out->count - 1] == varies) out->sizes[out->count - 1] *= c->space.dims[axis];
+        if (out->count > 0 && out->varies[out->count - 1] == varies) out->sizes[out->count - 1] *= c->space->dims[axis];
         else {
-            out->sizes[out->count] = c->space.dims[axis];
+            out->sizes[out->count] = c->space->dims[axis];
             out->varies[out->count++] = varies;
         }
     }
@@ -88,7 +88,7 @@ static int set_attribute(const aval_node *node, aval__fused_arg *arg)
 
 int aval__fuse_arguments(const aval__cluster *cluster, const aval_device_info *device, aval__fused_kernel *kernel)
 {
-    uint64_t count = (uint64_t)aval__tensor_count(&cluster->space);
+    uint64_t count = (uint64_t)aval__tensor_count(cluster->space);
     aval__fused_axes axes;
     aval__fuse_axes(cluster, &axes);
     set_range(count, device, kernel);
@@ -144,7 +144,7 @@ int aval__fuse_key(aval__fuse_words *words, const aval__cluster *c, const aval_d
     aval__fuse_axes(c, &axes);
     number_values(words, c);
     *w++ = device->kind == AVAL_DEVICE_CPU;
-    *w++ = needs_long_index((uint64_t)aval__tensor_count(&c->space), device);
+    *w++ = needs_long_index((uint64_t)aval__tensor_count(c->space), device);
     *w++ = pair(axes.count, c->n_nodes);
     *w++ = pair(c->n_inputs, c->n_outputs);
     for (size_t i = 0; i < axes.count; i++) *w++ = axes.varies[i];

@@ -142,7 +142,7 @@ static int place_node(aval__planner *p, const aval_node *node, uint32_t *device)
 
 uint32_t aval__updated_input(const aval_node *node, uint32_t port)
 {
-    if (node->def->kind == AVAL__BACKWARD || node->def->forward_of || port >= node->def->n_outputs) return AVAL__NONE;
+    if (!node->def->updates || port >= node->def->n_outputs) return AVAL__NONE;
     uint32_t updates = node->def->op->outputs[port].updates;
     return updates && updates <= node->n_inputs && node->inputs[updates - 1] ? updates - 1 : AVAL__NONE;
 }
@@ -188,10 +188,11 @@ int aval__planner_place(aval__planner *p)
         p->root_state[i] = v->kind == AVAL__STATE ? (uint32_t)i : AVAL__NONE;
     }
     for (size_t i = 0; i < p->request->n_wanted; i++) p->used[p->wanted[i]->id] = true;
-    for (size_t i = 0; i < p->n_nodes; i++)
+    for (size_t i = p->n_nodes; i-- > 0;) { /* all readers of what a node makes come before it */
+        aval__node_need_updates(p->nodes[i], p->used);
         for (uint32_t j = 0; j < p->nodes[i]->n_inputs; j++)
             if (p->nodes[i]->inputs[j]) p->used[p->nodes[i]->inputs[j]->id] = true;
-    for (size_t i = 0; i < p->n_nodes; i++) aval__node_need_updates(p->nodes[i], p->used);
+    }
     for (size_t i = 0; i < p->n_nodes; i++) {
         const aval_node *node = p->nodes[i];
         uint32_t device = 0;

@@ -31,8 +31,10 @@ typedef struct aval__arg {
     uint32_t bytes;
     bool absent; /* tensor: an optional one that is not there; offset is -1, slot any valid one */
     bool written;
-    int64_t offset; /* elements */
-    unsigned char data[8];
+    union {
+        int64_t offset; /* tensor: elements */
+        unsigned char data[8]; /* value */
+    };
 } aval__arg;
 
 typedef enum aval__step_kind { AVAL__STEP_LAUNCH, AVAL__STEP_GEMM, AVAL__STEP_COPY, AVAL__STEP_FILL } aval__step_kind;
@@ -42,32 +44,35 @@ typedef struct aval__place {
     int64_t offset; /* bytes */
 } aval__place;
 
+/* A plan has one a launch, so what only one kind has shares its bytes with what only another has: planning is bound by memory. */
 typedef struct aval__step {
     aval__step_kind kind;
     uint32_t device; /* index into plan->devices; for a copy between devices: the one that receives */
     const char *node; /* what to call it in messages: "conv1 (Conv)", "fused Mul, Add, Relu" */
     uint32_t first_value, n_values; /* plan->written: values that are complete after this step */
-
-    /* LAUNCH */
-    const aval__source *source;
-    const char *kernel;
-    uint32_t dims;
-    uint64_t global[3], local[3]; /* global is a multiple of local; local[0] 0: OpenCL chooses */
-    const aval__arg *args;
-    uint32_t n_args;
-
-    /* GEMM that the provider runs itself: operands' tensors are resolved to places */
-    const aval_gemm *gemm; /* its tensors are for type and shape only */
-    aval__place a, b, c, scratch;
-    uint32_t provider; /* as the callback chose */
-    int32_t type;
-
-    /* COPY (within a device, or from device `from_device`) and FILL */
-    aval__place to, from;
-    uint32_t from_device;
-    uint64_t bytes; /* GEMM: of the scratch memory, 0: none */
-    unsigned char pattern[8];
-    uint32_t pattern_bytes;
+    uint64_t bytes; /* COPY and FILL: to be written; GEMM: of the scratch memory, 0: none */
+    uint32_t n_args; /* LAUNCH, else 0 */
+    union {
+        struct { /* LAUNCH */
+            uint32_t dims;
+            const aval__source *source;
+            const char *kernel;
+            uint64_t global[3], local[3]; /* global is a multiple of local; local[0] 0: OpenCL chooses */
+            const aval__arg *args;
+        };
+        struct { /* GEMM that the provider runs itself: operands' tensors are resolved to places */
+            uint32_t provider; /* as the callback chose */
+            int32_t type;
+            const aval_gemm *gemm; /* its tensors are for type and shape only */
+            aval__place a, b, c, scratch;
+        };
+        struct { /* COPY (within a device, or from device `from_device`) and FILL */
+            uint32_t from_device;
+            uint32_t pattern_bytes;
+            aval__place to, from;
+            unsigned char pattern[8];
+        };
+    };
 } aval__step;
 
 /* ---- Memory ---------------------------------------------------------------------------------------------------------------------- */
@@ -95,7 +100,7 @@ typedef struct aval__located {
     uint32_t value; /* number, see aval__plan_key */
     uint32_t device;
     aval__place place;
-    aval_tensor tensor;
+    const aval_tensor *tensor; /* the plan's; equal ones may be one */
     const char *name; /* label of the value, for messages */
 } aval__located;
 

@@ -99,7 +99,8 @@ typedef struct aval__planner {
     AVAL__VEC(aval__slot) slots;
     AVAL__VEC(aval__located) written;
     AVAL__VEC(const char *) notes;
-    struct aval__shared_entry *shared; /* sources and generated kernels, by hash */
+    struct aval__shared_entry *shared; /* sources, generated kernels and tensors, by hash */
+    const aval_tensor *last_kept; /* neighbours are often alike */
     aval__fuse_words words; /* for keys of generated kernels */
     aval__text text; /* reused for labels and options */
 } aval__planner;
@@ -209,6 +210,8 @@ int aval__source_of_text(aval__planner *p, const char *name, const char *text, c
 /* A table by key; what is found there is of the kind that the key was made for. */
 int aval__share(aval__planner *p, aval__hash key, const void *thing);
 const void *aval__find_shared(const aval__planner *p, aval__hash key); /* NULL: none yet */
+/* The plan's own tensor that equals `t`. */
+int aval__keep_tensor(aval__planner *p, const aval_tensor *t, const aval_tensor **out);
 void aval__shared_release(aval__planner *p);
 
 #endif

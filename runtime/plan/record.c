@@ -176,10 +176,11 @@ static int list_written(aval__planner *p, const aval__unit *u)
         uint32_t index = aval__unit_writes(p, u)[i];
         if (index == AVAL__NONE || p->items.at[index].storage == AVAL__NONE) continue;
         const aval__item *item = &p->items.at[index];
-        AVAL__TRY(aval__vec_push(&p->written, (aval__located){ .value = item->value->id,
-                                                               .device = item->device,
-                                                               .place = { item->storage, (int64_t)item->offset_bytes },
-                                                               .tensor = item->value->tensor }));
+        aval__located located = {
+            .value = item->value->id, .device = item->device, .place = { item->storage, (int64_t)item->offset_bytes }
+        };
+        AVAL__TRY(aval__keep_tensor(p, &item->value->tensor, &located.tensor));
+        AVAL__TRY(aval__vec_push(&p->written, located));
         step->n_values++;
     }
     return AVAL_OK;

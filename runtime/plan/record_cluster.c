@@ -122,7 +122,7 @@ int aval__record_cluster(aval__recording *r)
     const aval__cluster *c = r->unit->cluster;
     aval__hash key;
     for (size_t i = 0; i < r->unit->n_writes; i++) AVAL__TRY(place_output(r, aval__unit_writes(p, r->unit)[i]));
-    if (aval__tensor_count(&c->space) == 0) return AVAL_OK;
+    if (aval__tensor_count(c->space) == 0) return AVAL_OK;
     AVAL__TRY(aval__fuse_key(&p->words, c, p->request->devices[r->device], &key));
     const shared_kernel *shared = aval__find_shared(p, key);
     if (!shared) AVAL__TRY(make_kernel(r, key, &shared));

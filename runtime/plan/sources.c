@@ -1,5 +1,5 @@
-/* Things of which equal ones are one object within a plan: kernel sources with their build options, so that each is built once, and
- * generated kernels. */
+/* Things of which equal ones are one object within a plan: kernel sources with their build options, so that each is built once,
+ * generated kernels, and the shapes of what steps write. */
 #include "plan/planner.h"
 
 #include <stdlib.h>
@@ -40,6 +40,25 @@ const void *aval__find_shared(const aval__planner *p, aval__hash key)
 void aval__shared_release(aval__planner *p)
 {
     HASH_CLEAR(hh, p->shared);
+}
+
+int aval__keep_tensor(aval__planner *p, const aval_tensor *t, const aval_tensor **out)
+{
+    static const uint64_t kind = 0x7e4502; /* unlike what other keys begin with */
+    uint64_t words[3 + AVAL_MAX_RANK] = { kind, (uint64_t)t->type, t->layout };
+    *out = p->last_kept;
+    if (*out && (*out)->type == t->type && (*out)->layout == t->layout && aval__tensor_same_shape(*out, t)) return AVAL_OK;
+    size_t rank = t->rank > 0 ? (size_t)t->rank : 0;
+    for (size_t i = 0; i < rank; i++) words[3 + i] = (uint64_t)t->dims[i];
+    aval__hash key = aval__hash_bytes(words, (3 + rank) * sizeof *words);
+    *out = aval__find_shared(p, key);
+    if (!*out) {
+        *out = aval__arena_copy(&p->plan->arena, t, sizeof *t);
+        if (!*out) return AVAL_E_MEMORY;
+        AVAL__TRY(aval__share(p, key, *out));
+    }
+    p->last_kept = *out;
+    return AVAL_OK;
 }
 
 static int make_source(aval__planner *p, const char *name, const char *text, bool copy_text, const char *options, aval__source **out)
