@@ -1,7 +1,9 @@
 /* The order of a graph's nodes: Kahn's algorithm, smallest id first among those that are ready.  Besides the links there are edges from
  * each reader of a state to the node that updates it, since the update happens in place.  Where all edges go to greater ids, as in a
- * graph that was built and never edited, that order is the one of the ids, and neither edges nor a heap are made. */
+ * graph that was built and never edited, that order is the one of the ids: one walk back over the nodes finds it. */
 #include "graph/parts.h"
+
+#include <string.h>
 
 typedef struct ordering {
     const aval_graph *g;
@@ -27,34 +29,54 @@ static int make_arrays(ordering *o)
     return o->needed && o->is_needed && o->is_read ? AVAL_OK : AVAL_E_MEMORY;
 }
 
+static void start_again(ordering *o)
+{
+    memset(o->is_needed, 0, o->g->nodes.count * sizeof *o->is_needed);
+    memset(o->is_read, 0, o->g->values.count * sizeof *o->is_read);
+    o->updater = NULL;
+    o->n_needed = 0;
+}
+
 /* ---- What is needed ---------------------------------------------------------------------------------------------------------------- */
 
-static int need_value(ordering *o, const aval_value *value, const char *by)
+/* *producer is set where the value makes it needed and nothing did before. */
+static int need_value(ordering *o, const aval_value *value, const char *by, aval_node **producer)
 {
-    o->is_read[value->id] = true;
-    aval_node *producer = value->kind == AVAL__PRODUCED ? value->producer : NULL;
-    if (value->dead || (producer && producer->dead))
+    aval_node *node = value->kind == AVAL__PRODUCED ? value->producer : NULL;
+    *producer = NULL;
+    if (value->dead || (node && node->dead))
         return aval__fail(AVAL_E_GRAPH,
                           "%s needs value '%s', which nothing produces: it was removed, or the body of its op does not yield it", by,
                           aval__value_label(value));
-    if (producer && !o->is_needed[producer->id]) {
-        o->is_needed[producer->id] = true;
-        o->needed[o->n_needed++] = producer;
-    }
+    o->is_read[value->id] = true;
+    if (!node || o->is_needed[node->id]) return AVAL_OK;
+    o->is_needed[node->id] = true;
+    *producer = node;
     return AVAL_OK;
 }
 
-static int find_needed(ordering *o, aval_value *const *wanted, size_t n_wanted)
+static int need_wanted(ordering *o, aval_value *const *wanted, size_t n_wanted)
 {
     for (size_t i = 0; i < n_wanted; i++) {
         if (!wanted[i] || wanted[i]->id >= o->g->values.count)
             return aval__fail(AVAL_E_ARGUMENT, "value %zu that is wanted is not one of this graph", i);
-        AVAL__TRY(need_value(o, o->g->values.at[wanted[i]->id], "the caller"));
+        aval_node *producer;
+        AVAL__TRY(need_value(o, o->g->values.at[wanted[i]->id], "the caller", &producer));
+        if (producer) o->needed[o->n_needed++] = producer;
     }
+    return AVAL_OK;
+}
+
+/* In any graph: from readers to producers. */
+static int find_needed(ordering *o)
+{
     for (size_t n = 0; n < o->n_needed; n++) {
         const aval_node *node = o->needed[n];
-        for (size_t i = 0; i < node->n_inputs; i++)
-            if (node->inputs[i]) AVAL__TRY(need_value(o, node->inputs[i], node->name ? node->name : "a node"));
+        for (size_t i = 0; i < node->n_inputs; i++) {
+            aval_node *producer = NULL;
+            if (node->inputs[i]) AVAL__TRY(need_value(o, node->inputs[i], node->name ? node->name : "a node", &producer));
+            if (producer) o->needed[o->n_needed++] = producer;
+        }
     }
     return AVAL_OK;
 }
@@ -107,17 +129,6 @@ static size_t edges_of(const ordering *o, const aval_node *node, size_t i, uint3
         to[n++] = updater->id;
     }
     return n;
-}
-
-/* Whether all edges go to greater ids. */
-static bool is_in_order(const ordering *o)
-{
-    uint32_t from[2], to[2];
-    for (size_t n = 0; n < o->n_needed; n++)
-        for (size_t i = 0; i < o->needed[n]->n_inputs; i++)
-            for (size_t e = edges_of(o, o->needed[n], i, from, to); e-- > 0;)
-                if (from[e] >= to[e]) return false;
-    return true;
 }
 
 static int make_edges(ordering *o)
@@ -222,11 +233,39 @@ static int report_cycle(ordering *o)
 
 /* ---- The order ---------------------------------------------------------------------------------------------------------------------------- */
 
-static void place_by_id(const ordering *o, aval_node **order)
+/* A reader that was met before, and so has a greater id, or the caller wants the state itself. */
+static bool updates_what_is_read(const ordering *o, const aval_node *node)
 {
+    for (size_t i = 0; o->updater && node->kind == AVAL__OP && node->def->updates && i < node->n_outputs; i++) {
+        const aval_value *state = aval__node_updates(node, i);
+        if (state && o->updater[state->id] == node && o->is_read[state->id]) return true;
+    }
+    return false;
+}
+
+/* Where all edges go to greater ids, the order is the one of the ids.  A walk from the last node back meets a node when all its readers
+   are known, so it is the only one.  *done is false when it meets an edge that goes back. */
+static int place_by_id(ordering *o, bool states, bool *done)
+{
+    const aval_graph *g = o->g;
     size_t placed = 0;
-    for (size_t id = 0; placed < o->n_needed; id++)
-        if (o->is_needed[id]) order[placed++] = o->g->nodes.at[id];
+    *done = false;
+    for (size_t id = g->nodes.count; id-- > 0;) {
+        if (!o->is_needed[id]) continue;
+        aval_node *node = g->nodes.at[id], *producer;
+        o->needed[placed++] = node;
+        if (states) AVAL__TRY(find_updaters_of(o, node));
+        if (updates_what_is_read(o, node)) return AVAL_OK;
+        for (size_t i = 0; i < node->n_inputs; i++) {
+            const aval_value *value = node->inputs[i];
+            if (!value) continue;
+            if (value->kind == AVAL__PRODUCED && value->producer->id >= id) return AVAL_OK;
+            AVAL__TRY(need_value(o, value, node->name ? node->name : "a node", &producer));
+        }
+    }
+    o->n_needed = placed;
+    *done = true;
+    return AVAL_OK;
 }
 
 static int place_by_edges(ordering *o, aval_node **order)
@@ -244,17 +283,29 @@ static int place_by_edges(ordering *o, aval_node **order)
     return placed == o->n_needed ? AVAL_OK : report_cycle(o);
 }
 
+static void reverse(aval_node *const *from, size_t count, aval_node **to)
+{
+    for (size_t i = 0; i < count; i++) to[i] = from[count - 1 - i];
+}
+
 static int order_nodes(const aval_graph *g, aval_value *const *wanted, size_t n_wanted, bool states, aval_node ***order, size_t *count)
 {
     int status = AVAL_OK;
+    bool done_by_id;
     aval_node **result = NULL;
     ordering o = { .g = g };
     AVAL__TRY_DONE(make_arrays(&o));
-    AVAL__TRY_DONE(find_needed(&o, wanted, n_wanted));
-    for (size_t n = 0; states && n < o.n_needed; n++) AVAL__TRY_DONE(find_updaters_of(&o, o.needed[n]));
+    AVAL__TRY_DONE(need_wanted(&o, wanted, n_wanted));
+    AVAL__TRY_DONE(place_by_id(&o, states, &done_by_id));
+    if (!done_by_id) {
+        start_again(&o);
+        AVAL__TRY_DONE(need_wanted(&o, wanted, n_wanted));
+        AVAL__TRY_DONE(find_needed(&o));
+        for (size_t n = 0; states && n < o.n_needed; n++) AVAL__TRY_DONE(find_updaters_of(&o, o.needed[n]));
+    }
     result = aval__alloc_array(o.n_needed, sizeof *result);
     if (!result) AVAL__TRY_DONE(AVAL_E_MEMORY);
-    if (is_in_order(&o)) place_by_id(&o, result);
+    if (done_by_id) reverse(o.needed, o.n_needed, result);
     else AVAL__TRY_DONE(place_by_edges(&o, result));
     *order = result;
     *count = o.n_needed;
