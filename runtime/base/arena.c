@@ -56,6 +56,17 @@ char *aval__arena_text(aval__arena *arena, const char *text)
     return text ? aval__arena_copy(arena, text, strlen(text) + 1) : NULL;
 }
 
+void aval__arena_clear(aval__arena *arena)
+{
+    struct aval__arena_block *kept = arena->first;
+    if (!kept) return;
+    aval__arena rest = { kept->next };
+    aval__arena_release(&rest);
+    kept->next = NULL;
+    memset(kept->data, 0, kept->used);
+    kept->used = 0;
+}
+
 void aval__arena_release(aval__arena *arena)
 {
     struct aval__arena_block *block = arena->first;

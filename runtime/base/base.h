@@ -64,6 +64,7 @@ typedef struct aval__arena {
 void *aval__arena_alloc(aval__arena *arena, size_t bytes); /* zeroed, aligned for any type */
 void *aval__arena_copy(aval__arena *arena, const void *data, size_t bytes);
 char *aval__arena_text(aval__arena *arena, const char *text);
+void aval__arena_clear(aval__arena *arena); /* empty, with a block kept for what comes next */
 void aval__arena_release(aval__arena *arena); /* leaves it empty and usable */
 
 /* ---- Growing arrays:  AVAL__VEC(int) v = { 0 };  aval__vec_push(&v, 3);  v.at[0] ... aval__vec_release(&v). ------------------ */

@@ -165,7 +165,8 @@ int aval__binding_set_args(const aval__binding *b, const aval__step *step, cl_ke
             AVAL__TRY(aval__binding_set_buffer(b, step, kernel, index++, buffer));
             code = clSetKernelArg(kernel, index++, sizeof offset, &offset);
         } else {
-            code = clSetKernelArg(kernel, index++, arg->bytes, arg->kind == AVAL__ARG_LOCAL ? NULL : arg->data);
+            bool local = arg->kind == AVAL__ARG_LOCAL;
+            code = clSetKernelArg(kernel, index++, local ? (size_t)arg->local_bytes : arg->bytes, local ? NULL : arg->data);
         }
         if (code != CL_SUCCESS)
             return aval__cl_check(code, "clSetKernelArg", "argument %" PRIu32 " of the launch, %s", i, aval__binding_where(b, step));

@@ -91,13 +91,10 @@ static int keep_devices(aval__planner *p)
 static int keep_steps(aval__planner *p)
 {
     aval__plan *plan = p->plan;
-    const aval__arg *args = p->args.at;
     for (size_t i = 0; i < p->steps.count; i++) {
-        aval__step *step = &p->steps.at[i];
+        const aval__step *step = &p->steps.at[i];
         if (step->kind == AVAL__STEP_COPY) plan->statistics.copies++;
         else plan->statistics.launches++;
-        if (step->n_args > 0) step->args = args;
-        args += step->n_args;
     }
     aval__segment whole = { 0, (uint32_t)p->steps.count };
     plan->segments = aval__arena_copy(&plan->arena, &whole, sizeof whole);
@@ -111,11 +108,9 @@ static void hand_over(aval__planner *p)
     aval__plan *plan = p->plan;
     plan->steps = p->steps.at;
     plan->n_steps = p->steps.count;
-    plan->args = p->args.at;
     plan->written = p->written.at;
     plan->n_written = p->written.count;
     p->steps.at = NULL;
-    p->args.at = NULL;
     p->written.at = NULL;
 }
 

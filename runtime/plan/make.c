@@ -97,6 +97,7 @@ static void release_planner(aval__planner *p)
     aval__vec_release(&p->written);
     aval__vec_release(&p->notes);
     aval__text_release(&p->text);
+    aval__arena_release(&p->unit_scratch);
     aval__arena_release(&p->scratch);
     aval_graph_release(p->g);
 }
@@ -155,7 +156,6 @@ void aval__plan_release(aval__plan *plan)
 {
     if (!plan) return;
     aval__free((void *)plan->steps);
-    aval__free((void *)plan->args);
     aval__free((void *)plan->written);
     aval__arena_release(&plan->arena);
     aval__free(plan);

@@ -162,22 +162,35 @@ static void settle_place(const aval__planner *p, aval__place *place)
     place->offset += (int64_t)s->offset;
 }
 
-static void settle_steps(aval__planner *p)
+static void settle_args(const aval__planner *p, const aval__step *step)
 {
-    for (size_t i = 0; i < p->args.count; i++) {
-        aval__arg *arg = &p->args.at[i];
+    for (uint32_t i = 0; i < step->n_args; i++) {
+        aval__arg *arg = (aval__arg *)&step->args[i]; /* the plan is not yet anybody else's */
         if (arg->kind != AVAL__ARG_TENSOR) continue;
         const aval__storage *s = &p->storages.at[arg->slot];
         arg->slot = s->slot;
         if (!arg->absent) arg->offset += (int64_t)(s->offset / arg->bytes);
     }
-    for (size_t i = 0; i < p->steps.count; i++) {
-        aval__step *step = &p->steps.at[i];
-        aval__place *places[] = { &step->a, &step->b, &step->c, &step->scratch, &step->to, &step->from };
-        size_t first = step->kind == AVAL__STEP_GEMM ? 0 : 4, n = step->kind == AVAL__STEP_GEMM ? 4 : step->kind == AVAL__STEP_COPY ? 2 : 1;
-        if (step->kind == AVAL__STEP_LAUNCH) continue;
-        for (size_t j = first; j < first + n; j++) settle_place(p, places[j]);
+}
+
+static void settle_step(const aval__planner *p, aval__step *step)
+{
+    switch (step->kind) {
+    case AVAL__STEP_LAUNCH: settle_args(p, step); break;
+    case AVAL__STEP_GEMM:
+        settle_place(p, &step->a);
+        settle_place(p, &step->b);
+        settle_place(p, &step->c);
+        settle_place(p, &step->scratch);
+        break;
+    case AVAL__STEP_COPY: settle_place(p, &step->from); /* fallthrough */
+    case AVAL__STEP_FILL: settle_place(p, &step->to); break;
     }
+}
+
+static void settle_steps(aval__planner *p)
+{
+    for (size_t i = 0; i < p->steps.count; i++) settle_step(p, &p->steps.at[i]);
     for (size_t i = 0; i < p->written.count; i++) settle_place(p, &p->written.at[i].place);
 }
 

@@ -70,7 +70,7 @@ static uint32_t heap_pop(heap *h)
 
 static int64_t arena_bytes(const aval__item *item)
 {
-    return item->producer == AVAL__NONE || item->in_state ? 0 : (int64_t)aval__tensor_bytes(&item->value->tensor);
+    return item->producer == AVAL__NONE || item->in_state ? 0 : (int64_t)item->bytes;
 }
 
 /* The item has one reader left, which frees it. */

@@ -22,18 +22,20 @@ typedef struct aval__source {
 typedef enum aval__arg_kind {
     AVAL__ARG_TENSOR, /* two kernel arguments: buffer of `slot`, then offset in elements as cl_long */
     AVAL__ARG_VALUE, /* `bytes` bytes of `data` */
-    AVAL__ARG_LOCAL /* `bytes` bytes of local memory */
+    AVAL__ARG_LOCAL /* `local_bytes` bytes of local memory */
 } aval__arg_kind;
 
+/* Kept small: there are ten or twenty a launch. */
 typedef struct aval__arg {
-    aval__arg_kind kind;
-    uint32_t slot;
-    uint32_t bytes;
+    uint8_t kind; /* aval__arg_kind */
     bool absent; /* tensor: an optional one that is not there; offset is -1, slot any valid one */
-    bool written;
+    bool written; /* tensor */
+    uint8_t bytes; /* of the value; of the tensor's element */
+    uint32_t slot; /* tensor */
     union {
         int64_t offset; /* tensor: elements */
         unsigned char data[8]; /* value */
+        uint64_t local_bytes;
     };
 } aval__arg;
 
@@ -117,13 +119,12 @@ typedef struct aval__plan_statistics {
 } aval__plan_statistics;
 
 typedef struct aval__plan {
-    aval__arena arena; /* all of it but steps, args and written, which are too large to be copied when they are complete */
+    aval__arena arena; /* all of it but steps and written, which are too large to be copied when they are complete */
     aval__hash hash;
     size_t n_devices;
     const aval_device_info *const *devices;
     const aval__step *steps;
     size_t n_steps;
-    const aval__arg *args; /* of all steps */
     const aval__segment *segments;
     size_t n_segments;
     const aval__slot *slots;

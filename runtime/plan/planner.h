@@ -28,6 +28,7 @@ typedef struct aval__item {
     uint32_t last_use; /* position of the last unit that reads it, AVAL__AFTER when kept */
     uint32_t overwritten; /* position at which a state's new content is written over it, AVAL__AFTER: never */
     uint32_t storage;
+    uint64_t bytes; /* of the value; the value itself lies far away */
     uint64_t offset_bytes; /* in the storage */
 } aval__item;
 
@@ -70,6 +71,7 @@ typedef struct aval__planner {
     aval_value **wanted; /* of the copy */
     aval__plan *plan;
     aval__arena scratch;
+    aval__arena unit_scratch; /* of the unit that is being recorded */
 
     aval_node **nodes; /* topological */
     size_t n_nodes;
@@ -92,10 +94,9 @@ typedef struct aval__planner {
     AVAL__VEC(uint32_t) order; /* units by position */
     AVAL__VEC(aval__storage) storages;
 
-    /* Until memory.c: slots of args and places are storages, their offsets are relative to these; tensor args carry their element's bytes;
-       a launch's args follow those of the launch before in `args`. */
+    /* Until memory.c: slots of args and places are storages, their offsets are relative to these; tensor args carry their element's bytes. */
     AVAL__VEC(aval__step) steps;
-    AVAL__VEC(aval__arg) args;
+    AVAL__VEC(aval__arg) args; /* of the launch at hand */
     AVAL__VEC(aval__slot) slots;
     AVAL__VEC(aval__located) written;
     AVAL__VEC(const char *) notes;
@@ -190,7 +191,8 @@ int aval__record_writable(aval_call *call, const aval_tensor *t, const char *wha
 int aval__record_step(aval__recording *r, aval__step_kind kind, aval__step **out);
 /* The words for kernel arguments. */
 int aval__record_tensor_arg(aval__planner *p, uint32_t storage, uint64_t offset_bytes, int type, bool written);
-int aval__record_value_arg(aval__planner *p, const void *data, uint32_t bytes);
+int aval__record_value_arg(aval__planner *p, const void *data, uint8_t bytes);
+int aval__record_args(aval__planner *p, aval__step *step); /* gives the arguments at hand to the launch */
 int aval__record_fill_range(aval__recording *r, const aval__port *port, int64_t first, int64_t count, double value);
 int aval__record_copy_bytes(aval__recording *r, aval__place to, aval__place from, uint32_t from_device, uint64_t bytes);
 
@@ -210,6 +212,8 @@ int aval__source_of_text(aval__planner *p, const char *name, const char *text, c
 /* A table by key; what is found there is of the kind that the key was made for. */
 int aval__share(aval__planner *p, aval__hash key, const void *thing);
 const void *aval__find_shared(const aval__planner *p, aval__hash key); /* NULL: none yet */
+/* The plan's own text that equals `text`; NULL: out of memory. */
+const char *aval__keep_text(aval__planner *p, const char *text);
 /* The plan's own tensor that equals `t`. */
 int aval__keep_tensor(aval__planner *p, const aval_tensor *t, const aval_tensor **out);
 void aval__shared_release(aval__planner *p);

@@ -35,8 +35,8 @@ void aval__record_locate(aval__recording *r, uint32_t item, uint32_t storage, ui
 int aval__record_own_storage(aval__recording *r, uint32_t item)
 {
     uint32_t storage;
-    const aval_value *value = r->p->items.at[item].value;
-    AVAL__TRY(aval__planner_add_storage(r->p, r->device, aval__tensor_bytes(&value->tensor), value, r->position, &storage));
+    const aval__item it = r->p->items.at[item];
+    AVAL__TRY(aval__planner_add_storage(r->p, r->device, it.bytes, it.value, r->position, &storage));
     aval__record_locate(r, item, storage, 0);
     return AVAL_OK;
 }
@@ -49,17 +49,18 @@ int aval__planner_fixed_slot(aval__planner *p, uint32_t item)
     aval__item *it = &p->items.at[item];
     const aval_value *v = it->value;
     if (it->storage != AVAL__NONE) return AVAL_OK;
-    uint64_t bytes = aval__tensor_bytes(&v->tensor);
-    aval__slot slot = { .kind = kinds[v->kind], .device = it->device, .bytes = bytes > 0 ? bytes : 1, .value = v->id, .tensor = v->tensor };
+    aval__slot slot = {
+        .kind = kinds[v->kind], .device = it->device, .bytes = it->bytes > 0 ? it->bytes : 1, .value = v->id, .tensor = v->tensor
+    };
     if (v->kind != AVAL__CONSTANT || v->name) {
         slot.name = aval__arena_text(&p->plan->arena, aval__value_label(v));
         if (!slot.name) return AVAL_E_MEMORY;
     }
     if (v->kind == AVAL__CONSTANT) {
-        slot.data = aval__arena_copy(&p->plan->arena, v->data, bytes);
+        slot.data = aval__arena_copy(&p->plan->arena, v->data, it->bytes);
         if (!slot.data) return AVAL_E_MEMORY;
     }
-    AVAL__TRY(aval__planner_add_storage(p, it->device, bytes, v, 0, &it->storage));
+    AVAL__TRY(aval__planner_add_storage(p, it->device, it->bytes, v, 0, &it->storage));
     p->storages.at[it->storage].slot = (uint32_t)p->slots.count;
     p->storages.at[it->storage].last = AVAL__AFTER;
     return aval__vec_push(&p->slots, slot);
@@ -76,18 +77,26 @@ int aval__record_step(aval__recording *r, aval__step_kind kind, aval__step **out
 
 int aval__record_tensor_arg(aval__planner *p, uint32_t storage, uint64_t offset_bytes, int type, bool written)
 {
-    uint32_t bytes = (uint32_t)aval_type_bytes(type);
+    uint8_t bytes = (uint8_t)aval_type_bytes(type);
     return aval__vec_push(
         &p->args,
         (aval__arg){
             .kind = AVAL__ARG_TENSOR, .slot = storage, .bytes = bytes, .written = written, .offset = (int64_t)(offset_bytes / bytes) });
 }
 
-int aval__record_value_arg(aval__planner *p, const void *data, uint32_t bytes)
+int aval__record_value_arg(aval__planner *p, const void *data, uint8_t bytes)
 {
     aval__arg arg = { .kind = AVAL__ARG_VALUE, .bytes = bytes };
     memcpy(arg.data, data, bytes);
     return aval__vec_push(&p->args, arg);
+}
+
+int aval__record_args(aval__planner *p, aval__step *step)
+{
+    step->n_args = (uint32_t)p->args.count;
+    step->args = aval__arena_copy(&p->plan->arena, p->args.at, p->args.count * sizeof *p->args.at);
+    p->args.count = 0;
+    return step->args ? AVAL_OK : AVAL_E_MEMORY;
 }
 
 int aval__record_fill_range(aval__recording *r, const aval__port *port, int64_t first, int64_t count, double value)
@@ -164,7 +173,7 @@ static int record_copy(aval__recording *r)
     AVAL__TRY(aval__record_own_storage(r, to));
     const aval__item *a = &p->items.at[from], *b = &p->items.at[to];
     return aval__record_copy_bytes(r, (aval__place){ b->storage, (int64_t)b->offset_bytes },
-                                   (aval__place){ a->storage, (int64_t)a->offset_bytes }, a->device, aval__tensor_bytes(&a->value->tensor));
+                                   (aval__place){ a->storage, (int64_t)a->offset_bytes }, a->device, a->bytes);
 }
 
 /* The values that are complete after the unit's last step. */
@@ -176,9 +185,9 @@ static int list_written(aval__planner *p, const aval__unit *u)
         uint32_t index = aval__unit_writes(p, u)[i];
         if (index == AVAL__NONE || p->items.at[index].storage == AVAL__NONE) continue;
         const aval__item *item = &p->items.at[index];
-        aval__located located = {
-            .value = item->value->id, .device = item->device, .place = { item->storage, (int64_t)item->offset_bytes }
-        };
+        aval__located located = { .value = item->value->id,
+                                  .device = item->device,
+                                  .place = { item->storage, (int64_t)item->offset_bytes } };
         AVAL__TRY(aval__keep_tensor(p, &item->value->tensor, &located.tensor));
         AVAL__TRY(aval__vec_push(&p->written, located));
         step->n_values++;
@@ -191,6 +200,7 @@ static int record_unit(aval__planner *p, uint32_t unit)
     const aval__unit *u = &p->units.at[unit];
     aval__recording r = { .p = p, .unit = u, .position = u->position, .device = u->device };
     size_t n_steps = p->steps.count;
+    aval__arena_clear(&p->unit_scratch);
     AVAL__TRY(label_unit(p, u, &r.label));
     for (uint32_t i = 0; i < u->n_reads; i++) {
         uint32_t item = aval__unit_reads(p, u)[i];
@@ -204,10 +214,10 @@ static int record_unit(aval__planner *p, uint32_t unit)
 
 int aval__planner_record(aval__planner *p)
 {
-    /* About one step a unit with a handful of arguments: growing from nothing would copy all of it several times. */
+    /* About one step a unit: growing from nothing would copy all of it several times. */
     AVAL__TRY(aval__vec_reserve(&p->steps, p->order.count));
-    AVAL__TRY(aval__vec_reserve(&p->args, p->order.count * 8));
     AVAL__TRY(aval__vec_reserve(&p->written, p->order.count));
+    AVAL__TRY(aval__vec_reserve(&p->storages, p->items.count));
     for (size_t i = 0; i < p->order.count; i++) AVAL__TRY(record_unit(p, p->order.at[i]));
     for (uint32_t i = 0; i < p->items.count; i++)
         if (p->items.at[i].kept && p->items.at[i].producer == AVAL__NONE) AVAL__TRY(aval__planner_fixed_slot(p, i));

@@ -112,8 +112,7 @@ static int add_launch(aval__recording *r, const shared_kernel *shared)
     step->local[0] = kernel.local;
     step->global[1] = step->global[2] = 1;
     step->local[1] = step->local[2] = kernel.local > 0;
-    step->n_args = (uint32_t)kernel.n_args;
-    return AVAL_OK;
+    return aval__record_args(p, step);
 }
 
 int aval__record_cluster(aval__recording *r)

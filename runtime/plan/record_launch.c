@@ -43,7 +43,7 @@ static int add_arg(aval_call *call, const aval_arg *arg, int s_type, bool *any_c
     case AVAL_ARG_LOCAL:
         if (arg->integer <= 0 || arg->integer > UINT32_MAX)
             return aval__fail(AVAL_E_PLUGIN, "launch: expected 1 or more bytes of local memory, found %lld", (long long)arg->integer);
-        return aval__vec_push(&p->args, (aval__arg){ .kind = AVAL__ARG_LOCAL, .bytes = (uint32_t)arg->integer });
+        return aval__vec_push(&p->args, (aval__arg){ .kind = AVAL__ARG_LOCAL, .local_bytes = (uint64_t)arg->integer });
     default: return aval__fail(AVAL_E_PLUGIN, "launch: argument of unknown kind %u", arg->kind);
     }
 }
@@ -99,12 +99,12 @@ static int type_of_launch(const aval_launch *launch)
 }
 
 /* Absent tensors get the buffer of another argument: OpenCL has no "none" that every driver takes. */
-static int set_absent_args(aval__planner *p, size_t first, const char *kernel)
+static int set_absent_args(aval__planner *p, const char *kernel)
 {
     uint32_t valid = AVAL__NONE;
-    for (size_t i = first; i < p->args.count; i++)
+    for (size_t i = 0; i < p->args.count; i++)
         if (p->args.at[i].kind == AVAL__ARG_TENSOR && !p->args.at[i].absent) valid = p->args.at[i].slot;
-    for (size_t i = first; i < p->args.count; i++) {
+    for (size_t i = 0; i < p->args.count; i++) {
         if (!p->args.at[i].absent) continue;
         if (valid == AVAL__NONE) return aval__fail(AVAL_E_PLUGIN, "launch %s: expected at least one tensor that is there", kernel);
         p->args.at[i].slot = valid;
@@ -117,31 +117,30 @@ int aval__record_launch(aval_call *call, const aval_launch *launch)
     aval__recording *r = call->user;
     aval__planner *p = r->p;
     aval__step sizes = { 0 }, *step;
-    size_t first = p->args.count;
     bool any_content = false, any_written = false;
     uint64_t items = 0;
     if (!launch->kernel || !r->source)
         return aval__fail(AVAL_E_PLUGIN, "launch: expected a kernel's name and a plugin with kernel sources");
     int s_type = type_of_launch(launch);
     for (size_t i = 0; i < launch->n_args; i++) AVAL__TRY(add_arg(call, &launch->args[i], s_type, &any_content, &any_written));
-    AVAL__TRY(set_absent_args(p, first, launch->kernel));
+    AVAL__TRY(set_absent_args(p, launch->kernel));
     AVAL__TRY(set_sizes(r, launch, &sizes, &items));
     AVAL__TRY(check_local_memory(r, launch));
     if (items == 0 && any_content)
         return aval__fail(AVAL_E_PLUGIN, "launch %s: expected 1 or more work-items for outputs that have elements, found 0",
                           launch->kernel);
     if (items == 0 || (any_written && !any_content)) { /* nothing to compute: OpenCL refuses a size of 0 */
-        p->args.count = first;
+        p->args.count = 0;
         return AVAL_OK;
     }
     AVAL__TRY(aval__source_of_launch(p, r->source, launch, s_type, &sizes.source));
-    sizes.kernel = aval__arena_text(&p->plan->arena, launch->kernel);
+    sizes.kernel = aval__keep_text(p, launch->kernel);
     if (!sizes.kernel) return AVAL_E_MEMORY;
+    AVAL__TRY(aval__record_args(p, &sizes));
     AVAL__TRY(aval__record_step(r, AVAL__STEP_LAUNCH, &step));
     sizes.kind = step->kind;
     sizes.device = step->device;
     sizes.node = step->node;
-    sizes.n_args = (uint32_t)launch->n_args;
     *step = sizes;
     return AVAL_OK;
 }
@@ -192,14 +191,14 @@ static int fill_result(aval__recording *r, const aval_gemm *gemm, const aval__po
 }
 
 /* The plan's own copy; tensors for type and shape. */
-static const aval_gemm *keep_gemm(aval__arena *arena, const aval_gemm *gemm)
+static const aval_gemm *keep_gemm(aval__planner *p, const aval_gemm *gemm)
 {
+    aval__arena *arena = &p->plan->arena;
     aval_gemm *kept = aval__arena_copy(arena, gemm, sizeof *gemm);
     if (!kept) return NULL;
     aval_operand *operands[] = { &kept->a, &kept->b, &kept->c };
     for (int i = 0; i < 3; i++) {
-        operands[i]->tensor = aval__arena_copy(arena, operands[i]->tensor, sizeof *operands[i]->tensor);
-        if (!operands[i]->tensor) return NULL;
+        if (aval__keep_tensor(p, operands[i]->tensor, &operands[i]->tensor) < 0) return NULL;
         if (!operands[i]->patches) continue;
         operands[i]->patches = aval__arena_copy(arena, operands[i]->patches, sizeof *operands[i]->patches);
         if (!operands[i]->patches) return NULL;
@@ -217,7 +216,7 @@ static int add_gemm_step(aval__recording *r, const aval_gemm *gemm, const aval__
                          const aval__port *scratch)
 {
     aval__step *step;
-    const aval_gemm *kept = keep_gemm(&r->p->plan->arena, gemm);
+    const aval_gemm *kept = keep_gemm(r->p, gemm);
     if (!kept) return AVAL_E_MEMORY;
     AVAL__TRY(aval__record_step(r, AVAL__STEP_GEMM, &step));
     step->gemm = kept;

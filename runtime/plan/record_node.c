@@ -53,7 +53,7 @@ int aval__record_writable(aval_call *call, const aval_tensor *t, const char *wha
 const aval_tensor *aval__record_scratch(aval_call *call, int type, int64_t count)
 {
     aval__recording *r = recording_of(call);
-    aval__port *port = aval__arena_alloc(&r->p->scratch, sizeof *port);
+    aval__port *port = aval__arena_alloc(&r->p->unit_scratch, sizeof *port);
     if (!port) return NULL;
     *port = (aval__port){ .role = "scratch", .item = AVAL__NONE, .storage = AVAL__NONE, .writable = true, .next = r->scratch };
     if (aval__tensor_set(&port->tensor, type, 1, &count) < 0) return NULL;
@@ -315,7 +315,7 @@ int aval__record_node(aval__recording *r)
     r->n_outputs = forward->n_outputs;
     r->n_ports = (r->n_inputs + r->n_outputs) * (backward ? 2 : 1);
     r->source = def->source;
-    aval__arena *arena = &r->p->scratch;
+    aval__arena *arena = &r->p->unit_scratch;
     r->ports = aval__arena_alloc(arena, sizeof *r->ports * r->n_ports);
     const aval_tensor **handles = aval__arena_alloc(arena, sizeof *handles * (r->n_inputs + r->n_outputs) * 2);
     r->accumulates = aval__arena_alloc(arena, sizeof *r->accumulates * r->n_inputs);

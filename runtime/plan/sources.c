@@ -1,5 +1,5 @@
 /* Things of which equal ones are one object within a plan: kernel sources with their build options, so that each is built once,
- * generated kernels, and the shapes of what steps write. */
+ * generated kernels, names of kernels, and the shapes of what steps write. */
 #include "plan/planner.h"
 
 #include <stdlib.h>
@@ -40,6 +40,17 @@ const void *aval__find_shared(const aval__planner *p, aval__hash key)
 void aval__shared_release(aval__planner *p)
 {
     HASH_CLEAR(hh, p->shared);
+}
+
+const char *aval__keep_text(aval__planner *p, const char *text)
+{
+    size_t bytes = strlen(text);
+    aval__hash key = aval__hash_bytes(text, bytes);
+    key.high ^= 0x7e47; /* unlike the keys of kernel texts */
+    const char *kept = aval__find_shared(p, key);
+    if (kept) return kept;
+    kept = aval__arena_text(&p->plan->arena, text);
+    return kept && aval__share(p, key, kept) == AVAL_OK ? kept : NULL;
 }
 
 int aval__keep_tensor(aval__planner *p, const aval_tensor *t, const aval_tensor **out)

@@ -15,6 +15,7 @@ int aval__planner_add_item(aval__planner *p, const aval_value *value, uint32_t d
 {
     uint32_t item = (uint32_t)p->items.count;
     AVAL__TRY(aval__vec_push(&p->items, (aval__item){ .value = value,
+                                                      .bytes = aval__tensor_bytes(&value->tensor),
                                                       .device = device,
                                                       .next = AVAL__NONE,
                                                       .producer = producer,
@@ -92,6 +93,10 @@ static int add_units(aval__planner *p)
 {
     bool *made = aval__arena_alloc(&p->scratch, p->n_clusters);
     if (!made) return AVAL_E_MEMORY;
+    /* About as many; growing from nothing would copy all of it several times. */
+    AVAL__TRY(aval__vec_reserve(&p->units, p->n_nodes));
+    AVAL__TRY(aval__vec_reserve(&p->items, p->n_nodes));
+    AVAL__TRY(aval__vec_reserve(&p->links, p->n_nodes * 3));
     for (size_t i = 0; i < p->n_nodes; i++) {
         const aval_node *node = p->nodes[i];
         uint32_t cluster = p->cluster_of[node->id], unit = (uint32_t)p->units.count;
