@@ -277,7 +277,7 @@ int aval_session_type(aval_session *s, const aval_value *value)
     AVAL__NEED_OR(AVAL_NONE, s, "a session");
     if (check_readable(s, value) < 0) return AVAL_NONE;
     if (value->kind != AVAL__PRODUCED) return value->tensor.type;
-    return locate(s, value, &located) < 0 ? AVAL_NONE : located->tensor.type;
+    return locate(s, value, &located) < 0 ? AVAL_NONE : located->tensor->type;
 }
 
 /* ---- About the session ----------------------------------------------------------------------------------------------------- */
