@@ -177,9 +177,13 @@ static void run(struct built *b, aval__device *device, uint32_t kind, size_t fir
     for (size_t i = 0; i < b->n_inputs; i++) place[n_reads] = i, inputs[n_reads++] = &b->values[i];
     for (size_t i = 0; i < first; i++) place[n_reads] = MOST + i, inputs[n_reads++] = &b->values[MOST + i];
     for (size_t i = 0; i < n; i++) nodes[i] = &b->nodes[first + i];
-    const aval__cluster cluster = {
-        .nodes = nodes, .n_nodes = n, .inputs = inputs, .n_inputs = n_reads, .outputs = &b->writes[first], .n_outputs = n, .space = &b->space
-    };
+    const aval__cluster cluster = { .nodes = nodes,
+                                    .n_nodes = n,
+                                    .inputs = inputs,
+                                    .n_inputs = n_reads,
+                                    .outputs = &b->writes[first],
+                                    .n_outputs = n,
+                                    .space = &b->space };
     cr_assert_eq(aval__fuse_kernel(&b->arena, &cluster, &info, &k), AVAL_OK, "%s", aval_error());
     cr_assert_eq(aval__device_program(device, "fused", k.text, aval__hash_bytes(k.text, strlen(k.text)), k.options, &program), AVAL_OK,
                  "%s\n%s", aval_error(), k.text);
