@@ -48,3 +48,22 @@ __kernel void shape(__global S *y, long y_at, int rank, long d0, long d1, long d
     if (i >= rank) return;
     y[y_at + i] = (S)(i == 0 ? d0 : i == 1 ? d1 : i == 2 ? d2 : i == 3 ? d3 : i == 4 ? d4 : i == 5 ? d5 : i == 6 ? d6 : d7);
 }
+
+/* y [n] = start, start + delta, ...  Work-items: n. */
+__kernel void range(__global const S *start, long start_at, __global const S *delta, long delta_at, __global S *y, long y_at, long n)
+{
+    long i = get_global_id(0);
+    if (i < n) STORE(y, y_at + i, LOAD(start, start_at) + (T)i * LOAD(delta, delta_at));
+}
+
+/* y = x, but of each sequence the first elements, as many as `lengths` [batch] says, in the opposite order.  Neighbours in time lie
+   time_step elements apart, those in the batch batch_step; a length that does not fit leaves its sequence as it is.  Work-items: n. */
+__kernel void reverse_sequence(__global const S *x, long x_at, __global const I *lengths, long lengths_at, __global S *y, long y_at, long n,
+                               long time, long time_step, long batch, long batch_step)
+{
+    long i = get_global_id(0);
+    if (i >= n) return;
+    long t = i / time_step % time, length = LOAD_I(lengths, lengths_at + i / batch_step % batch);
+    long from = t < length && length <= time ? length - 1 - t : t;
+    y[y_at + i] = x[x_at + i + (from - t) * time_step];
+}

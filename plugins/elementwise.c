@@ -324,14 +324,6 @@ COMPARISON(equal, "Equal", 13, "A == B", "Whether A equals B; they broadcast.");
 
 /* ---- Type and shape --------------------------------------------------------------------------------------------------------- */
 
-static const aval_op identity = {
-    ELEMENTWISE("Identity", 16, "input"),
-    .doc = "The input.",
-    .inputs = AVAL_PORTS({ .name = "input", .types = AVAL_ANY }),
-    .outputs = AVAL_PORTS(OUT("output")),
-    .infer = infer_first,
-    .samples = AVAL_SAMPLES({ .inputs = "[2,3]" }, { .inputs = "[]" }, { .inputs = "[0]" }, { .inputs = "b[3]{1,0,1}" }),
-};
 #define SATURATE \
     { \
         .name = "saturate", .type = AVAL_ATTR_INT, .initial = "1", \
@@ -499,7 +491,6 @@ static const aval_op *const ops[] = {
     &greater,
     &less,
     &equal,
-    &identity,
     &cast,
     &broadcast,
     &max,

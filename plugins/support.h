@@ -43,6 +43,54 @@ static inline uint32_t carrier(aval_type type)
     return aval_carrier(type);
 }
 
+/* Element f of `from` becomes element t of `to`, on the host. */
+static inline void move_element(const aval_host *host, aval_call *call, const aval_tensor *to, int64_t t, const aval_tensor *from,
+                                int64_t f)
+{
+    if (AVAL_FLOATS & AVAL_TYPE_SET(host->type(to))) host->real(call, to)[t] = host->real(call, from)[f];
+    else host->integer(call, to)[t] = host->integer(call, from)[f];
+}
+
+/* The numbers of input i (axes, lengths ...; int32 or int64), at most AVAL_MAX_RANK.  An absent input has none: *count is 0. */
+static inline int known_ints(const aval_host *host, aval_call *call, size_t i, const char *name, int64_t values[AVAL_MAX_RANK],
+                             size_t *count)
+{
+    const aval_tensor *t = host->input(call, i);
+    *count = t == NULL ? 0 : (size_t)host->count(t);
+    if (*count > AVAL_MAX_RANK)
+        return host->fail(call, AVAL_PLUGIN_BAD_SHAPE, "input %s has %zu numbers, expected at most %d", name, *count, AVAL_MAX_RANK);
+    if (*count == 0) return 0;
+    if (host->phase(call) == AVAL_PHASE_REFERENCE) {
+        for (size_t k = 0; k < *count; k++) values[k] = host->integer(call, t)[k];
+        return 0;
+    }
+    const void *content = host->content(call, i);
+    if (content == NULL) return host->fail(call, AVAL_NEEDS_CONTENT, "input %s: its content is not known when shapes are worked out", name);
+    for (size_t k = 0; k < *count; k++)
+        values[k] = host->type(t) == AVAL_INT32 ? ((const int32_t *)content)[k] : ((const int64_t *)content)[k];
+    return 0;
+}
+
+/* The one number of input i. */
+static inline int known_number(const aval_host *host, aval_call *call, size_t i, const char *name, double *value)
+{
+    const aval_tensor *t = host->input(call, i);
+    if (host->count(t) != 1)
+        return host->fail(call, AVAL_PLUGIN_BAD_SHAPE, "input %s has %lld elements, expected 1", name, (long long)host->count(t));
+    const void *content = host->content(call, i);
+    if (content == NULL) return host->fail(call, AVAL_NEEDS_CONTENT, "input %s: its content is not known when shapes are worked out", name);
+    switch (host->type(t)) {
+    case AVAL_FLOAT: *value = *(const float *)content; return 0;
+    case AVAL_DOUBLE: *value = *(const double *)content; return 0;
+    case AVAL_INT16: *value = *(const int16_t *)content; return 0;
+    case AVAL_INT32: *value = *(const int32_t *)content; return 0;
+    case AVAL_INT64: *value = (double)*(const int64_t *)content; return 0;
+    case AVAL_UINT8: *value = *(const uint8_t *)content; return 0;
+    default:
+        return host->fail(call, AVAL_PLUGIN_BAD_TYPE, "input %s: expected float, double or an int, found type %d", name, host->type(t));
+    }
+}
+
 /* ---- Attribute texts: text t = { 0 }; text_ints(&t, "dims", dims, rank); t.at ... ------------------------------------------------- */
 
 typedef struct text {
@@ -92,6 +140,22 @@ static inline const aval_tensor *constant_ints(const aval_host *host, aval_call 
 {
     const int64_t length = (int64_t)count;
     return host->constant(call, AVAL_INT64, 1, &length, values);
+}
+
+/* first, first + 1 ... as an int64 constant that lies along `axis` of `rank` ones; the other axes have length 1. */
+static inline int counting(const aval_host *host, aval_call *call, int64_t first, int64_t count, uint32_t rank, uint32_t axis,
+                           const aval_tensor **out)
+{
+    const aval_tensor *one = constant_ints(host, call, (const int64_t[]){ 1 }, 1), *range[3];
+    int64_t dims[AVAL_MAX_RANK];
+    const int64_t limit = first + count;
+    for (uint32_t i = 0; i < rank; i++) dims[i] = i == axis ? count : 1;
+    range[0] = constant_ints(host, call, &first, 1);
+    range[1] = constant_ints(host, call, &limit, 1);
+    range[2] = one;
+    TRY(host->apply(call, "Range", NULL, 3, range, 1, out));
+    const aval_tensor *view[] = { *out, constant_ints(host, call, dims, rank) };
+    return host->apply(call, "Reshape", "allowzero=1", 2, view, 1, out);
 }
 
 /* x in the shape `dims`. */

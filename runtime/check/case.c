@@ -16,6 +16,11 @@ static const aval_port *port_of(const aval__case *c, size_t input)
     return &c->def->op->inputs[aval__input_port(c->def, input)];
 }
 
+static const aval_port *output_port(const aval__case *c, size_t output)
+{
+    return &c->def->op->outputs[aval__output_port(c->def, output)];
+}
+
 /* The graph's value for input i: a state where the op updates it, a constant where shapes depend on it, else an input. */
 static int make_value(aval__case *c, size_t i)
 {
@@ -70,7 +75,7 @@ static int make_upstreams(aval__case *c, const char *folder)
     for (size_t o = 0; o < c->n_outputs; o++) {
         const aval_tensor *t = &c->outputs[o]->tensor;
         if (!aval__tensor_known(t)) return aval__fail(AVAL_E_INTERNAL, "output %zu has no shape after inference", o);
-        if (is_float(t->type) && c->def->op->outputs[o].updates == 0) AVAL__TRY(make_upstream(c, o, t, folder));
+        if (is_float(t->type) && output_port(c, o)->updates == 0) AVAL__TRY(make_upstream(c, o, t, folder));
     }
     return 0;
 }
@@ -173,7 +178,7 @@ static int make_gradients(aval__case *c, const char *folder)
 void aval__case_gradient_name(aval__text *text, const aval__case *c, const aval__case_gradient *gradient)
 {
     size_t port = aval__input_port(c->def, gradient->input);
-    const char *of = gradient->output < c->n_outputs ? c->def->op->outputs[gradient->output].name : "(all)";
+    const char *of = gradient->output < c->n_outputs ? c->output_names[gradient->output] : "(all)";
     aval__text_add(text, "d%s/d%s", of, c->def->op->inputs[port].name);
     if (c->def->variadic && port + 1 == c->def->n_inputs) aval__text_add(text, "[%zu]", gradient->input - port);
 }
@@ -210,6 +215,22 @@ static int make_inputs(aval__case *c, const aval__sample_input *parsed, const ch
     return 0;
 }
 
+static int name_outputs(aval__case *c)
+{
+    c->output_names = aval__arena_alloc(&c->arena, (c->n_outputs + 1) * sizeof *c->output_names);
+    if (c->output_names == NULL) return AVAL_E_MEMORY;
+    for (size_t o = 0; o < c->n_outputs; o++) {
+        const aval_port *port = output_port(c, o);
+        aval__text name = { 0 };
+        aval__text_add(&name, "%s", port->name);
+        if (port->flags & AVAL_VARIADIC) aval__text_add(&name, "[%zu]", o - aval__output_port(c->def, o));
+        c->output_names[o] = name.failed ? NULL : aval__arena_text(&c->arena, name.at);
+        aval__text_release(&name);
+        if (c->output_names[o] == NULL) return AVAL_E_MEMORY;
+    }
+    return 0;
+}
+
 static int make_node(aval__case *c, const char *op)
 {
     c->node = aval_graph_node(c->graph, op, c->sample->attrs, c->values, c->n_inputs);
@@ -221,7 +242,7 @@ static int make_node(aval__case *c, const char *op)
     c->upstreams = aval__arena_alloc(&c->arena, n * sizeof *c->upstreams);
     if (c->outputs == NULL || c->upstream_values == NULL || c->upstreams == NULL) return AVAL_E_MEMORY;
     for (size_t o = 0; o < c->n_outputs; o++) c->outputs[o] = aval_node_output(c->node, o);
-    return 0;
+    return name_outputs(c);
 }
 
 int aval__case_make(aval_context *ctx, const aval_check_case *what, aval__case *c, const char **skip)

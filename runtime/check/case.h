@@ -27,6 +27,7 @@ typedef struct aval__case {
     aval_value **values; /* NULL: absent */
     aval__host_tensor *inputs; /* contents, rounded to their storage type, so that device and referee see the same numbers */
     size_t n_outputs;
+    const char **output_names; /* [n_outputs], those of a variadic port numbered */
     aval_value **outputs;
     aval_value *
         *upstream_values; /* [n_outputs + 1], the last of all outputs together; NULL: that output is no float, or a state's content */

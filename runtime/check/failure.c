@@ -82,8 +82,8 @@ static int write_tensors(const aval__judge *j, size_t device, const char *folder
     for (size_t i = 0; i < c->n_inputs; i++) AVAL__TRY(write_numbered(folder, "input", i, &c->inputs[i]));
     for (size_t o = 0; o <= c->n_outputs; o++) AVAL__TRY(write_numbered(folder, "upstream", o, &c->upstreams[o]));
     for (size_t o = 0; o < c->n_outputs; o++) {
-        AVAL__TRY(write_tensor(folder, "expected", c->def->op->outputs[o].name, &j->expected[o]));
-        if (w->ran) AVAL__TRY(write_tensor(folder, "found", c->def->op->outputs[o].name, &w->results.at[o]));
+        AVAL__TRY(write_tensor(folder, "expected", c->output_names[o], &j->expected[o]));
+        if (w->ran) AVAL__TRY(write_tensor(folder, "found", c->output_names[o], &w->results.at[o]));
     }
     for (size_t g = 0; g < c->n_gradients; g++) {
         aval__text name = { 0 };

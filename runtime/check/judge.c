@@ -82,7 +82,7 @@ static void check_shapes(aval__judge *j, size_t device)
     for (size_t i = 0; i < n && message.at == NULL; i++) {
         const aval_tensor *found = &w->results.at[i].tensor, *expected = shape_of(j, i);
         if (aval__tensor_same_shape(found, expected) && found->type == expected->type) continue;
-        if (i < c->n_outputs) aval__text_add(&message, "%s", c->def->op->outputs[i].name);
+        if (i < c->n_outputs) aval__text_add(&message, "%s", c->output_names[i]);
         else aval__case_gradient_name(&message, c, &c->gradients[i - c->n_outputs]);
         aval__text_add(&message, ": the device gives ");
         aval__tensor_print(&message, found);
@@ -128,7 +128,7 @@ static int judge_forward(aval__judge *j, size_t o)
     const aval__case *c = j->c;
     const aval__host_tensor *expected = &j->expected[o];
     aval__text name = { 0 };
-    aval__text_add(&name, "forward %s", c->def->op->outputs[o].name);
+    aval__text_add(&name, "forward %s", c->output_names[o]);
     double *reals = aval__check_reals(expected);
     int status = reals == NULL || name.failed ? AVAL_E_MEMORY : 0;
     if (status == 0) {
@@ -221,7 +221,7 @@ static void judge_repeat(aval__judge *j, size_t device)
     for (size_t d = 0; d < j->n_witnesses; d++) others = others || (j->witnesses[d].ran && j->witnesses[d].results.differs == AVAL__SAME);
     if (differs >= 0) {
         aval__text_add(&message, "two equal runs gave different bits in ");
-        if ((size_t)differs < c->n_outputs) aval__text_add(&message, "%s", c->def->op->outputs[differs].name);
+        if ((size_t)differs < c->n_outputs) aval__text_add(&message, "%s", c->output_names[differs]);
         else aval__case_gradient_name(&message, c, &c->gradients[(size_t)differs - c->n_outputs]);
     }
     const aval_check_result result = { .what = "repeat",

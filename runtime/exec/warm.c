@@ -51,7 +51,7 @@ static int add_input(warm_case *c, size_t i)
 /* An output that is the new content of an input which this sample leaves out. */
 static bool updates_nothing(const warm_case *c, size_t output)
 {
-    uint32_t updates = c->def->op->outputs[output].updates;
+    uint32_t updates = c->def->op->outputs[aval__output_port(c->def, output)].updates;
     return updates > 0 && (updates > c->n_inputs || !c->values[updates - 1]);
 }
 

@@ -48,19 +48,19 @@ static int body_apply(aval_call *call, const char *op, const char *text, size_t 
     aval_node *node = NULL;
     const aval__opdef *def = aval__registry_find(b->g->registry, op, 0);
     if (!def) return aval__fail(AVAL_E_UNKNOWN, "no loaded plugin has the op '%s' that it uses: load the plugin that brings it", op);
-    if (n_outputs > def->n_outputs)
-        return aval__fail(AVAL_E_ARGUMENT, "it asks for %zu outputs of '%s', which has %zu", n_outputs, op, def->n_outputs);
     AVAL__TRY(aval__attrs_parse(&b->g->arena, def->op->attrs, text, &attrs));
 
     aval_value **values = aval__alloc_array(n_inputs, sizeof *values);
     if (!values) return AVAL_E_MEMORY;
     for (size_t i = 0; i < n_inputs; i++) values[i] = value_of(b, inputs[i]);
-    int status = aval__graph_add_node(b->g, def, &attrs, values, n_inputs, def->n_outputs, &node);
+    int status = aval__graph_add_node(b->g, def, &attrs, values, n_inputs, 0, &node);
     aval__free(values);
     if (status < 0) return status;
+    if (n_outputs > node->n_outputs)
+        return aval__fail(AVAL_E_ARGUMENT, "it asks for %zu outputs of '%s', which has %u", n_outputs, op, (unsigned)node->n_outputs);
     node->device = b->outer->device;
     AVAL__TRY(name_inner(b, node));
-    for (size_t i = 0; i < def->n_outputs; i++)
+    for (size_t i = 0; i < node->n_outputs; i++)
         if (!aval__tensor_known(&node->outputs[i]->tensor)) AVAL__TRY(aval__node_infer(node)); /* says what it misses */
     for (size_t i = 0; i < n_outputs; i++) outputs[i] = &node->outputs[i]->tensor;
     return AVAL_OK;
@@ -158,9 +158,9 @@ static int expand(aval_graph *g, aval_node *node)
     node->dead = true;
     for (size_t i = 0; i < node->n_outputs && status == AVAL_OK; i++) {
         if (yielded[i]) status = aval__splice_give(&splice, yielded[i], node->outputs[i]);
-        else if (!(node->def->op->outputs[i].flags & AVAL_OPTIONAL))
+        else if (!(node->def->op->outputs[aval__output_port(node->def, i)].flags & AVAL_OPTIONAL))
             status = aval__fail(AVAL_E_GRAPH, "the body of '%s' does not yield its output '%s'", node->def->name,
-                                node->def->op->outputs[i].name);
+                                node->def->op->outputs[aval__output_port(node->def, i)].name);
     }
     aval__splice_end(&splice);
     return status;

@@ -129,7 +129,7 @@ static int add_node(aval_graph *g, const char *op, const char *text, aval_value 
     AVAL__TRY(aval__graph_check_inputs(g, def, inputs, n_inputs));
     int status = aval__attrs_parse(&parsed, def->op->attrs, text, &attrs);
     if (status < 0) aval__fail_in(status, "op '%s'", op);
-    else status = aval__graph_add_node(g, def, &attrs, inputs, n_inputs, def->n_outputs, out);
+    else status = aval__graph_add_node(g, def, &attrs, inputs, n_inputs, 0, out);
     aval__arena_release(&parsed);
     return status;
 }

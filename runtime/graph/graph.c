@@ -165,6 +165,7 @@ int aval__graph_add_node(aval_graph *g, const aval__opdef *def, const aval__attr
                          size_t n_outputs, aval_node **out)
 {
     aval_node *node;
+    if (n_outputs == 0) n_outputs = aval__graph_count_outputs(def, attrs, inputs, n_inputs);
     AVAL__TRY(aval__node_make(g, AVAL__OP, def, inputs, n_inputs, n_outputs, &node));
     int status = AVAL_OK;
     if (attrs) AVAL__TRY_DONE(copy_attrs(node, attrs));
@@ -203,6 +204,11 @@ void aval__tensors_release(aval__tensors *t)
 size_t aval__input_port(const aval__opdef *def, size_t i)
 {
     return i < def->n_inputs || def->n_inputs == 0 ? i : def->n_inputs - 1;
+}
+
+size_t aval__output_port(const aval__opdef *def, size_t i)
+{
+    return i < def->n_outputs || def->n_outputs == 0 ? i : def->n_outputs - 1;
 }
 
 aval_value *aval__node_updates(const aval_node *node, size_t output)

@@ -81,7 +81,8 @@ int aval__graph_copy(const aval_graph *g, aval_graph **out);
 
 /* Building blocks that return codes (the fluent public calls are made from them). */
 int aval__graph_add_value(aval_graph *g, aval__value_kind kind, const aval_tensor *tensor, const char *name, aval_value **out);
-/* Shapes of the outputs are inferred when all inputs are known.  attrs is copied into the graph's arena. */
+/* Shapes of the outputs are inferred when all inputs are known.  attrs is copied into the graph's arena.  n_outputs 0: those declared, or, where the
+   last one is variadic, as many as the op's infer sets. */
 int aval__graph_add_node(aval_graph *g, const aval__opdef *def, const aval__attrs *attrs, aval_value *const *inputs, size_t n_inputs,
                          size_t n_outputs, aval_node **out);
 /* 0 when an op can take these inputs, as far as their number and their graph go. */
@@ -92,6 +93,7 @@ int aval__graph_add_constant(aval_graph *g, const aval_tensor *tensor, const voi
 /* The port that describes input i of an op: a variadic last port describes all inputs from its own on.  Bits of `keeps`, `accumulates`
    and `zero_gradient` are those of the port. */
 size_t aval__input_port(const aval__opdef *def, size_t i);
+size_t aval__output_port(const aval__opdef *def, size_t i); /* the same of output i */
 
 /* The state whose new content output `i` of the node is; NULL: none.  It is updated only when that output is needed, or another output of
    the node that updates a state. */

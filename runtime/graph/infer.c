@@ -90,6 +90,22 @@ static int infer_op(const aval_node *node)
     return status;
 }
 
+size_t aval__graph_count_outputs(const aval__opdef *def, const aval__attrs *attrs, aval_value *const *inputs, size_t n_inputs)
+{
+    static const aval__attrs none = { 0 };
+    const aval_node node = { .def = def, .inputs = (aval_value **)inputs, .n_inputs = (uint32_t)n_inputs }; /* only read */
+    inference in = { .node = &node };
+    aval__tensors tensors = { 0 };
+    size_t count = def->n_outputs;
+    for (size_t i = 0; i < n_inputs; i++)
+        if (inputs[i] && !aval__tensor_known(&inputs[i]->tensor)) return count;
+    if (aval__tensors_of(&tensors, inputs, n_inputs) == AVAL_OK)
+        count = aval__infer_count(def, attrs ? attrs : &none, tensors.at, n_inputs, content_of_input, &in);
+    aval__contents_release(&in.contents);
+    aval__tensors_release(&tensors);
+    return count < AVAL_MAX_PORTS ? count : AVAL_MAX_PORTS;
+}
+
 int aval__node_infer(aval_node *node)
 {
     if (node->kind == AVAL__GRADIENT_REQUEST) return infer_request(node);

@@ -47,6 +47,8 @@ void aval__tensors_release(aval__tensors *t);
 
 /* As aval__graph_order, without what states ask for: for drawing and for shapes while the graph is being built. */
 int aval__graph_order_links(const aval_graph *g, aval_value *const *wanted, size_t n_wanted, aval_node ***order, size_t *count);
+/* How many outputs a node would have (aval__infer_count). */
+size_t aval__graph_count_outputs(const aval__opdef *def, const aval__attrs *attrs, aval_value *const *inputs, size_t n_inputs);
 /* Infers one node; unknown contents are AVAL_E_CONTENT. */
 int aval__node_infer(aval_node *node);
 /* Infers all again after links were changed; what does not fit (yet) becomes unknown. */

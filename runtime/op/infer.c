@@ -12,6 +12,7 @@ typedef struct inference {
     size_t n_outputs;
     const void *(*content)(void *user, size_t i);
     void *user;
+    size_t spoken; /* how many outputs infer has spoken of, wanted or not */
 } inference;
 
 /* The port of input or output i: a variadic last one serves all from its place on. */
@@ -106,9 +107,10 @@ static const void *call_content(const aval_call *call, size_t i)
 
 static int call_set_output(aval_call *call, size_t i, int type, uint32_t rank, const int64_t *dims)
 {
-    const inference *in = call->user;
+    inference *in = call->user;
     const aval_port *port = port_of(in->def->op->outputs, in->def->n_outputs, i);
     if (!port) return aval__fail(AVAL_E_PLUGIN, "infer set output %zu, but the op has %zu", i, in->def->n_outputs);
+    if (i >= in->spoken) in->spoken = i + 1;
     if (i >= in->n_outputs || !in->outputs[i]) return AVAL_OK; /* nobody asked for it */
     int status = aval__tensor_set(in->outputs[i], type, rank, dims);
     return status < 0 ? aval__fail_in(status, "output %s", port->name) : AVAL_OK;
@@ -116,7 +118,7 @@ static int call_set_output(aval_call *call, size_t i, int type, uint32_t rank, c
 
 static const aval__call_table infer_table = { .content = call_content, .set_output = call_set_output };
 
-static int infer_by_function(const inference *in)
+static int infer_by_function(inference *in)
 {
     aval_call call = {
         .phase = AVAL_PHASE_INFER,
@@ -128,7 +130,7 @@ static int infer_by_function(const inference *in)
         .n_inputs = in->n_inputs,
         .n_outputs = in->n_outputs,
         .table = &infer_table,
-        .user = (void *)in,
+        .user = in,
     };
     return aval__call_run(&call, in->def->op->infer);
 }
@@ -212,7 +214,7 @@ static int check_wanted(const inference *in)
 int aval__infer(const aval__opdef *def, const aval__attrs *attrs, const char *node, const aval_tensor *const *inputs, size_t n_inputs,
                 aval_tensor *const *outputs, size_t n_outputs, const void *(*content)(void *user, size_t i), void *user)
 {
-    inference in = { def, attrs, node, inputs, n_inputs, outputs, n_outputs, content, user };
+    inference in = { def, attrs, node, inputs, n_inputs, outputs, n_outputs, content, user, 0 };
     for (size_t i = 0; i < n_outputs; i++) {
         if (outputs[i]) *outputs[i] = (aval_tensor){ .type = AVAL_NONE, .rank = -1 };
     }
@@ -236,4 +238,13 @@ int aval__infer(const aval__opdef *def, const aval__attrs *attrs, const char *no
     }
     if (status == AVAL_OK) status = check_outputs(&in);
     return status < 0 ? aval__call_blame(def, node, status) : AVAL_OK;
+}
+
+size_t aval__infer_count(const aval__opdef *def, const aval__attrs *attrs, const aval_tensor *const *inputs, size_t n_inputs,
+                         const void *(*content)(void *user, size_t i), void *user)
+{
+    inference in = { def, attrs, NULL, inputs, n_inputs, NULL, 0, content, user, 0 };
+    bool variadic = !def->forward_of && def->n_outputs && def->op->outputs[def->n_outputs - 1].flags & AVAL_VARIADIC;
+    if (variadic && def->op->infer && check_inputs(&in) == AVAL_OK) infer_by_function(&in);
+    return in.spoken > def->n_outputs ? in.spoken : def->n_outputs;
 }

@@ -253,6 +253,11 @@ int aval__call_run(aval_call *call, aval_op_function function);
 int aval__infer(const aval__opdef *def, const aval__attrs *attrs, const char *node, const aval_tensor *const *inputs, size_t n_inputs,
                 aval_tensor *const *outputs, size_t n_outputs, const void *(*content)(void *user, size_t i), void *user);
 
+/* How many outputs a node has: those declared, or, with a variadic last one, as many as infer sets.  Where infer fails its message is left to
+   the inference of the node itself. */
+size_t aval__infer_count(const aval__opdef *def, const aval__attrs *attrs, const aval_tensor *const *inputs, size_t n_inputs,
+                         const void *(*content)(void *user, size_t i), void *user);
+
 /* A tensor's content on the host for the referee: floats as double, ints and bools as int64 (exactly one is not NULL). */
 typedef struct aval__host_tensor {
     aval_tensor tensor;

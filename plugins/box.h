@@ -1,0 +1,91 @@
+/* Copies between boxes: what operators that only move elements have in common.  Copies do not compute, so their kernel runs on an integer
+ * type of the element's size.  Inline, because a plugin links nothing; a plugin that uses it brings shape.cl. */
+#ifndef AVAL_PLUGINS_BOX_H
+#define AVAL_PLUGINS_BOX_H
+
+#include "support.h"
+
+/* A copy between two boxes of equal lengths with strides and first elements of their own. */
+typedef struct box {
+    uint32_t rank;
+    int64_t dims[AVAL_MAX_RANK], to[AVAL_MAX_RANK], from[AVAL_MAX_RANK];
+    int64_t to_first, from_first;
+} box;
+
+static inline void row_major(const int64_t *dims, uint32_t rank, int64_t *strides)
+{
+    int64_t stride = 1;
+    for (uint32_t i = rank; i-- > 0;) {
+        strides[i] = stride;
+        stride *= dims[i];
+    }
+}
+
+/* Takes out axes of length 1 and merges those that move together. */
+static inline void box_simplify(box *b)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < b->rank; i++) {
+        if (b->dims[i] == 1) continue;
+        if (n > 0 && b->to[n - 1] == b->to[i] * b->dims[i] && b->from[n - 1] == b->from[i] * b->dims[i]) {
+            b->dims[n - 1] *= b->dims[i];
+        } else {
+            b->dims[n] = b->dims[i];
+            n++;
+        }
+        b->to[n - 1] = b->to[i];
+        b->from[n - 1] = b->from[i];
+    }
+    b->rank = n;
+}
+
+#define EIGHT(v) \
+    AVAL_I64((v)[0]), AVAL_I64((v)[1]), AVAL_I64((v)[2]), AVAL_I64((v)[3]), AVAL_I64((v)[4]), AVAL_I64((v)[5]), AVAL_I64((v)[6]), \
+        AVAL_I64((v)[7])
+
+/* `to` need not be written whole. */
+static inline int box_copy(const aval_host *host, aval_call *call, const aval_tensor *to, const aval_tensor *from, box b)
+{
+    int64_t count = product(b.dims, b.rank), d[8], ts[8], fs[8];
+    if (count == 0) return 0;
+    box_simplify(&b);
+    if (b.rank == 0 || (b.rank == 1 && b.to[0] == 1 && b.from[0] == 1)) return host->copy(call, to, b.to_first, from, b.from_first, count);
+    for (uint32_t i = 0; i < 8; i++) {
+        uint32_t axis = i + b.rank - 8; /* wraps below the first axis, on purpose */
+        int used = i + b.rank >= 8;
+        d[i] = used ? b.dims[axis] : 1;
+        ts[i] = used ? b.to[axis] : 0;
+        fs[i] = used ? b.from[axis] : 0;
+    }
+    return host->launch(call, AVAL_LAUNCH(.kernel = "copy_strided", EACH(count), .s_type = carrier(host->type(to)),
+                                          AVAL_DEFINES({ "AXES", b.rank }),
+                                          AVAL_ARGS(AVAL_UPDATE(to), AVAL_READ(from), AVAL_I64(count), AVAL_I64(b.to_first),
+                                                    AVAL_I64(b.from_first), EIGHT(d), EIGHT(ts), EIGHT(fs))));
+}
+
+/* A part of input 0, which fills output y: what lies in one piece is an alias. */
+static inline int box_take(const aval_host *host, aval_call *call, const aval_tensor *y, const box *b)
+{
+    box merged = *b;
+    box_simplify(&merged);
+    int whole = host->count(y) > 0 && (merged.rank == 0 || (merged.rank == 1 && merged.from[0] == 1));
+    if (whole) return host->alias(call, y, host->input(call, 0), b->from_first);
+    return box_copy(host, call, y, host->input(call, 0), *b);
+}
+
+/* box_copy on the host. */
+static inline void box_reference(const aval_host *host, aval_call *call, const aval_tensor *to, const aval_tensor *from, const box *b)
+{
+    int64_t count = product(b->dims, b->rank);
+    for (int64_t i = 0; i < count; i++) {
+        int64_t rest = i, t = b->to_first, f = b->from_first;
+        for (uint32_t a = b->rank; a-- > 0;) {
+            t += rest % b->dims[a] * b->to[a];
+            f += rest % b->dims[a] * b->from[a];
+            rest /= b->dims[a];
+        }
+        move_element(host, call, to, t, from, f);
+    }
+}
+
+#endif
