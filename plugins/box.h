@@ -57,7 +57,7 @@ static inline int box_copy(const aval_host *host, aval_call *call, const aval_te
         ts[i] = used ? b.to[axis] : 0;
         fs[i] = used ? b.from[axis] : 0;
     }
-    return host->launch(call, AVAL_LAUNCH(.kernel = "copy_strided", EACH(count), .s_type = carrier(host->type(to)),
+    return host->launch(call, AVAL_LAUNCH(.kernel = "copy_strided", EACH(count), .s_type = aval_carrier(host->type(to)),
                                           AVAL_DEFINES({ "AXES", b.rank }),
                                           AVAL_ARGS(AVAL_UPDATE(to), AVAL_READ(from), AVAL_I64(count), AVAL_I64(b.to_first),
                                                     AVAL_I64(b.from_first), EIGHT(d), EIGHT(ts), EIGHT(fs))));

@@ -33,7 +33,7 @@ static int gather_forward(const aval_host *host, aval_call *call)
     aval_split s = gather_split(host, call);
     if (host->count(y) == 0) return 0;
     if (host->count(x) == 0) return host->fill(call, y, 0);
-    return host->launch(call, AVAL_LAUNCH(.kernel = "gather", EACH(host->count(y)), .s_type = carrier(host->type(x)),
+    return host->launch(call, AVAL_LAUNCH(.kernel = "gather", EACH(host->count(y)), .s_type = aval_carrier(host->type(x)),
                                           .i_type = (uint32_t)host->type(indices),
                                           AVAL_ARGS(AVAL_READ(x), AVAL_READ(indices), AVAL_WRITE(y), AVAL_I64(s.outer), AVAL_I64(s.length),
                                                     AVAL_I64(host->count(indices)), AVAL_I64(s.inner))));
@@ -43,7 +43,7 @@ static int gather_reference(const aval_host *host, aval_call *call)
 {
     const aval_tensor *x = host->input(call, 0), *indices = host->input(call, 1), *y = host->output(call, 0);
     const int64_t *index = host->integer(call, indices), count = host->count(indices);
-    int floats = (AVAL_FLOATS & AVAL_TYPE_SET(host->type(x))) != 0;
+    int floats = (AVAL_REALS & AVAL_TYPE_SET(host->type(x))) != 0;
     aval_split s = gather_split(host, call);
     for (int64_t i = 0; i < host->count(y); i++) {
         int64_t o = i / s.inner / count, row = index[i / s.inner % count];
@@ -124,8 +124,8 @@ static const aval_op gather_op = {
     .deterministic = 1,
     .kernels = "shape.cl",
     .doc = "Rows of the input along an axis, as indices name them; those out of range give 0.",
-    .inputs = AVAL_PORTS({ .name = "data", .types = AVAL_ANY }, { .name = "indices", .types = INDEX_TYPES }),
-    .outputs = AVAL_PORTS({ .name = "output", .types = AVAL_ANY }),
+    .inputs = AVAL_PORTS({ .name = "data", .types = AVAL_STORED }, { .name = "indices", .types = INDEX_TYPES }),
+    .outputs = AVAL_PORTS({ .name = "output", .types = AVAL_STORED }),
     .zero_gradient = 2,
     .attrs = AVAL_ATTRS({ .name = "axis", .type = AVAL_ATTR_INT, .initial = "0", .doc = "the axis that indices count along" }),
     .infer = gather_infer,

@@ -28,7 +28,7 @@ static int fill_reference(const aval_host *host, aval_call *call)
 {
     const aval_tensor *y = host->output(call, 0);
     double value = host->attr_float(call, "value");
-    int floats = (AVAL_FLOATS & AVAL_TYPE_SET(host->type(y))) != 0;
+    int floats = (AVAL_REALS & AVAL_TYPE_SET(host->type(y))) != 0;
     for (int64_t i = 0; i < host->count(y); i++) {
         if (floats) host->real(call, y)[i] = value;
         else host->integer(call, y)[i] = (int64_t)value;
@@ -166,7 +166,7 @@ static int range_forward(const aval_host *host, aval_call *call)
 static int range_reference(const aval_host *host, aval_call *call)
 {
     const aval_tensor *start = host->input(call, 0), *delta = host->input(call, 2), *y = host->output(call, 0);
-    int floats = (AVAL_FLOATS & AVAL_TYPE_SET(host->type(y))) != 0;
+    int floats = (AVAL_REALS & AVAL_TYPE_SET(host->type(y))) != 0;
     for (int64_t i = 0; i < host->count(y); i++) {
         if (floats) host->real(call, y)[i] = host->real(call, start)[0] + (double)i * host->real(call, delta)[0];
         else host->integer(call, y)[i] = host->integer(call, start)[0] + i * host->integer(call, delta)[0];
@@ -209,7 +209,7 @@ static const aval_op fill_op = {
     .role = AVAL_ROLE_FILL,
     .doc = "A tensor of equal elements.",
     .inputs = (const aval_port[]){ { .name = NULL } },
-    .outputs = AVAL_PORTS({ .name = "output", .types = AVAL_ANY }),
+    .outputs = AVAL_PORTS({ .name = "output", .types = AVAL_STORED }),
     .attrs = AVAL_ATTRS({ .name = "dims", .type = AVAL_ATTR_INTS, .initial = "[]", .doc = "its shape" },
                         { .name = "value", .type = AVAL_ATTR_FLOAT, .initial = "0", .doc = "its elements" },
                         { .name = "type", .type = AVAL_ATTR_INT, .initial = "1", .doc = "ONNX's number of the element type" }),
@@ -222,7 +222,7 @@ static const aval_op fill_op = {
 static const aval_op shape_op = {
     MAKES("Shape", 1),
     .doc = "The shape of the input as a tensor.",
-    .inputs = AVAL_PORTS({ .name = "data", .types = AVAL_ANY }),
+    .inputs = AVAL_PORTS({ .name = "data", .types = AVAL_STORED }),
     .outputs = AVAL_PORTS({ .name = "shape", .types = AVAL_TYPE_SET(AVAL_INT64) }),
     .zero_gradient = 1,
     .attrs = AVAL_ATTRS({ .name = "start", .type = AVAL_ATTR_INT, .initial = "0", .doc = "first axis" },
@@ -237,7 +237,7 @@ static const aval_op shape_op = {
 static const aval_op size_op = {
     MAKES("Size", 1),
     .doc = "How many elements the input has.",
-    .inputs = AVAL_PORTS({ .name = "data", .types = AVAL_ANY }),
+    .inputs = AVAL_PORTS({ .name = "data", .types = AVAL_STORED }),
     .outputs = AVAL_PORTS({ .name = "size", .types = AVAL_TYPE_SET(AVAL_INT64) }),
     .zero_gradient = 1,
     .infer = size_infer,
@@ -249,8 +249,8 @@ static const aval_op constant_op = {
     MAKES("ConstantOfShape", 9),
     .doc = "A tensor of the wanted shape with equal elements.",
     .inputs = AVAL_PORTS({ .name = "input", .flags = AVAL_SHAPE_INPUT, .types = AVAL_TYPE_SET(AVAL_INT64) },
-                         { .name = "value", .flags = AVAL_OPTIONAL, .types = AVAL_ANY }),
-    .outputs = AVAL_PORTS({ .name = "output", .types = AVAL_ANY }),
+                         { .name = "value", .flags = AVAL_OPTIONAL, .types = AVAL_STORED }),
+    .outputs = AVAL_PORTS({ .name = "output", .types = AVAL_STORED }),
     .zero_gradient = 1,
     .infer = constant_infer,
     .forward = constant_forward,
@@ -276,8 +276,8 @@ static const aval_op range_op = {
 static const aval_op eye_op = {
     MAKES("EyeLike", 9),
     .doc = "Ones on a diagonal and zeros elsewhere, in the shape of the input.",
-    .inputs = AVAL_PORTS({ .name = "input", .types = AVAL_ANY }),
-    .outputs = AVAL_PORTS({ .name = "output", .types = AVAL_ANY }),
+    .inputs = AVAL_PORTS({ .name = "input", .types = AVAL_STORED }),
+    .outputs = AVAL_PORTS({ .name = "output", .types = AVAL_STORED }),
     .zero_gradient = 1,
     .attrs = AVAL_ATTRS({ .name = "dtype", .type = AVAL_ATTR_INT, .doc = "ONNX's number of the element type; the input's without it" },
                         { .name = "k", .type = AVAL_ATTR_INT, .initial = "0", .doc = "the diagonal: 1 is the first above the main one" }),

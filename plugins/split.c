@@ -199,7 +199,7 @@ static int concat_backward(const aval_host *host, aval_call *call)
 
 #define SPLIT \
     .size = sizeof(aval_op), .name = "Split", .deterministic = 1, .kernels = "shape.cl", .doc = "The input in parts along an axis.", \
-    .outputs = AVAL_PORTS({ .name = "outputs", .flags = AVAL_VARIADIC, .types = AVAL_ANY }), .backward_body = split_backward
+    .outputs = AVAL_PORTS({ .name = "outputs", .flags = AVAL_VARIADIC, .types = AVAL_STORED }), .backward_body = split_backward
 #define SPLIT_AXIS \
     { \
         .name = "axis", .type = AVAL_ATTR_INT, .initial = "0", .doc = "the axis that is cut" \
@@ -208,7 +208,7 @@ static int concat_backward(const aval_host *host, aval_call *call)
 static const aval_op split_op = {
     SPLIT,
     .since = 13,
-    .inputs = AVAL_PORTS({ .name = "input", .types = AVAL_ANY },
+    .inputs = AVAL_PORTS({ .name = "input", .types = AVAL_STORED },
                          { .name = "split", .flags = AVAL_SHAPE_INPUT | AVAL_OPTIONAL, .types = AVAL_TYPE_SET(AVAL_INT64) }),
     .attrs = AVAL_ATTRS(SPLIT_AXIS, { .name = "num_outputs", .type = AVAL_ATTR_INT, .doc = "how many parts; the last one may be shorter" }),
     .zero_gradient = 2,
@@ -224,7 +224,7 @@ static const aval_op split_op = {
 static const aval_op split_op_2 = {
     SPLIT,
     .since = 2,
-    .inputs = AVAL_PORTS({ .name = "input", .types = AVAL_ANY }),
+    .inputs = AVAL_PORTS({ .name = "input", .types = AVAL_STORED }),
     .attrs = AVAL_ATTRS(SPLIT_AXIS, { .name = "split", .type = AVAL_ATTR_INTS, .doc = "the parts' lengths; equal ones without it" }),
     .infer = split_infer_2,
     .forward = split_forward_2,
@@ -238,8 +238,8 @@ static const aval_op concat_op = {
     .deterministic = 1,
     .kernels = "shape.cl",
     .doc = "Tensors joined along an axis.",
-    .inputs = AVAL_PORTS({ .name = "inputs", .flags = AVAL_VARIADIC, .types = AVAL_ANY }),
-    .outputs = AVAL_PORTS({ .name = "concat_result", .types = AVAL_ANY }),
+    .inputs = AVAL_PORTS({ .name = "inputs", .flags = AVAL_VARIADIC, .types = AVAL_STORED }),
+    .outputs = AVAL_PORTS({ .name = "concat_result", .types = AVAL_STORED }),
     .attrs = AVAL_ATTRS({ .name = "axis", .type = AVAL_ATTR_INT, .required = 1, .doc = "the axis along which they are joined" }),
     .infer = concat_infer,
     .forward = concat_forward,

@@ -47,7 +47,7 @@ static inline uint32_t carrier(aval_type type)
 static inline void move_element(const aval_host *host, aval_call *call, const aval_tensor *to, int64_t t, const aval_tensor *from,
                                 int64_t f)
 {
-    if (AVAL_FLOATS & AVAL_TYPE_SET(host->type(to))) host->real(call, to)[t] = host->real(call, from)[f];
+    if (AVAL_REALS & AVAL_TYPE_SET(host->type(to))) host->real(call, to)[t] = host->real(call, from)[f];
     else host->integer(call, to)[t] = host->integer(call, from)[f];
 }
 
