@@ -31,6 +31,7 @@ void aval_session_release(aval_session *s)
     aval__session_release_bindings(s);
     for (size_t i = 0; i < s->fed.count; i++) aval__free(s->fed.at[i].data);
     aval__vec_release(&s->fed);
+    aval__vec_release(&s->asked);
     aval__vec_release(&s->wanted);
     aval__vec_release(&s->numbers);
     aval__vec_release(&s->number_of);
@@ -91,6 +92,28 @@ static int grow_fed(aval_session *s, size_t count)
     return AVAL_OK;
 }
 
+int aval__session_keep(aval_session *s, const aval_value *value, const aval_tensor *shape, const void *data)
+{
+    size_t bytes = aval__tensor_bytes(shape);
+    AVAL__TRY(grow_fed(s, (size_t)value->id + 1));
+    aval__fed *fed = &s->fed.at[value->id];
+    if (bytes > fed->capacity || !fed->data) {
+        void *grown = aval__resize(fed->data, bytes ? bytes : 1, 1);
+        if (!grown) return AVAL_E_MEMORY;
+        fed->data = grown;
+        fed->capacity = bytes;
+        fed->version = 0; /* its old content is gone */
+    }
+    if (!aval__session_fed(s, value) || !aval__tensor_same_shape(&fed->tensor, shape) ||
+        (fed->content && memcmp(fed->data, data, bytes) != 0))
+        s->changes++;
+    if (bytes > 0) memcpy(fed->data, data, bytes);
+    fed->tensor = *shape;
+    fed->born = value->born;
+    fed->version = ++s->feeds;
+    return AVAL_OK;
+}
+
 int aval_session_feed(aval_session *s, const aval_value *input, const void *data, size_t bytes, const int64_t *dims)
 {
     AVAL__NEED(s, "a session");
@@ -103,24 +126,7 @@ int aval_session_feed(aval_session *s, const aval_value *input, const void *data
         return aval__fail(AVAL_E_ARGUMENT, "input '%s' has %zu bytes, found %zu", aval__value_label(input), aval__tensor_bytes(&shape),
                           bytes);
     if (!data && bytes > 0) return aval__fail(AVAL_E_ARGUMENT, "input '%s': data is NULL", aval__value_label(input));
-    AVAL__TRY(grow_fed(s, (size_t)input->id + 1));
-
-    aval__fed *fed = &s->fed.at[input->id];
-    if (bytes > fed->capacity || !fed->data) {
-        void *grown = aval__resize(fed->data, bytes ? bytes : 1, 1);
-        if (!grown) return AVAL_E_MEMORY;
-        fed->data = grown;
-        fed->capacity = bytes;
-        fed->version = 0; /* its old content is gone */
-    }
-    if (!aval__session_fed(s, input) || !aval__tensor_same_shape(&fed->tensor, &shape) ||
-        (fed->content && memcmp(fed->data, data, bytes) != 0))
-        s->changes++;
-    if (bytes > 0) memcpy(fed->data, data, bytes);
-    fed->tensor = shape;
-    fed->born = input->born;
-    fed->version = ++s->feeds;
-    return AVAL_OK;
+    return aval__session_keep(s, input, &shape, data);
 }
 
 aval__fed *aval__session_fed(const aval_session *s, const aval_value *value)
@@ -129,14 +135,13 @@ aval__fed *aval__session_fed(const aval_session *s, const aval_value *value)
     return fed && fed->version > 0 && fed->born == value->born ? fed : NULL;
 }
 
-/* Brings to the devices what was fed since this plan last ran. */
-static int carry_inputs(aval_session *s, aval__bound_plan *bound)
+int aval__session_carry(aval_session *s, aval__bound_plan *bound, const aval__numbering *numbers)
 {
     const aval__plan *plan = bound->shared->plan;
     for (uint32_t i = 0; i < plan->n_slots; i++) {
         const aval__slot *slot = &plan->slots[i];
         if (slot->kind != AVAL__SLOT_INPUT) continue;
-        const aval__fed *fed = aval__session_fed(s, s->graph->values.at[s->numbers.at[slot->value]]);
+        const aval__fed *fed = aval__session_fed(s, s->graph->values.at[numbers->at[slot->value]]);
         if (!fed) return aval__fail(AVAL_E_ARGUMENT, "input '%s' was never fed", slot->name ? slot->name : "");
         if (bound->carried[i] == fed->version) continue;
         AVAL__TRY(aval__binding_feed(bound->binding, i, fed->data, aval__tensor_bytes(&fed->tensor)));
@@ -154,7 +159,7 @@ int aval_session_run(aval_session *s, aval_value *const *wanted, size_t n_wanted
     AVAL__TRY(aval__session_prepare(s, wanted, n_wanted));
     aval__bound_plan *bound = s->current;
     s->ran = false;
-    AVAL__TRY(carry_inputs(s, bound));
+    AVAL__TRY(aval__session_carry(s, bound, &s->numbers));
     AVAL__TRY(aval__binding_run(bound->binding, s->store, s->anomaly));
     if (s->memory == AVAL_MEMORY_GUARDED) AVAL__TRY(aval__binding_check_guards(bound->binding));
     s->ran = true;
@@ -178,6 +183,11 @@ static int by_value(const void *key, const void *located)
     return (a > b) - (a < b);
 }
 
+const aval__located *aval__plan_locate(const aval__plan *plan, uint32_t number)
+{
+    return plan->n_located == 0 ? NULL : bsearch(&number, plan->located, plan->n_located, sizeof *plan->located, by_value);
+}
+
 /* A value of the last run that lies on a device. */
 static int locate(const aval_session *s, const aval_value *value, const aval__located **out)
 {
@@ -185,7 +195,7 @@ static int locate(const aval_session *s, const aval_value *value, const aval__lo
     if (!plan) return aval__fail(AVAL_E_ARGUMENT, "value '%s' cannot be read: no run was completed", aval__value_label(value));
     bool planned = value->id < s->number_of.count && value->born <= s->graph_generation; /* else another value had its id then */
     uint32_t number = planned ? s->number_of.at[value->id] : UINT32_MAX;
-    *out = plan->n_located == 0 ? NULL : bsearch(&number, plan->located, plan->n_located, sizeof *plan->located, by_value);
+    *out = aval__plan_locate(plan, number);
     if (*out) return AVAL_OK;
     return aval__fail(AVAL_E_ARGUMENT,
                       "value '%s' was not kept by the last run: ask for it in aval_session_run, or set AVAL_MEMORY_RETAINED to keep every "
@@ -226,6 +236,7 @@ static int read_state(aval_session *s, const aval_value *value, void *data, size
 static int read_produced(aval_session *s, const aval_value *value, void *data, size_t bytes)
 {
     const aval__located *located;
+    if (s->ran && aval__session_asked(s, value)) return read_fed(s, value, data, bytes);
     AVAL__TRY(locate(s, value, &located));
     return aval__binding_read(s->current->binding, located, data, bytes);
 }
@@ -257,9 +268,10 @@ int aval_session_shape(aval_session *s, const aval_value *value, size_t *rank, i
 {
     AVAL__NEED(s, "a session");
     AVAL__TRY(check_readable(s, value));
-    const aval__fed *fed = value->kind == AVAL__INPUT ? aval__session_fed(s, value) : NULL;
+    bool asked = s->ran && aval__session_asked(s, value);
+    const aval__fed *fed = value->kind == AVAL__INPUT || asked ? aval__session_fed(s, value) : NULL;
     const aval_tensor *shape = fed ? &fed->tensor : &value->tensor;
-    if (value->kind == AVAL__PRODUCED) {
+    if (value->kind == AVAL__PRODUCED && !asked) {
         const aval__located *located;
         AVAL__TRY(locate(s, value, &located));
         shape = located->tensor;
@@ -277,6 +289,7 @@ int aval_session_type(aval_session *s, const aval_value *value)
     AVAL__NEED_OR(AVAL_NONE, s, "a session");
     if (check_readable(s, value) < 0) return AVAL_NONE;
     if (value->kind != AVAL__PRODUCED) return value->tensor.type;
+    if (s->ran && aval__session_asked(s, value)) return aval__session_fed(s, value)->tensor.type;
     return locate(s, value, &located) < 0 ? AVAL_NONE : located->tensor->type;
 }
 

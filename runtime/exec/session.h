@@ -38,6 +38,9 @@ struct aval_session {
     AVAL__VEC(aval__fed) fed; /* by value id */
     uint64_t feeds;
     uint64_t changes; /* goes up when a fed shape, a content that planning reads, or a mode changes */
+    /* Values whose content planning for `wanted` needs, those first that others need.  Before each run they are computed by plans of their own
+       (segments) where a node computes them, read, and then stand in `fed`. */
+    AVAL__VEC(aval_value *) asked;
     /* What the current plan was found for: while nothing of it changes, a run goes straight to the binding. */
     AVAL__VEC(aval_value *) wanted;
     uint64_t graph_generation, seen_changes;
@@ -49,12 +52,47 @@ struct aval_session {
     aval_counters counters;
 };
 
-/* What this value of the session's graph was fed; NULL: nothing. */
+/* What this value of the session's graph was fed, or what it was found to be by a segment; NULL: nothing. */
 aval__fed *aval__session_fed(const aval_session *s, const aval_value *value);
 /* Finds or makes the plan for what is wanted, without binding it.  For aval__shared_plan_drop. */
 int aval__session_plan(aval_session *s, aval_value *const *wanted, size_t n_wanted, aval__shared_plan **out);
 /* Makes s->current the bound plan for what is wanted. */
 int aval__session_prepare(aval_session *s, aval_value *const *wanted, size_t n_wanted);
 void aval__session_release_bindings(aval_session *s);
+
+/* ---- session.c, for segments ---- */
+
+/* Keeps a copy of an input's content, or of what another value was found to be. */
+int aval__session_keep(aval_session *s, const aval_value *value, const aval_tensor *shape, const void *data);
+/* Brings to the devices what a plan reads and was fed since it last ran; `numbers` as the plan counts values. */
+int aval__session_carry(aval_session *s, aval__bound_plan *bound, const aval__numbering *numbers);
+/* Where a plan keeps the value of that number; NULL: nowhere. */
+const aval__located *aval__plan_locate(const aval__plan *plan, uint32_t number);
+
+/* ---- session_plan.c, for segments ---- */
+
+/* What is looked for, and what is found on the way. */
+typedef struct aval__look {
+    aval_value *const *wanted;
+    size_t n_wanted;
+    size_t n_asked; /* the first so many of s->asked are known */
+    aval__numbering *numbers; /* of the plan */
+    aval__hash key;
+    uint32_t missing; /* after AVAL_E_CONTENT: id of the value whose content must be known; UINT32_MAX: none would help */
+} aval__look;
+
+/* *bound, where `bound` is not NULL, becomes the session's binding if there is one; else *out becomes the plan. */
+int aval__session_look(aval_session *s, aval__look *look, aval__bound_plan **bound, aval__shared_plan **out);
+/* Makes *bound of the plan, which it takes over, unless it was found already. */
+int aval__session_bind(aval_session *s, const aval__look *look, aval__shared_plan *shared, aval__bound_plan **bound);
+
+/* ---- session_segment.c ---- */
+
+/* As aval__session_look, with all contents that planning asks for computed first. */
+int aval__session_look_through(aval_session *s, aval__look *look, aval__bound_plan **bound, aval__shared_plan **out);
+/* True when runs compute contents first. */
+bool aval__session_has_segments(const aval_session *s);
+/* Is it a value whose content the last run computed first? */
+bool aval__session_asked(const aval_session *s, const aval_value *value);
 
 #endif

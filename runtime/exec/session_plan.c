@@ -18,13 +18,23 @@ static int check_wanted(const aval_session *s, aval_value *const *wanted, size_t
 /* ---- Contents that planning reads ------------------------------------------------------------------------------------------ */
 
 typedef struct trail {
+    const aval_session *session;
     bool *met; /* by value id */
     AVAL__VEC(aval_value *) left;
 } trail;
 
-static int follow(trail *t, aval_value *value)
+/* Integers carry shapes wherever they come from; other numbers only where a shape input reads them directly. */
+static bool may_say_shapes(const aval_value *value, bool direct)
+{
+    return direct || value->tensor.type == AVAL_INT64 || value->tensor.type == AVAL_INT32;
+}
+
+static int follow(trail *t, aval_value *value, bool direct)
 {
     if (!value || t->met[value->id]) return AVAL_OK;
+    aval__fed *fed = value->kind == AVAL__INPUT ? aval__session_fed(t->session, value) : NULL;
+    if (fed && !may_say_shapes(value, direct)) return AVAL_OK;
+    if (fed) fed->content = aval__tensor_bytes(&fed->tensor) <= AVAL__CONTENT_BYTES;
     t->met[value->id] = true;
     return aval__vec_push(&t->left, value);
 }
@@ -35,7 +45,8 @@ static int follow_shape_inputs(const aval_graph *g, trail *t)
         const aval_node *node = g->nodes.at[n];
         if (node->dead || node->kind != AVAL__OP) continue;
         for (uint32_t i = 0; i < node->n_inputs; i++)
-            if (node->def->op->inputs[aval__input_port(node->def, i)].flags & AVAL_SHAPE_INPUT) AVAL__TRY(follow(t, node->inputs[i]));
+            if (node->inputs[i] && node->def->op->inputs[aval__input_port(node->def, i)].flags & AVAL_SHAPE_INPUT)
+                AVAL__TRY(follow(t, node->inputs[i], true));
     }
     return AVAL_OK;
 }
@@ -45,19 +56,14 @@ static int mark_contents(aval_session *s)
 {
     int status = AVAL_OK;
     const aval_graph *g = s->graph;
-    trail t = { .met = aval__alloc_array(g->values.count, sizeof(bool)) };
+    trail t = { .session = s, .met = aval__alloc_array(g->values.count, sizeof(bool)) };
     if (!t.met) return AVAL_E_MEMORY;
     for (size_t i = 0; i < s->fed.count; i++) s->fed.at[i].content = false;
     AVAL__TRY_DONE(follow_shape_inputs(g, &t));
     while (t.left.count > 0) {
         aval_value *value = t.left.at[--t.left.count];
         aval_node *node = value->kind == AVAL__PRODUCED ? value->producer : NULL;
-        aval__fed *fed = value->kind == AVAL__INPUT ? aval__session_fed(s, value) : NULL;
-        if (fed) {
-            bool whole = value->tensor.type == AVAL_INT64 || value->tensor.type == AVAL_INT32;
-            fed->content = whole && aval__tensor_bytes(&fed->tensor) <= AVAL__CONTENT_BYTES;
-        }
-        for (uint32_t i = 0; node && node->kind == AVAL__OP && i < node->n_inputs; i++) AVAL__TRY_DONE(follow(&t, node->inputs[i]));
+        for (uint32_t i = 0; node && node->kind == AVAL__OP && i < node->n_inputs; i++) AVAL__TRY_DONE(follow(&t, node->inputs[i], false));
     }
 done:
     aval__vec_release(&t.left);
@@ -94,10 +100,27 @@ static int plan_locked(aval_session *s, aval__plan_request *request, aval__numbe
     return AVAL_OK;
 }
 
-static int look_up(aval_session *s, aval_value *const *wanted, size_t n_wanted, aval__numbering *numbers, aval__hash *key,
-                   aval__bound_plan **bound, aval__shared_plan **out)
+static void list_known(const aval_session *s, size_t n_asked, const aval_tensor **shapes, const void **contents)
+{
+    for (size_t i = 0; i < s->fed.count && i < s->graph->values.count; i++) {
+        const aval_value *value = s->graph->values.at[i];
+        const aval__fed *fed = value->kind == AVAL__INPUT ? aval__session_fed(s, value) : NULL;
+        if (fed) shapes[i] = &fed->tensor;
+        if (fed && fed->content) contents[i] = fed->data;
+    }
+    for (size_t i = 0; i < n_asked; i++) {
+        aval__fed *fed = aval__session_fed(s, s->asked.at[i]);
+        if (!fed) continue;
+        fed->content = true;
+        shapes[s->asked.at[i]->id] = &fed->tensor;
+        contents[s->asked.at[i]->id] = fed->data;
+    }
+}
+
+int aval__session_look(aval_session *s, aval__look *l, aval__bound_plan **bound, aval__shared_plan **out)
 {
     int status = AVAL_OK;
+    l->missing = UINT32_MAX;
     size_t count = s->graph->values.count;
     const aval_tensor **shapes = aval__alloc_array(count, sizeof *shapes);
     const void **contents = aval__alloc_array(count, sizeof *contents);
@@ -106,17 +129,14 @@ static int look_up(aval_session *s, aval_value *const *wanted, size_t n_wanted, 
         goto done;
     }
     AVAL__TRY_DONE(mark_contents(s));
-    for (size_t i = 0; i < s->fed.count && i < count; i++) {
-        const aval__fed *fed = aval__session_fed(s, s->graph->values.at[i]);
-        if (fed) shapes[i] = &fed->tensor;
-        if (fed && fed->content) contents[i] = fed->data;
-    }
+    list_known(s, l->n_asked, shapes, contents);
     aval__plan_request request = {
         .graph = s->graph,
-        .wanted = wanted,
-        .n_wanted = n_wanted,
-        .input_shapes = shapes,
-        .input_contents = contents,
+        .wanted = l->wanted,
+        .n_wanted = l->n_wanted,
+        .shapes = shapes,
+        .contents = contents,
+        .missing = &l->missing,
         .devices = s->context->infos.at,
         .n_devices = s->context->opened.count,
         .hooks = aval__context_hooks(s->context),
@@ -125,7 +145,7 @@ static int look_up(aval_session *s, aval_value *const *wanted, size_t n_wanted, 
         .log = aval__context_log(s->context),
     };
     aval__context_lock(s->context);
-    status = plan_locked(s, &request, numbers, key, bound, out);
+    status = plan_locked(s, &request, l->numbers, &l->key, bound, out);
     aval__context_unlock(s->context);
 done:
     aval__free(shapes);
@@ -133,19 +153,13 @@ done:
     return status;
 }
 
-static int check_and_look_up(aval_session *s, aval_value *const *wanted, size_t n_wanted, aval__numbering *numbers, aval__hash *key,
-                             aval__bound_plan **bound, aval__shared_plan **out)
-{
-    AVAL__TRY(check_wanted(s, wanted, n_wanted));
-    AVAL__TRY(aval__context_ready(s->context));
-    return look_up(s, wanted, n_wanted, numbers, key, bound, out);
-}
-
 int aval__session_plan(aval_session *s, aval_value *const *wanted, size_t n_wanted, aval__shared_plan **out)
 {
-    aval__hash key;
     aval__numbering numbers = { 0 }; /* apart from those of the bound plan, which stays */
-    int status = check_and_look_up(s, wanted, n_wanted, &numbers, &key, NULL, out);
+    aval__look l = { .wanted = wanted, .n_wanted = n_wanted, .numbers = &numbers };
+    int status = check_wanted(s, wanted, n_wanted);
+    if (status == AVAL_OK) status = aval__context_ready(s->context);
+    if (status == AVAL_OK) status = aval__session_look_through(s, &l, NULL, out);
     aval__vec_release(&numbers);
     return status;
 }
@@ -223,16 +237,13 @@ done:
     return status;
 }
 
-static int find_bound(aval_session *s, aval_value *const *wanted, size_t n_wanted, aval__bound_plan **out)
+int aval__session_bind(aval_session *s, const aval__look *l, aval__shared_plan *shared, aval__bound_plan **bound)
 {
-    aval__hash key;
-    aval__shared_plan *shared = NULL;
-    AVAL__TRY(check_and_look_up(s, wanted, n_wanted, &s->numbers, &key, out, &shared));
-    if (!*out) return make_bound(s, &key, shared, out);
-    HASH_DEL(s->bindings, *out); /* and back, as the most recently used */
-    HASH_ADD(hh, s->bindings, key, sizeof key, *out);
-    if ((*out)->hh.tbl) return AVAL_OK;
-    release_bound(s, *out);
+    if (!*bound) return make_bound(s, &l->key, shared, bound);
+    HASH_DEL(s->bindings, *bound); /* and back, as the most recently used */
+    HASH_ADD(hh, s->bindings, key, sizeof l->key, *bound);
+    if ((*bound)->hh.tbl) return AVAL_OK;
+    release_bound(s, *bound);
     return AVAL_E_MEMORY;
 }
 
@@ -246,19 +257,37 @@ static int list_numbers(aval_session *s)
     return AVAL_OK;
 }
 
+static bool same_request(const aval_session *s, aval_value *const *wanted, size_t n_wanted)
+{
+    return s->graph_generation == s->graph->generation && s->wanted.count == n_wanted &&
+           (n_wanted == 0 || memcmp(s->wanted.at, wanted, n_wanted * sizeof(aval_value *)) == 0);
+}
+
+/* Segments give new contents with each run, so that their plan is looked for each time. */
 static bool unchanged(const aval_session *s, aval_value *const *wanted, size_t n_wanted)
 {
-    return s->current && s->graph_generation == s->graph->generation && s->seen_changes == s->changes && s->wanted.count == n_wanted &&
-           (n_wanted == 0 || memcmp(s->wanted.at, wanted, n_wanted * sizeof(aval_value *)) == 0);
+    return s->current && s->seen_changes == s->changes && !aval__session_has_segments(s) && same_request(s, wanted, n_wanted);
+}
+
+static int find_bound(aval_session *s, aval_value *const *wanted, size_t n_wanted, aval__bound_plan **bound)
+{
+    aval__shared_plan *shared = NULL;
+    aval__look l = { .wanted = wanted, .n_wanted = n_wanted, .numbers = &s->numbers };
+    AVAL__TRY(check_wanted(s, wanted, n_wanted));
+    AVAL__TRY(aval__context_ready(s->context));
+    AVAL__TRY(aval__session_look_through(s, &l, bound, &shared));
+    return aval__session_bind(s, &l, shared, bound);
 }
 
 int aval__session_prepare(aval_session *s, aval_value *const *wanted, size_t n_wanted)
 {
     aval__bound_plan *bound = NULL;
     if (unchanged(s, wanted, n_wanted)) return AVAL_OK;
+    if (!same_request(s, wanted, n_wanted)) s->asked.count = 0;
     s->ran = false;
     s->current = NULL;
     AVAL__TRY(aval__vec_reserve(&s->wanted, n_wanted));
+    s->wanted.count = 0; /* until all is found */
     AVAL__TRY(find_bound(s, wanted, n_wanted, &bound));
     AVAL__TRY(list_numbers(s));
     if (n_wanted > 0) memcpy(s->wanted.at, wanted, n_wanted * sizeof(aval_value *));

@@ -27,7 +27,9 @@ static const void *body_content(const aval_call *call, size_t i)
     building *b = call->user;
     const void *data = NULL;
     if (i >= b->outer->n_inputs || !b->outer->inputs[i]) return NULL;
-    return aval__contents_get(&b->contents, b->outer->inputs[i], &data) < 0 ? NULL : data;
+    if (aval__contents_get(&b->contents, b->outer->inputs[i], &data) < 0) return NULL;
+    if (!data) b->g->missing = b->outer->inputs[i];
+    return data;
 }
 
 static int name_inner(const building *b, aval_node *node)

@@ -84,6 +84,7 @@ static int infer_op(const aval_node *node)
         for (size_t i = 0; i < node->n_outputs; i++) *outputs[i] = unknown_tensor;
         if (in.status < 0) status = in.status;
         else if (in.missing) status = fail_missing(node, in.missing);
+        node->graph->missing = in.missing;
     }
     aval__contents_release(&in.contents);
     aval__tensors_release(&inputs);

@@ -25,7 +25,8 @@ static void put_device(aval__text *text, const aval_device_info *info)
     put(text, &info->kind, sizeof *info - offsetof(aval_device_info, kind)); /* numbers without gaps */
 }
 
-static void put_input(aval__text *text, uint32_t number, const aval_value *value, const aval_tensor *shape, const void *content)
+/* An input, or a value whose content is known. */
+static void put_value(aval__text *text, uint32_t number, const aval_value *value, const aval_tensor *shape, const void *content)
 {
     const aval_tensor *t = shape ? shape : &value->tensor;
     put(text, &number, sizeof number);
@@ -45,9 +46,8 @@ int aval__plan_key(const aval__plan_request *request, aval__hash *key, aval__num
     for (uint32_t i = 0; i < numbers->count; i++) {
         uint32_t id = numbers->at[i];
         const aval_value *v = request->graph->values.at[id];
-        if (v->kind != AVAL__INPUT) continue;
-        put_input(&text, i, v, request->input_shapes ? request->input_shapes[id] : NULL,
-                  request->input_contents ? request->input_contents[id] : NULL);
+        const void *content = request->contents ? request->contents[id] : NULL;
+        if (v->kind == AVAL__INPUT || content) put_value(&text, i, v, request->shapes ? request->shapes[id] : NULL, content);
     }
     for (size_t i = 0; i < request->n_devices; i++) put_device(&text, request->devices[i]);
     int32_t modes[] = { (int32_t)request->memory, request->strict };

@@ -24,16 +24,50 @@ static int map_wanted(aval__planner *p)
     return AVAL_OK;
 }
 
-static int bind_inputs(aval__planner *p)
+static bool has_gradients(const aval_graph *g)
 {
+    for (size_t n = 0; n < g->nodes.count; n++)
+        if (!g->nodes.at[n]->dead && g->nodes.at[n]->kind == AVAL__GRADIENT_REQUEST) return true;
+    return false;
+}
+
+/* What was fed, and what the host knows of other values. */
+static int bind_values(aval__planner *p)
+{
+    const aval__plan_request *request = p->request;
+    bool cut = !has_gradients(p->g);
     for (uint32_t i = 0; i < p->n_user_values; i++) {
         aval_value *v = p->g->values.at[i];
-        if (v->dead || v->kind != AVAL__INPUT) continue;
-        const aval_tensor *shape = p->request->input_shapes ? p->request->input_shapes[i] : NULL;
-        if (shape) AVAL__TRY(aval__graph_bind(v, shape));
-        if (p->request->input_contents) v->data = p->request->input_contents[i];
+        const aval_tensor *shape = request->shapes ? request->shapes[i] : NULL;
+        const void *content = request->contents ? request->contents[i] : NULL;
+        if (v->dead) continue;
+        if (v->kind == AVAL__INPUT && shape) AVAL__TRY(aval__graph_bind(v, shape));
+        if (v->kind == AVAL__CONSTANT || !content) continue;
+        v->data = content;
+        if (v->kind != AVAL__PRODUCED) continue;
+        v->tensor = *shape;
+        if (cut && v->producer->n_outputs == 1) {
+            v->kind = AVAL__INPUT;
+            v->producer = NULL;
+        }
     }
     return AVAL_OK;
+}
+
+/* The value of the user's graph that the last failure of inference waits for: the missing one itself, or where that stands in a body, one that
+   it is computed from. */
+static uint32_t find_missing(const aval__planner *p)
+{
+    const aval_value *v = p->g ? p->g->missing : NULL;
+    for (size_t steps = 0; v && v->id >= p->n_user_values && steps < p->g->nodes.count; steps++) {
+        const aval_value *next = NULL;
+        for (uint32_t i = 0; v->producer && i < v->producer->n_inputs && !next; i++) {
+            const aval_value *input = v->producer->inputs[i];
+            if (input && !input->data) next = input;
+        }
+        v = next;
+    }
+    return v && v->id < p->n_user_values && !v->data ? v->id : AVAL__NONE;
 }
 
 /* ---- The stages ------------------------------------------------------------------------------------------------------------------------------ */
@@ -124,13 +158,14 @@ static int make_once(const aval__plan_request *request, aval__refusals *refusals
     AVAL__TRY_DONE(aval__graph_copy(request->graph, &p.g));
     p.n_user_values = (uint32_t)p.g->values.count;
     AVAL__TRY_DONE(map_wanted(&p));
-    AVAL__TRY_DONE(bind_inputs(&p));
+    AVAL__TRY_DONE(bind_values(&p));
     AVAL__TRY_DONE(aval__graph_expand(p.g, p.wanted, request->n_wanted, request->strict));
     double start = aval__seconds();
     AVAL__TRY_DONE(run_stages(&p));
     p.plan->statistics.seconds = aval__seconds() - start;
     *out = p.plan;
 done:
+    if (request->missing) *request->missing = status == AVAL_E_CONTENT ? find_missing(&p) : AVAL__NONE;
     release_planner(&p);
     if (status < 0) aval__plan_release(p.plan);
     return status;

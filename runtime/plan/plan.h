@@ -160,8 +160,13 @@ typedef struct aval__plan_request {
     const aval_graph *graph; /* as the user built it; not changed */
     aval_value *const *wanted; /* of that graph */
     size_t n_wanted;
-    const aval_tensor *const *input_shapes; /* by value id: shape of what is fed, NULL: as declared */
-    const void *const *input_contents; /* by value id: content of fed inputs that the host knows, NULL: not known */
+    const aval_tensor *const *shapes; /* by value id: shape of what is fed or whose content is known, NULL: as declared */
+    /* By value id: content that the host knows, NULL: not known.  A value with one that a node computes is taken as an input, so that what leads
+       to it is not run again; unless the graph has gradients, which must find their way
+       through it, or the node computes other values too. */
+    const void *const *contents;
+    uint32_t
+        *missing; /* may be NULL.  After AVAL_E_CONTENT: id of the value whose content must be known first; UINT32_MAX: none would help */
     const aval_device_info *const *devices; /* the selected ones, in order of preference */
     size_t n_devices;
     const aval__plan_hooks *hooks;

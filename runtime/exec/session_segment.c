@@ -1,0 +1,103 @@
+/* Segments: where the shape of a value follows from what only the devices know (how many elements are not zero), planning asks for a content
+ * that is missing.  That value is then computed by a plan of its own and read back, and the rest is planned with its content known. */
+#include "exec/session.h"
+#include "exec/store.h"
+
+#include <string.h>
+
+bool aval__session_has_segments(const aval_session *s)
+{
+    for (size_t i = 0; i < s->asked.count; i++)
+        if (s->asked.at[i]->kind != AVAL__INPUT) return true;
+    return false;
+}
+
+bool aval__session_asked(const aval_session *s, const aval_value *value)
+{
+    for (size_t i = 0; i < s->asked.count; i++)
+        if (s->asked.at[i] == value) return aval__session_fed(s, value) != NULL;
+    return false;
+}
+
+/* Lets `missing` come as number `i` of those asked for: it is needed for what stands there. */
+static int ask_for(aval_session *s, size_t i, uint32_t missing)
+{
+    aval_value *value = s->graph->values.at[missing];
+    size_t at = 0;
+    while (at < s->asked.count && s->asked.at[at] != value) at++;
+    if (at < i || (at == i && at < s->asked.count)) return AVAL_E_CONTENT; /* known, and not enough: what planning said stands */
+    if (at == s->asked.count) AVAL__TRY(aval__vec_push(&s->asked, value));
+    memmove(s->asked.at + i + 1, s->asked.at + i, (at - i) * sizeof(aval_value *));
+    s->asked.at[i] = value;
+    return AVAL_OK;
+}
+
+static int keep_state(aval_session *s, const aval_value *value)
+{
+    aval__entry *entry;
+    if (!s->store) return aval__fail(AVAL_E_ARGUMENT, "state '%s' cannot be read: the session has no store", aval__value_label(value));
+    AVAL__TRY(aval__store_need(s->store, value->name, &entry));
+    void *data = aval__alloc(entry->bytes + 1);
+    if (!data) return AVAL_E_MEMORY;
+    int status = aval__entry_read(entry, data);
+    if (status == AVAL_OK) status = aval__session_keep(s, value, &entry->tensor, data);
+    aval__free(data);
+    return status;
+}
+
+static int read_result(aval_session *s, const aval__bound_plan *bound, const aval__numbering *numbers, const aval_value *value)
+{
+    const aval__located *located = NULL;
+    for (uint32_t n = 0; n < numbers->count && !located; n++)
+        if (numbers->at[n] == value->id) located = aval__plan_locate(bound->shared->plan, n);
+    if (!located) return aval__fail(AVAL_E_INTERNAL, "value '%s' was planned first, and is nowhere", aval__value_label(value));
+    size_t bytes = aval__tensor_bytes(located->tensor);
+    void *data = aval__alloc(bytes + 1);
+    if (!data) return AVAL_E_MEMORY;
+    int status = aval__binding_read(bound->binding, located, data, bytes);
+    if (status == AVAL_OK) status = aval__session_keep(s, value, located->tensor, data);
+    aval__free(data);
+    return status;
+}
+
+static int run_plan(aval_session *s, aval__look *l, aval__bound_plan *bound)
+{
+    AVAL__TRY(aval__session_carry(s, bound, l->numbers));
+    AVAL__TRY(aval__binding_run(bound->binding, s->store, s->anomaly));
+    if (s->memory == AVAL_MEMORY_GUARDED) AVAL__TRY(aval__binding_check_guards(bound->binding));
+    s->counters.launches += bound->shared->plan->statistics.launches;
+    s->counters.copies += bound->shared->plan->statistics.copies;
+    return read_result(s, bound, l->numbers, l->wanted[0]);
+}
+
+/* Computes number `i` of those asked for, with those before it known.  *missing: one more is needed first. */
+static int run_segment(aval_session *s, size_t i, uint32_t *missing)
+{
+    aval_value *value = s->asked.at[i];
+    aval__numbering numbers = { 0 };
+    aval__look l = { .wanted = &value, .n_wanted = 1, .n_asked = i, .numbers = &numbers };
+    aval__shared_plan *shared = NULL;
+    aval__bound_plan *bound = NULL;
+    if (value->kind == AVAL__INPUT) return AVAL_OK; /* fed */
+    if (value->kind == AVAL__STATE) return keep_state(s, value);
+    int status = aval__session_look(s, &l, &bound, &shared);
+    if (status == AVAL_OK) status = aval__session_bind(s, &l, shared, &bound);
+    if (status == AVAL_OK) status = run_plan(s, &l, bound);
+    *missing = l.missing;
+    aval__vec_release(&numbers);
+    return status;
+}
+
+/* What is asked for comes in order, the wanted values last; whatever misses a content lets that come before it. */
+int aval__session_look_through(aval_session *s, aval__look *l, aval__bound_plan **bound, aval__shared_plan **out)
+{
+    for (l->n_asked = 0;;) {
+        bool last = l->n_asked == s->asked.count;
+        uint32_t missing = UINT32_MAX;
+        int status = last ? aval__session_look(s, l, bound, out) : run_segment(s, l->n_asked, &missing);
+        if (last) missing = l->missing;
+        if (status == AVAL_E_CONTENT && missing != UINT32_MAX) AVAL__TRY(ask_for(s, l->n_asked, missing));
+        else if (status < 0 || last) return status;
+        else l->n_asked++;
+    }
+}
