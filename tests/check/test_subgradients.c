@@ -26,7 +26,7 @@ typedef struct rule {
 #define VECTOR(n) .rank = 1, .dims = { n }
 #define NO_EXTRA .extra_type = AVAL_NONE
 
-static const int64_t axis_1 = 1, class_0 = 0;
+static const int64_t axis_1 = 1, class_0 = 0, first_2 = 2;
 static const uint8_t others[2] = { 0, 0 };
 
 static const rule rules[] = {
@@ -47,6 +47,7 @@ static const rule rules[] = {
     { "Pow", NULL, 2, { { VECTOR(2), { 0, 2 }, { 0, 4 } }, { VECTOR(2), { 2, 2 }, { 0, 2.7725887f } } }, NO_EXTRA },
     { "ReduceMax", NULL, 1, { { 2, { 2, 3 }, { 1, 2, 2, 3, 3, 3 }, { 0, 1, 0, 1, 0, 0 } } }, AVAL_INT64, 1, &axis_1 },
     { "ReduceMin", NULL, 1, { { 2, { 2, 3 }, { 2, 1, 1, 3, 3, 3 }, { 0, 1, 0, 1, 0, 0 } } }, AVAL_INT64, 1, &axis_1 },
+    { "TopK", NULL, 1, { { VECTOR(4), { 1, 3, 3, 3 }, { 0, 1, 1, 0 } } }, AVAL_INT64, 1, &first_2 },
     { "ReduceL1", NULL, 1, { { VECTOR(3), { -2, 0, 2 }, { -1, 0, 1 } } }, NO_EXTRA },
     { "ReduceL2", NULL, 1, { { VECTOR(3), { 0, 0, 0 }, { 0, 0, 0 } } }, NO_EXTRA },
     { "MaxPool", "kernel_shape=[2,2]", 1, { { 4, { 1, 1, 2, 3 }, { 1, 1, 1, 1, 2, 2 }, { 0, 0, 0, 0, 2, 0 } } }, NO_EXTRA },

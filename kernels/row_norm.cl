@@ -1,0 +1,290 @@
+/* Normalisation of rows x [rows, length] to mean 0 and variance 1, then scaled and moved: y = (x - mean) * inverse * scale + bias with
+ * inverse = 1 / sqrt(variance + epsilon).  Element e of all has scale and bias (e / inner) % channels; length is a multiple of inner.  Without
+ * `center` the mean is taken as 0.  scale and bias may be absent.  Statistics are kept in type D (float, or double for doubles). */
+#include "common.clh"
+#if WG == 1
+#include "vector.clh"
+#endif
+
+#define SCALE(c) (scale_at >= 0 ? LOAD(scale, scale_at + (c)) : (T)1)
+#define BIAS(c) (bias_at >= 0 ? LOAD(bias, bias_at + (c)) : (T)0)
+
+/* ---- Forward ----------------------------------------------------------------------------------------------------------------------- */
+
+#if WG == 1
+static ACC row_sum(__global const S *x, long length)
+{
+    V sum = 0;
+    ACC rest = 0;
+    long i = 0;
+    for (; i + VN <= length; i += VN) sum += VLOAD(x, i);
+    for (; i < length; i++) rest += LOAD(x, i);
+    return vector_sum(sum) + rest;
+}
+
+/* The sum of (x - mean)^2. */
+static ACC row_squares(__global const S *x, long length, ACC mean)
+{
+    V sum = 0;
+    ACC rest = 0;
+    long i = 0;
+    for (; i + VN <= length; i += VN) {
+        V d = VLOAD(x, i) - mean;
+        sum += d * d;
+    }
+    for (; i < length; i++) {
+        ACC d = LOAD(x, i) - mean;
+        rest += d * d;
+    }
+    return vector_sum(sum) + rest;
+}
+#endif
+
+/* mean and inverse [rows] may be absent.  Groups: rows; length >= 1. */
+__kernel void norm_rows(__global const S *x, long x_at, __global const S *scale, long scale_at, __global const S *bias, long bias_at,
+                        __global S *y, long y_at, __global D *mean, long mean_at, __global D *inverse, long inverse_at, long rows, long length,
+                        long inner, long channels, int center, REAL epsilon)
+{
+    __local ACC shared[WG];
+    long first = GROUP * length;
+    GROUP_GUARD(rows);
+    x += x_at + first;
+    y += y_at + first;
+    ACC average = 0, squares = 0;
+#if WG == 1
+    if (center) average = row_sum(x, length) / length;
+    squares = row_squares(x, length, average);
+#else
+    if (center) {
+        for (long i = LANE; i < length; i += WG) average += LOAD(x, i);
+        average = group_sum(shared, average) / length;
+    }
+    for (long i = LANE; i < length; i += WG) {
+        ACC d = LOAD(x, i) - average;
+        squares += d * d;
+    }
+    squares = group_sum(shared, squares);
+#endif
+    ACC factor = 1 / sqrt(squares / length + epsilon);
+    if (LANE == 0 && mean_at >= 0) STORE_D(mean, mean_at + GROUP, average);
+    if (LANE == 0 && inverse_at >= 0) STORE_D(inverse, inverse_at + GROUP, factor);
+#if WG == 1
+    if (inner == 1 && scale_at >= 0) { /* channels = length */
+        long i = 0;
+        scale += scale_at;
+        if (bias_at >= 0) {
+            for (; i + VN <= length; i += VN) VSTORE(y, i, (VLOAD(x, i) - average) * factor * VLOAD(scale, i) + VLOAD(bias, bias_at + i));
+        } else {
+            for (; i + VN <= length; i += VN) VSTORE(y, i, (VLOAD(x, i) - average) * factor * VLOAD(scale, i));
+        }
+        for (; i < length; i++) STORE(y, i, (LOAD(x, i) - average) * factor * LOAD(scale, i) + BIAS(i));
+        return;
+    }
+    for (long from = 0; from < length; from += inner) {
+        long c = (first + from) / inner % channels, i = from;
+        T a = factor * SCALE(c), b = BIAS(c);
+        for (; i + VN <= from + inner; i += VN) VSTORE(y, i, (VLOAD(x, i) - average) * a + b);
+        for (; i < from + inner; i++) STORE(y, i, (LOAD(x, i) - average) * a + b);
+    }
+#else
+    for (long i = LANE; i < length; i += WG) {
+        long c = (first + i) / inner % channels;
+        STORE(y, i, (LOAD(x, i) - average) * factor * SCALE(c) + BIAS(c));
+    }
+#endif
+}
+
+/* ---- Backward by x ------------------------------------------------------------------------------------------------------------------- */
+
+#if WG == 1
+/* Adds the sums of u and of u (x - mean) over n elements from g and x on, u being g times a, or times scale[i] where that is given. */
+static void add_sums(__global const S *g, __global const S *x, long n, ACC average, T a, __global const S *scale, int scaled, ACC *ups,
+                     ACC *products)
+{
+    V sum = 0, product = 0;
+    long i = 0;
+    if (scaled) {
+        for (; i + VN <= n; i += VN) {
+            V up = VLOAD(g, i) * VLOAD(scale, i);
+            sum += up;
+            product += up * (VLOAD(x, i) - average);
+        }
+    } else {
+        for (; i + VN <= n; i += VN) {
+            V up = VLOAD(g, i) * a;
+            sum += up;
+            product += up * (VLOAD(x, i) - average);
+        }
+    }
+    *ups += vector_sum(sum);
+    *products += vector_sum(product);
+    for (; i < n; i++) {
+        ACC up = LOAD(g, i) * (scaled ? LOAD(scale, i) : a);
+        *ups += up;
+        *products += up * (LOAD(x, i) - average);
+    }
+}
+#endif
+
+/* With u = g * scale and xn the normalised x: dx = inverse * (u - mean(u) - xn * mean(u xn)) + gm / length - gi * inverse^2 * xn / length,
+   where gm and gi are the gradients of mean and inverse.  Without `center` the mean takes no part.  Any of g, gm, gi may be absent.
+   Groups: rows. */
+__kernel void norm_rows_backward(__global const S *x, long x_at, __global const S *g, long g_at, __global const S *scale, long scale_at,
+                                 __global const D *mean, long mean_at, __global const D *inverse, long inverse_at, __global const D *gm,
+                                 long gm_at, __global const D *gi, long gi_at, __global S *dx, long dx_at, long rows, long length, long inner,
+                                 long channels, int center)
+{
+    __local ACC shared[WG];
+    long first = GROUP * length;
+    GROUP_GUARD(rows);
+    ACC average = LOAD_D(mean, mean_at + GROUP), factor = LOAD_D(inverse, inverse_at + GROUP), ups = 0, products = 0;
+    x += x_at + first;
+    dx += dx_at + first;
+    if (g_at >= 0) {
+        g += g_at + first;
+#if WG == 1
+        if (inner == 1 && scale_at >= 0) {
+            add_sums(g, x, length, average, 1, scale + scale_at, 1, &ups, &products);
+        } else {
+            for (long from = 0; from < length; from += inner) {
+                T a = SCALE((first + from) / inner % channels);
+                add_sums(g + from, x + from, inner, average, a, x, 0, &ups, &products);
+            }
+        }
+#else
+        for (long i = LANE; i < length; i += WG) {
+            ACC up = LOAD(g, i) * SCALE((first + i) / inner % channels);
+            ups += up;
+            products += up * (LOAD(x, i) - average);
+        }
+        ups = group_sum(shared, ups);
+        products = group_sum(shared, products);
+#endif
+    }
+    /* dx = factor u + slope (x - mean) + shift */
+    ACC slope = -factor * factor * factor * products / length, shift = center ? -factor * ups / length : (ACC)0;
+    if (gm_at >= 0 && center) shift += LOAD_D(gm, gm_at + GROUP) / length;
+    if (gi_at >= 0) slope -= LOAD_D(gi, gi_at + GROUP) * factor * factor * factor / length;
+#if WG == 1
+    if (g_at >= 0) {
+        for (long from = 0; from < length;) {
+            int wide = inner == 1 && scale_at >= 0;
+            long n = wide ? length : inner, i = from, end = from + n;
+            T a = wide ? (T)0 : factor * SCALE((first + from) / inner % channels);
+            if (wide) {
+                for (; i + VN <= end; i += VN)
+                    VSTORE(dx, i, VLOAD(g, i) * VLOAD(scale, scale_at + i) * factor + (VLOAD(x, i) - average) * slope + shift);
+            } else {
+                for (; i + VN <= end; i += VN) VSTORE(dx, i, VLOAD(g, i) * a + (VLOAD(x, i) - average) * slope + shift);
+            }
+            for (; i < end; i++)
+                STORE(dx, i, LOAD(g, i) * (wide ? factor * SCALE(i) : a) + (LOAD(x, i) - average) * slope + shift);
+            from = end;
+        }
+        return;
+    }
+#endif
+    for (long i = LANE; i < length; i += WG) {
+        ACC u = g_at >= 0 ? LOAD(g, i) * SCALE((first + i) / inner % channels) : (ACC)0;
+        STORE(dx, i, factor * u + (LOAD(x, i) - average) * slope + shift);
+    }
+}
+
+/* ---- Backward by scale and bias -------------------------------------------------------------------------------------------------------- */
+
+#if WG == 1
+#define COLUMNS VN
+#else
+#define COLUMNS 1
+#endif
+
+/* parts [chunks, 2, length]: sums over `chunk` rows of g xn and of g, for inner = 1, where channels = length.
+   Work-items: chunks * ceil(length / COLUMNS). */
+__kernel void scale_columns(__global const S *x, long x_at, __global const S *g, long g_at, __global const D *mean, long mean_at,
+                            __global const D *inverse, long inverse_at, __global D *parts, long parts_at, long rows, long length, long chunks,
+                            long chunk)
+{
+    long blocks = (length + COLUMNS - 1) / COLUMNS, i = get_global_id(0), c = i / blocks, column = i % blocks * COLUMNS;
+    if (c >= chunks) return;
+    long end = min((c + 1) * chunk, rows);
+    parts += parts_at + c * 2 * length + column;
+    x += x_at + column;
+    g += g_at + column;
+#if WG == 1
+    if (column + VN <= length) {
+        V product = 0, sum = 0;
+        for (long r = c * chunk; r < end; r++) {
+            V up = VLOAD(g, r * length);
+            product += up * (VLOAD(x, r * length) - LOAD_D(mean, mean_at + r)) * LOAD_D(inverse, inverse_at + r);
+            sum += up;
+        }
+        T both[2 * VN];
+#if VN == 16
+        vstore16(product, 0, both);
+        vstore16(sum, 1, both);
+#else
+        vstore8(product, 0, both);
+        vstore8(sum, 1, both);
+#endif
+        for (int k = 0; k < VN; k++) {
+            STORE_D(parts, k, both[k]);
+            STORE_D(parts, length + k, both[VN + k]);
+        }
+        return;
+    }
+#endif
+    for (int k = 0; k < COLUMNS && column + k < length; k++) {
+        ACC product = 0, sum = 0;
+        for (long r = c * chunk; r < end; r++) {
+            ACC up = LOAD(g, r * length + k);
+            product += up * (LOAD(x, r * length + k) - LOAD_D(mean, mean_at + r)) * LOAD_D(inverse, inverse_at + r);
+            sum += up;
+        }
+        STORE_D(parts, k, product);
+        STORE_D(parts, length + k, sum);
+    }
+}
+
+/* The same where a scale serves `inner` neighbours: parts [outer, 2, channels], outer = rows * length / inner / channels.
+   Groups: outer * channels. */
+__kernel void scale_segments(__global const S *x, long x_at, __global const S *g, long g_at, __global const D *mean, long mean_at,
+                             __global const D *inverse, long inverse_at, __global D *parts, long parts_at, long outer, long length, long inner,
+                             long channels)
+{
+    __local ACC shared[WG];
+    long first = GROUP * inner, row = first / length, c = GROUP % channels;
+    GROUP_GUARD(outer * channels);
+    ACC average = LOAD_D(mean, mean_at + row), product = 0, sum = 0;
+    x += x_at + first;
+    g += g_at + first;
+#if WG == 1
+    add_sums(g, x, inner, average, 1, x, 0, &sum, &product);
+#else
+    for (long i = LANE; i < inner; i += WG) {
+        ACC up = LOAD(g, i);
+        product += up * (LOAD(x, i) - average);
+        sum += up;
+    }
+    product = group_sum(shared, product);
+    sum = group_sum(shared, sum);
+#endif
+    if (LANE > 0) return;
+    parts += parts_at + GROUP / channels * 2 * channels + c;
+    STORE_D(parts, 0, product * LOAD_D(inverse, inverse_at + row));
+    STORE_D(parts, channels, sum);
+}
+
+/* Sums of parts [chunks, 2, channels]; either result may be absent.  Work-items: channels. */
+__kernel void scale_total(__global const D *parts, long parts_at, __global S *dscale, long dscale_at, __global S *dbias, long dbias_at,
+                          long chunks, long channels)
+{
+    long c = get_global_id(0);
+    if (c >= channels) return;
+    ACC product = 0, sum = 0;
+    for (long k = 0; k < chunks; k++) {
+        product += LOAD_D(parts, parts_at + k * 2 * channels + c);
+        sum += LOAD_D(parts, parts_at + (k * 2 + 1) * channels + c);
+    }
+    if (dscale_at >= 0) STORE(dscale, dscale_at + c, product);
+    if (dbias_at >= 0) STORE(dbias, dbias_at + c, sum);
+}

@@ -1,0 +1,150 @@
+/* Places of elements: of the largest or smallest along an axis, and of the first k in order.  Tensors are [outer, length, inner]; element j
+ * of row (o, i) lies at (o * length + j) * inner + i.  Ties are broken by place, so that results are the same on every device. */
+#include "common.clh"
+
+/* Tests for NaN, x != x, are written for integers too. */
+#ifdef __clang__
+#pragma clang diagnostic ignored "-Wtautological-compare"
+#endif
+
+/* Place of element 0 of row r. */
+#define ROW_AT(r) ((r) / inner * length * inner + (r) % inner)
+
+#if WG == 1
+#define COLUMNS 16 /* columns of a work-item in arg_columns */
+#else
+#define COLUMNS 1
+#endif
+
+/* ---- ArgMax, ArgMin ---------------------------------------------------------------------------------------------------------------- */
+
+/* NaN wins over numbers. */
+#define BEATS(a, b) ((b) == (b) && ((a) != (a) || (smallest ? (a) < (b) : (a) > (b))))
+#define TIES(a, b) ((a) == (b) || ((a) != (a) && (b) != (b)))
+
+/* y [rows] is the place of the winner of each row, of the first or the last one.  Groups: rows = outer * inner; length >= 1. */
+__kernel void arg_rows(__global const S *x, long x_at, __global long *y, long y_at, long rows, long length, long inner, int smallest, int last)
+{
+    __local T values[WG];
+    __local long places[WG];
+    GROUP_GUARD(rows);
+    x += x_at + ROW_AT(GROUP);
+    T best = LOAD(x, 0);
+    long at = 0;
+    for (long j = LANE; j < length; j += WG) {
+        T v = LOAD(x, j * inner);
+        if (BEATS(v, best) || (last && TIES(v, best))) {
+            best = v;
+            at = j;
+        }
+    }
+#if WG > 1
+    values[LANE] = best;
+    places[LANE] = at;
+    barrier(CLK_LOCAL_MEM_FENCE);
+    for (int half_of = WG / 2; half_of > 0; half_of /= 2) {
+        if (LANE < half_of) {
+            T other = values[LANE + half_of];
+            long place = places[LANE + half_of];
+            best = values[LANE];
+            at = places[LANE];
+            if (BEATS(other, best) || (TIES(other, best) && (last ? place > at : place < at))) {
+                values[LANE] = other;
+                places[LANE] = place;
+            }
+        }
+        barrier(CLK_LOCAL_MEM_FENCE);
+    }
+    at = places[0];
+#endif
+    if (LANE == 0) y[y_at + GROUP] = at;
+}
+
+/* The same for neighbouring rows side by side.  Work-items: outer * ceil(inner / COLUMNS); length is below 2^31. */
+__kernel void arg_columns(__global const S *x, long x_at, __global long *y, long y_at, long outer, long length, long inner, int smallest,
+                          int last)
+{
+    long blocks = (inner + COLUMNS - 1) / COLUMNS, i = get_global_id(0), o = i / blocks, column = i % blocks * COLUMNS;
+    if (o >= outer) return;
+    int n = (int)min(inner - column, (long)COLUMNS), at[COLUMNS];
+    T best[COLUMNS];
+    x += x_at + o * length * inner + column;
+    for (int k = 0; k < n; k++) {
+        best[k] = LOAD(x, k);
+        at[k] = 0;
+    }
+    for (int j = 1; j < (int)length; j++) {
+        for (int k = 0; k < n; k++) {
+            T v = LOAD(x, j * inner + k), old = best[k];
+            int wins = BEATS(v, old) || (last && TIES(v, old));
+            best[k] = wins ? v : old;
+            at[k] = wins ? j : at[k];
+        }
+    }
+    for (int k = 0; k < n; k++) y[y_at + o * inner + column + k] = at[k];
+}
+
+/* ---- TopK ---------------------------------------------------------------------------------------------------------------------------
+ * A merge sort of places [rows, length]: runs of RUN elements, then runs of twice the length until one is left.  Each element finds its
+ * new place by counting, so that all of them move at once. */
+#define RUN 64
+
+/* Whether element j stands before element k of the row at x: by value (NaN is larger than numbers), then by place. */
+static int before(__global const S *x, long inner, int largest, int j, int k)
+{
+    T a = LOAD(x, j * inner), b = LOAD(x, k * inner);
+    int nan_a = a != a, nan_b = b != b;
+    if (nan_a != nan_b) return largest ? nan_a : nan_b;
+    if (a == b || nan_a) return j < k;
+    return largest ? a > b : a < b;
+}
+
+/* Work-items: rows * length. */
+__kernel void sort_runs(__global const S *x, long x_at, __global int *places, long places_at, long rows, long length, long inner, int largest)
+{
+    long i = get_global_id(0), r = i / length;
+    if (r >= rows) return;
+    int j = (int)(i % length), first = j / RUN * RUN, end = (int)min((long)first + RUN, length), rank = first;
+    x += x_at + ROW_AT(r);
+    for (int k = first; k < end; k++) rank += k != j && before(x, inner, largest, k, j);
+    places[places_at + r * length + rank] = j;
+}
+
+/* Merges neighbouring runs of `width` elements.  Work-items: rows * length. */
+__kernel void merge_runs(__global const S *x, long x_at, __global const int *from, long from_at, __global int *to, long to_at, long rows,
+                         long length, long inner, long width, int largest)
+{
+    long i = get_global_id(0), r = i / length, p = i % length, base = p / (2 * width) * (2 * width);
+    if (r >= rows) return;
+    x += x_at + ROW_AT(r);
+    from += from_at + r * length;
+    int own = from[p], second = p >= base + width;
+    /* how many elements of the other run stand before this one */
+    long first = second ? base : base + width, low = first, high = min(first + width, max(length, first));
+    while (low < high) {
+        long middle = (low + high) / 2;
+        if (before(x, inner, largest, from[middle], own)) low = middle + 1;
+        else high = middle;
+    }
+    to[to_at + r * length + base + (p - (second ? base + width : base)) + (low - first)] = own;
+}
+
+/* values and indices [outer, k, inner] of the first k places; either may be absent.  Work-items: rows * k. */
+__kernel void take_first(__global const S *x, long x_at, __global const int *places, long places_at, __global S *values, long values_at,
+                         __global long *indices, long indices_at, long rows, long length, long inner, long k)
+{
+    long i = get_global_id(0), r = i / inner / k * inner + i % inner;
+    if (r >= rows) return;
+    int place = places[places_at + r * length + i / inner % k];
+    if (values_at >= 0) STORE(values, values_at + i, LOAD(x, x_at + ROW_AT(r) + place * inner));
+    if (indices_at >= 0) indices[indices_at + i] = place;
+}
+
+/* dx, which is 0 everywhere, gets g [outer, k, inner] at the places it came from.  Work-items: rows * k. */
+__kernel void take_backward(__global const S *g, long g_at, __global const long *indices, long indices_at, __global S *dx, long dx_at,
+                            long rows, long length, long inner, long k)
+{
+    long i = get_global_id(0), r = i / inner / k * inner + i % inner;
+    if (r >= rows) return;
+    STORE(dx, dx_at + ROW_AT(r) + indices[indices_at + i] * inner, LOAD(g, g_at + i));
+}
