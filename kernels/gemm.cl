@@ -52,22 +52,26 @@
 /* ---- Operand b: a matrix, or the patches of an image -------------------------------------------------------------------------
    A Part is what a row or a column alone contributes to an element's place. */
 #if PATCHES
-/* x: offset of the channel's plane, y: row, z: column of the image.  The patch matrix has a row for each filter element (channel, kernel row,
-   kernel column) and a column for each position of the filter. */
+/* x: offset of the channel, y, z, w: depth, row, column of the image.  The patch matrix has a row for each filter element (channel, then
+   depth, row, column in the filter) and a column for each position of the filter. */
 typedef int4 Part;
 #define B_PARAMS \
-    __global const S *b, long b_tensor, long b_offset, long b_batch, int b_transposed, int height, int width, int kernel_y, int kernel_x, \
-        int stride_y, int stride_x, int pad_y, int pad_x, int dilation_y, int dilation_x, int out_x
+    __global const S *b, long b_tensor, long b_offset, long b_batch, int b_transposed, int depth, int height, int width, int kernel_z, \
+        int kernel_y, int kernel_x, int stride_z, int stride_y, int stride_x, int pad_z, int pad_y, int pad_x, int dilation_z, int dilation_y, \
+        int dilation_x, int out_y, int out_x
 #define FILTER(f) \
-    (int4)((f) / (kernel_y * kernel_x) * (height * width), (f) / kernel_x % kernel_y *dilation_y, (f) % kernel_x *dilation_x, 0)
-#define POSITION(q) (int4)(0, (q) / out_x * stride_y - pad_y, (q) % out_x * stride_x - pad_x, 0)
+    (int4)((f) / (kernel_z * kernel_y * kernel_x) * (depth * height * width), (f) / (kernel_y * kernel_x) % kernel_z *dilation_z, \
+           (f) / kernel_x % kernel_y *dilation_y, (f) % kernel_x *dilation_x)
+#define POSITION(q) \
+    (int4)(0, (q) / (out_y * out_x) * stride_z - pad_z, (q) / out_x % out_y * stride_y - pad_y, (q) % out_x * stride_x - pad_x)
 #define B_ROW(p) (b_transposed ? POSITION(p) : FILTER(p))
 #define B_COLUMN(j) (b_transposed ? FILTER(j) : POSITION(j))
-inline T patch_element(__global const S *image, int4 at, int height, int width)
+inline T patch_element(__global const S *image, int4 at, int depth, int height, int width)
 {
-    return (uint)at.y < (uint)height && (uint)at.z < (uint)width ? LOAD(image, at.x + at.y * width + at.z) : 0;
+    const bool inside = (uint)at.y < (uint)depth && (uint)at.z < (uint)height && (uint)at.w < (uint)width;
+    return inside ? LOAD(image, at.x + (at.y * height + at.z) * width + at.w) : 0;
 }
-#define B_AT(matrix, row, column) patch_element(matrix, (row) + (column), height, width)
+#define B_AT(matrix, row, column) patch_element(matrix, (row) + (column), depth, height, width)
 #else
 typedef long Part;
 #define B_PARAMS __global const S *b, long b_tensor, long b_offset, long b_batch, long b_row, long b_column

@@ -1,51 +1,177 @@
-/* Pooling over windows of images [planes, height, width], a plane being a channel of an image; windows are numbered [planes, out_h, out_w]. */
+/* Pooling over windows of images [planes, in], a plane being a channel of an image; results are [planes, out].  See window.clh for windows and
+ * RUN.  Work-items of all kernels but max_unpool: runs of the rows of a plane of the result, planes. */
 #include "common.clh"
+#include "window.clh"
 
-#define IS_NAN(x) ((x) != (x)) /* a macro, so that no compiler wonders about it where x is an integer */
+#if S_TYPE == 1 || S_TYPE == 10 || S_TYPE == 11
+#define IS_NAN(x) ((x) != (x))
+#define NOTHING ((T)-INFINITY)
+#else
+#define IS_NAN(x) 0
+#define NOTHING ((T)0)
+#endif
 
-#define WINDOW_PARAMETERS \
-    long planes, long height, long width, long kernel_h, long kernel_w, long stride_h, long stride_w, long pad_h, long pad_w, long dilation_h, \
-        long dilation_w, long out_h, long out_w
-
-/* y = the largest element of each window, and its place in x; the first at ties.  Work-items: planes * out_h * out_w. */
-__kernel void max_pool(__global const S *x, long x_at, __global S *y, long y_at, __global long *places, long places_at, WINDOW_PARAMETERS)
+/* Element `at` of a plane, counted with the last axis fastest, counted with the first axis fastest; and back. */
+static long to_columns(long at, int in_z, int in_y, int in_x)
 {
-    long i = get_global_id(0), ox = i % out_w, oy = i / out_w % out_h, plane = i / out_w / out_h, place = -1;
-    if (plane >= planes) return;
-    T best = 0;
-    for (long kh = 0; kh < kernel_h; kh++) {
-        long row = oy * stride_h + kh * dilation_h - pad_h;
-        if (row < 0 || row >= height) continue;
-        for (long kw = 0; kw < kernel_w; kw++) {
-            long column = ox * stride_w + kw * dilation_w - pad_w, at = (plane * height + row) * width + column;
-            if (column < 0 || column >= width) continue;
-            T v = LOAD(x, x_at + at);
-            if (place < 0 || v > best || (IS_NAN(v) && !IS_NAN(best))) {
-                best = v;
-                place = at;
+    return at / in_x / in_y + in_z * (at / in_x % in_y + in_y * (at % in_x));
+}
+
+static long from_columns(long at, int in_z, int in_y, int in_x)
+{
+    return (at % in_z * in_y + at / in_z % in_y) * in_x + at / in_z / in_y;
+}
+
+/* y = the largest element of each window, the first at ties, NaN before all; places: where it lies in x. */
+__kernel void max_pool(__global const S *x, long x_at, __global S *y, long y_at, __global long *places, long places_at, int columns_first,
+                       WINDOW_PARAMETERS)
+{
+    int runs = (out_x + RUN - 1) / RUN, i = get_global_id(0), first = i % runs * RUN, oy = i / runs % out_y, oz = i / runs / out_y;
+    if (oz >= out_z) return;
+    long plane = get_global_id(1) * IN_PLANE, to = get_global_id(1) * OUT_PLANE + (oz * out_y + oy) * out_x + first;
+    T best[RUN];
+    int place[RUN];
+    for (int j = 0; j < RUN; j++) {
+        best[j] = NOTHING;
+        place[j] = -1;
+    }
+    x += x_at + plane;
+    for (int tap = 0; tap < TAPS; tap++) {
+        int z = oz * stride_z + tap / kernel_x / kernel_y * dilation_z - pad_z;
+        int row = oy * stride_y + tap / kernel_x % kernel_y * dilation_y - pad_y;
+        if (!INSIDE(z, in_z) || !INSIDE(row, in_y)) continue;
+        int column = first * stride_x + tap % kernel_x * dilation_x - pad_x, at = (z * in_y + row) * in_x;
+        for (int j = 0; j < RUN; j++) {
+            int from = column + j * stride_x;
+            if (!INSIDE(from, in_x)) continue;
+            T v = LOAD(x, at + from);
+            if (place[j] < 0 || v > best[j] || (IS_NAN(v) && !IS_NAN(best[j]))) {
+                best[j] = v;
+                place[j] = at + from;
             }
         }
     }
-    STORE(y, y_at + i, place < 0 ? (T)-INFINITY : best);
-    if (places_at >= 0) places[places_at + i] = place;
+    for (int j = 0; j < min(RUN, out_x - first); j++) STORE(y, y_at + to + j, best[j]);
+    if (places_at < 0) return;
+    for (int j = 0; j < min(RUN, out_x - first); j++)
+        places[places_at + to + j] = place[j] < 0 ? -1 : plane + (columns_first ? to_columns(place[j], in_z, in_y, in_x) : place[j]);
 }
 
-/* dx = the sum of g over the windows whose largest element it is, in their order.  Work-items: planes * height * width. */
+/* The windows along x that may see elements first .. first + RUN - 1. */
+#define FIRST_WINDOW max(0, (first + pad_x - (kernel_x - 1) * dilation_x + stride_x - 1) / stride_x)
+#define END_WINDOW min(out_x, (min(first + RUN, in_x) - 1 + pad_x) / stride_x + 1)
+
+/* dx = the sum of g over the windows whose largest element it is, in their order. */
 __kernel void max_pool_backward(__global const S *g, long g_at, __global const long *places, long places_at, __global S *dx, long dx_at,
-                                WINDOW_PARAMETERS)
+                                int columns_first, WINDOW_PARAMETERS)
 {
-    long i = get_global_id(0), x = i % width, y = i / width % height, plane = i / width / height;
-    if (plane >= planes) return;
-    ACC sum = 0;
-    for (long kh = kernel_h - 1; kh >= 0; kh--) {
-        long row = y + pad_h - kh * dilation_h;
-        if (row < 0 || row % stride_h != 0 || row / stride_h >= out_h) continue;
-        for (long kw = kernel_w - 1; kw >= 0; kw--) {
-            long column = x + pad_w - kw * dilation_w;
-            if (column < 0 || column % stride_w != 0 || column / stride_w >= out_w) continue;
-            long window = (plane * out_h + row / stride_h) * out_w + column / stride_w;
-            if (places[places_at + window] == i) sum += LOAD(g, g_at + window);
+    int runs = (in_x + RUN - 1) / RUN, i = get_global_id(0), first = i % runs * RUN, iy = i / runs % in_y, iz = i / runs / in_y;
+    if (iz >= in_z) return;
+    long plane = get_global_id(1) * IN_PLANE, from = get_global_id(1) * OUT_PLANE;
+    int at = (iz * in_y + iy) * in_x + first, length = min(RUN, in_x - first);
+    ACC sum[RUN];
+    for (int j = 0; j < RUN; j++) sum[j] = 0;
+    for (int tap = kernel_z * kernel_y - 1; tap >= 0; tap--) {
+        int oz = window_at(iz + pad_z - tap / kernel_y * dilation_z, stride_z, out_z);
+        int oy = window_at(iy + pad_y - tap % kernel_y * dilation_y, stride_y, out_y);
+        if (oz < 0 || oy < 0) continue;
+        long windows = from + (oz * out_y + oy) * out_x;
+        for (int ox = FIRST_WINDOW; ox < END_WINDOW; ox++) {
+            long place = places[places_at + windows + ox] - plane;
+            long element = (columns_first ? from_columns(place, in_z, in_y, in_x) : place) - at;
+            if (element >= 0 && element < length) sum[element] += LOAD(g, g_at + windows + ox);
         }
     }
-    STORE(dx, dx_at + i, sum);
+    for (int j = 0; j < length; j++) STORE(dx, dx_at + plane + at + j, sum[j]);
+}
+
+/* How many taps of a window that begins at `start` lie in low .. high - 1. */
+static int taps_within(int start, int kernel_length, int dilation, int low, int high)
+{
+    int first = start >= low ? 0 : (low - start + dilation - 1) / dilation;
+    int end = start >= high ? 0 : min(kernel_length, (high - start + dilation - 1) / dilation);
+    return max(0, end - first);
+}
+
+/* What a window's sum is divided by.  divide: 0 by one, 1 by its elements in the image, 2 by those in the padded image. */
+#define DIVISOR(oz, oy, ox) \
+    (divide == 0 ? 1 : \
+                   taps_within((oz)*stride_z - pad_z, kernel_z, dilation_z, divide == 2 ? -pad_z : 0, in_z + (divide == 2 ? behind_z : 0)) * \
+                       taps_within((oy)*stride_y - pad_y, kernel_y, dilation_y, divide == 2 ? -pad_y : 0, \
+                                   in_y + (divide == 2 ? behind_y : 0)) * \
+                       taps_within((ox)*stride_x - pad_x, kernel_x, dilation_x, divide == 2 ? -pad_x : 0, \
+                                   in_x + (divide == 2 ? behind_x : 0)))
+
+/* y = the sum of each window's elements, divided. */
+__kernel void window_sum(__global const S *x, long x_at, __global S *y, long y_at, int divide, int behind_z, int behind_y, int behind_x,
+                         WINDOW_PARAMETERS)
+{
+    int runs = (out_x + RUN - 1) / RUN, i = get_global_id(0), first = i % runs * RUN, oy = i / runs % out_y, oz = i / runs / out_y;
+    if (oz >= out_z) return;
+    ACC sum[RUN];
+    for (int j = 0; j < RUN; j++) sum[j] = 0;
+    x += x_at + get_global_id(1) * IN_PLANE;
+    for (int tap = 0; tap < TAPS; tap++) {
+        int z = oz * stride_z + tap / kernel_x / kernel_y * dilation_z - pad_z;
+        int row = oy * stride_y + tap / kernel_x % kernel_y * dilation_y - pad_y;
+        if (!INSIDE(z, in_z) || !INSIDE(row, in_y)) continue;
+        int column = first * stride_x + tap % kernel_x * dilation_x - pad_x, at = (z * in_y + row) * in_x;
+        for (int j = 0; j < RUN; j++) {
+            int from = column + j * stride_x;
+            if (INSIDE(from, in_x)) sum[j] += LOAD(x, at + from);
+        }
+    }
+    long to = y_at + get_global_id(1) * OUT_PLANE + (oz * out_y + oy) * out_x + first;
+    for (int j = 0; j < min(RUN, out_x - first); j++) STORE(y, to + j, sum[j] / max(1, DIVISOR(oz, oy, first + j)));
+}
+
+/* x = the sum of y over the windows that see an element, divided as window_sum divides. */
+__kernel void window_spread(__global const S *y, long y_at, __global S *x, long x_at, int divide, int behind_z, int behind_y, int behind_x,
+                            WINDOW_PARAMETERS)
+{
+    int runs = (in_x + RUN - 1) / RUN, i = get_global_id(0), first = i % runs * RUN, iy = i / runs % in_y, iz = i / runs / in_y;
+    if (iz >= in_z) return;
+    int length = min(RUN, in_x - first);
+    ACC sum[RUN];
+    for (int j = 0; j < RUN; j++) sum[j] = 0;
+    y += y_at + get_global_id(1) * OUT_PLANE;
+    for (int tap = kernel_z * kernel_y - 1; tap >= 0; tap--) {
+        int oz = window_at(iz + pad_z - tap / kernel_y * dilation_z, stride_z, out_z);
+        int oy = window_at(iy + pad_y - tap % kernel_y * dilation_y, stride_y, out_y);
+        if (oz < 0 || oy < 0) continue;
+        for (int ox = FIRST_WINDOW; ox < END_WINDOW; ox++) {
+            ACC share = LOAD(y, (oz * out_y + oy) * out_x + ox) / max(1, DIVISOR(oz, oy, ox));
+            for (int kx = 0; kx < kernel_x; kx++) {
+                int element = ox * stride_x + kx * dilation_x - pad_x - first;
+                if (element >= 0 && element < length) sum[element] += share;
+            }
+        }
+    }
+    long to = x_at + get_global_id(1) * IN_PLANE + (iz * in_y + iy) * in_x + first;
+    for (int j = 0; j < length; j++) STORE(x, to + j, sum[j]);
+}
+
+/* y [planes, large] = x [planes, elements] put where `places` says, counted in [planes, small]; y holds zeros.  Later elements win.  A place of
+   another plane is none.  Work-items: planes. */
+__kernel void max_unpool(__global const S *x, long x_at, __global const long *places, long places_at, __global S *y, long y_at, long planes,
+                         long elements, int small_z, int small_y, int small_x, int large_z, int large_y, int large_x)
+{
+    long plane = get_global_id(0), small = (long)small_z * small_y * small_x;
+    if (plane >= planes) return;
+    for (long i = plane * elements; i < (plane + 1) * elements; i++) {
+        long at = places[places_at + i] - plane * small, column = at % small_x, row = at / small_x % small_y, z = at / small_x / small_y;
+        if (at < 0 || at >= small || z >= large_z || row >= large_y || column >= large_x) continue;
+        STORE(y, y_at + ((plane * large_z + z) * large_y + row) * large_x + column, LOAD(x, x_at + i));
+    }
+}
+
+/* dx = g where the element went.  Work-items: planes * elements. */
+__kernel void max_unpool_backward(__global const S *g, long g_at, __global const long *places, long places_at, __global S *dx, long dx_at,
+                                  long planes, long elements, int small_z, int small_y, int small_x, int large_z, int large_y, int large_x)
+{
+    long i = get_global_id(0), plane = i / elements, small = (long)small_z * small_y * small_x;
+    if (plane >= planes) return;
+    long at = places[places_at + i] - plane * small, column = at % small_x, row = at / small_x % small_y, z = at / small_x / small_y;
+    bool there = at >= 0 && at < small && z < large_z && row < large_y && column < large_x;
+    STORE(dx, dx_at + i, there ? LOAD(g, g_at + ((plane * large_z + z) * large_y + row) * large_x + column) : 0);
 }

@@ -197,11 +197,12 @@ typedef struct aval_launch {
 #define AVAL_DEFINES(...) \
     .defines = (const aval_define[]){ __VA_ARGS__ }, .n_defines = sizeof((const aval_define[]){ __VA_ARGS__ }) / sizeof(aval_define)
 
-/* An image read as a matrix of patches (what im2col would write): images [batch][channels][height][width] from `offset`
-   on, matrix of channels * kernel[0] * kernel[1] rows and out[0] * out[1] columns.  Elements outside the image are 0. */
+/* An image read as a matrix of patches (what im2col would write): images [batch][channels][depth][height][width] from `offset` on, matrix of
+   channels * kernel[0] * kernel[1] * kernel[2] rows and out[0] * out[1] * out[2] columns.  Elements outside the image are 0.  Axes that an
+   image has not have length 1, in front: a picture has in = { 1, height, width } and kernel[0] = 1. */
 typedef struct aval_patches {
-    int64_t channels, height, width;
-    int64_t kernel[2], stride[2], pad[2], dilation[2], out[2]; /* pad: before the first row, the first column */
+    int64_t channels;
+    int64_t in[3], kernel[3], stride[3], pad[3], dilation[3], out[3]; /* pad: before the first element, negative: so much is cut off */
 } aval_patches;
 
 typedef struct aval_operand {

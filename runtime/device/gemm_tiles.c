@@ -131,7 +131,7 @@ static bool lay_out(const aval_device_info *info, const aval_gemm *gemm, int typ
 
 /* ---- Recording ---------------------------------------------------------------------------------------------------------------- */
 
-#define MOST_ARGS 40
+#define MOST_ARGS 48
 
 typedef struct recorder {
     const layout *l;
@@ -187,9 +187,11 @@ static void push_b(recorder *r, int64_t first)
         push_long(r, r->l->b_column);
         return;
     }
-    const int64_t geometry[] = { b->transposed != 0, p->height, p->width,  p->kernel[0],   p->kernel[1],   p->stride[0],
-                                 p->stride[1],       p->pad[0], p->pad[1], p->dilation[0], p->dilation[1], p->out[1] };
-    for (size_t i = 0; i < sizeof geometry / sizeof geometry[0]; i++) push_int(r, geometry[i]);
+    push_int(r, b->transposed != 0);
+    const int64_t *const geometry[] = { p->in, p->kernel, p->stride, p->pad, p->dilation };
+    for (size_t i = 0; i < 3 * sizeof geometry / sizeof geometry[0]; i++) push_int(r, geometry[i / 3][i % 3]);
+    push_int(r, p->out[1]);
+    push_int(r, p->out[2]);
 }
 
 /* C_PARAMS; with beta 0 nothing of c is read. */
@@ -321,7 +323,7 @@ static int supports(const aval_device_info *info, const aval_gemm *gemm, int typ
     if (!fits_int(g.m) || !fits_int(g.n) || !fits_int(g.k) || !fits_int(g.batch)) return AVAL_E_UNSUPPORTED;
     if (g.sum && g.k > 0 && g.batch > INT32_MAX / 4 / g.k) return AVAL_E_UNSUPPORTED;
     const aval_patches *p = g.b.patches;
-    if (p != NULL && p->width > 0 && p->height > 0 && p->channels > INT32_MAX / 4 / p->width / p->height) return AVAL_E_UNSUPPORTED;
+    if (p != NULL && !fits_int(p->channels * p->in[0] * p->in[1] * p->in[2])) return AVAL_E_UNSUPPORTED;
     return AVAL_OK;
 }
 

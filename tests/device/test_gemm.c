@@ -51,11 +51,20 @@ static void release(stored *s)
 
 static double patch_at(const aval_patches *p, const double *image, int64_t f, int64_t q)
 {
-    int64_t kx = f % p->kernel[1], ky = f / p->kernel[1] % p->kernel[0], channel = f / (p->kernel[0] * p->kernel[1]);
-    int64_t y = q / p->out[1] * p->stride[0] - p->pad[0] + ky * p->dilation[0];
-    int64_t x = q % p->out[1] * p->stride[1] - p->pad[1] + kx * p->dilation[1];
-    if (y < 0 || y >= p->height || x < 0 || x >= p->width) return 0;
-    return image[(channel * p->height + y) * p->width + x];
+    int64_t at = 0, taps = p->kernel[0] * p->kernel[1] * p->kernel[2], channel = f / taps;
+    for (int64_t i = 0, below = taps, places = p->out[0] * p->out[1] * p->out[2]; i < 3; i++) {
+        below /= p->kernel[i];
+        places /= p->out[i];
+        int64_t from = q / places % p->out[i] * p->stride[i] - p->pad[i] + f / below % p->kernel[i] * p->dilation[i];
+        if (from < 0 || from >= p->in[i]) return 0;
+        at = at * p->in[i] + from;
+    }
+    return image[channel * p->in[0] * p->in[1] * p->in[2] + at];
+}
+
+static int64_t image_count(const aval_patches *p)
+{
+    return p->channels * p->in[0] * p->in[1] * p->in[2];
 }
 
 static double matrix_at(const aval_operand *o, const double *data, int64_t z, int64_t row, int64_t column)
@@ -103,8 +112,8 @@ static void check(harness *h, const aval__gemm_provider *provider, const product
     g.c = lay(p, p->m, p->n, p->c_transposed, p->sum, &c_count);
     if (p->patches != NULL) {
         g.b.patches = p->patches;
-        g.b.batch_stride = p->b_shared ? 0 : p->patches->channels * p->patches->height * p->patches->width + p->shift;
-        b_count = p->shift + (p->batch ? p->batch : 1) * (p->patches->channels * p->patches->height * p->patches->width + p->shift);
+        g.b.batch_stride = p->b_shared ? 0 : image_count(p->patches) + p->shift;
+        b_count = p->shift + (p->batch ? p->batch : 1) * (image_count(p->patches) + p->shift);
     }
     if (provider->supports(aval__device_info(h->device), &g, p->type) < 0) return;
     stored a = make(h, &state, p->type, a_count), b = make(h, &state, p->type, b_count), c = make(h, &state, p->type, c_count);
@@ -260,36 +269,36 @@ Test(gemm, reads_patches_of_an_image_with_strides_pads_and_dilation)
 {
     static const aval_patches forms[] = {
         { .channels = 3,
-          .height = 9,
-          .width = 11,
-          .kernel = { 3, 3 },
-          .stride = { 1, 1 },
-          .pad = { 1, 1 },
-          .dilation = { 1, 1 },
-          .out = { 9, 11 } },
+          .in = { 1, 9, 11 },
+          .kernel = { 1, 3, 3 },
+          .stride = { 1, 1, 1 },
+          .pad = { 0, 1, 1 },
+          .dilation = { 1, 1, 1 },
+          .out = { 1, 9, 11 } },
         { .channels = 2,
-          .height = 12,
-          .width = 10,
-          .kernel = { 5, 2 },
-          .stride = { 2, 3 },
-          .pad = { 2, 0 },
-          .dilation = { 1, 2 },
-          .out = { 6, 3 } },
-        { .channels = 1,
-          .height = 4,
-          .width = 4,
-          .kernel = { 1, 1 },
-          .stride = { 1, 1 },
-          .pad = { 0, 0 },
-          .dilation = { 1, 1 },
-          .out = { 4, 4 } },
+          .in = { 1, 12, 10 },
+          .kernel = { 1, 5, 2 },
+          .stride = { 1, 2, 3 },
+          .pad = { 0, 2, 0 },
+          .dilation = { 1, 1, 2 },
+          .out = { 1, 6, 3 } },
+        { .channels = 1, .in = { 1, 4, 4 }, .kernel = { 1, 1, 1 }, .stride = { 1, 1, 1 }, .dilation = { 1, 1, 1 }, .out = { 1, 4, 4 } },
+        { .channels = 2,
+          .in = { 5, 6, 7 },
+          .kernel = { 3, 2, 2 },
+          .stride = { 2, 1, 1 },
+          .pad = { 1, -1, 1 },
+          .dilation = { 1, 2, 1 },
+          .out = { 3, 3, 8 } },
     };
     static const int64_t rows[] = { 2, 20 };
     harness h;
     harness_open(&h);
     for (size_t f = 0; f < sizeof forms / sizeof forms[0]; f++) {
         for (unsigned variant = 0; variant < 8; variant++) {
-            int64_t filter = forms[f].channels * forms[f].kernel[0] * forms[f].kernel[1], positions = forms[f].out[0] * forms[f].out[1];
+            const aval_patches *form = &forms[f];
+            int64_t filter = form->channels * form->kernel[0] * form->kernel[1] * form->kernel[2];
+            int64_t positions = form->out[0] * form->out[1] * form->out[2];
             bool transposed = variant & 1;
             const product p = { .m = rows[variant >> 1 & 1],
                                 .n = transposed ? filter : positions,
@@ -342,7 +351,7 @@ Test(gemm, repeats_bit_for_bit)
 Test(gemm, cpus_take_tiles_and_gpus_take_clblast_where_it_can)
 {
     const aval_patches patches = {
-        .channels = 1, .height = 4, .width = 4, .kernel = { 2, 2 }, .stride = { 1, 1 }, .dilation = { 1, 1 }, .out = { 3, 3 }
+        .channels = 1, .in = { 1, 4, 4 }, .kernel = { 1, 2, 2 }, .stride = { 1, 1, 1 }, .dilation = { 1, 1, 1 }, .out = { 1, 3, 3 }
     };
     aval_gemm g = { .size = sizeof g, .m = 4, .n = 9, .k = 4, .a.ld = 4, .b.ld = 9, .c.ld = 9 };
     aval_device_info cpu = { .size = sizeof cpu, .kind = AVAL_DEVICE_CPU, .group = 1, .name = "fake", .fp64 = 1 }, gpu = cpu;
