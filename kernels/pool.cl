@@ -1,13 +1,12 @@
 /* Pooling over windows of images [planes, in], a plane being a channel of an image; results are [planes, out].  See window.clh for windows and
- * RUN.  Work-items of all kernels but max_unpool: runs of the rows of a plane of the result, planes. */
+ * RUN.  Work-items: runs of the rows of a plane of the result, planes. */
 #include "common.clh"
 #include "window.clh"
 
+#define IS_NAN(x) ((x) != (x)) /* a macro, so that no compiler wonders about it where x is an integer */
 #if S_TYPE == 1 || S_TYPE == 10 || S_TYPE == 11
-#define IS_NAN(x) ((x) != (x))
 #define NOTHING ((T)-INFINITY)
 #else
-#define IS_NAN(x) 0
 #define NOTHING ((T)0)
 #endif
 
@@ -85,26 +84,24 @@ __kernel void max_pool_backward(__global const S *g, long g_at, __global const l
     for (int j = 0; j < length; j++) STORE(dx, dx_at + plane + at + j, sum[j]);
 }
 
-/* How many taps of a window that begins at `start` lie in low .. high - 1. */
-static int taps_within(int start, int kernel_length, int dilation, int low, int high)
+/* How many taps of a window that begins at `start` lie in the image. */
+static int taps_within(int start, int kernel_length, int dilation, int length)
 {
-    int first = start >= low ? 0 : (low - start + dilation - 1) / dilation;
-    int end = start >= high ? 0 : min(kernel_length, (high - start + dilation - 1) / dilation);
+    int first = start >= 0 ? 0 : (dilation - 1 - start) / dilation;
+    int end = start >= length ? 0 : min(kernel_length, (length - start + dilation - 1) / dilation);
     return max(0, end - first);
 }
 
-/* What a window's sum is divided by.  divide: 0 by one, 1 by its elements in the image, 2 by those in the padded image. */
+/* What a window's sum is divided by: 1; with divide 1 its elements in the image (1 where there is none); with divide 2 all its elements. */
 #define DIVISOR(oz, oy, ox) \
     (divide == 0 ? 1 : \
-                   taps_within((oz)*stride_z - pad_z, kernel_z, dilation_z, divide == 2 ? -pad_z : 0, in_z + (divide == 2 ? behind_z : 0)) * \
-                       taps_within((oy)*stride_y - pad_y, kernel_y, dilation_y, divide == 2 ? -pad_y : 0, \
-                                   in_y + (divide == 2 ? behind_y : 0)) * \
-                       taps_within((ox)*stride_x - pad_x, kernel_x, dilation_x, divide == 2 ? -pad_x : 0, \
-                                   in_x + (divide == 2 ? behind_x : 0)))
+     divide == 2 ? TAPS : \
+                   max(1, taps_within((oz)*stride_z - pad_z, kernel_z, dilation_z, in_z) * \
+                              taps_within((oy)*stride_y - pad_y, kernel_y, dilation_y, in_y) * \
+                              taps_within((ox)*stride_x - pad_x, kernel_x, dilation_x, in_x)))
 
 /* y = the sum of each window's elements, divided. */
-__kernel void window_sum(__global const S *x, long x_at, __global S *y, long y_at, int divide, int behind_z, int behind_y, int behind_x,
-                         WINDOW_PARAMETERS)
+__kernel void window_sum(__global const S *x, long x_at, __global S *y, long y_at, int divide, WINDOW_PARAMETERS)
 {
     int runs = (out_x + RUN - 1) / RUN, i = get_global_id(0), first = i % runs * RUN, oy = i / runs % out_y, oz = i / runs / out_y;
     if (oz >= out_z) return;
@@ -122,12 +119,11 @@ __kernel void window_sum(__global const S *x, long x_at, __global S *y, long y_a
         }
     }
     long to = y_at + get_global_id(1) * OUT_PLANE + (oz * out_y + oy) * out_x + first;
-    for (int j = 0; j < min(RUN, out_x - first); j++) STORE(y, to + j, sum[j] / max(1, DIVISOR(oz, oy, first + j)));
+    for (int j = 0; j < min(RUN, out_x - first); j++) STORE(y, to + j, sum[j] / DIVISOR(oz, oy, first + j));
 }
 
 /* x = the sum of y over the windows that see an element, divided as window_sum divides. */
-__kernel void window_spread(__global const S *y, long y_at, __global S *x, long x_at, int divide, int behind_z, int behind_y, int behind_x,
-                            WINDOW_PARAMETERS)
+__kernel void window_spread(__global const S *y, long y_at, __global S *x, long x_at, int divide, WINDOW_PARAMETERS)
 {
     int runs = (in_x + RUN - 1) / RUN, i = get_global_id(0), first = i % runs * RUN, iy = i / runs % in_y, iz = i / runs / in_y;
     if (iz >= in_z) return;
@@ -140,7 +136,7 @@ __kernel void window_spread(__global const S *y, long y_at, __global S *x, long 
         int oy = window_at(iy + pad_y - tap % kernel_y * dilation_y, stride_y, out_y);
         if (oz < 0 || oy < 0) continue;
         for (int ox = FIRST_WINDOW; ox < END_WINDOW; ox++) {
-            ACC share = LOAD(y, (oz * out_y + oy) * out_x + ox) / max(1, DIVISOR(oz, oy, ox));
+            ACC share = LOAD(y, (oz * out_y + oy) * out_x + ox) / DIVISOR(oz, oy, ox);
             for (int kx = 0; kx < kernel_x; kx++) {
                 int element = ox * stride_x + kx * dilation_x - pad_x - first;
                 if (element >= 0 && element < length) sum[element] += share;
@@ -149,29 +145,4 @@ __kernel void window_spread(__global const S *y, long y_at, __global S *x, long 
     }
     long to = x_at + get_global_id(1) * IN_PLANE + (iz * in_y + iy) * in_x + first;
     for (int j = 0; j < length; j++) STORE(x, to + j, sum[j]);
-}
-
-/* y [planes, large] = x [planes, elements] put where `places` says, counted in [planes, small]; y holds zeros.  Later elements win.  A place of
-   another plane is none.  Work-items: planes. */
-__kernel void max_unpool(__global const S *x, long x_at, __global const long *places, long places_at, __global S *y, long y_at, long planes,
-                         long elements, int small_z, int small_y, int small_x, int large_z, int large_y, int large_x)
-{
-    long plane = get_global_id(0), small = (long)small_z * small_y * small_x;
-    if (plane >= planes) return;
-    for (long i = plane * elements; i < (plane + 1) * elements; i++) {
-        long at = places[places_at + i] - plane * small, column = at % small_x, row = at / small_x % small_y, z = at / small_x / small_y;
-        if (at < 0 || at >= small || z >= large_z || row >= large_y || column >= large_x) continue;
-        STORE(y, y_at + ((plane * large_z + z) * large_y + row) * large_x + column, LOAD(x, x_at + i));
-    }
-}
-
-/* dx = g where the element went.  Work-items: planes * elements. */
-__kernel void max_unpool_backward(__global const S *g, long g_at, __global const long *places, long places_at, __global S *dx, long dx_at,
-                                  long planes, long elements, int small_z, int small_y, int small_x, int large_z, int large_y, int large_x)
-{
-    long i = get_global_id(0), plane = i / elements, small = (long)small_z * small_y * small_x;
-    if (plane >= planes) return;
-    long at = places[places_at + i] - plane * small, column = at % small_x, row = at / small_x % small_y, z = at / small_x / small_y;
-    bool there = at >= 0 && at < small && z < large_z && row < large_y && column < large_x;
-    STORE(dx, dx_at + i, there ? LOAD(g, g_at + ((plane * large_z + z) * large_y + row) * large_x + column) : 0);
 }

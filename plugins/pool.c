@@ -23,17 +23,15 @@ static int64_t planes_of(const aval_host *host, const aval_tensor *x)
     return host->dims(x)[0] * host->dims(x)[1];
 }
 
-/* Element of x that tap `tap` of window `at` sees, counted in its plane; -1 outside.  *padded: 0 when it is not even in the padded image. */
-static int64_t seen(const window *w, int64_t at, int64_t tap, int *padded)
+/* Element of x that tap `tap` of window `at` sees, counted in its plane; -1 outside. */
+static int64_t seen(const window *w, int64_t at, int64_t tap)
 {
     const aval_patches *p = &w->at;
     int64_t place[WINDOW_SPACE], result = 0;
     int inside = 1;
-    *padded = 1;
     for (int i = WINDOW_SPACE - 1; i >= 0; i--) {
         place[i] = at % p->out[i] * p->stride[i] + tap % p->kernel[i] * p->dilation[i] - p->pad[i];
         inside &= place[i] >= 0 && place[i] < p->in[i];
-        *padded &= place[i] < p->in[i] + w->behind[i];
         at /= p->out[i];
         tap /= p->kernel[i];
     }
@@ -96,14 +94,14 @@ static int max_pool_reference(const aval_host *host, aval_call *call)
 {
     const aval_tensor *x = host->input(call, 0), *y = host->output(call, 0),
                       *places = host->n_outputs(call) > 1 ? host->output(call, 1) : NULL;
-    int floats = (AVAL_FLOATS & AVAL_TYPE_SET(host->type(x))) != 0, columns = host->attr_int(call, "storage_order") != 0, padded;
+    int floats = (AVAL_FLOATS & AVAL_TYPE_SET(host->type(x))) != 0, columns = host->attr_int(call, "storage_order") != 0;
     window w;
     TRY(max_pool_read(host, call, &w));
     int64_t pixels = product(w.at.out, WINDOW_SPACE), taps = product(w.at.kernel, WINDOW_SPACE), in = product(w.at.in, WINDOW_SPACE);
     for (int64_t i = 0; i < planes_of(host, x) * pixels; i++) {
         int64_t plane = i / pixels * in, winner = -1;
         for (int64_t tap = 0; tap < taps; tap++) {
-            int64_t at = seen(&w, i % pixels, tap, &padded);
+            int64_t at = seen(&w, i % pixels, tap);
             if (at < 0) continue;
             int better = winner < 0 || (floats ? host->real(call, x)[plane + at] > host->real(call, x)[plane + winner]
                                                : host->integer(call, x)[plane + at] > host->integer(call, x)[plane + winner]);
@@ -118,24 +116,18 @@ static int max_pool_reference(const aval_host *host, aval_call *call)
 
 /* ---- Sums over windows ------------------------------------------------------------------------------------------------------------------- */
 
-enum { DIVIDE_NOT, DIVIDE_BY_SEEN, DIVIDE_BY_PADDED };
+enum { DIVIDE_NOT, DIVIDE_BY_SEEN, DIVIDE_BY_ALL };
 
 /* Windows whose lengths are all given: `shape` of the result, the other's from the input. */
 static int sums_read(const aval_host *host, aval_call *call, int spread, window *w)
 {
-    int64_t pads[2 * WINDOW_SPACE];
     aval_patches *p = &w->at;
     TRY(window_space(host, call, spread ? "Y" : "X", host->input(call, 0), &w->axes, spread ? p->out : p->in));
     TRY(window_axes(host, call, "shape", w->axes, 0, 1, spread ? p->in : p->out));
     TRY(window_axes(host, call, "kernel_shape", w->axes, 1, 1, p->kernel));
     TRY(window_axes(host, call, "strides", w->axes, 1, 1, p->stride));
     TRY(window_axes(host, call, "dilations", w->axes, 1, 1, p->dilation));
-    TRY(window_ints(host, call, "pads", 2 * w->axes, 0, 0, pads));
-    for (size_t i = 0; i < WINDOW_SPACE; i++) p->pad[i] = w->behind[i] = 0;
-    for (size_t i = 0; i < w->axes; i++) {
-        p->pad[WINDOW_SPACE - w->axes + i] = pads[i];
-        w->behind[WINDOW_SPACE - w->axes + i] = pads[w->axes + i];
-    }
+    TRY(window_axes(host, call, "pads", w->axes, 0, 0, p->pad));
     p->channels = host->dims(host->input(call, 0))[1];
     return 0;
 }
@@ -156,10 +148,10 @@ static int sums_forward(const aval_host *host, aval_call *call, int spread)
     if (host->count(to) == 0) return 0;
     if (host->count(from) == 0) return host->fill(call, to, 0);
     int64_t run = window_run(host, call);
-    return host->launch(call, AVAL_LAUNCH(.kernel = spread ? "window_spread" : "window_sum", .dims = 2, AVAL_DEFINES({ "RUN", run }),
-                                          .global = { window_items(spread ? w.at.in : w.at.out, run), (uint64_t)planes_of(host, from) },
-                                          AVAL_ARGS(AVAL_READ(from), AVAL_WRITE(to), AVAL_I32(host->attr_int(call, "divide")),
-                                                    THREE(w.behind), WINDOW_ARGS(w.at))));
+    return host->launch(
+        call, AVAL_LAUNCH(.kernel = spread ? "window_spread" : "window_sum", .dims = 2, AVAL_DEFINES({ "RUN", run }),
+                          .global = { window_items(spread ? w.at.in : w.at.out, run), (uint64_t)planes_of(host, from) },
+                          AVAL_ARGS(AVAL_READ(from), AVAL_WRITE(to), AVAL_I32(host->attr_int(call, "divide")), WINDOW_ARGS(w.at))));
 }
 
 static int sums_reference(const aval_host *host, aval_call *call, int spread)
@@ -174,16 +166,14 @@ static int sums_reference(const aval_host *host, aval_call *call, int spread)
     for (int64_t i = 0; i < planes_of(host, from) * pixels; i++) {
         double divisor = 0, *plane = x + i / pixels * in, sum = 0;
         for (int64_t tap = 0; tap < taps; tap++) {
-            int padded;
-            int64_t at = seen(&w, i % pixels, tap, &padded);
-            divisor += divide == DIVIDE_BY_SEEN ? at >= 0 : padded;
+            int64_t at = seen(&w, i % pixels, tap);
+            divisor += divide == DIVIDE_BY_ALL || at >= 0;
             if (at >= 0) sum += plane[at];
         }
         if (divide == DIVIDE_NOT || divisor == 0) divisor = 1;
         if (!spread) y[i] = sum / divisor;
         for (int64_t tap = 0; spread && tap < taps; tap++) {
-            int padded;
-            int64_t at = seen(&w, i % pixels, tap, &padded);
+            int64_t at = seen(&w, i % pixels, tap);
             if (at >= 0) plane[at] += y[i] / divisor;
         }
     }
@@ -232,27 +222,21 @@ static int apply_sum(const aval_host *host, aval_call *call, const aval_tensor *
 {
     window w;
     text attrs = { 0 };
-    int64_t pads[2 * WINDOW_SPACE];
     TRY(pool_read(host, call, host->attr_int(call, "ceil_mode") != 0, &w));
     const size_t skipped = WINDOW_SPACE - w.axes;
-    for (size_t i = 0; i < w.axes; i++) {
-        pads[i] = w.at.pad[skipped + i];
-        pads[w.axes + i] = w.behind[skipped + i];
-    }
     text_int(&attrs, "divide", divide);
     text_ints(&attrs, "shape", w.at.out + skipped, w.axes);
     text_ints(&attrs, "kernel_shape", w.at.kernel + skipped, w.axes);
     text_ints(&attrs, "strides", w.at.stride + skipped, w.axes);
     text_ints(&attrs, "dilations", w.at.dilation + skipped, w.axes);
-    text_ints(&attrs, "pads", pads, 2 * w.axes);
+    text_ints(&attrs, "pads", w.at.pad + skipped, w.axes);
     return host->apply(call, "aval::WindowSum", attrs.at, 1, &x, 1, y);
 }
 
 static int average_body(const aval_host *host, aval_call *call)
 {
     const aval_tensor *y;
-    TRY(apply_sum(host, call, host->input(call, 0), host->attr_int(call, "count_include_pad") != 0 ? DIVIDE_BY_PADDED : DIVIDE_BY_SEEN,
-                  &y));
+    TRY(apply_sum(host, call, host->input(call, 0), host->attr_int(call, "count_include_pad") != 0 ? DIVIDE_BY_ALL : DIVIDE_BY_SEEN, &y));
     return host->yield(call, 0, y);
 }
 
@@ -329,89 +313,6 @@ static int global_lp_body(const aval_host *host, aval_call *call)
     return norm_body(host, call, 1);
 }
 
-/* ---- MaxUnpool ----------------------------------------------------------------------------------------------------------------------- */
-
-/* small: the lengths that I counts in; large: those of the output. */
-static int unpool_read(const aval_host *host, aval_call *call, size_t *axes, int64_t *small, int64_t *large)
-{
-    const aval_tensor *x = host->input(call, 0), *shape = host->n_inputs(call) > 2 ? host->input(call, 2) : NULL;
-    const int64_t *wanted = shape == NULL ? NULL : host->content(call, 2);
-    int64_t in[WINDOW_SPACE], kernel[WINDOW_SPACE], stride[WINDOW_SPACE], pads[2 * WINDOW_SPACE];
-    TRY(window_space(host, call, "X", x, axes, in));
-    for (size_t i = 0; i < WINDOW_SPACE; i++) small[i] = large[i] = kernel[i] = 1;
-    TRY(window_ints(host, call, "kernel_shape", *axes, 1, 0, kernel + WINDOW_SPACE - *axes));
-    TRY(window_axes(host, call, "strides", *axes, 1, 1, stride));
-    TRY(window_ints(host, call, "pads", 2 * *axes, 0, 0, pads));
-    if (shape != NULL && wanted == NULL) return host->fail(call, AVAL_NEEDS_CONTENT, "input output_shape must be known");
-    if (shape != NULL && host->count(shape) != (int64_t)*axes + 2)
-        return host->fail(call, AVAL_PLUGIN_BAD_SHAPE, "input output_shape has %lld elements, expected %zu", (long long)host->count(shape),
-                          *axes + 2);
-    for (size_t i = 0; i < *axes; i++) {
-        size_t at = WINDOW_SPACE - *axes + i;
-        small[at] = (in[at] - 1) * stride[at] - pads[i] - pads[*axes + i] + kernel[at];
-        large[at] = wanted == NULL ? small[at] : wanted[2 + i];
-        if (small[at] < 0 || large[at] < 0)
-            return host->fail(call, AVAL_PLUGIN_BAD_SHAPE, "axis %zu of the result would have length %lld, expected 0 or more", at,
-                              (long long)(small[at] < 0 ? small[at] : large[at]));
-    }
-    return 0;
-}
-
-static int unpool_infer(const aval_host *host, aval_call *call)
-{
-    const aval_tensor *x = host->input(call, 0), *places = host->input(call, 1);
-    int64_t small[WINDOW_SPACE], large[WINDOW_SPACE];
-    size_t axes;
-    TRY(unpool_read(host, call, &axes, small, large));
-    if (host->rank(places) != host->rank(x) || host->count(places) != host->count(x))
-        return host->fail(call, AVAL_PLUGIN_BAD_SHAPE, "inputs X and I have %lld and %lld elements, expected the same shape",
-                          (long long)host->count(x), (long long)host->count(places));
-    return window_output(host, call, 0, host->type(x), host->dims(x)[0], host->dims(x)[1], axes, large);
-}
-
-static int unpool_launch(const aval_host *host, aval_call *call, int backward)
-{
-    const aval_tensor *from = backward ? host->upstream(call, 0) : host->input(call, 0), *places = host->input(call, 1);
-    const aval_tensor *to = backward ? host->gradient(call, 0) : host->output(call, 0);
-    int64_t small[WINDOW_SPACE], large[WINDOW_SPACE], planes = planes_of(host, places);
-    size_t axes;
-    TRY(unpool_read(host, call, &axes, small, large));
-    if (!backward || host->count(from) == 0) TRY(host->fill(call, to, 0));
-    if (host->count(places) == 0 || host->count(from) == 0 || host->count(to) == 0) return 0;
-    int64_t items = backward ? host->count(places) : planes, elements = host->count(places) / planes;
-    return host->launch(call, AVAL_LAUNCH(.kernel = backward ? "max_unpool_backward" : "max_unpool", EACH(items),
-                                          AVAL_ARGS(AVAL_READ(from), AVAL_READ(places), AVAL_UPDATE(to), AVAL_I64(planes),
-                                                    AVAL_I64(elements), THREE(small), THREE(large))));
-}
-
-static int unpool_forward(const aval_host *host, aval_call *call)
-{
-    return unpool_launch(host, call, 0);
-}
-
-static int unpool_backward(const aval_host *host, aval_call *call)
-{
-    return host->gradient(call, 0) == NULL ? 0 : unpool_launch(host, call, 1);
-}
-
-static int unpool_reference(const aval_host *host, aval_call *call)
-{
-    const aval_tensor *x = host->input(call, 0), *y = host->output(call, 0);
-    const int64_t *places = host->integer(call, host->input(call, 1));
-    int64_t small[WINDOW_SPACE], large[WINDOW_SPACE];
-    size_t axes;
-    TRY(unpool_read(host, call, &axes, small, large));
-    int64_t in_plane = product(small, WINDOW_SPACE), elements = host->count(x) / (planes_of(host, x) > 0 ? planes_of(host, x) : 1);
-    for (int64_t i = 0; i < host->count(y); i++) host->real(call, y)[i] = 0;
-    for (int64_t i = 0; i < host->count(x); i++) {
-        int64_t plane = i / elements, at = places[i] - plane * in_plane;
-        int64_t column = at % small[2], row = at / small[2] % small[1], z = at / small[2] / small[1];
-        if (at < 0 || at >= in_plane || z >= large[0] || row >= large[1] || column >= large[2]) continue;
-        host->real(call, y)[((plane * large[0] + z) * large[1] + row) * large[2] + column] = host->real(call, x)[i];
-    }
-    return 0;
-}
-
 /* ---- Definitions ----------------------------------------------------------------------------------------------------------------------- */
 
 #define CEIL_ATTR \
@@ -426,10 +327,13 @@ static int unpool_reference(const aval_host *host, aval_call *call)
 #define OP(op_domain, op_name, version, text) \
     .size = sizeof(aval_op), .name = op_name, .domain = op_domain, .since = version, .deterministic = 1, .doc = text
 
+#define POOLED (AVAL_FLOATS | AVAL_TYPE_SET(AVAL_UINT8) | AVAL_TYPE_SET(AVAL_INT8))
+
 static const aval_op max_pool_op = {
     OP(NULL, "MaxPool", 1, "The largest element of each window over 1 to 3 axes, and where it lies in X."),
-    .inputs = AVAL_PORTS({ .name = "X", .types = AVAL_FLOATS | AVAL_TYPE_SET(AVAL_UINT8) | AVAL_TYPE_SET(AVAL_INT8) }),
-    .outputs = AVAL_PORTS({ .name = "Y" }, { .name = "Indices", .flags = AVAL_OPTIONAL, .types = AVAL_TYPE_SET(AVAL_INT64) }),
+    .inputs = AVAL_PORTS({ .name = "X", .types = POOLED }),
+    .outputs = AVAL_PORTS({ .name = "Y", .like = AVAL_LIKE(0), .types = POOLED },
+                          { .name = "Indices", .flags = AVAL_OPTIONAL, .types = AVAL_TYPE_SET(AVAL_INT64) }),
     .attrs = AVAL_ATTRS(WINDOW_ATTRS, CEIL_ATTR,
                         { .name = "storage_order",
                           .type = AVAL_ATTR_INT,
@@ -465,12 +369,12 @@ static const aval_op max_pool_op = {
     AVAL_ATTRS({ .name = "shape", .type = AVAL_ATTR_INTS, .required = 1, .doc = of_shape }, \
                { .name = "kernel_shape", .type = AVAL_ATTR_INTS, .required = 1, .doc = "lengths of the window, an axis each" }, \
                { .name = "strides", .type = AVAL_ATTR_INTS, .doc = "from one window to the next; 1 without it" }, \
-               { .name = "pads", .type = AVAL_ATTR_INTS, .doc = "elements before each axis of X, then behind each; 0 without it" }, \
+               { .name = "pads", .type = AVAL_ATTR_INTS, .doc = "elements before each axis of X; 0 without it" }, \
                { .name = "dilations", .type = AVAL_ATTR_INTS, .doc = "from one element of a window to the next; 1 without it" }, \
                { .name = "divide", \
                  .type = AVAL_ATTR_INT, \
                  .initial = "0", \
-                 .doc = "1: by the window's elements in the image, 2: in the padded image" })
+                 .doc = "1: by the window's elements in the image, 2: by all its elements" })
 
 static const aval_op window_sum_op = {
     OP("aval", "WindowSum", 1, "The sum of each window's elements, or their mean."),
@@ -480,12 +384,12 @@ static const aval_op window_sum_op = {
     .forward = window_sum_forward,
     .backward_body = window_sum_backward,
     .reference = window_sum_reference,
-    .samples = AVAL_SAMPLES({ .inputs = "[2,2,5,6]", .attrs = "shape=[3,3] kernel_shape=[2,3] strides=[2,2] pads=[1,1,0,1] divide=1" },
-                            { .inputs = "[2,2,5,6]", .attrs = "shape=[4,3] kernel_shape=[3,2] dilations=[1,3]  pads=[0,0,1,0] divide=2" },
+    .samples = AVAL_SAMPLES({ .inputs = "[2,2,5,6]", .attrs = "shape=[3,3] kernel_shape=[2,3] strides=[2,2] pads=[1,1] divide=1" },
+                            { .inputs = "[2,2,5,6]", .attrs = "shape=[4,3] kernel_shape=[3,2] dilations=[1,3]  pads=[0,0] divide=2" },
                             { .inputs = "[1,2,9]", .attrs = "shape=[4] kernel_shape=[3] strides=[2]" },
                             { .inputs = "[0,1,2,2]", .attrs = "shape=[1,1] kernel_shape=[2,2]" },
                             { .inputs = "[2,8,40,50]",
-                              .attrs = "shape=[20,25] kernel_shape=[3,3] strides=[2,2] pads=[1,1,0,0] divide=1",
+                              .attrs = "shape=[20,25] kernel_shape=[3,3] strides=[2,2] pads=[1,1] divide=1",
                               .size_class = AVAL_LARGE }),
 };
 
@@ -498,7 +402,7 @@ static const aval_op window_spread_op = {
     .forward = window_spread_forward,
     .backward_body = window_spread_backward,
     .reference = window_spread_reference,
-    .samples = AVAL_SAMPLES({ .inputs = "[2,2,3,3]", .attrs = "shape=[5,6] kernel_shape=[2,3] strides=[2,2] pads=[1,1,0,1] divide=1" },
+    .samples = AVAL_SAMPLES({ .inputs = "[2,2,3,3]", .attrs = "shape=[5,6] kernel_shape=[2,3] strides=[2,2] pads=[1,1] divide=1" },
                             { .inputs = "[1,2,2,3,2]", .attrs = "shape=[3,5,4] kernel_shape=[2,3,2] strides=[1,1,2] divide=2" },
                             { .inputs = "[0,1,2,2]", .attrs = "shape=[3,3] kernel_shape=[2,2]" }),
 };
@@ -580,28 +484,8 @@ static const aval_op global_lp_op = {
     .samples = AVAL_SAMPLES({ .inputs = "[2,3,4,5]" }, { .inputs = "[1,2,3]{0.1..2}", .attrs = "p=3" }, { .inputs = "[0,2,3,3]" }),
 };
 
-static const aval_op unpool_op = {
-    OP(NULL, "MaxUnpool", 1, "X's elements put back to where MaxPool found them, zeros elsewhere."),
-    .inputs = AVAL_PORTS({ .name = "X" }, { .name = "I", .types = AVAL_TYPE_SET(AVAL_INT64) },
-                         { .name = "output_shape", .flags = AVAL_OPTIONAL | AVAL_SHAPE_INPUT, .types = AVAL_TYPE_SET(AVAL_INT64) }),
-    .outputs = AVAL_PORTS({ .name = "output" }),
-    .attrs = AVAL_ATTRS({ .name = "kernel_shape", .type = AVAL_ATTR_INTS, .required = 1, .doc = "of the pool" },
-                        { .name = "strides", .type = AVAL_ATTR_INTS, .doc = "of the pool; 1 without it" },
-                        { .name = "pads", .type = AVAL_ATTR_INTS, .doc = "of the pool; 0 without it" }),
-    .infer = unpool_infer,
-    .forward = unpool_forward,
-    .backward = unpool_backward,
-    .reference = unpool_reference,
-    .keeps = AVAL_KEEP_INPUT(1) | AVAL_KEEP_INPUT(2),
-    .zero_gradient = 6,
-    .samples = AVAL_SAMPLES({ .inputs = "[1,1,2,2] i64[1,1,2,2]{5,7,13,15}", .attrs = "kernel_shape=[2,2] strides=[2,2]" },
-                            { .inputs = "[1,1,2,2] i64[1,1,2,2]{5,7,13,15} i64[4]{1,1,5,5}", .attrs = "kernel_shape=[2,2] strides=[2,2]" },
-                            { .inputs = "[1,2,3] i64[1,2,3]{1,2,4,6,9,10}", .attrs = "kernel_shape=[2] strides=[2]" },
-                            { .inputs = "[0,1,2,2] i64[0,1,2,2]", .attrs = "kernel_shape=[2,2] strides=[2,2]" }),
-};
-
 static const aval_op *const ops[] = { &max_pool_op, &window_sum_op,     &window_spread_op, &average_op,   &norm_term_op, &norm_root_op,
-                                      &lp_op,       &global_average_op, &global_max_op,    &global_lp_op, &unpool_op,    NULL };
+                                      &lp_op,       &global_average_op, &global_max_op,    &global_lp_op, NULL };
 static const aval_kernel_source sources[] = { { .name = "pool.cl", .text = pool_cl }, { .name = NULL } };
 
 AVAL_PLUGIN_EXPORT extern const aval_plugin aval_plugin_entry;

@@ -40,7 +40,8 @@ static inline uint64_t window_items(const int64_t *dims, int64_t run)
     return (uint64_t)(dims[0] * dims[1] * ((dims[2] + run - 1) / run));
 }
 
-/* Attribute `name` with `count` numbers not below `least`, or `initial` for each when it is absent. */
+/* Attribute `name` with `count` numbers not below `least`, or `initial` for each when it is absent; an `initial` below `least` that is not -1
+   says that the attribute must be there. */
 static inline int window_ints(const aval_host *host, aval_call *call, const char *name, size_t count, int64_t least, int64_t initial,
                               int64_t *out)
 {
@@ -48,7 +49,8 @@ static inline int window_ints(const aval_host *host, aval_call *call, const char
     const int64_t *values = host->attr_ints(call, name, &n);
     for (size_t i = 0; i < count; i++) out[i] = values == NULL || n == 0 ? initial : n == count ? values[i] : least - 1;
     for (size_t i = 0; i < count; i++) {
-        if (out[i] < least || out[i] > INT32_MAX / 4)
+        int absent = n == 0 && initial == -1;
+        if ((out[i] < least && !absent) || out[i] > INT32_MAX / 4)
             return host->fail(call, AVAL_PLUGIN_BAD_ARGUMENT, "attribute %s has %zu numbers, expected %zu, each at least %lld", name, n,
                               count, (long long)least);
     }
