@@ -1,7 +1,7 @@
 /* The cache of built programs on disk: one file an entry, named after the hash of all that decides what the compiler makes.
  *
  * Safe under concurrent processes without locks: an entry is written to a file of its own and renamed, which replaces whole files
- * at once; what is read is checked by its own hash, so that a torn or damaged file is only a miss. */
+ * at once; what is read is checked by its own hash and names its key itself, so that a torn, damaged or exchanged file is only a miss. */
 #include "device/private.h"
 #include "device/verdicts.h"
 
@@ -20,11 +20,12 @@
 
 typedef struct entry_header {
     char magic[8];
+    aval__hash key; /* as the file's name, which may be another's by now */
     uint64_t bytes; /* of the binary that follows */
     aval__hash hash; /* of the binary */
 } entry_header;
 
-static const char magic[8] = "avalpro1";
+static const char magic[8] = "avalpro2";
 
 /* ---- The folder ---------------------------------------------------------------------------------------------------------- */
 
@@ -119,6 +120,11 @@ static char *entry_path(const char *folder, aval__hash key)
     return aval__text_take(&path);
 }
 
+static bool same(aval__hash a, aval__hash b)
+{
+    return a.low == b.low && a.high == b.high;
+}
+
 aval__cache_result aval__cache_read(const char *folder, aval__hash key, unsigned char **binary, size_t *bytes)
 {
     aval__cache_result result = AVAL__CACHE_MISS;
@@ -134,7 +140,7 @@ aval__cache_result aval__cache_read(const char *folder, aval__hash key, unsigned
     data = aval__alloc(header.bytes);
     if (data == NULL || fread(data, 1, header.bytes, file) != header.bytes) goto done;
     aval__hash found = aval__hash_bytes(data, header.bytes);
-    if (found.low != header.hash.low || found.high != header.hash.high) goto done;
+    if (!same(found, header.hash) || !same(key, header.key)) goto done;
     /* Trimming goes by the time of access, which many file systems do not keep by themselves. */
     futimens(fileno(file), (const struct timespec[2]){ { .tv_nsec = UTIME_NOW }, { .tv_nsec = UTIME_OMIT } });
     *binary = data;
@@ -152,7 +158,7 @@ bool aval__cache_write(const char *folder, aval__hash key, const unsigned char *
 {
     bool written = false;
     int fd = -1;
-    entry_header header = { .bytes = bytes, .hash = aval__hash_bytes(binary, bytes) };
+    entry_header header = { .key = key, .bytes = bytes, .hash = aval__hash_bytes(binary, bytes) };
     memcpy(header.magic, magic, sizeof magic);
     aval__text text = { 0 };
     aval__text_add(&text, "%s/new-XXXXXX", folder);

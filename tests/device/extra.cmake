@@ -1,5 +1,5 @@
 # The harness of the device tests, and the OpenCL layer that they run under.
-target_sources(test_device PRIVATE ${CMAKE_CURRENT_LIST_DIR}/harness.c)
+target_sources(test_device PRIVATE ${CMAKE_CURRENT_LIST_DIR}/harness.c ${CMAKE_CURRENT_LIST_DIR}/building.c)
 file(GLOB layer_sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_LIST_DIR}/../layer/*.c)
 add_library(opencl_test_layer MODULE ${layer_sources})
 set_target_properties(opencl_test_layer PROPERTIES PREFIX "" OUTPUT_NAME opencl_layer C_VISIBILITY_PRESET hidden

@@ -1,6 +1,6 @@
 /* Building programs, and their cache in memory and on disk. */
 #include "../layer/layer.h"
-#include "harness.h"
+#include "building.h"
 
 #include <criterion/criterion.h>
 #include <dirent.h>
@@ -12,58 +12,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static const char source[] = "__kernel void set(__global int *x) { x[get_global_id(0)] = VALUE; }\n";
-
-static void set_text(char **text, const char *to)
-{
-    aval__free(*text);
-    *text = aval__copy_text(to);
-}
-
-/* PoCL's programs are not kept, since PoCL does that itself: under another name they are, as those of most platforms. */
-static const char *platform = "Some platform";
-
-/* Builds `source` on a newly opened device and gives what the device counted. */
-static aval__program_counters build_once(const char *options, const char *driver)
-{
-    harness h;
-    cl_program program;
-    aval__program_counters counters;
-    harness_open(&h);
-    aval__listed *l = &h.devices->list.at[h.device->index];
-    set_text(&l->platform_name, platform);
-    if (driver != NULL) set_text(&l->driver, driver);
-    cr_assert_eq(aval__device_program(h.device, "set.cl", source, aval__hash_bytes(source, sizeof source), options, &program), AVAL_OK,
-                 "%s", aval_error());
-    cl_int code, value = 0;
-    cl_kernel kernel = clCreateKernel(program, "set", &code);
-    cr_assert_eq(code, CL_SUCCESS);
-    placed x = harness_tensor(&h, AVAL_INT32, 0, 1);
-    cr_assert_eq(clSetKernelArg(kernel, 0, sizeof x.buffer, &x.buffer), CL_SUCCESS);
-    cr_assert_eq(clEnqueueNDRangeKernel(aval__device_queue(h.device), kernel, 1, NULL, &(size_t){ 1 }, NULL, 0, NULL, NULL), CL_SUCCESS);
-    harness_read(&h, &x, &value);
-    cr_expect_eq(value, atoi(strchr(options, '=') + 1), "the program of other options was taken");
-    clReleaseMemObject(x.buffer);
-    clReleaseKernel(kernel);
-    aval__device_program_counters(h.device, &counters);
-    harness_close(&h);
-    return counters;
-}
-
-/* Path of the only entry in the cache. */
-static void find_entry(const char *folder, char *path, size_t bytes)
-{
-    size_t found = 0;
-    DIR *dir = opendir(folder);
-    for (struct dirent *d; (d = readdir(dir)) != NULL;) {
-        if (strstr(d->d_name, ".program") == NULL) continue;
-        snprintf(path, bytes, "%s/%.60s", folder, d->d_name);
-        found++;
-    }
-    closedir(dir);
-    cr_assert_eq(found, 1, "%zu entries", found);
-}
-
 Test(programs, are_built_once_a_device)
 {
     harness h;
@@ -71,10 +19,10 @@ Test(programs, are_built_once_a_device)
     aval__program_counters counters;
     setenv("AVAL_CACHE_DIR", "", 1);
     harness_open(&h);
-    aval__hash hash = aval__hash_bytes(source, sizeof source);
-    cr_assert_eq(aval__device_program(h.device, "set.cl", source, hash, "-DVALUE=1", &first), AVAL_OK, "%s", aval_error());
-    cr_assert_eq(aval__device_program(h.device, "set.cl", source, hash, "-DVALUE=1", &second), AVAL_OK);
-    cr_assert_eq(aval__device_program(h.device, "set.cl", source, hash, "-DVALUE=2", &other), AVAL_OK);
+    aval__hash hash = aval__hash_bytes(building_source, strlen(building_source));
+    cr_assert_eq(aval__device_program(h.device, "set.cl", building_source, hash, "-DVALUE=1", &first), AVAL_OK, "%s", aval_error());
+    cr_assert_eq(aval__device_program(h.device, "set.cl", building_source, hash, "-DVALUE=1", &second), AVAL_OK);
+    cr_assert_eq(aval__device_program(h.device, "set.cl", building_source, hash, "-DVALUE=2", &other), AVAL_OK);
     cr_expect_eq(first, second);
     cr_expect_neq(first, other);
     aval__device_program_counters(h.device, &counters);
@@ -109,7 +57,7 @@ Test(programs, come_from_disk_the_second_time)
 Test(programs, of_a_platform_with_a_cache_of_its_own_are_left_to_it)
 {
     const char *folder = harness_cache_folder();
-    platform = "Portable Computing Language";
+    building_platform = "Portable Computing Language";
     cr_expect_eq(build_once("-DVALUE=3", NULL).built, 1);
     cr_expect_eq(build_once("-DVALUE=3", NULL).built, 1);
     cr_expect_eq(rmdir(folder), 0, "there is an entry");
@@ -191,8 +139,8 @@ Test(programs, an_entry_that_the_driver_refuses_is_built_from_source)
         cr_skip_test("rusticl of Mesa 22.3 ends the process on a binary that is not its own");
     }
     const aval__listed *l = h.device->listed;
-    const aval__builder b = { platform, l->platform_version, l->name, l->version, l->driver, aval_version() };
-    cr_assert_eq(aval__cache_key(&b, aval__hash_bytes(source, sizeof source), "-DVALUE=5", &key), AVAL_OK);
+    const aval__builder b = { building_platform, l->platform_version, l->name, l->version, l->driver, aval_version() };
+    cr_assert_eq(aval__cache_key(&b, aval__hash_bytes(building_source, strlen(building_source)), "-DVALUE=5", &key), AVAL_OK);
     harness_close(&h);
     char hex[33];
     aval__hash_text(key, hex);
@@ -200,31 +148,6 @@ Test(programs, an_entry_that_the_driver_refuses_is_built_from_source)
     cr_assert(aval__cache_write(folder, key, (const unsigned char *)"not a program", 13, 1 << 20));
     aval__program_counters again = build_once("-DVALUE=5", NULL);
     cr_expect(again.damaged == 1 && again.built == 1);
-    harness_remove_folder(folder);
-}
-
-Test(programs, two_processes_may_build_the_same_at_once)
-{
-    const char *folder = harness_cache_folder();
-    pid_t children[4];
-    for (size_t i = 0; i < 4; i++) {
-        children[i] = fork();
-        cr_assert_geq(children[i], 0);
-        if (children[i] == 0) {
-            for (int round = 0; round < 3; round++) {
-                if (build_once("-DVALUE=6", NULL).damaged != 0) _exit(1);
-            }
-            _exit(0);
-        }
-    }
-    for (size_t i = 0; i < 4; i++) {
-        int status;
-        waitpid(children[i], &status, 0);
-        cr_expect(WIFEXITED(status) && WEXITSTATUS(status) == 0, "status %x", status);
-    }
-    cr_expect_eq(build_once("-DVALUE=6", NULL).from_disk, 1);
-    char path[256];
-    find_entry(folder, path, sizeof path);
     harness_remove_folder(folder);
 }
 
