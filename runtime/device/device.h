@@ -27,8 +27,9 @@ const aval_device_info *aval__devices_info(const aval__devices *devices, size_t 
 const char *aval__devices_refusal(const aval__devices *devices, size_t i); /* NULL: usable */
 /* Index of the one device that a selector means; AVAL_E_UNKNOWN lists what there is, AVAL_E_ARGUMENT lists several matches. */
 int aval__devices_find(const aval__devices *devices, const char *selector, size_t *index);
-/* AVAL_E_UNKNOWN for a list without devices: what to install, or which installed driver did not start, and why that may be. */
-int aval__devices_fail_none(void);
+/* AVAL_E_UNKNOWN for a list without devices: what to install, or which installed driver did not start, and why that may be; AVAL_E_DEVICE
+   where one did not answer. */
+int aval__devices_fail_none(const aval__devices *devices);
 /* Index of the device that is taken when the user names none. */
 int aval__devices_best(const aval__devices *devices, size_t *index);
 

@@ -1,7 +1,22 @@
 /* The devices of all platforms: listing them, opening and closing.  Listing opens nothing. */
 #include "device/private.h"
 
+#include <stdio.h>
 #include <string.h>
+
+static int leave_out(aval__devices *devices, const char *format, ...) AVAL__PRINTF(2, 3);
+static int leave_out(aval__devices *devices, const char *format, ...)
+{
+    char why[1024];
+    va_list list;
+    va_start(list, format);
+    vsnprintf(why, sizeof why, format, list);
+    va_end(list);
+    aval__log_write(devices->log, AVAL_LOG_WARNING, "%s", why);
+    aval__free(devices->left_out);
+    devices->left_out = aval__copy_text(why);
+    return devices->left_out != NULL ? AVAL_OK : AVAL_E_MEMORY;
+}
 
 /* A device that does not answer its queries is left out with a warning: the others are still of use. */
 static int list_device(aval__devices *devices, cl_platform_id platform, cl_device_id id)
@@ -9,10 +24,10 @@ static int list_device(aval__devices *devices, cl_platform_id platform, cl_devic
     aval__listed listed = { .platform = platform, .id = id };
     int status = aval__listed_query(&listed);
     if (status == AVAL_E_DEVICE) {
-        aval__log_write(devices->log, AVAL_LOG_WARNING, "a device of platform '%s' is left out: %s",
-                        listed.platform_name != NULL ? listed.platform_name : "?", aval_error());
+        status = leave_out(devices, "a device of platform '%s' is left out: %s", listed.platform_name != NULL ? listed.platform_name : "?",
+                           aval_error());
         aval__listed_release(&listed);
-        return AVAL_OK;
+        return status;
     }
     if (status == AVAL_OK) status = aval__vec_push(&devices->list, listed);
     if (status < 0) aval__listed_release(&listed);
@@ -26,10 +41,7 @@ static int list_platform(aval__devices *devices, cl_platform_id platform)
     cl_device_id *ids = NULL;
     cl_int code = clGetDeviceIDs(platform, CL_DEVICE_TYPE_ALL, 0, NULL, &count);
     if (code == CL_DEVICE_NOT_FOUND || (code == CL_SUCCESS && count == 0)) return AVAL_OK;
-    if (code != CL_SUCCESS) {
-        aval__log_write(devices->log, AVAL_LOG_WARNING, "a platform is left out: clGetDeviceIDs: %s", aval__cl_name(code));
-        return AVAL_OK;
-    }
+    if (code != CL_SUCCESS) { return leave_out(devices, "a platform is left out: clGetDeviceIDs: %s", aval__cl_name(code)); }
     ids = aval__alloc_array(count, sizeof *ids);
     if (ids == NULL) return AVAL_E_MEMORY;
     AVAL__TRY_DONE(aval__cl_check(clGetDeviceIDs(platform, CL_DEVICE_TYPE_ALL, count, ids, NULL), "clGetDeviceIDs", "%u devices", count));
@@ -72,6 +84,7 @@ void aval__devices_release(aval__devices *devices)
     for (size_t i = 0; i < devices->list.count; i++) aval__listed_release(&devices->list.at[i]);
     aval__vec_release(&devices->list);
     aval__free(devices->cache_folder);
+    aval__free(devices->left_out);
     pthread_mutex_destroy(&devices->lock);
     aval__free(devices);
 }

@@ -24,8 +24,9 @@ static void list_drivers(const char *where, aval__text *names)
     closedir(folder);
 }
 
-int aval__devices_fail_none(void)
+int aval__devices_fail_none(const aval__devices *devices)
 {
+    if (devices->left_out) return aval__fail(AVAL_E_DEVICE, "no OpenCL device can be used: %s", devices->left_out);
     const char *named = getenv("OCL_ICD_VENDORS"), *where = named && named[0] ? named : USUAL_VENDORS;
     aval__text names = { 0 };
     list_drivers(where, &names);

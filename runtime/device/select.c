@@ -51,7 +51,7 @@ static int fail_with_list(int code, const aval__devices *devices, const char *se
 {
     aval__text text = { 0 };
     if (devices->list.count == 0) {
-        int none = aval__devices_fail_none();
+        int none = aval__devices_fail_none(devices);
         return selector[0] ? aval__fail_in(none, "device '%s'", selector) : none;
     }
     print_devices(&text, devices, matching);

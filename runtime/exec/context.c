@@ -154,13 +154,22 @@ static int select_from_environment(aval_context *ctx, const char *selectors)
     return status;
 }
 
+/* A device that did not answer may do so when it is asked again: an empty list is not kept. */
+static int fail_none(aval_context *ctx)
+{
+    int status = aval__devices_fail_none(ctx->devices);
+    aval__devices_release(ctx->devices);
+    ctx->devices = NULL;
+    return status;
+}
+
 /* What is selected, by the user, the environment or us.  Under the lock. */
 static int settle_selection(aval_context *ctx)
 {
     const char *named = getenv("AVAL_DEVICE");
     size_t best;
     AVAL__TRY(list_devices(ctx));
-    if (aval__devices_count(ctx->devices) == 0) return aval__devices_fail_none();
+    if (aval__devices_count(ctx->devices) == 0) return fail_none(ctx);
     if (ctx->selected.count == 0 && named && named[0]) AVAL__TRY(select_from_environment(ctx, named));
     if (ctx->selected.count > 0) return AVAL_OK;
     AVAL__TRY(aval__devices_best(ctx->devices, &best));

@@ -49,7 +49,7 @@ Test(devices, a_driver_that_does_not_start_is_named_with_the_likely_reason)
     setenv("OCL_ICD_VENDORS", folder, 1);
     cr_assert_eq(aval__devices_create(&no_log, &devices), AVAL_OK, "%s", aval_error());
     cr_assert_eq(aval__devices_count(devices), 0);
-    cr_expect_eq(aval__devices_fail_none(), AVAL_E_UNKNOWN);
+    cr_expect_eq(aval__devices_fail_none(devices), AVAL_E_UNKNOWN);
     cr_expect(strstr(aval_error(), "(broken.icd): they did not start"), "%s", aval_error());
     cr_expect(strstr(aval_error(), "POCL_CACHE_DIR"), "%s", aval_error());
     aval__devices_release(devices);
