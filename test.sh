@@ -48,11 +48,11 @@ left_out() { # NAME REASON
 "
 }
 
-build() { # FOLDER CMAKE_ARGUMENTS...: quiet unless it fails
-    folder=$1
-    shift
+build() { # FOLDER TARGET CMAKE_ARGUMENTS...: quiet unless it fails
+    folder=$1 target=$2
+    shift 2
     mkdir -p "$folder" && touch "$folder/build.log" || return 1
-    { cmake -S . -B "$folder" "$@" && cmake --build "$folder" --parallel "$(nproc)"; } >"$folder/build.log" 2>&1 && return 0
+    { cmake -S . -B "$folder" "$@" && cmake --build "$folder" --target "$target" --parallel "$(nproc)"; } >"$folder/build.log" 2>&1 && return 0
     grep -E 'error|warning' "$folder/build.log" | head -n 40
     echo "the whole log is $folder/build.log"
     return 1
@@ -67,21 +67,24 @@ run_ctest() { # FOLDER [CTEST_ARGUMENTS...]
     ctest --test-dir "$folder" --output-on-failure --timeout 900 "$@"
 }
 sanitized() {
-    build build/sanitize -DCMAKE_BUILD_TYPE=RelWithDebInfo -DAVAL_SANITIZE=address,undefined || return 1
+    build build/sanitize all -DCMAKE_BUILD_TYPE=RelWithDebInfo -DAVAL_SANITIZE=address,undefined || return 1
     # PoCL alone: Mesa's drivers are unloaded before the leak check, so that what they leak has no name to suppress.  What drivers keep
     # until the process ends is in lsan.supp; LLVM's threads have signal stacks of their own, which ASan's must not replace.
     OCL_ICD_VENDORS=/etc/OpenCL/vendors/pocl.icd \
         LSAN_OPTIONS="suppressions=$PWD/tests/support/lsan.supp:print_suppressions=0" \
         ASAN_OPTIONS=detect_leaks=1:alloc_dealloc_mismatch=0:use_sigaltstack=0 \
-        UBSAN_OPTIONS=print_stacktrace=1 run_ctest build/sanitize -LE slow
+        UBSAN_OPTIONS=print_stacktrace=1 run_ctest build/sanitize -LE slow || return 1
+    # ThreadSanitizer knows no other sanitizer beside it, and Criterion not at all: a build and a program of its own.
+    build build/threads threads -DCMAKE_BUILD_TYPE=RelWithDebInfo -DAVAL_SANITIZE=thread || return 1
+    run_ctest build/threads -R '^threads'
 }
 
 part "format and layers" 1 bash tests/hygiene.sh
-part "build (gcc)" 3 build build/test -DCMAKE_BUILD_TYPE=Release
+part "build (gcc)" 3 build build/test all -DCMAKE_BUILD_TYPE=Release
 if [ "$tier" = quick ]; then
     part "unit and integration" 3 run_ctest build/test -LE slow
 else
-    part "build (clang)" 3 build build/clang -DCMAKE_BUILD_TYPE=Release -DCMAKE_C_COMPILER=clang
+    part "build (clang)" 3 build build/clang all -DCMAKE_BUILD_TYPE=Release -DCMAKE_C_COMPILER=clang
     part "unit and integration" 6 run_ctest build/test
     part "operators" 8 build/test/aval check --quiet
     part "vendors' compilers" 3 bash tests/vendors/run.sh build/test
