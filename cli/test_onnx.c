@@ -56,7 +56,7 @@ static int feed(aval_session *s, const aval_model *m, const char *folder, char *
         const aval_value *input = aval_model_input(m, i);
         print_path(file, "%s/input_%zu.pb", folder, i);
         status = aval_array_read(file, &array);
-        if (status == AVAL_OK && (aval_value_type(input) != array.type || (size_t)aval_value_rank(input) != array.rank)) {
+        if (status == AVAL_OK && (!cli_types_agree(aval_value_type(input), array.type) || (size_t)aval_value_rank(input) != array.rank)) {
             snprintf(why, bytes, "input_%zu.pb has another type or rank than the model's input", i);
             status = AVAL_E_FORMAT;
         } else {
