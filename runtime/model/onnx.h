@@ -44,6 +44,7 @@ typedef struct onnx_reader {
     size_t n_nodes; /* so far */
     aval__text problems; /* what aval cannot do, a line each */
     size_t n_problems;
+    bool blamed; /* the message of the failure names its node */
     int code; /* of the first problem that is not about something unsupported */
 } onnx_reader;
 

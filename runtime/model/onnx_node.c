@@ -285,7 +285,9 @@ int onnx_add_nodes(onnx_reader *r, onnx_scope *scope, onnx_node *const *nodes, s
 {
     for (size_t i = 0; i < count; i++) {
         int status = add_node(r, scope, nodes[i]);
-        if (status < 0) return blame(scope, nodes[i], status);
+        if (status < 0 && !r->blamed) blame(scope, nodes[i], status); /* the innermost, not each call on the way to it */
+        r->blamed = r->blamed || status < 0;
+        if (status < 0) return status;
     }
     return AVAL_OK;
 }
