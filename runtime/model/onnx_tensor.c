@@ -76,12 +76,33 @@ static int normalise_bools(aval__arena *arena, size_t count, const void **data)
     return AVAL_OK;
 }
 
+static bool is_packed(int type)
+{
+    return (AVAL_SMALL_INTS & AVAL_TYPE_SET(type)) != 0;
+}
+
+/* Files have two elements of 4 bits in a byte, the first in its low half; here each has a byte. */
+static int unpack(aval__arena *arena, int type, size_t count, const void **data)
+{
+    const unsigned char *from = *data;
+    unsigned char *to = aval__arena_alloc(arena, count + 1);
+    if (!to) return AVAL_E_MEMORY;
+    for (size_t i = 0; i < count; i++) {
+        unsigned bits = (unsigned)from[i / 2] >> (i % 2 * 4) & 15u;
+        to[i] = (unsigned char)(type == AVAL_INT4 && bits > 7 ? bits | 0xf0u : bits);
+    }
+    *data = to;
+    return AVAL_OK;
+}
+
 int onnx_tensor_read(aval__arena *arena, const char *folder, const onnx_tensor *t, aval_tensor *shape, const void **data)
 {
     AVAL__TRY(onnx_tensor_shape(t, shape));
-    size_t count = (size_t)aval__tensor_count(shape), bytes = aval__tensor_bytes(shape);
+    size_t count = (size_t)aval__tensor_count(shape), stored = is_packed(shape->type) ? count / 2 + count % 2 : count;
+    size_t bytes = stored * aval_type_bytes(shape->type);
     if (t->data_location == IN_FILE_OF_ITS_OWN) AVAL__TRY(onnx_external_read(arena, folder, t, bytes, data));
     else if (t->has_raw_data) AVAL__TRY(read_raw(t, bytes, data));
-    else AVAL__TRY(read_typed(arena, t, count, data));
+    else AVAL__TRY(read_typed(arena, t, stored, data));
+    if (is_packed(shape->type)) return unpack(arena, shape->type, count, data);
     return shape->type == AVAL_BOOL ? normalise_bools(arena, count, data) : AVAL_OK;
 }
