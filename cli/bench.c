@@ -62,51 +62,83 @@ int bench_report(bench *b, const bench_row *row)
     return json_array_append_new(b->rows, object) == 0 ? 0 : AVAL_E_MEMORY;
 }
 
-static const bench_case *find_case(const char *name)
+static bool is_case(const char *name)
 {
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        if (strcmp(cases[i].name, name) == 0) return &cases[i];
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        if (strcmp(cases[i].name, name) == 0) return true;
+    return net_find(name) != NULL;
+}
+
+/* CLI_USAGE, with a message that lists them, when an argument is no benchmark. */
+static int check_names(const cli_options *options, bool nets_only)
+{
+    for (size_t i = 0; i < options->n_rest; i++) {
+        char names[256] = "";
+        if (nets_only ? net_find(options->rest[i]) != NULL : is_case(options->rest[i])) continue;
+        for (size_t k = 0; !nets_only && k < sizeof cases / sizeof *cases; k++)
+            snprintf(names + strlen(names), sizeof names - strlen(names), "%s, ", cases[k].name);
+        for (const net_kind *kind = net_kinds; kind->name; kind++)
+            snprintf(names + strlen(names), sizeof names - strlen(names), "%s%s", kind->name, kind[1].name ? ", " : "");
+        return cli_fail(CLI_USAGE, "no %s '%s'; there are %s", nets_only ? "network" : "benchmark", options->rest[i], names);
     }
-    return NULL;
+    return CLI_OK;
+}
+
+static bool is_asked(const cli_options *options, const char *name)
+{
+    for (size_t i = 0; i < options->n_rest; i++)
+        if (strcmp(options->rest[i], name) == 0) return true;
+    return options->n_rest == 0;
+}
+
+static int run_cases(bench *b, const cli_options *options)
+{
+    int status = 0;
+    for (size_t i = 0; status == 0 && !b->roofline && i < sizeof cases / sizeof *cases; i++)
+        if (is_asked(options, cases[i].name)) status = cases[i].run(b);
+    for (const net_kind *kind = net_kinds; status == 0 && kind->name; kind++)
+        if (is_asked(options, kind->name)) status = bench_net(b, kind);
+    return status;
 }
 
 int cli_bench(int argc, const char **argv)
 {
     int exit_code = CLI_OK;
-    char *batch = NULL;
+    char *batch = NULL, *trace = NULL;
     uint64_t examples = 0;
+    bench b = { 0 };
     const struct poptOption own[] = {
-        { "batch", 'b', POPT_ARG_STRING, &batch, 0, "examples in a batch (of `step`)", "N" },
+        { "batch", 'b', POPT_ARG_STRING, &batch, 0, "examples in a batch (of training steps)", "N" },
+        { "roofline", 0, POPT_ARG_NONE, &b.roofline, 0,
+          "of networks: each command of a step against memory and arithmetic, the worst first", NULL },
+        { "profile", 0, POPT_ARG_STRING, &trace, 0, "write the commands of a step as a trace that Perfetto opens (implies --roofline)",
+          "FILE" },
         POPT_TABLEEND,
     };
     cli_options options;
-    bench b = { 0 };
-    if (!cli_options_parse(&options, cli_command_find("bench"), own, 0, sizeof cases / sizeof *cases, argc, argv, &exit_code)) {
-        free(batch);
-        return exit_code;
-    }
-    for (size_t i = 0; i < options.n_rest && exit_code == CLI_OK; i++) {
-        if (find_case(options.rest[i]) == NULL) {
-            exit_code = cli_fail(CLI_USAGE, "no benchmark '%s'; there are plan, launch, memory, gemm, elementwise, step", options.rest[i]);
-        }
-    }
+    if (!cli_options_parse(&options, cli_command_find("bench"), own, 0, 64, argc, argv, &exit_code)) goto done_options;
+    if (trace != NULL) b.roofline = 1;
+    exit_code = check_names(&options, b.roofline);
     if (exit_code == CLI_OK) exit_code = cli_count("batch", batch, 1, INT_MAX, &examples);
+    if (exit_code == CLI_OK && trace != NULL && options.n_rest != 1)
+        exit_code = cli_fail(CLI_USAGE, "--profile writes one network's step: name one, as in `aval bench mlp --batch 128 --profile FILE`");
     if (exit_code != CLI_OK) goto done;
     b.batch = (size_t)examples;
+    b.trace = trace;
     if (options.common.json) b.rows = json_array();
     int status = cli_context_create(&options, &b.ctx);
     if (status == AVAL_OK) status = cli_need_device(b.ctx);
-    for (size_t i = 0; status == 0 && i < sizeof cases / sizeof *cases; i++) {
-        bool asked = options.n_rest == 0;
-        for (size_t k = 0; k < options.n_rest; k++) asked = asked || strcmp(options.rest[k], cases[i].name) == 0;
-        if (asked) status = cases[i].run(&b);
-    }
+    if (status == AVAL_OK && b.roofline) status = aval_context_profile(b.ctx);
+    if (status == AVAL_OK) status = run_cases(&b, &options);
     if (status < 0) exit_code = cli_fail_status(status);
     else if (b.rows != NULL) exit_code = cli_print_json(json_incref(b.rows));
+    if (b.failed) exit_code = CLI_DEVICE;
 done:
     json_decref(b.rows);
     aval_context_release(b.ctx);
     cli_options_release(&options);
+done_options:
     free(batch);
+    free(trace);
     return exit_code;
 }

@@ -3,6 +3,7 @@
 #define AVAL_CLI_BENCH_H
 
 #include "cli.h"
+#include "nets.h"
 
 /* One measurement; fields that do not apply are 0 (or NULL). */
 typedef struct bench_row {
@@ -16,8 +17,19 @@ typedef struct bench_row {
 typedef struct bench {
     aval_context *ctx;
     json_t *rows; /* NULL: print lines */
-    size_t batch;
+    size_t batch; /* 0: as each case has it */
+    int roofline; /* nets: where the time of a step goes, instead of how long it takes */
+    const char *trace; /* file for the commands' times; NULL: none */
+    bool failed; /* some file could not be written; the message is out */
 } bench;
+
+/* The most that the device was seen to do. */
+typedef struct bench_peaks {
+    double gbytes_per_s, gflops;
+} bench_peaks;
+/* Measures them, a second in all: relu(a x + b) over 16M floats; a product of 1024 x 1024, and a chain of multiplications and additions in
+   registers. */
+int bench_measure_peaks(bench *b, bench_peaks *peaks);
 
 int bench_report(bench *b, const bench_row *row);
 
@@ -32,5 +44,6 @@ int bench_memory(bench *b);
 int bench_step(bench *b);
 int bench_gemm(bench *b);
 int bench_elementwise(bench *b);
+int bench_net(bench *b, const net_kind *kind);
 
 #endif

@@ -38,24 +38,18 @@ static int feed(aval_session *s, const aval_value *input, size_t count)
 
 /* ---- gemm ---- */
 
-static int bench_product(bench *b, int64_t m, int64_t n, int64_t k)
+static int time_product(bench *b, int64_t m, int64_t n, int64_t k, bench_row *row)
 {
     aval_graph *g = aval_graph_create(b->ctx);
     aval_session *s = NULL;
     aval_value *x = aval_graph_input(g, "x", AVAL_FLOAT, AVAL_SHAPE(m, k)), *w = aval_graph_input(g, "w", AVAL_FLOAT, AVAL_SHAPE(k, n));
     aval_value *y = aval_apply(g, "MatMul", NULL, x, w);
-    char shape[64];
-    snprintf(shape, sizeof shape, "%lld x %lld x %lld", (long long)m, (long long)n, (long long)k);
-    bench_row row = { .name = "gemm", .shape = shape };
     int status = aval_graph_status(g);
     if (status == 0) status = aval_session_create(b->ctx, g, NULL, &s);
     if (status == 0) status = feed(s, x, (size_t)(m * k));
     if (status == 0) status = feed(s, w, (size_t)(k * n));
-    if (status == 0) status = time_runs(s, y, &row);
-    if (status == 0) {
-        row.gflops = 2e-6 * (double)m * (double)n * (double)k / row.median_ms;
-        status = bench_report(b, &row);
-    }
+    if (status == 0) status = time_runs(s, y, row);
+    if (status == 0) row->gflops = 2e-6 * (double)m * (double)n * (double)k / row->median_ms;
     aval_session_release(s);
     aval_graph_release(g);
     return status;
@@ -69,35 +63,81 @@ int bench_gemm(bench *b)
         { 64, 64, 64 },    { 256, 256, 256 }, { 512, 512, 512 }, { 1024, 1024, 1024 }, { 2048, 2048, 2048 }
     };
     int status = 0;
-    for (size_t i = 0; status == 0 && i < sizeof sizes / sizeof *sizes; i++)
-        status = bench_product(b, sizes[i][0], sizes[i][1], sizes[i][2]);
+    for (size_t i = 0; status == 0 && i < sizeof sizes / sizeof *sizes; i++) {
+        char shape[64];
+        const int64_t *z = sizes[i];
+        snprintf(shape, sizeof shape, "%lld x %lld x %lld", (long long)z[0], (long long)z[1], (long long)z[2]);
+        bench_row row = { .name = "gemm", .shape = shape };
+        status = time_product(b, z[0], z[1], z[2], &row);
+        if (status == 0) status = bench_report(b, &row);
+    }
     return status;
 }
 
 /* ---- elementwise ---- */
 
+#define ELEMENTS ((size_t)16 << 20)
+
 /* relu(a x + b), one launch that reads x and writes y; gigabytes a second are of both. */
-int bench_elementwise(bench *b)
+static int time_elementwise(bench *b, bench_row *row)
 {
-    const size_t count = (size_t)16 << 20;
     const float factor = 2, bias = 0.5f;
     aval_graph *g = aval_graph_create(b->ctx);
     aval_session *s = NULL;
-    aval_value *x = aval_graph_input(g, "x", AVAL_FLOAT, AVAL_SHAPE((int64_t)count));
+    aval_value *x = aval_graph_input(g, "x", AVAL_FLOAT, AVAL_SHAPE((int64_t)ELEMENTS));
     aval_value *a = aval_graph_input(g, "a", AVAL_FLOAT, AVAL_SCALAR), *c = aval_graph_input(g, "b", AVAL_FLOAT, AVAL_SCALAR);
     aval_value *y = aval_apply(g, "Relu", NULL, aval_apply(g, "Add", NULL, aval_apply(g, "Mul", NULL, x, a), c));
-    bench_row row = { .name = "elementwise", .shape = "relu(a x + b), 16M floats" };
     int status = aval_graph_status(g);
     if (status == 0) status = aval_session_create(b->ctx, g, NULL, &s);
-    if (status == 0) status = feed(s, x, count);
+    if (status == 0) status = feed(s, x, ELEMENTS);
     if (status == 0) status = aval_session_feed(s, a, &factor, sizeof factor, NULL);
     if (status == 0) status = aval_session_feed(s, c, &bias, sizeof bias, NULL);
-    if (status == 0) status = time_runs(s, y, &row);
-    if (status == 0) {
-        row.gbytes_per_s = 1e-6 * 2 * (double)(count * sizeof(float)) / row.median_ms;
-        status = bench_report(b, &row);
-    }
+    if (status == 0) status = time_runs(s, y, row);
+    if (status == 0) row->gbytes_per_s = 1e-6 * 2 * (double)(ELEMENTS * sizeof(float)) / row->median_ms;
     aval_session_release(s);
     aval_graph_release(g);
     return status;
+}
+
+int bench_elementwise(bench *b)
+{
+    bench_row row = { .name = "elementwise", .shape = "relu(a x + b), 16M floats" };
+    int status = time_elementwise(b, &row);
+    return status < 0 ? status : bench_report(b, &row);
+}
+
+/* ---- peaks ---- */
+
+#define CHAIN 28 /* products and sums that stay one launch */
+#define CHAIN_ELEMENTS ((size_t)1 << 20)
+
+/* x = x a + b, again and again: arithmetic in registers. */
+static int time_chain(bench *b, bench_row *row)
+{
+    aval_graph *g = aval_graph_create(b->ctx);
+    aval_session *s = NULL;
+    aval_value *x = aval_graph_input(g, "x", AVAL_FLOAT, AVAL_SHAPE((int64_t)CHAIN_ELEMENTS)), *y = x;
+    aval_value *a = aval_graph_number(g, AVAL_FLOAT, 0.5), *c = aval_graph_number(g, AVAL_FLOAT, 0.25);
+    for (int i = 0; i < CHAIN; i++) y = aval_apply(g, "Add", NULL, aval_apply(g, "Mul", NULL, y, a), c);
+    int status = aval_graph_status(g);
+    if (status == 0) status = aval_session_create(b->ctx, g, NULL, &s);
+    if (status == 0) status = feed(s, x, CHAIN_ELEMENTS);
+    if (status == 0) status = time_runs(s, y, row);
+    if (status == 0) row->gflops = 1e-6 * 2 * CHAIN * (double)CHAIN_ELEMENTS / row->min_ms;
+    aval_session_release(s);
+    aval_graph_release(g);
+    return status;
+}
+
+int bench_measure_peaks(bench *b, bench_peaks *peaks)
+{
+    bench_row stream = { 0 }, chain = { 0 }, product = { 0 };
+    int status = time_elementwise(b, &stream);
+    if (status == 0) status = time_chain(b, &chain);
+    if (status == 0) status = time_product(b, 1024, 1024, 1024, &product);
+    if (status < 0) return status;
+    peaks->gbytes_per_s = stream.gbytes_per_s * stream.median_ms / stream.min_ms;
+    double gflops = product.gflops * product.median_ms / product.min_ms;
+    peaks->gflops = gflops > chain.gflops ? gflops : chain.gflops;
+    return 0;
 }

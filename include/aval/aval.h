@@ -107,6 +107,9 @@ AVAL_API void aval_context_release(aval_context *ctx);
 /* Warnings and notes go to `log` (may be called from any thread that uses the context); NULL: they are dropped. */
 AVAL_API void aval_context_log(aval_context *ctx, aval_log_function log, void *user);
 
+/* Has devices keep the time of each command, for aval_session_profile.  Before the first session runs.  Costs a little time a launch. */
+AVAL_API int aval_context_profile(aval_context *ctx);
+
 /* Loads one plugin, or all *.so of a folder.  A folder that holds a bad plugin loads the others; the refusals are counted in
    *refused (may be NULL) and logged as warnings.  Files and folders writable by everyone, or owned by someone who is neither
    root nor the user, are refused.  Without any call, the folders of AVAL_PLUGIN_PATH (':' between them), or else the one beside
@@ -316,6 +319,22 @@ typedef struct aval_counters {
     double plan_seconds; /* that making it took from there on; builds of kernels not counted */
 } aval_counters;
 AVAL_API int aval_session_counters(const aval_session *s, aval_counters *counters);
+/* One command of a run. */
+typedef struct aval_profile_entry {
+    size_t size;
+    size_t device; /* which of the selected ones */
+    const char *node; /* what it computes: "conv1 (Conv)", "fused Mul, Add, Relu" */
+    const char *command; /* the kernel's name, the provider of a matrix product, "copy" or "fill" */
+    double start_us, end_us; /* from the start of this device's first command in the run, by the device's clock */
+    double bytes; /* that it must move at least: each of its tensors once */
+    double flops; /* of matrix products and convolutions; 0 for all else, where memory is what counts */
+} aval_profile_entry;
+typedef void (*aval_profile_function)(void *user, const aval_profile_entry *entry);
+
+/* Waits for the last run and tells the time of each of its commands, in the plan's order.  Of a matrix product that its provider enqueues itself
+   (CLBlast), the time from the end of the command before.  Needs aval_context_profile. */
+AVAL_API int aval_session_profile(aval_session *s, aval_profile_function report, void *user);
+
 /* The current plan as text, a line a launch or copy; for aval_free. */
 AVAL_API int aval_session_plan_text(aval_session *s, aval_value *const *wanted, size_t n_wanted, char **text);
 

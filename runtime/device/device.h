@@ -33,6 +33,8 @@ int aval__devices_fail_none(const aval__devices *devices);
 /* Index of the device that is taken when the user names none. */
 int aval__devices_best(const aval__devices *devices, size_t *index);
 
+/* Devices that are opened from now on keep the times of each command (CL_QUEUE_PROFILING_ENABLE). */
+void aval__devices_profile(aval__devices *devices);
 /* Opens a device, or gives the one that is open (counted).  Its info may be more exact after opening. */
 int aval__device_open(aval__devices *devices, size_t index, aval__device **out);
 void aval__device_close(aval__device *device);

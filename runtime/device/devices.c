@@ -129,12 +129,17 @@ static int make_device(aval__devices *devices, size_t index, aval__device **out)
     const cl_context_properties properties[] = { CL_CONTEXT_PLATFORM, (cl_context_properties)listed->platform, 0 };
     device->context = clCreateContext(properties, 1, &listed->id, NULL, NULL, &code);
     AVAL__TRY_DONE(aval__cl_check(code, "clCreateContext", "device %zu '%s'", index, listed->name));
-    device->queue = clCreateCommandQueue(device->context, listed->id, 0, &code);
+    device->queue = clCreateCommandQueue(device->context, listed->id, devices->profiled ? CL_QUEUE_PROFILING_ENABLE : 0, &code);
     AVAL__TRY_DONE(aval__cl_check(code, "clCreateCommandQueue", "device %zu '%s'", index, listed->name));
 done:
     if (status < 0) release_device(device);
     else *out = device;
     return status;
+}
+
+void aval__devices_profile(aval__devices *devices)
+{
+    devices->profiled = true;
 }
 
 int aval__device_open(aval__devices *devices, size_t index, aval__device **out)

@@ -21,6 +21,7 @@ struct aval__devices {
     AVAL__VEC(aval__listed) list;
     pthread_mutex_t lock; /* of every listed `open`, and of the cache folder */
     char *left_out; /* why a device or platform is not in the list, the last of these reasons; NULL: none is missing */
+    bool profiled;
     bool cache_known; /* cache_folder is decided */
     char *cache_folder; /* NULL: no cache on disk */
 };

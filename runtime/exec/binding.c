@@ -351,6 +351,7 @@ int aval__binding_create(aval_context *ctx, const aval__plan *plan, aval__bindin
     if (!b) return AVAL_E_MEMORY;
     b->context = ctx;
     b->plan = plan;
+    b->profiled = aval__context_profiled(ctx);
     b->devices = aval__alloc_array(plan->n_devices, sizeof *b->devices);
     b->slots = aval__alloc_array(plan->n_slots, sizeof *b->slots);
     b->steps = aval__alloc_array(plan->n_steps, sizeof *b->steps);
@@ -379,6 +380,7 @@ static void release_steps(aval__binding *b)
         if (bound->scratch) clReleaseMemObject(bound->scratch);
         if (bound->sent) clReleaseEvent(bound->sent);
         if (bound->written) clReleaseEvent(bound->written);
+        if (bound->timed) clReleaseEvent(bound->timed);
         aval__free(bound->staging);
     }
     HASH_ITER (hh, b->shared, shared, next) {

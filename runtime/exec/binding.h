@@ -40,6 +40,7 @@ typedef struct aval__bound_step {
     void *staging; /* copies between devices */
     cl_event sent; /* such a copy's read into `staging` on the device that it comes from; NULL: not begun, or passed on already */
     cl_event written; /* its last write, which reads `staging` */
+    cl_event timed; /* profiling: the last run's command */
 } aval__bound_step;
 
 /* Kernels that are shared, by program and function. */
@@ -78,6 +79,7 @@ struct aval__binding {
     size_t n_kernels;
     bool guarded; /* some slot has guard bands */
     bool crosses; /* some step copies between devices */
+    bool profiled; /* each step's command is kept until the next run */
     bool interrupted; /* a run over several devices failed on its way: copies may be half done */
     aval_store *store; /* whose buffers are in use */
     uint64_t store_generation;
@@ -93,6 +95,8 @@ int aval__binding_point(aval__binding *b, uint32_t slot, cl_mem buffer);
 const char *aval__binding_where(const aval__binding *b, const aval__step *step);
 cl_command_queue aval__binding_queue(const aval__binding *b, uint32_t device);
 
+/* Where the event of a step's command goes; NULL: it is not wanted. */
+cl_event *aval__binding_timed(const aval__binding *b, aval__bound_step *bound);
 /* Puts one step on its device's queue; a copy between devices waits for the sender. */
 int aval__binding_enqueue(aval__binding *b, size_t step);
 /* Lists what each device does, for a plan with copies between devices; once. */

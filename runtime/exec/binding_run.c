@@ -78,11 +78,19 @@ static int point_states(aval__binding *b, aval_store *store)
 
 /* ---- Steps ----------------------------------------------------------------------------------------------------------------- */
 
+cl_event *aval__binding_timed(const aval__binding *b, aval__bound_step *bound)
+{
+    if (!b->profiled) return NULL;
+    if (bound->timed) clReleaseEvent(bound->timed);
+    bound->timed = NULL;
+    return &bound->timed;
+}
+
 static int enqueue_launch(aval__binding *b, const aval__step *step, aval__bound_step *bound)
 {
     if (bound->shared) AVAL__TRY(aval__binding_set_args(b, step, bound->kernel));
     cl_int code = clEnqueueNDRangeKernel(aval__binding_queue(b, step->device), bound->kernel, step->dims, NULL, bound->global,
-                                         bound->set_local ? bound->local : NULL, 0, NULL, NULL);
+                                         bound->set_local ? bound->local : NULL, 0, NULL, aval__binding_timed(b, bound));
     return code == CL_SUCCESS ? AVAL_OK : aval__cl_check(code, "clEnqueueNDRangeKernel", "%s", aval__binding_where(b, step));
 }
 
@@ -100,23 +108,26 @@ static int enqueue_gemm(aval__binding *b, const aval__step *step, aval__bound_st
         .scratch_bytes = bound->scratch_bytes,
     };
     int status = aval__gemm_provider_at(step->provider)->enqueue(b->devices[step->device].device, step->gemm, step->type, &operands);
-    return status < 0 ? aval__fail_in(status, "%s", aval__binding_where(b, step)) : AVAL_OK;
+    if (status < 0) return aval__fail_in(status, "%s", aval__binding_where(b, step));
+    cl_event *timed = aval__binding_timed(b, bound); /* a provider may enqueue several commands: their end is marked */
+    if (!timed) return AVAL_OK;
+    return aval__cl_check(clEnqueueMarkerWithWaitList(aval__binding_queue(b, step->device), 0, NULL, timed), "clEnqueueMarkerWithWaitList",
+                          "%s", aval__binding_where(b, step));
 }
 
 static int enqueue_copy(aval__binding *b, const aval__step *step, aval__bound_step *bound)
 {
-    (void)bound;
     return aval__cl_check(clEnqueueCopyBuffer(aval__binding_queue(b, step->device), b->slots[step->from.slot].buffer,
                                               b->slots[step->to.slot].buffer, (size_t)step->from.offset, (size_t)step->to.offset,
-                                              (size_t)step->bytes, 0, NULL, NULL),
+                                              (size_t)step->bytes, 0, NULL, aval__binding_timed(b, bound)),
                           "clEnqueueCopyBuffer", "%s", aval__binding_where(b, step));
 }
 
 static int enqueue_fill(aval__binding *b, const aval__step *step, aval__bound_step *bound)
 {
-    (void)bound;
     return aval__cl_check(clEnqueueFillBuffer(aval__binding_queue(b, step->device), b->slots[step->to.slot].buffer, step->pattern,
-                                              step->pattern_bytes, (size_t)step->to.offset, (size_t)step->bytes, 0, NULL, NULL),
+                                              step->pattern_bytes, (size_t)step->to.offset, (size_t)step->bytes, 0, NULL,
+                                              aval__binding_timed(b, bound)),
                           "clEnqueueFillBuffer", "%s", aval__binding_where(b, step));
 }
 

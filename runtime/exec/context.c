@@ -138,6 +138,21 @@ int aval_context_select_device(aval_context *ctx, const char *selector)
     return status;
 }
 
+int aval_context_profile(aval_context *ctx)
+{
+    AVAL__NEED(ctx, "a context");
+    aval__context_lock(ctx);
+    int status = list_devices(ctx);
+    if (status == AVAL_OK && ctx->ready)
+        status = aval__fail(AVAL_E_ARGUMENT, "profiling is asked for too late: devices are opened when the first session runs");
+    if (status == AVAL_OK) {
+        aval__devices_profile(ctx->devices);
+        ctx->profiled = true;
+    }
+    aval__context_unlock(ctx);
+    return status;
+}
+
 /* AVAL_DEVICE: selectors with ',' between. */
 static int select_from_environment(aval_context *ctx, const char *selectors)
 {
@@ -248,6 +263,11 @@ int64_t aval_selected_device(aval_context *ctx, size_t i)
 aval__registry *aval__context_registry(aval_context *ctx)
 {
     return ctx->registry;
+}
+
+bool aval__context_profiled(const aval_context *ctx)
+{
+    return ctx->profiled;
 }
 
 const aval__log *aval__context_log(const aval_context *ctx)

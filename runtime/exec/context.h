@@ -26,6 +26,7 @@ struct aval_context {
     AVAL__VEC(aval__device *) opened; /* as many once the context is ready */
     AVAL__VEC(const aval_device_info *) infos; /* of the opened ones */
     bool ready;
+    bool profiled; /* devices keep the times of commands */
     aval__plan_hooks hooks;
     aval__shared_plan *plans; /* uthash */
     bool remembered_read; /* `remembered` is of all devices in the cache folder */

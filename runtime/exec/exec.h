@@ -24,6 +24,7 @@ const aval__log *aval__context_log(const aval_context *ctx);
 /* The opened devices in order of preference (after aval__context_ready). */
 size_t aval__context_device_count(const aval_context *ctx);
 aval__device *aval__context_device(const aval_context *ctx, size_t i);
+bool aval__context_profiled(const aval_context *ctx);
 /* The callbacks that planning for this context's devices uses; `user` is the context. */
 const aval__plan_hooks *aval__context_hooks(aval_context *ctx);
 
@@ -63,6 +64,8 @@ void aval__binding_release(aval__binding *binding);
 int aval__binding_feed(aval__binding *binding, uint32_t slot, const void *data, size_t bytes);
 /* Points state slots at the store's buffers where that changed, then enqueues all steps. */
 int aval__binding_run(aval__binding *binding, aval_store *store, bool anomaly);
+/* The times of the last run's commands (aval_session_profile). */
+int aval__binding_profile(aval__binding *binding, aval_profile_function report, void *user);
 /* Reads a located value; waits. */
 int aval__binding_read(aval__binding *binding, const aval__located *value, void *data, size_t bytes);
 int aval__binding_wait(aval__binding *binding);

@@ -128,7 +128,9 @@ int aval__planner_finish(aval__planner *p)
     plan->n_slots = p->slots.count;
     plan->notes = aval__arena_copy(&plan->arena, p->notes.at, sizeof *p->notes.at * p->notes.count);
     plan->n_notes = p->notes.count;
-    if (!plan->slots || !plan->notes) return AVAL_E_MEMORY;
+    plan->products = aval__arena_copy(&plan->arena, p->products.at, sizeof *p->products.at * p->products.count);
+    plan->n_products = p->products.count;
+    if (!plan->slots || !plan->notes || !plan->products) return AVAL_E_MEMORY;
     hand_over(p);
     return AVAL_OK;
 }

@@ -129,6 +129,7 @@ static void release_planner(aval__planner *p)
     aval__vec_release(&p->args);
     aval__vec_release(&p->slots);
     aval__vec_release(&p->written);
+    aval__vec_release(&p->products);
     aval__vec_release(&p->notes);
     aval__text_release(&p->text);
     aval__arena_release(&p->unit_scratch);

@@ -39,6 +39,12 @@ typedef struct aval__arg {
     };
 } aval__arg;
 
+/* How much arithmetic is in a step that computes (a part of) a matrix product. */
+typedef struct aval__product {
+    uint32_t step;
+    double flops;
+} aval__product;
+
 typedef enum aval__step_kind { AVAL__STEP_LAUNCH, AVAL__STEP_GEMM, AVAL__STEP_COPY, AVAL__STEP_FILL } aval__step_kind;
 
 typedef struct aval__place {
@@ -133,6 +139,8 @@ typedef struct aval__plan {
     size_t n_located;
     const aval__located *written; /* see aval__step.first_value (for anomaly mode and messages) */
     size_t n_written;
+    const aval__product *products; /* by step */
+    size_t n_products;
     const char *const *notes; /* which op went elsewhere and why, a line each */
     size_t n_notes;
     aval__plan_statistics statistics;

@@ -99,6 +99,7 @@ typedef struct aval__planner {
     AVAL__VEC(aval__arg) args; /* of the launch at hand */
     AVAL__VEC(aval__slot) slots;
     AVAL__VEC(aval__located) written;
+    AVAL__VEC(aval__product) products;
     AVAL__VEC(const char *) notes;
     struct aval__shared_entry *shared; /* sources, generated kernels and tensors, by hash */
     const aval_tensor *last_kept; /* neighbours are often alike */

@@ -230,6 +230,25 @@ static int add_gemm_step(aval__recording *r, const aval_gemm *gemm, const aval__
     return AVAL_OK;
 }
 
+static bool writes_to(const aval__step *step, uint32_t storage)
+{
+    if (step->kind == AVAL__STEP_GEMM) return true;
+    for (uint32_t i = 0; i < step->n_args; i++)
+        if (step->args[i].kind == AVAL__ARG_TENSOR && step->args[i].written && step->args[i].slot == storage) return true;
+    return false;
+}
+
+/* The arithmetic of a product is in the steps from `first` on that write its result: not in those that pack operands. */
+static int note_product(aval__planner *p, size_t first, uint32_t storage, double flops)
+{
+    size_t n = 0;
+    for (size_t i = first; i < p->steps.count; i++) n += writes_to(&p->steps.at[i], storage);
+    for (size_t i = first; i < p->steps.count; i++)
+        if (writes_to(&p->steps.at[i], storage))
+            AVAL__TRY(aval__vec_push(&p->products, (aval__product){ .step = (uint32_t)i, .flops = flops / (double)n }));
+    return AVAL_OK;
+}
+
 int aval__record_gemm(aval_call *call, const aval_gemm *gemm)
 {
     aval__recording *r = call->user;
@@ -251,9 +270,13 @@ int aval__record_gemm(aval_call *call, const aval_gemm *gemm)
         scratch = aval__record_scratch(call, AVAL_UINT8, (int64_t)choice.scratch_bytes);
         if (!scratch) return AVAL_E_MEMORY;
     }
-    if (!choice.records) return add_gemm_step(r, gemm, &choice, ports, scratch ? r->scratch : NULL);
-    const aval_kernel_source *own = r->source;
-    int status = hooks->gemm_record(hooks->user, r->device, gemm, type, &choice, scratch, call, &r->source);
-    r->source = own;
-    return status;
+    size_t first = r->p->steps.count;
+    if (!choice.records) AVAL__TRY(add_gemm_step(r, gemm, &choice, ports, scratch ? r->scratch : NULL));
+    else {
+        const aval_kernel_source *own = r->source;
+        int status = hooks->gemm_record(hooks->user, r->device, gemm, type, &choice, scratch, call, &r->source);
+        r->source = own;
+        if (status < 0) return status;
+    }
+    return note_product(r->p, first, ports[2]->storage, 2.0 * (double)gemm->m * (double)gemm->n * (double)gemm->k * (double)batches(gemm));
 }
