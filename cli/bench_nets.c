@@ -122,9 +122,8 @@ static int print_rows(bench *b, const net_kind *kind, const net *n, const profil
         if (object == NULL || json_array_append_new(b->rows, object) < 0) return AVAL_E_MEMORY;
     }
     if (b->rows != NULL) return 0;
-    printf("%s, batch %lld: %zu commands of %.0f us in all, of which %.0f us (%.0f %%) at %.1f GB/s and %.0f GFLOP/s, the most that this "
-           "device "
-           "was seen to do\n",
+    printf("%s, batch %lld: %zu commands of %.0f us in all; %.0f us (%.0f %%) would do at %.1f GB/s, which large tensors get here, and "
+           "%.0f GFLOP/s, which large products get (more than 100 %%: from caches)\n",
            kind->name, (long long)n->batch, p->n, total, least, 100 * least / total, peaks->gbytes_per_s, peaks->gflops);
     printf("%9s %8s %8s %9s %9s  %s\n", "us", "lost us", "of peak", "GB/s", "GFLOP/s", "command and node");
     for (size_t i = 0; i < p->n; i++) {

@@ -1,0 +1,70 @@
+/* aval bench on networks: what scripts read of it. */
+#include "program.h"
+
+#include <criterion/criterion.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+TestSuite(bench, .init = program_begin, .fini = program_end, .timeout = 300);
+
+static json_t *parse(const char *text)
+{
+    json_error_t error;
+    json_t *parsed = json_loads(text, 0, &error);
+    cr_assert_neq(parsed, NULL, "no JSON: %s", error.text);
+    return parsed;
+}
+
+Test(bench, roofline_tells_time_bytes_and_arithmetic_of_each_command)
+{
+    json_t *rows = parse(program_expect_ok("bench mlp --batch 4 --roofline --json")->out);
+    double flops = 0;
+    for (size_t i = 0; i < json_array_size(rows); i++) {
+        json_t *row = json_array_get(rows, i);
+        cr_expect_str_eq(json_string_value(json_object_get(row, "name")), "mlp");
+        cr_expect_gt(strlen(json_string_value(json_object_get(row, "command"))), 0);
+        cr_expect_geq(json_real_value(json_object_get(row, "median_us")), 0);
+        flops += json_real_value(json_object_get(row, "flops"));
+    }
+    /* forward, and twice as much for both gradients; that of the first layer's input is not wanted */
+    cr_expect_eq(flops, 2.0 * 4 * (3 * (512 * 512 + 512 * 10) + 2 * 784 * 512), "%.0f", flops);
+    json_decref(rows);
+}
+
+Test(bench, profile_writes_a_trace_with_a_slice_for_each_command)
+{
+    char file[] = "/tmp/aval-trace-XXXXXX", line[128], text[200000];
+    int fd = mkstemp(file);
+    cr_assert_geq(fd, 0);
+    snprintf(line, sizeof line, "bench mlp --batch 4 --profile %s", file);
+    program_expect_ok(line);
+    ssize_t bytes = read(fd, text, sizeof text - 1);
+    close(fd);
+    unlink(file);
+    cr_assert_gt(bytes, 0);
+    text[bytes] = 0;
+    json_t *trace = parse(text), *events = json_object_get(trace, "traceEvents");
+    size_t slices = 0;
+    double end = 0;
+    for (size_t i = 0; i < json_array_size(events); i++) {
+        json_t *event = json_array_get(events, i);
+        if (strcmp(json_string_value(json_object_get(event, "ph")), "X") != 0) continue;
+        double start = json_real_value(json_object_get(event, "ts"));
+        cr_expect_geq(start, end - 1e-3, "commands of one queue follow each other");
+        end = start + json_real_value(json_object_get(event, "dur"));
+        slices++;
+    }
+    cr_expect_gt(slices, 20, "a training step of three layers");
+    json_decref(trace);
+}
+
+Test(bench, refuses_what_it_cannot_measure)
+{
+    program_expect_refused("bench resnet", 2, "resnet20");
+    program_expect_refused("bench gemm --roofline", 2, "no network 'gemm'");
+    program_expect_refused("bench mlp lenet --profile /tmp/trace.json", 2, "name one");
+    program_expect_refused("bench mlp --batch 2 --profile /nowhere/trace.json", 3, "/nowhere/trace.json cannot be written");
+}
