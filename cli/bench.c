@@ -1,6 +1,7 @@
 /* aval bench: measures this machine's devices and aval itself. */
 #include "bench.h"
 
+#include <errno.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -91,6 +92,15 @@ static bool is_asked(const cli_options *options, const char *name)
     return options->n_rest == 0;
 }
 
+/* Found out before anything is measured. */
+static int check_writable(const char *file)
+{
+    FILE *f = fopen(file, "w");
+    if (f == NULL) return cli_fail(CLI_DEVICE, "%s cannot be written: %s", file, strerror(errno));
+    fclose(f);
+    return CLI_OK;
+}
+
 static int run_cases(bench *b, const cli_options *options)
 {
     int status = 0;
@@ -122,6 +132,7 @@ int cli_bench(int argc, const char **argv)
     if (exit_code == CLI_OK) exit_code = cli_count("batch", batch, 1, INT_MAX, &examples);
     if (exit_code == CLI_OK && trace != NULL && options.n_rest != 1)
         exit_code = cli_fail(CLI_USAGE, "--profile writes one network's step: name one, as in `aval bench mlp --batch 128 --profile FILE`");
+    if (exit_code == CLI_OK && trace != NULL) exit_code = check_writable(trace);
     if (exit_code != CLI_OK) goto done;
     b.batch = (size_t)examples;
     b.trace = trace;
