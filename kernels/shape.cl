@@ -67,3 +67,34 @@ __kernel void reverse_sequence(__global const S *x, long x_at, __global const I 
     long from = t < length && length <= time ? length - 1 - t : t;
     y[y_at + i] = x[x_at + i + (from - t) * time_step];
 }
+
+/* Which index of an axis of `length` elements stands at i, which may lie outside: -1, the constant (mode 0), mirrored at the edges (1), the
+   nearest (2), or from the other end (3). */
+static long pad_index(int mode, long i, long length)
+{
+    if (i >= 0 && i < length) return i;
+    if (mode == 0) return -1;
+    if (mode == 2) return i < 0 ? 0 : length - 1;
+    long period = mode == 1 ? 2 * (length - 1) : length;
+    i = period == 0 ? 0 : (i % period + period) % period;
+    return i < length ? i : period - i;
+}
+
+/* y [o0 .. o7] = x [d0 .. d7], moved by b0 .. b7 and padded; axes before `first` have length 1.  `value` may be absent: zero.
+   Work-items: n, the elements of y. */
+__kernel void pad(__global const S *x, long x_at, __global const S *value, long value_at, __global S *y, long y_at, long n, int mode,
+                  int first, long o0, long o1, long o2, long o3, long o4, long o5, long o6, long o7, long d0, long d1, long d2, long d3,
+                  long d4, long d5, long d6, long d7, long b0, long b1, long b2, long b3, long b4, long b5, long b6, long b7)
+{
+    long i = get_global_id(0), rest = i, at = 0, stride = 1;
+    if (i >= n) return;
+    const long o[8] = { o0, o1, o2, o3, o4, o5, o6, o7 }, d[8] = { d0, d1, d2, d3, d4, d5, d6, d7 };
+    const long b[8] = { b0, b1, b2, b3, b4, b5, b6, b7 };
+    for (int a = 7; a >= first; a--) {
+        long index = pad_index(mode, rest % o[a] - b[a], d[a]);
+        rest /= o[a];
+        at = index < 0 || at < 0 ? -1 : at + index * stride;
+        stride *= d[a];
+    }
+    y[y_at + i] = at >= 0 ? x[x_at + at] : value_at >= 0 ? value[value_at] : (S)0;
+}

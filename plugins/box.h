@@ -39,10 +39,6 @@ static inline void box_simplify(box *b)
     b->rank = n;
 }
 
-#define EIGHT(v) \
-    AVAL_I64((v)[0]), AVAL_I64((v)[1]), AVAL_I64((v)[2]), AVAL_I64((v)[3]), AVAL_I64((v)[4]), AVAL_I64((v)[5]), AVAL_I64((v)[6]), \
-        AVAL_I64((v)[7])
-
 /* `to` need not be written whole. */
 static inline int box_copy(const aval_host *host, aval_call *call, const aval_tensor *to, const aval_tensor *from, box b)
 {

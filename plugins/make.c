@@ -100,7 +100,7 @@ static int constant_infer(const aval_host *host, aval_call *call)
     const aval_tensor *value = host->input(call, 1);
     int64_t dims[AVAL_MAX_RANK];
     size_t rank;
-    TRY(known_ints(host, call, 0, "input", dims, &rank));
+    TRY(known_ints(host, call, 0, "input", dims, AVAL_MAX_RANK, &rank));
     for (size_t i = 0; i < rank; i++)
         if (dims[i] < 0)
             return host->fail(call, AVAL_PLUGIN_BAD_ARGUMENT, "input: length %lld at %zu, expected 0 or more", (long long)dims[i], i);

@@ -27,7 +27,7 @@ static int reshape_infer(const aval_host *host, aval_call *call)
     const aval_tensor *x = host->input(call, 0);
     int64_t dims[AVAL_MAX_RANK], known = 1, rest = -1;
     size_t rank;
-    TRY(known_ints(host, call, 1, "shape", dims, &rank));
+    TRY(known_ints(host, call, 1, "shape", dims, AVAL_MAX_RANK, &rank));
     for (size_t i = 0; i < rank; i++) {
         if (dims[i] == 0 && !host->attr_int(call, "allowzero")) {
             if (i >= host->rank(x))
@@ -96,7 +96,7 @@ static int squeeze_infer(const aval_host *host, aval_call *call)
 {
     int64_t axes[AVAL_MAX_RANK];
     size_t count;
-    TRY(known_ints(host, call, 1, "axes", axes, &count));
+    TRY(known_ints(host, call, 1, "axes", axes, AVAL_MAX_RANK, &count));
     return squeeze(host, call, host->input(call, 1) == NULL ? NULL : axes, count);
 }
 
@@ -124,7 +124,7 @@ static int unsqueeze_infer(const aval_host *host, aval_call *call)
 {
     int64_t axes[AVAL_MAX_RANK];
     size_t count;
-    TRY(known_ints(host, call, 1, "axes", axes, &count));
+    TRY(known_ints(host, call, 1, "axes", axes, AVAL_MAX_RANK, &count));
     return unsqueeze(host, call, axes, count);
 }
 

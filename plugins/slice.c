@@ -55,14 +55,14 @@ static int slice_box(const aval_host *host, aval_call *call, box *b)
     static const char *const names[] = { "starts", "ends", "axes", "steps" };
     slices s;
     int64_t *lists[] = { s.starts, s.ends, s.axes, s.steps };
-    TRY(known_ints(host, call, 1, "starts", s.starts, &s.count));
+    TRY(known_ints(host, call, 1, "starts", s.starts, AVAL_MAX_RANK, &s.count));
     for (size_t i = 0; i < s.count; i++) {
         s.axes[i] = (int64_t)i;
         s.steps[i] = 1;
     }
     for (size_t i = 1; i < 4; i++) {
         size_t count;
-        TRY(known_ints(host, call, i + 1, names[i], lists[i], &count));
+        TRY(known_ints(host, call, i + 1, names[i], lists[i], AVAL_MAX_RANK, &count));
         if (host->input(call, i + 1) != NULL && count != s.count)
             return host->fail(call, AVAL_PLUGIN_BAD_SHAPE, "input %s has %zu numbers, expected %zu as in starts", names[i], count, s.count);
     }

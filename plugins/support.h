@@ -22,6 +22,11 @@
 #define BY_GROUPS_WITH(group, results, name, value) \
     .global = { (uint64_t)(results) * (group) }, .local = { (group) }, AVAL_DEFINES({ "WG", (group) }, { name, value })
 
+/* Eight arguments: a number for each of AVAL_MAX_RANK axes. */
+#define EIGHT(v) \
+    AVAL_I64((v)[0]), AVAL_I64((v)[1]), AVAL_I64((v)[2]), AVAL_I64((v)[3]), AVAL_I64((v)[4]), AVAL_I64((v)[5]), AVAL_I64((v)[6]), \
+        AVAL_I64((v)[7])
+
 #define EACH(items) .global = { (uint64_t)(items) }
 
 static inline int64_t product(const int64_t *dims, size_t count)
@@ -51,14 +56,13 @@ static inline void move_element(const aval_host *host, aval_call *call, const av
     else host->integer(call, to)[t] = host->integer(call, from)[f];
 }
 
-/* The numbers of input i (axes, lengths ...; int32 or int64), at most AVAL_MAX_RANK.  An absent input has none: *count is 0. */
-static inline int known_ints(const aval_host *host, aval_call *call, size_t i, const char *name, int64_t values[AVAL_MAX_RANK],
+/* The numbers of input i (axes, lengths ...; int32 or int64), at most `room`.  An absent input has none: *count is 0. */
+static inline int known_ints(const aval_host *host, aval_call *call, size_t i, const char *name, int64_t *values, size_t room,
                              size_t *count)
 {
     const aval_tensor *t = host->input(call, i);
     *count = t == NULL ? 0 : (size_t)host->count(t);
-    if (*count > AVAL_MAX_RANK)
-        return host->fail(call, AVAL_PLUGIN_BAD_SHAPE, "input %s has %zu numbers, expected at most %d", name, *count, AVAL_MAX_RANK);
+    if (*count > room) return host->fail(call, AVAL_PLUGIN_BAD_SHAPE, "input %s has %zu numbers, expected at most %zu", name, *count, room);
     if (*count == 0) return 0;
     if (host->phase(call) == AVAL_PHASE_REFERENCE) {
         for (size_t k = 0; k < *count; k++) values[k] = host->integer(call, t)[k];
