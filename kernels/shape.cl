@@ -1,4 +1,4 @@
-/* Copies that move elements about: transposition, slices, concatenation, gathering.  Elements are not computed with, so that S stands
+/* Copies that move elements about: transposition, slices, concatenation, padding; and tensors made from shapes.  Elements are not computed with, so that S stands
  * for any type of the same size. */
 #include "common.clh"
 
@@ -27,18 +27,6 @@ __kernel void copy_strided(__global S *to, long to_at, __global const S *from, l
         from_at += index * fs[a];
     }
     to[to_at + i * ts[8 - AXES]] = from[from_at + i * fs[8 - AXES]];
-}
-
-/* y [outer, count, inner] = x [outer, length, inner] at indices [count]; negative ones count from the end, those out of range give 0.
-   Work-items: outer * count * inner. */
-__kernel void gather(__global const S *x, long x_at, __global const I *indices, long indices_at, __global S *y, long y_at, long outer,
-                     long length, long count, long inner)
-{
-    long i = get_global_id(0), column = i % inner, j = i / inner % count, o = i / inner / count;
-    if (o >= outer) return;
-    long row = LOAD_I(indices, indices_at + j);
-    if (row < 0) row += length;
-    y[y_at + i] = row >= 0 && row < length ? x[x_at + (o * length + row) * inner + column] : (S)0;
 }
 
 /* The shape of a tensor as int64 numbers: y [rank].  Work-items: rank. */

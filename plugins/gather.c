@@ -1,18 +1,91 @@
-/* Gather, and its gradient, which is an op of its own: a kernel that computes, where Gather's only copies, and an ordinary node of a
- * body, so that it can be differentiated again. */
-#include "support.h"
+/* Gather, GatherElements, GatherND, and their gradient, which is an op of its own: a kernel that computes, where gathers only copy, and an
+ * ordinary node of a body, so that it can be differentiated again. */
+#include "index.h"
 
-#include "gather.cl.h"
-#include "shape.cl.h"
+#include "index.cl.h"
+#include "scatter.cl.h"
+
+/* ---- What the three have in common ------------------------------------------------------------------------------------------------- */
+
+static int gather_launch(const aval_host *host, aval_call *call, const index_map *m)
+{
+    const aval_tensor *x = host->input(call, 0), *indices = host->input(call, 1), *y = host->output(call, 0);
+    uint32_t s_type = aval_carrier(host->type(x)), i_type = (uint32_t)host->type(indices);
+    if (host->count(y) == 0) return 0;
+    if (host->count(x) == 0) return host->fill(call, y, 0);
+    if (m->form == INDEX_AXIS)
+        return host->launch(call, AVAL_LAUNCH(.kernel = "gather", EACH(host->count(y)), .s_type = s_type, .i_type = i_type,
+                                              AVAL_ARGS(AVAL_READ(x), AVAL_READ(indices), AVAL_WRITE(y), AVAL_I64(m->outer),
+                                                        AVAL_I64(m->rows), AVAL_I64(m->count), AVAL_I64(m->inner))));
+    if (m->form == INDEX_ELEMENTS)
+        return host->launch(call,
+                            AVAL_LAUNCH(.kernel = "gather_elements", EACH(m->count), .s_type = s_type, .i_type = i_type,
+                                        AVAL_ARGS(AVAL_READ(x), AVAL_READ(indices), AVAL_WRITE(y), AVAL_I64(m->count), AVAL_I32(m->first),
+                                                  AVAL_I64(m->length), AVAL_I64(m->step), EIGHT(m->dims), EIGHT(m->strides))));
+    return host->launch(call, AVAL_LAUNCH(.kernel = "gather_tuples", EACH(host->count(y)), .s_type = s_type, .i_type = i_type,
+                                          AVAL_ARGS(AVAL_READ(x), AVAL_READ(indices), AVAL_WRITE(y), AVAL_I64(m->count), AVAL_I64(m->inner),
+                                                    AVAL_I64(m->per_batch), AVAL_I64(m->batch_rows), AVAL_I32(m->depth), EIGHT(m->dims),
+                                                    EIGHT(m->strides))));
+}
+
+static void gather_on_host(const aval_host *host, aval_call *call, const index_map *m)
+{
+    const aval_tensor *x = host->input(call, 0), *y = host->output(call, 0);
+    const int64_t *indices = host->integer(call, host->input(call, 1));
+    for (int64_t i = 0; i < host->count(y); i++) {
+        int64_t j = i / m->inner % m->count, o = i / m->inner / m->count, row = index_row(m, indices, j);
+        if (row >= 0) move_element(host, call, y, i, x, (o * m->rows + row) * m->inner + i % m->inner);
+        else if (AVAL_REALS & AVAL_TYPE_SET(host->type(y))) host->real(call, y)[i] = 0;
+        else host->integer(call, y)[i] = 0;
+    }
+}
+
+/* The gradient op with the op's own way of reading indices. */
+static int gather_backward_by(const aval_host *host, aval_call *call, index_form form, const char *attr)
+{
+    const aval_tensor *x = host->input(call, 0), *inputs[] = { host->upstream(call, 0), host->input(call, 1) }, *g;
+    text attrs = { 0 };
+    text_ints(&attrs, "dims", host->dims(x), host->rank(x));
+    text_int(&attrs, attr, host->attr_int(call, attr));
+    text_word(&attrs, "form", index_forms[form]);
+    TRY(host->apply(call, "aval::GatherGradient", attrs.at, 2, inputs, 1, &g));
+    return host->yield(call, 0, g);
+}
+
+#define GATHER_FUNCTIONS(name, form, attr) \
+    static int name##_forward(const aval_host *host, aval_call *call) \
+    { \
+        index_map m; \
+        TRY(name##_map(host, call, &m)); \
+        return gather_launch(host, call, &m); \
+    } \
+    static int name##_reference(const aval_host *host, aval_call *call) \
+    { \
+        index_map m; \
+        TRY(name##_map(host, call, &m)); \
+        gather_on_host(host, call, &m); \
+        return 0; \
+    } \
+    static int name##_backward(const aval_host *host, aval_call *call) \
+    { \
+        return gather_backward_by(host, call, form, attr); \
+    }
+
+/* ---- Gather -------------------------------------------------------------------------------------------------------------------------- */
+
+static int gather_map(const aval_host *host, aval_call *call, index_map *m)
+{
+    const aval_tensor *x = host->input(call, 0);
+    return index_along_axis(host, call, host->input(call, 1), host->dims(x), host->rank(x), m);
+}
 
 static int gather_infer(const aval_host *host, aval_call *call)
 {
     const aval_tensor *x = host->input(call, 0), *indices = host->input(call, 1);
     int64_t axis = aval_axis(host->attr_int(call, "axis"), host->rank(x)), dims[2 * AVAL_MAX_RANK];
     uint32_t rank = 0;
-    if (axis < 0)
-        return host->fail(call, AVAL_PLUGIN_BAD_ARGUMENT, "attribute axis is %lld, out of range for %u axes",
-                          (long long)host->attr_int(call, "axis"), (unsigned)host->rank(x));
+    index_map m;
+    TRY(gather_map(host, call, &m));
     for (uint32_t i = 0; i < axis; i++) dims[rank++] = host->dims(x)[i];
     for (uint32_t i = 0; i < host->rank(indices); i++) dims[rank++] = host->dims(indices)[i];
     for (uint32_t i = (uint32_t)axis + 1; i < host->rank(x); i++) dims[rank++] = host->dims(x)[i];
@@ -21,146 +94,200 @@ static int gather_infer(const aval_host *host, aval_call *call)
     return host->set_output(call, 0, host->type(x), rank, dims);
 }
 
-static aval_split gather_split(const aval_host *host, aval_call *call)
+GATHER_FUNCTIONS(gather, INDEX_AXIS, "axis")
+
+/* ---- GatherElements ------------------------------------------------------------------------------------------------------------------- */
+
+static int elements_map(const aval_host *host, aval_call *call, index_map *m)
 {
     const aval_tensor *x = host->input(call, 0);
-    return aval_split_at(host, x, aval_axis(host->attr_int(call, "axis"), host->rank(x)));
+    return index_elements(host, call, host->input(call, 1), host->dims(x), host->rank(x), m);
 }
 
-static int gather_forward(const aval_host *host, aval_call *call)
+static int elements_infer(const aval_host *host, aval_call *call)
 {
-    const aval_tensor *x = host->input(call, 0), *indices = host->input(call, 1), *y = host->output(call, 0);
-    aval_split s = gather_split(host, call);
-    if (host->count(y) == 0) return 0;
-    if (host->count(x) == 0) return host->fill(call, y, 0);
-    return host->launch(call, AVAL_LAUNCH(.kernel = "gather", EACH(host->count(y)), .s_type = aval_carrier(host->type(x)),
-                                          .i_type = (uint32_t)host->type(indices),
-                                          AVAL_ARGS(AVAL_READ(x), AVAL_READ(indices), AVAL_WRITE(y), AVAL_I64(s.outer), AVAL_I64(s.length),
-                                                    AVAL_I64(host->count(indices)), AVAL_I64(s.inner))));
+    const aval_tensor *indices = host->input(call, 1);
+    index_map m;
+    TRY(elements_map(host, call, &m));
+    return host->set_output(call, 0, host->type(host->input(call, 0)), host->rank(indices), host->dims(indices));
 }
 
-static int gather_reference(const aval_host *host, aval_call *call)
+GATHER_FUNCTIONS(elements, INDEX_ELEMENTS, "axis")
+
+/* ---- GatherND -------------------------------------------------------------------------------------------------------------------------- */
+
+static int tuples_map(const aval_host *host, aval_call *call, index_map *m)
 {
-    const aval_tensor *x = host->input(call, 0), *indices = host->input(call, 1), *y = host->output(call, 0);
-    const int64_t *index = host->integer(call, indices), count = host->count(indices);
-    int floats = (AVAL_REALS & AVAL_TYPE_SET(host->type(x))) != 0;
-    aval_split s = gather_split(host, call);
-    for (int64_t i = 0; i < host->count(y); i++) {
-        int64_t o = i / s.inner / count, row = index[i / s.inner % count];
-        if (row < 0) row += s.length;
-        int64_t at = (o * s.length + row) * s.inner + i % s.inner;
-        int inside = row >= 0 && row < s.length;
-        if (floats) host->real(call, y)[i] = inside ? host->real(call, x)[at] : 0.0;
-        else host->integer(call, y)[i] = inside ? host->integer(call, x)[at] : 0;
-    }
-    return 0;
+    const aval_tensor *x = host->input(call, 0);
+    return index_tuples(host, call, host->input(call, 1), host->dims(x), host->rank(x), host->attr_int(call, "batch_dims"), m);
 }
 
-static int gather_backward(const aval_host *host, aval_call *call)
+static int tuples_infer(const aval_host *host, aval_call *call)
 {
-    const aval_tensor *x = host->input(call, 0), *inputs[] = { host->upstream(call, 0), host->input(call, 1) }, *g;
-    text attrs = { 0 };
-    text_ints(&attrs, "dims", host->dims(x), host->rank(x));
-    text_int(&attrs, "axis", host->attr_int(call, "axis"));
-    TRY(host->apply(call, "aval::GatherGradient", attrs.at, 2, inputs, 1, &g));
-    return host->yield(call, 0, g);
+    const aval_tensor *x = host->input(call, 0), *indices = host->input(call, 1);
+    int64_t dims[2 * AVAL_MAX_RANK];
+    uint32_t rank = 0;
+    index_map m;
+    TRY(tuples_map(host, call, &m));
+    for (uint32_t i = 0; i + 1 < host->rank(indices); i++) dims[rank++] = host->dims(indices)[i];
+    for (uint32_t i = (uint32_t)(host->attr_int(call, "batch_dims") + m.depth); i < host->rank(x); i++) dims[rank++] = host->dims(x)[i];
+    if (rank > AVAL_MAX_RANK)
+        return host->fail(call, AVAL_PLUGIN_BAD_SHAPE, "the result would have %u axes, expected at most %d", (unsigned)rank, AVAL_MAX_RANK);
+    return host->set_output(call, 0, host->type(x), rank, dims);
 }
 
-static int scatter_infer(const aval_host *host, aval_call *call)
+GATHER_FUNCTIONS(tuples, INDEX_TUPLES, "batch_dims")
+
+/* ---- The gradient of all three ------------------------------------------------------------------------------------------------------------ */
+
+static int gradient_map(const aval_host *host, aval_call *call, index_map *m)
 {
+    const char *form = host->attr_string(call, "form");
+    const aval_tensor *indices = host->input(call, 1);
     size_t rank;
     const int64_t *dims = host->attr_ints(call, "dims", &rank);
-    if (aval_axis(host->attr_int(call, "axis"), (uint32_t)rank) < 0)
-        return host->fail(call, AVAL_PLUGIN_BAD_ARGUMENT, "attribute axis is out of range for the %zu axes of attribute dims", rank);
-    return host->set_output(call, 0, host->type(host->input(call, 0)), (uint32_t)rank, dims);
+    if (strcmp(form, index_forms[INDEX_AXIS]) == 0) return index_along_axis(host, call, indices, dims, (uint32_t)rank, m);
+    if (strcmp(form, index_forms[INDEX_ELEMENTS]) == 0) return index_elements(host, call, indices, dims, (uint32_t)rank, m);
+    if (strcmp(form, index_forms[INDEX_TUPLES]) == 0)
+        return index_tuples(host, call, indices, dims, (uint32_t)rank, host->attr_int(call, "batch_dims"), m);
+    return host->fail(call, AVAL_PLUGIN_BAD_ARGUMENT, "attribute form is '%s', expected axis, elements or tuples", form);
 }
 
-static aval_split scatter_split(const aval_host *host, aval_call *call)
+static int gradient_infer(const aval_host *host, aval_call *call)
 {
-    const aval_tensor *dx = host->output(call, 0);
-    return aval_split_at(host, dx, aval_axis(host->attr_int(call, "axis"), host->rank(dx)));
+    const aval_tensor *g = host->input(call, 0);
+    size_t rank;
+    const int64_t *dims = host->attr_ints(call, "dims", &rank);
+    index_map m;
+    TRY(gradient_map(host, call, &m));
+    if (host->count(g) != m.outer * m.count * m.inner)
+        return host->fail(call, AVAL_PLUGIN_BAD_SHAPE, "input upstream has %lld elements, expected %lld", (long long)host->count(g),
+                          (long long)(m.outer * m.count * m.inner));
+    return host->set_output(call, 0, host->type(g), (uint32_t)rank, dims);
 }
 
-static int scatter_forward(const aval_host *host, aval_call *call)
+static int gradient_forward(const aval_host *host, aval_call *call)
 {
-    const aval_tensor *g = host->input(call, 0), *indices = host->input(call, 1), *dx = host->output(call, 0);
-    aval_split s = scatter_split(host, call);
+    const aval_tensor *g = host->input(call, 0), *dx = host->output(call, 0);
+    index_map m;
+    sorting s = { 0 };
+    TRY(gradient_map(host, call, &m));
     if (host->count(dx) == 0) return 0;
-    return host->launch(call, AVAL_LAUNCH(.kernel = "gather_gradient", BY_GROUPS(host->device(call)->group, s.outer * s.length),
-                                          .i_type = (uint32_t)host->type(indices),
-                                          AVAL_ARGS(AVAL_READ(g), AVAL_READ(indices), AVAL_WRITE(dx), AVAL_I64(s.outer), AVAL_I64(s.length),
-                                                    AVAL_I64(host->count(indices)), AVAL_I64(s.inner))));
+    if (host->count(g) == 0) return host->fill(call, dx, 0);
+    TRY(index_sort(host, call, &m, host->input(call, 1), (uint32_t)host->type(g), &s));
+    /* A group for a row of few columns would have nothing to do for most of it. */
+    uint32_t group = m.inner < 16 ? 1 : host->device(call)->group;
+    return host->launch(call, AVAL_LAUNCH(.kernel = "sum_rows", .global = { (uint64_t)(m.outer * m.rows) * group },
+                                          .local = { group == 1 ? 0 : group }, AVAL_DEFINES({ "WG", group }), .i_type = s.i_type,
+                                          AVAL_ARGS(AVAL_READ(g), AVAL_READ(s.keys), AVAL_READ(s.order), AVAL_WRITE(dx), AVAL_I64(m.outer),
+                                                    AVAL_I64(m.rows), AVAL_I64(m.count), AVAL_I64(m.inner))));
 }
 
-static int scatter_reference(const aval_host *host, aval_call *call)
+static int gradient_reference(const aval_host *host, aval_call *call)
 {
-    const aval_tensor *g = host->input(call, 0), *indices = host->input(call, 1), *dx = host->output(call, 0);
-    const int64_t *index = host->integer(call, indices), count = host->count(indices);
-    aval_split s = scatter_split(host, call);
+    const aval_tensor *g = host->input(call, 0), *dx = host->output(call, 0);
+    const int64_t *indices = host->integer(call, host->input(call, 1));
+    index_map m;
+    TRY(gradient_map(host, call, &m));
     for (int64_t i = 0; i < host->count(dx); i++) host->real(call, dx)[i] = 0;
     for (int64_t i = 0; i < host->count(g); i++) {
-        int64_t o = i / s.inner / count, row = index[i / s.inner % count];
-        if (row < 0) row += s.length;
-        if (row >= 0 && row < s.length) host->real(call, dx)[(o * s.length + row) * s.inner + i % s.inner] += host->real(call, g)[i];
+        int64_t j = i / m.inner % m.count, o = i / m.inner / m.count, row = index_row(&m, indices, j);
+        if (row >= 0) host->real(call, dx)[(o * m.rows + row) * m.inner + i % m.inner] += host->real(call, g)[i];
     }
     return 0;
 }
 
-static int scatter_backward(const aval_host *host, aval_call *call)
+static int gradient_backward(const aval_host *host, aval_call *call)
 {
-    const aval_tensor *inputs[] = { host->upstream(call, 0), host->input(call, 1) }, *g;
+    const aval_tensor *inputs[] = { host->upstream(call, 0), host->input(call, 1) }, *g = host->input(call, 0);
+    const char *form = host->attr_string(call, "form");
+    int tuples = strcmp(form, index_forms[INDEX_TUPLES]) == 0, elements = strcmp(form, index_forms[INDEX_ELEMENTS]) == 0;
     text attrs = { 0 };
-    text_int(&attrs, "axis", host->attr_int(call, "axis"));
-    TRY(host->apply(call, "Gather", attrs.at, 2, inputs, 1, &g));
+    text_int(&attrs, tuples ? "batch_dims" : "axis", host->attr_int(call, tuples ? "batch_dims" : "axis"));
+    TRY(host->apply(call, tuples ? "GatherND" : elements ? "GatherElements" : "Gather", attrs.at, 2, inputs, 1, &g));
     return host->yield(call, 0, g);
 }
 
-#define INDEX_TYPES (AVAL_TYPE_SET(AVAL_INT32) | AVAL_TYPE_SET(AVAL_INT64))
+/* ---- Definitions --------------------------------------------------------------------------------------------------------------------------- */
+
+#define GATHER(op_name, op_version, function) \
+    .size = sizeof(aval_op), .name = op_name, .since = op_version, .deterministic = 1, .kernels = "index.cl", .infer = function##_infer, \
+    .forward = function##_forward, .backward_body = function##_backward, .reference = function##_reference, .zero_gradient = 2, \
+    .inputs = AVAL_PORTS({ .name = "data", .types = AVAL_STORED }, { .name = "indices", .types = INDEX_TYPES }), \
+    .outputs = AVAL_PORTS({ .name = "output", .types = AVAL_STORED })
+#define INDEX_AXIS_ATTR \
+    { \
+        .name = "axis", .type = AVAL_ATTR_INT, .initial = "0", .doc = "the axis that indices count along" \
+    }
+#define BATCH_ATTR \
+    { \
+        .name = "batch_dims", .type = AVAL_ATTR_INT, .initial = "0", \
+        .doc = "so many first axes are those of batches with indices of their own" \
+    }
 
 static const aval_op gather_op = {
-    .size = sizeof(aval_op),
-    .name = "Gather",
-    .since = 13,
-    .deterministic = 1,
-    .kernels = "shape.cl",
+    GATHER("Gather", 1, gather),
     .doc = "Rows of the input along an axis, as indices name them; those out of range give 0.",
-    .inputs = AVAL_PORTS({ .name = "data", .types = AVAL_STORED }, { .name = "indices", .types = INDEX_TYPES }),
-    .outputs = AVAL_PORTS({ .name = "output", .types = AVAL_STORED }),
-    .zero_gradient = 2,
-    .attrs = AVAL_ATTRS({ .name = "axis", .type = AVAL_ATTR_INT, .initial = "0", .doc = "the axis that indices count along" }),
-    .infer = gather_infer,
-    .forward = gather_forward,
-    .backward_body = gather_backward,
-    .reference = gather_reference,
-    .samples = AVAL_SAMPLES({ .inputs = "[5,3] i64[4]{0,2,2,-1}", .why = "a row twice, and one from the end" },
-                            { .inputs = "[2,5,3] i32[2,2]{4,0,1,1}", .attrs = "axis=1" }, { .inputs = "[5,3] i64[]{2}" },
-                            { .inputs = "[5,3] i64[0]" }, { .inputs = "[1] i64[1]{0}" },
-                            { .inputs = "[300,257] i64[64]{0..299}", .size_class = AVAL_LARGE }),
+    .attrs = AVAL_ATTRS(INDEX_AXIS_ATTR),
+    .samples = AVAL_SAMPLES(
+        { .inputs = "[5,3] i64[4]{0,2,2,-1}", .why = "a row twice, and one from the end" },
+        { .inputs = "[2,5,3] i32[2,2]{4,0,1,1}", .attrs = "axis=1" }, { .inputs = "[5,3] i64[]{2}" }, { .inputs = "[5,3] i64[0]" },
+        { .inputs = "[1] i64[1]{0}" }, { .inputs = "[5,3] i64[3]{7,-6,1}", .why = "out of range" },
+        { .inputs = "[40,33] i64[300]{0..39}", .why = "enough for a sort by digits" },
+        { .inputs = "[300,257] i64[64]{0..299}", .size_class = AVAL_LARGE },
+        { .inputs = "[70000,2] i64[5000]{0..69999}", .size_class = AVAL_LARGE, .why = "more rows than two digits have" }),
 };
-static const aval_op scatter_op = {
+static const aval_op elements_op = {
+    GATHER("GatherElements", 11, elements),
+    .doc = "An element of the input for each index: at the index along an axis, at its own place along the others; 0 out of range.",
+    .attrs = AVAL_ATTRS(INDEX_AXIS_ATTR),
+    .samples =
+        AVAL_SAMPLES({ .inputs = "[3,3] i64[2,3]{1,2,0,2,0,-3}" }, { .inputs = "[3,4] i32[2,3]{0,0,-1,3,3,3}", .attrs = "axis=1" },
+                     { .inputs = "[2,3,4] i64[2,2,3]{0,1,2,2,1,0,5,1,-3,0,0,0}", .attrs = "axis=-2", .why = "an index out of range" },
+                     { .inputs = "[3,2] i64[0,2]" }, { .inputs = "[4] i64[1]{3}" },
+                     { .inputs = "[70,9] i64[70,9]{-9..8}", .attrs = "axis=1", .why = "enough for a sort by digits" },
+                     { .inputs = "[300,257] i64[200,250]{0..299}", .size_class = AVAL_LARGE }),
+};
+static const aval_op tuples_op = {
+    GATHER("GatherND", 11, tuples),
+    .doc = "Slices of the input, each named by several indices; 0 out of range.",
+    .attrs = AVAL_ATTRS(BATCH_ATTR),
+    .samples = AVAL_SAMPLES({ .inputs = "[2,3] i64[3,2]{0,0,1,-1,0,0}" }, { .inputs = "[3,2,2] i64[2,1,2]{0,1,2,0}" },
+                            { .inputs = "[2,3,4] i64[2,2,1]{1,1,2,0}", .attrs = "batch_dims=1" },
+                            { .inputs = "[2,3] i32[3,1]{1,5,-2}", .why = "an index out of range" }, { .inputs = "[4] i64[1]{2}" },
+                            { .inputs = "[2,3] i64[0,2]" }, { .inputs = "[9,8,3] i64[300,2]{-8..7}", .why = "enough for a sort by digits" },
+                            { .inputs = "[90,80,13] i64[3000,2]{0..79}", .size_class = AVAL_LARGE }),
+};
+static const aval_op gradient_op = {
     .size = sizeof(aval_op),
     .name = "GatherGradient",
     .domain = "aval",
     .since = 1,
     .deterministic = 1,
-    .kernels = "gather.cl",
-    .doc = "The gradient of Gather: each row of the result is the sum of the rows that indices took from it, in their order.",
+    .kernels = "scatter.cl",
+    .doc = "The gradient of gathers: each row of the result is the sum of the rows that indices took from it, in their order.",
     .inputs = AVAL_PORTS({ .name = "upstream" }, { .name = "indices", .types = INDEX_TYPES }),
     .outputs = AVAL_PORTS({ .name = "output" }),
     .zero_gradient = 2,
     .attrs = AVAL_ATTRS({ .name = "dims", .type = AVAL_ATTR_INTS, .required = 1, .doc = "shape of the result" },
-                        { .name = "axis", .type = AVAL_ATTR_INT, .initial = "0", .doc = "the axis that indices count along" }),
-    .infer = scatter_infer,
-    .forward = scatter_forward,
-    .backward_body = scatter_backward,
-    .reference = scatter_reference,
+                        { .name = "form",
+                          .type = AVAL_ATTR_STRING,
+                          .initial = "'axis'",
+                          .doc = "axis: of Gather; elements: of GatherElements; tuples: of GatherND" },
+                        INDEX_AXIS_ATTR, BATCH_ATTR),
+    .infer = gradient_infer,
+    .forward = gradient_forward,
+    .backward_body = gradient_backward,
+    .reference = gradient_reference,
     .samples = AVAL_SAMPLES({ .inputs = "[4,3] i64[4]{0,2,2,-1}", .attrs = "dims=[5,3]" },
-                            { .inputs = "[2,2,3] i32[2]{4,0}", .attrs = "dims=[2,5,3] axis=1" }),
+                            { .inputs = "[2,2,3] i32[2]{4,0}", .attrs = "dims=[2,5,3] axis=1" },
+                            { .inputs = "[2,3] i64[2,3]{1,2,0,2,0,-3}", .attrs = "dims=[3,3] form='elements'" },
+                            { .inputs = "[2,2,4] i64[2,2,1]{1,1,2,0}", .attrs = "dims=[2,3,4] form='tuples' batch_dims=1" }),
 };
 
-static const aval_op *const ops[] = { &gather_op, &scatter_op, NULL };
-static const aval_kernel_source sources[] = { { .name = "shape.cl", .text = shape_cl },
-                                              { .name = "gather.cl", .text = gather_cl },
+static const aval_op *const ops[] = { &gather_op, &elements_op, &tuples_op, &gradient_op, NULL };
+static const aval_kernel_source sources[] = { { .name = "index.cl", .text = index_cl },
+                                              { .name = "scatter.cl", .text = scatter_cl },
                                               { .name = NULL } };
 
 AVAL_PLUGIN_EXPORT extern const aval_plugin aval_plugin_entry;

@@ -19,6 +19,8 @@ static const struct {
     int types[MOST_TYPES];
 } others[] = {
     { "shape.cl", { AVAL_UINT8, AVAL_UINT16, AVAL_FLOAT, AVAL_INT64 } }, /* moves elements of a size, whatever their type */
+    { "index.cl", { AVAL_UINT8, AVAL_UINT16, AVAL_UINT32, AVAL_UINT64 } },
+    { "scatter.cl", { AVAL_FLOAT, AVAL_FLOAT16, AVAL_DOUBLE, AVAL_UINT8, AVAL_UINT32, AVAL_INT32, AVAL_INT64 } },
     { "gemm.cl", { AVAL_FLOAT, AVAL_FLOAT16, AVAL_DOUBLE, AVAL_UINT8, AVAL_INT8, AVAL_INT32, AVAL_INT64 } },
     { "reduce.cl", { AVAL_FLOAT, AVAL_FLOAT16, AVAL_DOUBLE, AVAL_UINT8, AVAL_INT32, AVAL_INT64 } },
     { "pool.cl", { AVAL_FLOAT, AVAL_FLOAT16, AVAL_DOUBLE, AVAL_INT32 } },
