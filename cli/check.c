@@ -1,17 +1,18 @@
 /* aval check: every sample of the operators, forward and backward, on devices against the host's referee and against each other. */
 #include "check.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 typedef struct check_options {
-    int all_devices, quick, forward, worker, in_process, shrink;
-    uint64_t seed;
-    char *seed_text;
+    int all_devices, quick, forward, worker, in_process, shrink, gradients;
+    uint64_t seed, steps, batch;
+    char *seed_text, *steps_text, *batch_text;
     double timeout;
     long long memory_megabytes;
-    char *failures, *junit, *replay; /* of popt, for free */
+    char *failures, *junit, *replay, *layers; /* of popt, for free */
 } check_options;
 
 /* What a check works with. */
@@ -140,22 +141,66 @@ static int code_of(const check *k, int status)
     return cli_fail_status(status);
 }
 
+/* The command that checks this model again, for messages. */
+static void put_again(const check *k, const char *name, char *text, size_t bytes)
+{
+    const check_options *own = k->own;
+    char steps[32] = "";
+    if (!own->gradients) snprintf(steps, sizeof steps, " %" PRIu64, own->steps);
+    int n = snprintf(text, bytes, "aval check %s %s%s --batch %" PRIu64 " --seed %" PRIu64, name,
+                     own->gradients ? "--gradients" : "--steps", steps, own->batch, own->seed);
+    if (own->layers != NULL) n += snprintf(text + n, bytes - (size_t)n, " --layers %.256s", own->layers);
+    for (size_t d = 0; d < k->n_devices && (size_t)n < bytes; d++)
+        n += snprintf(text + n, bytes - (size_t)n, " --device %zu", k->devices[d]);
+}
+
+static int check_one_model(check *k, const char *name)
+{
+    const check_options *own = k->own;
+    char seed[32], again[1024];
+    check_model m;
+    snprintf(seed, sizeof seed, "%" PRIu64, own->seed); /* JSON's integers end at 2^63 */
+    put_again(k, name, again, sizeof again);
+    json_t *spec = json_pack("{s:s, s:I, s:s, s:s*}", "net", name, "batch", (json_int_t)own->batch, "seed", seed, "layers", own->layers);
+    int status = check_model_open(k->ctx, spec, &m);
+    if (status == AVAL_OK) {
+        aval_model_runner runner = { .size = 0 };
+        if (k->crew != NULL) runner = check_crew_model_runner(k->crew, spec);
+        const aval_check_steps_options options = { .size = sizeof options,
+                                                   .steps = own->steps,
+                                                   .gradients = own->gradients,
+                                                   .runner = k->crew != NULL ? &runner : NULL,
+                                                   .again = again };
+        status = aval_check_steps(k->ctx, &m.library, &options, check_report_take, k->report);
+    }
+    check_model_close(&m);
+    json_decref(spec);
+    return status;
+}
+
+static int check_one_op(check *k, const char *name)
+{
+    char full[256];
+    cli_op_find(k->ctx, name, full, sizeof full);
+    k->library.op = full;
+    return aval_check_ops(k->ctx, &k->library, check_report_take, k->report);
+}
+
 static int check_named(check *k)
 {
-    int status = AVAL_OK, code = CLI_OK;
     char name[256];
-    for (size_t n = 0; n < k->options->n_rest && code == CLI_OK; n++) code = cli_op_find(k->ctx, k->options->rest[n], name, sizeof name);
+    int status = AVAL_OK, code = CLI_OK;
+    const cli_options *o = k->options;
+    if (o->n_rest == 0) return code_of(k, aval_check_ops(k->ctx, &k->library, check_report_take, k->report));
+    for (size_t n = 0; n < o->n_rest && code == CLI_OK; n++) {
+        if (!check_model_named(o->rest[n])) code = cli_op_find(k->ctx, o->rest[n], name, sizeof name);
+    }
     if (code != CLI_OK) return code;
-    size_t i = 0;
-    do {
-        if (k->options->n_rest > 0) {
-            cli_op_find(k->ctx, k->options->rest[i++], name, sizeof name);
-            k->library.op = name;
-        }
-        status = aval_check_ops(k->ctx, &k->library, check_report_take, k->report);
+    for (size_t n = 0; n < o->n_rest && (status == AVAL_OK || status == AVAL_E_CHECK); n++) {
+        status = check_model_named(o->rest[n]) ? check_one_model(k, o->rest[n]) : check_one_op(k, o->rest[n]);
         int found = code_of(k, status);
         if (found > code) code = found;
-    } while (i < k->options->n_rest && (status == AVAL_OK || status == AVAL_E_CHECK));
+    }
     return code;
 }
 
@@ -211,6 +256,10 @@ int cli_check(int argc, const char **argv)
         { "quick", 0, POPT_ARG_NONE, &own.quick, 0, "small samples only", NULL },
         { "forward", 0, POPT_ARG_NONE, &own.forward, 0, "no gradients", NULL },
         { "seed", 0, POPT_ARG_STRING, &own.seed_text, 0, "of the random inputs [0]", "N" },
+        { "steps", 0, POPT_ARG_STRING, &own.steps_text, 0, "of nets: training steps that are compared [20]", "N" },
+        { "batch", 0, POPT_ARG_STRING, &own.batch_text, 0, "of nets: examples a step [32; with --gradients 4]", "N" },
+        { "layers", 0, POPT_ARG_STRING, &own.layers, 0, "of nets: widths of hidden layers [mlp: 128,128; lenet: 256]", "N,N..." },
+        { "gradients", 0, POPT_ARG_NONE, &own.gradients, 0, "of nets: their gradients by differences on the host, instead of steps", NULL },
         { "failures", 0, POPT_ARG_STRING, &own.failures, 0, "each failed case leaves a folder there [aval-failures]", "DIR" },
         { "replay", 0, POPT_ARG_STRING, &own.replay, 0, "only the case of this failure's folder", "DIR" },
         { "shrink", 0, POPT_ARG_NONE, &own.shrink, 0, "with --replay: smaller shapes that still fail", NULL },
@@ -228,6 +277,10 @@ int cli_check(int argc, const char **argv)
     if (own.failures == NULL) own.failures = strdup("aval-failures");
     code = check_wrong_use(&options, &own);
     if (code == CLI_OK) code = cli_count("seed", own.seed_text, 0, UINT64_MAX, &own.seed);
+    own.steps = 20;
+    own.batch = own.gradients ? 4 : 32;
+    if (code == CLI_OK) code = cli_count("steps", own.steps_text, 1, INT32_MAX, &own.steps);
+    if (code == CLI_OK) code = cli_count("batch", own.batch_text, 1, INT32_MAX, &own.batch);
     int status = code == CLI_OK ? cli_context_create(&options, &k.ctx) : AVAL_OK;
     if (code == CLI_OK && status == AVAL_OK && own.worker) {
         code = check_worker(k.ctx);
@@ -242,5 +295,8 @@ int cli_check(int argc, const char **argv)
     free(own.junit);
     free(own.replay);
     free(own.seed_text);
+    free(own.steps_text);
+    free(own.batch_text);
+    free(own.layers);
     return code;
 }

@@ -20,6 +20,9 @@ check_crew *check_crew_create(aval_context *ctx, const cli_options *options, con
 const aval_check_runner *check_crew_runner(const check_crew *crew);
 void check_crew_release(check_crew *crew); /* ends the children */
 
+/* As an aval_model_runner, for the model that `spec` describes (check_model.c); `spec` must outlive it. */
+aval_model_runner check_crew_model_runner(check_crew *crew, json_t *spec);
+
 /* The child's side: takes cases from stdin, gives results on stdout, until stdin ends.  Returns an exit code. */
 int check_worker(aval_context *ctx);
 
@@ -28,9 +31,29 @@ int check_worker(aval_context *ctx);
 json_t *check_case_to_json(const aval_check_case *c);
 /* The texts belong to `line`.  false: it is no case. */
 bool check_case_from_json(json_t *line, aval_check_case *c, aval_sample *sample);
+/* Bytes in hexadecimal, as a JSON text, and back (for free; NULL: it is none). */
+json_t *check_bytes_to_json(const void *bytes, size_t n);
+void *check_bytes_from_json(const json_t *text, size_t *n);
 json_t *check_results_to_json(int status, const char *message, const void *results, size_t bytes);
 /* *results is for free(), *message belongs to `line`.  false: these are no results. */
 bool check_results_from_json(json_t *line, int *status, const char **message, void **results, size_t *bytes);
+
+/* ---- Models ---------------------------------------------------------------------------------------------------------------------------------- */
+
+typedef struct check_model {
+    aval_train_options train; /* texts are the spec's */
+    aval_dataset *data;
+    aval_graph *graph;
+    aval_store *store;
+    aval_value **wanted;
+    aval_check_model library; /* its `user` is this struct, which must stay where it is */
+} check_model;
+
+/* Is it what a model is called, and not an operator? */
+bool check_model_named(const char *name);
+/* Makes the model that `spec` describes ({"net": ..., "batch": ..., "seed": ..., "layers": ...}); for check_model_close, after a failure too. */
+int check_model_open(aval_context *ctx, json_t *spec, check_model *m);
+void check_model_close(check_model *m);
 
 /* ---- Reports ---------------------------------------------------------------------------------------------------------------------------- */
 

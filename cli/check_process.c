@@ -37,6 +37,7 @@ struct check_crew {
     check_limits limits;
     child *children;
     aval_check_runner runner;
+    json_t *model; /* what a model runner's requests are about */
 };
 
 static double now(void)
@@ -129,20 +130,30 @@ static bool send_line(child *c, json_t *line)
     return done == length;
 }
 
-static void begin(void *user, size_t device, const aval_check_case *what)
+/* Gives the child a line to work on; takes it over.  `op` is what it belongs to: a child that was lost stays so until another one comes. */
+static void ask(check_crew *crew, size_t device, const char *op, json_t *line)
 {
-    check_crew *crew = user;
     child *c = &crew->children[device];
     forget_outcome(c);
-    if (strcmp(c->op, what->op) != 0) {
-        snprintf(c->op, sizeof c->op, "%s", what->op);
+    if (strcmp(c->op, op) != 0) {
+        snprintf(c->op, sizeof c->op, "%s", op);
         c->lost = false;
         c->waited = 0;
     }
-    if (c->lost || (c->pid == 0 && !start(crew, c))) return;
-    json_t *line = check_case_to_json(what);
-    send_line(c, line); /* where it fails the child has ended, which finish finds out */
+    if (!c->lost && (c->pid != 0 || start(crew, c))) send_line(c, line); /* where it fails the child has ended, which finish finds out */
     json_decref(line);
+}
+
+static void begin(void *user, size_t device, const aval_check_case *what)
+{
+    ask(user, device, what->op, check_case_to_json(what));
+}
+
+static void begin_model(void *user, size_t device, const void *request, size_t bytes)
+{
+    check_crew *crew = user;
+    crew->children[device].waited = 0; /* the limit is for a step */
+    ask(crew, device, "a model", json_pack("{s:O, s:o}", "model", crew->model, "request", check_bytes_to_json(request, bytes)));
 }
 
 /* Reads until there is a line; false: the child has ended (*hung: or is silent for too long). */
@@ -181,7 +192,7 @@ static const char *describe_end(const check_crew *crew, child *c, bool hung)
 {
     int status = stop(c);
     if (hung) {
-        snprintf(c->message, sizeof c->message, "no answer within %g seconds an operator (--timeout); its process was ended",
+        snprintf(c->message, sizeof c->message, "no answer within %g seconds an operator or step (--timeout); its process was ended",
                  crew->limits.seconds);
         return "hung";
     }
@@ -290,6 +301,20 @@ check_crew *check_crew_create(aval_context *ctx, const cli_options *options, con
 const aval_check_runner *check_crew_runner(const check_crew *crew)
 {
     return &crew->runner;
+}
+
+aval_model_runner check_crew_model_runner(check_crew *crew, json_t *spec)
+{
+    crew->model = spec;
+    for (size_t i = 0; i < crew->runner.n_devices; i++) crew->children[i].op[0] = 0;
+    return (aval_model_runner){ .size = sizeof(aval_model_runner),
+                                .user = crew,
+                                .n_devices = crew->runner.n_devices,
+                                .device = device_info,
+                                .number = device_number,
+                                .compiler = compiler,
+                                .begin = begin_model,
+                                .finish = finish };
 }
 
 void check_crew_release(check_crew *crew)

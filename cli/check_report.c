@@ -106,6 +106,8 @@ static json_t *result_json(const check_report *r, const aval_check_result *resul
 
 static void print_line(const check_report *r, const aval_check_result *result)
 {
+    bool property = strcmp(result->what, "drift") == 0; /* told, though nothing failed */
+    if (property && !r->json && !r->quiet) printf("%s, device %zu: %s\n", result->op, result->device_number, result->message);
     if (r->json || result->passed > 0 || (result->passed < 0 && r->quiet)) return;
     printf("%s: %s, %s, type %s, sample %s%s%s", outcome_word(result->passed), result->op, result->what, result->type, result->sample,
            result->attrs[0] ? " " : "", result->attrs);

@@ -33,17 +33,19 @@ bool check_case_from_json(json_t *line, aval_check_case *c, aval_sample *sample)
     return true;
 }
 
-static char *to_hex(const unsigned char *bytes, size_t n)
+json_t *check_bytes_to_json(const void *data, size_t n)
 {
     static const char digits[] = "0123456789abcdef";
+    const unsigned char *bytes = data;
     char *text = malloc(2 * n + 1);
     if (text == NULL) return NULL;
     for (size_t i = 0; i < n; i++) {
         text[2 * i] = digits[bytes[i] >> 4];
         text[2 * i + 1] = digits[bytes[i] & 15];
     }
-    text[2 * n] = 0;
-    return text;
+    json_t *json = json_stringn_nocheck(text, 2 * n);
+    free(text);
+    return json;
 }
 
 static int digit(char c)
@@ -51,9 +53,12 @@ static int digit(char c)
     return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-static unsigned char *from_hex(const char *text, size_t length)
+void *check_bytes_from_json(const json_t *json, size_t *n)
 {
-    unsigned char *bytes = length % 2 == 0 ? malloc(length / 2 + 1) : NULL;
+    const char *text = json_string_value(json);
+    size_t length = json_string_length(json);
+    unsigned char *bytes = text != NULL && length % 2 == 0 ? malloc(length / 2 + 1) : NULL;
+    *n = length / 2;
     for (size_t i = 0; bytes != NULL && i < length / 2; i++) {
         int high = digit(text[2 * i]), low = digit(text[2 * i + 1]);
         if (high < 0 || low < 0) {
@@ -68,21 +73,15 @@ static unsigned char *from_hex(const char *text, size_t length)
 json_t *check_results_to_json(int status, const char *message, const void *results, size_t bytes)
 {
     if (status < 0) return json_pack("{s:i, s:s}", "status", status, "message", message);
-    char *text = to_hex(results, bytes);
-    json_t *line = text == NULL ? NULL : json_pack("{s:i, s:s}", "status", status, "results", text);
-    free(text);
-    return line;
+    return json_pack("{s:i, s:o}", "status", status, "results", check_bytes_to_json(results, bytes));
 }
 
 bool check_results_from_json(json_t *line, int *status, const char **message, void **results, size_t *bytes)
 {
-    json_t *text = json_object_get(line, "results");
     *message = "";
     *results = NULL;
     if (json_unpack(line, "{s:i, s?s}", "status", status, "message", message) != 0) return false;
     if (*status < 0) return true;
-    if (!json_is_string(text)) return false;
-    *results = from_hex(json_string_value(text), json_string_length(text));
-    *bytes = json_string_length(text) / 2;
+    *results = check_bytes_from_json(json_object_get(line, "results"), bytes);
     return *results != NULL;
 }

@@ -141,23 +141,6 @@ AVAL_API const char *aval_op_plugin(aval_context *ctx, const aval_op *op);
 AVAL_API const char *aval_op_forward_kind(const aval_op *op);
 AVAL_API const char *aval_op_gradient_kind(const aval_op *op);
 
-/* What the last check of an operator on a device found (aval_check_ops; `aval check`).  It is remembered in the cache folder, by device and
-   driver; texts live until `visit` returns. */
-typedef struct aval_op_verdict {
-    size_t size;
-    const char *device; /* "PLATFORM/NAME" */
-    const char *driver; /* the one that was checked */
-    uint64_t passed, failed, skipped; /* comparisons */
-    double error; /* largest of those that passed, in units of the tolerance */
-    int64_t when; /* seconds since 1970 */
-    int outdated; /* 1: the operator's plugin is another since */
-    const char *extent; /* "", or what the check left out: "small samples", "forward only" */
-    const char *message; /* of the first failure */
-} aval_op_verdict;
-typedef void (*aval_op_verdict_function)(void *user, const aval_op_verdict *verdict);
-/* Calls `visit` for each device of which something is remembered, here now or not.  Opens no device. */
-AVAL_API int aval_op_verdicts(aval_context *ctx, const aval_op *op, aval_op_verdict_function visit, void *user);
-
 /* ---- Graph -------------------------------------------------------------------------------------------------------------- */
 
 /* Lists that live to the end of the full expression: AVAL_SHAPE is a rank and its dimensions, AVAL_VALUES values and how many. */
@@ -228,6 +211,9 @@ AVAL_API void aval_node_place(aval_node *node, int device);
 AVAL_API int aval_value_type(const aval_value *value);
 AVAL_API int aval_value_rank(const aval_value *value);
 AVAL_API const int64_t *aval_value_dims(const aval_value *value);
+
+/* The input or state of this name, the oldest of several inputs; else the oldest value that was given it; NULL: there is none. */
+AVAL_API aval_value *aval_graph_find(const aval_graph *g, const char *name);
 
 /* Editing.  The graph may be edited between any two runs; gradients follow, since they are derived when planning. */
 AVAL_API int aval_node_set_input(aval_node *node, size_t i, aval_value *value);
@@ -390,109 +376,6 @@ AVAL_API int aval_warm(aval_context *ctx, size_t *built);
    taken from aval's cache on disk.  Either may be NULL. */
 AVAL_API int aval_context_programs(aval_context *ctx, size_t *built, size_t *from_disk);
 
-/* ---- Checks ------------------------------------------------------------------------------------------------------------- */
-
-/* A check makes cases from the operators' samples, has each run on the devices, and judges what they give: against the referee (the op's
-   reference in double on the host, and centred differences of it) and against each other. */
-
-/* One comparison of one device's result. */
-typedef struct aval_check_result {
-    size_t size;
-    const char *op;
-    const char *device; /* its name */
-    const char *sample; /* its inputs text */
-    const char *attrs;
-    const char *type; /* element type under test */
-    const char *what; /* "forward Y", "gradient dY/dX", "gradient d(all)/dX", "repeat", "run", "coverage" */
-    int passed; /* 1 passed, 0 failed, -1 skipped */
-    double error; /* largest, in units of the tolerance */
-    const char *message; /* why it failed or was skipped, with the worst element and its inputs; "" when it passed */
-    size_t device_number; /* its index for aval_device_info_at */
-    double ulps; /* the error at the worst element in units in the last place of what was expected; of the element type under test */
-    const char *blame; /* failed: "device" (others disagree with it), "operator" (all devices agree, the referee does not), or "" */
-    const char *fate; /* what = "run": "error", or how the runner lost its device: "crashed", "hung" ...; "" otherwise */
-} aval_check_result;
-typedef void (*aval_check_function)(void *user, const aval_check_result *result);
-
-/* One sample in one element type: all that a run depends on. */
-typedef struct aval_check_case {
-    size_t size;
-    const char *op; /* "Conv", "aval::Sgd" */
-    const aval_sample *sample;
-    int type;
-    uint64_t seed; /* of inputs and upstream gradients */
-    int forward_only;
-    const char *contents; /* folder of a failure, whose inputs are taken instead of random ones; NULL: none */
-    int sources; /* 1: nothing is run; the results are the kernel sources that would be */
-} aval_check_case;
-
-/* Runs a case on the context's first selected device, twice where the op is deterministic.  *results, for aval_free, are bytes for
-   aval_check_runner.finish; they mean nothing to others. */
-AVAL_API int aval_check_run(aval_context *ctx, const aval_check_case *c, void **results, size_t *bytes);
-
-/* What became of a run; texts and results live until the runner's next call for this device. */
-typedef struct aval_check_outcome {
-    size_t size;
-    int status; /* 0, or the aval_status that aval_check_run gave */
-    const char *message; /* of a failure */
-    const char *fate; /* "error" when the run returned a failure; else how the device was lost: "crashed", "hung" ... */
-    int skip; /* 1: this and the op's further cases cannot be run on this device; the op's failure has been told */
-    const void *results;
-    size_t bytes;
-} aval_check_outcome;
-
-/* Who runs cases on devices, so that a program may do it in other processes.  All begin before the first finishes. */
-typedef struct aval_check_runner {
-    size_t size;
-    void *user;
-    size_t n_devices;
-    const aval_device_info *(*device)(void *user, size_t device);
-    /* Its index for aval_device_info_at. */
-    size_t (*number)(void *user, size_t device);
-    /* Devices with one compiler err together, so they have one vote. */
-    const char *(*compiler)(void *user, size_t device);
-    void (*begin)(void *user, size_t device, const aval_check_case *c);
-    void (*finish)(void *user, size_t device, aval_check_outcome *outcome);
-} aval_check_runner;
-
-typedef struct aval_check_options {
-    size_t size;
-    const char *op; /* NULL: all loaded ops */
-    uint64_t seed;
-    int quick; /* 1: no samples of class AVAL_LARGE; software renderers and simulators are spared them anyway */
-    int forward_only;
-    const aval_check_runner *runner; /* NULL: in this process, on the first selected device */
-    const char *failures; /* folder in which each failed case leaves one of its own; NULL: none */
-} aval_check_options;
-
-/* 0: all passed; AVAL_E_CHECK: a difference, or nothing was compared. */
-AVAL_API int aval_check_ops(aval_context *ctx, const aval_check_options *options, aval_check_function report, void *user);
-/* The case of a failure's folder once more. */
-AVAL_API int aval_check_replay(aval_context *ctx, const char *folder, const aval_check_options *options, aval_check_function report,
-                               void *user);
-/* Makes the shapes of a failure's case smaller while it still fails, and leaves the smallest in `options->failures`.  *inputs, for
-   aval_free, is its sample text.  AVAL_E_CHECK when the case does not fail (any more). */
-AVAL_API int aval_check_shrink(aval_context *ctx, const char *folder, const aval_check_options *options, char **inputs);
-
-/* One gradient of a graph against differences. */
-typedef struct aval_gradient_result {
-    size_t size;
-    const char *value; /* what it is the gradient by */
-    size_t compared; /* elements, or in large tensors directions of random signs in blocks of elements */
-    double error; /* largest, in units of the tolerance */
-    size_t worst; /* its element, or the first of its block */
-    double found, expected; /* there: by the device, by differences */
-    int passed;
-} aval_gradient_result;
-typedef void (*aval_gradient_function)(void *user, const aval_gradient_result *result);
-
-/* The gradients of any value of a graph by inputs and states, as the session's devices compute them for what is fed and stored, against centred
-   differences (f(x + e) - f(x - e)) / 2e, which are taken in double on the host by the operators' references.  The upstream gradient is
-   random.  The graph is as before afterwards.  `report` may be NULL.  0: all agree; AVAL_E_CHECK: one does not, and the message says which,
-   where and by how much. */
-AVAL_API int aval_check_gradient(aval_session *s, aval_value *of, aval_value *const *wrt, size_t n_wrt, aval_gradient_function report,
-                                 void *user);
-
 /* ---- Data and training --------------------------------------------------------------------------------------------------- */
 
 typedef struct aval_dataset aval_dataset;
@@ -571,8 +454,15 @@ AVAL_API int aval_train(aval_context *ctx, const aval_train_options *options, av
    array for aval_free; graph and store are released as any. */
 AVAL_API int aval_train_graph(aval_context *ctx, const aval_train_options *options, const aval_dataset *data, uint64_t batch,
                               aval_graph **g, aval_store **store, aval_value ***wanted, size_t *n_wanted);
+/* Feeds the inputs of such a graph with the examples that step `step` (from 0, in the order of the first epoch, beginning again at its end) of
+   this training takes. */
+AVAL_API int aval_train_feed(aval_session *s, const aval_graph *g, const aval_train_options *options, const aval_dataset *data,
+                             uint64_t step);
 
 #ifdef __cplusplus
 }
 #endif
+
+#include "aval/check.h"
+
 #endif

@@ -1,6 +1,7 @@
 /* The gradient check of a user's own graph: what the session's devices give against centred differences, which the host's referee takes in double
  * for the very contents that the session would run with. */
 #include "check/check.h"
+#include "check/graph_referee.h"
 
 #include <math.h>
 #include <string.h>
@@ -12,11 +13,7 @@
 
 typedef struct graph_check {
     aval_session *session;
-    aval_graph *copy; /* expanded, for the host */
-    aval_value *of; /* in the copy */
-    aval__host_tensor *contents; /* of inputs and states by value id */
-    const aval__host_tensor **given; /* the same as the interpreter takes it; NULL: not needed */
-    size_t count;
+    aval__graph_referee referee;
     aval__host_tensor upstream;
 } graph_check;
 
@@ -39,74 +36,16 @@ static double random_sign(uint64_t index)
 
 static void release(graph_check *k)
 {
-    for (size_t i = 0; k->contents != NULL && i < k->count; i++) aval__host_tensor_release(&k->contents[i]);
     aval__host_tensor_release(&k->upstream);
-    aval__free(k->contents);
-    aval__free(k->given);
-    aval_graph_release(k->copy);
+    aval__graph_referee_close(&k->referee);
 }
 
 /* ---- The host's side ---------------------------------------------------------------------------------------------------------- */
 
-/* Marks what `value` is computed from; gradient requests among it come from second derivatives and end there. */
-static int collect_contents(graph_check *k, const aval_graph *g, const aval_value *of)
-{
-    aval_node **order = NULL;
-    size_t n_order = 0;
-    aval_value *const wanted[] = { g->values.at[of->id] };
-    int status = aval__graph_order(g, wanted, 1, &order, &n_order);
-    for (size_t n = 0; status == 0 && n < n_order; n++) {
-        for (size_t i = 0; status == 0 && i < order[n]->n_inputs; i++) {
-            const aval_value *in = order[n]->inputs[i];
-            if (in == NULL || k->given[in->id] != NULL || (in->kind != AVAL__INPUT && in->kind != AVAL__STATE)) continue;
-            status = aval__session_content(k->session, in, &k->contents[in->id]);
-            k->given[in->id] = &k->contents[in->id];
-        }
-    }
-    aval__free(order);
-    return status;
-}
-
-/* Free dimensions, and contents that shapes may be computed from. */
-static int bind_inputs(graph_check *k)
-{
-    for (size_t i = 0; i < k->count; i++) {
-        aval_value *value = k->copy->values.at[i];
-        if (k->given[i] == NULL || value->kind != AVAL__INPUT) continue;
-        AVAL__TRY(aval__graph_bind(value, &k->contents[i].tensor));
-        if (k->contents[i].integer == NULL) continue;
-        void *data = aval__arena_alloc(&k->copy->arena, aval__tensor_bytes(&k->contents[i].tensor) + 1);
-        if (data == NULL) return AVAL_E_MEMORY;
-        aval__host_tensor_to(&k->contents[i], data);
-        value->data = data;
-    }
-    return 0;
-}
-
-static int prepare(graph_check *k, const aval_value *of)
-{
-    k->count = of->graph->values.count;
-    k->contents = aval__alloc_array(k->count + 1, sizeof *k->contents);
-    k->given = aval__alloc_array(k->count + 1, sizeof *k->given);
-    if (k->contents == NULL || k->given == NULL) return AVAL_E_MEMORY;
-    AVAL__TRY(collect_contents(k, of->graph, of));
-    AVAL__TRY(aval__graph_copy(of->graph, &k->copy));
-    k->of = k->copy->values.at[of->id];
-    AVAL__TRY(bind_inputs(k));
-    AVAL__TRY(aval__graph_expand(k->copy, &k->of, 1, false));
-    /* expansion made new values: the interpreter's array is by the ids of all */
-    const aval__host_tensor **wider = aval__alloc_array(k->copy->values.count + 1, sizeof *wider);
-    if (wider == NULL) return AVAL_E_MEMORY;
-    memcpy(wider, k->given, k->count * sizeof *wider);
-    aval__free(k->given);
-    k->given = wider;
-    return 0;
-}
-
 /* Random numbers, never all ones (the gradient of a softmax would be zero), as the device will see them. */
 static int make_upstream(graph_check *k, const aval_value *of, aval_value **constant)
 {
-    const aval_tensor *shape = &k->of->tensor;
+    const aval_tensor *shape = &k->referee.of->tensor;
     AVAL__TRY(aval__host_tensor_make(&k->upstream, shape));
     if (k->upstream.real == NULL)
         return aval__fail(AVAL_E_TYPE, "'%s' is of type %s, which has no gradient", aval__value_label(of), aval_type_name(shape->type));
@@ -121,16 +60,6 @@ static int make_upstream(graph_check *k, const aval_value *of, aval_value **cons
     return *constant != NULL ? 0 : aval_graph_status(of->graph);
 }
 
-static int evaluate(graph_check *k, aval__host_tensor *result)
-{
-    aval__interpretation all = { 0 };
-    AVAL__TRY(aval__graph_interpret(k->copy, &k->of, 1, k->given, &all));
-    *result = all.at[k->of->id];
-    all.at[k->of->id] = (aval__host_tensor){ 0 };
-    aval__interpretation_release(&all);
-    return 0;
-}
-
 /* The derivative along a direction: the tensor is moved by the step both ways. */
 static int difference(graph_check *k, aval__host_tensor *moved, const double *old, const directions *d, size_t at, double step, double *out)
 {
@@ -138,9 +67,9 @@ static int difference(graph_check *k, aval__host_tensor *moved, const double *ol
     aval__host_tensor above = { 0 }, below = { 0 };
     int status = 0;
     for (size_t e = first; e < first + count; e++) moved->real[e] = old[e] + step * (d->block == 1 ? 1 : random_sign(e));
-    AVAL__TRY_DONE(evaluate(k, &above));
+    AVAL__TRY_DONE(aval__graph_referee_evaluate(&k->referee, &above));
     for (size_t e = first; e < first + count; e++) moved->real[e] = old[e] - step * (d->block == 1 ? 1 : random_sign(e));
-    AVAL__TRY_DONE(evaluate(k, &below));
+    AVAL__TRY_DONE(aval__graph_referee_evaluate(&k->referee, &below));
     *out = 0;
     for (size_t e = 0; e < (size_t)aval__tensor_count(&k->upstream.tensor); e++)
         *out += k->upstream.real[e] * (above.real[e] - below.real[e]) / (2 * step);
@@ -179,7 +108,7 @@ static void judge(const directions *d, int type, const double *found, const doub
 
 static int differences(graph_check *k, uint32_t id, const directions *d, const double *along, double *expected)
 {
-    aval__host_tensor *moved = &k->contents[id];
+    aval__host_tensor *moved = &k->referee.contents[id];
     double *old = aval__alloc_array(d->elements + 1, sizeof *old);
     if (old == NULL) return AVAL_E_MEMORY;
     memcpy(old, moved->real, d->elements * sizeof *old);
@@ -199,7 +128,7 @@ static int differences(graph_check *k, uint32_t id, const directions *d, const d
 /* Compares one gradient that the session has computed. */
 static int check_one(graph_check *k, const aval_value *wrt, const aval_value *gradient, aval_gradient_result *result)
 {
-    const aval__host_tensor *content = &k->contents[wrt->id];
+    const aval__host_tensor *content = &k->referee.contents[wrt->id];
     size_t elements = (size_t)aval__tensor_count(&content->tensor);
     directions d = { .elements = elements, .block = (elements + MOST_DIFFERENCES - 1) / MOST_DIFFERENCES, .step = STEP };
     double largest = 0, *along = NULL, *expected = NULL;
@@ -235,9 +164,9 @@ static int check_wanted(const graph_check *k, const aval_value *of, const aval_v
     if (wrt->kind != AVAL__INPUT && wrt->kind != AVAL__STATE)
         return aval__fail(AVAL_E_ARGUMENT, "'%s' is neither an input nor a state: it cannot be moved for a difference",
                           aval__value_label(wrt));
-    if (k->given[wrt->id] == NULL)
+    if (k->referee.given[wrt->id] == NULL)
         return aval__fail(AVAL_E_ARGUMENT, "'%s' does not depend on '%s'", aval__value_label(of), aval__value_label(wrt));
-    if (k->contents[wrt->id].real == NULL)
+    if (k->referee.contents[wrt->id].real == NULL)
         return aval__fail(AVAL_E_TYPE, "'%s' is of type %s, which has no gradient", aval__value_label(wrt),
                           aval_type_name(wrt->tensor.type));
     return 0;
@@ -269,14 +198,11 @@ int aval_check_gradient(aval_session *s, aval_value *of, aval_value *const *wrt,
     if (s == NULL || of == NULL || wrt == NULL || n_wrt == 0)
         return aval__fail(AVAL_E_ARGUMENT, "a gradient check needs a session, a value and what to differentiate it by");
     aval_graph *g = of->graph;
-    aval_context *ctx = aval__session_context(s);
     graph_check k = { .session = s };
     aval_value *upstream = NULL, **gradients = aval__alloc_array(n_wrt, sizeof(aval_value *));
     int status = gradients == NULL ? AVAL_E_MEMORY : aval_graph_status(g);
     AVAL__TRY_DONE(status);
-    aval__context_lock(ctx); /* expanding may add definitions to the registry */
-    status = prepare(&k, of);
-    aval__context_unlock(ctx);
+    status = aval__graph_referee_open(s, of, &k.referee);
     for (size_t i = 0; status == 0 && i < n_wrt; i++) status = check_wanted(&k, of, wrt[i]);
     AVAL__TRY_DONE(status);
     AVAL__TRY_DONE(make_upstream(&k, of, &upstream));

@@ -1,6 +1,7 @@
 /* Results as bytes and back: a head, then each tensor as type, rank, dimensions and elements in its own type, then the programs' texts.
  * A tensor's elements are filled up to a multiple of 8 bytes, so that the next tensor is aligned for every element type. */
 #include "check/results.h"
+#include "check/bytes.h"
 
 #include <string.h>
 
@@ -41,13 +42,6 @@ static size_t filled_up(size_t bytes)
     return (bytes + 7) / 8 * 8;
 }
 
-static void put_text(aval__text *out, const char *text)
-{
-    uint64_t length = strlen(text);
-    aval__text_put(out, (const char *)&length, sizeof length);
-    aval__text_put(out, text, length);
-}
-
 static int put_tensor(aval__text *out, const aval__host_tensor *t)
 {
     size_t bytes = aval__tensor_bytes(&t->tensor);
@@ -70,9 +64,9 @@ int aval__results_pack(const aval__results *r, void **bytes, size_t *size)
     aval__text_put(&out, (const char *)&h, sizeof h);
     for (size_t i = 0; i < r->count; i++) AVAL__TRY_DONE(put_tensor(&out, &r->at[i]));
     for (size_t i = 0; i < r->n_programs; i++) {
-        put_text(&out, r->programs[i].name);
-        put_text(&out, r->programs[i].options);
-        put_text(&out, r->programs[i].text);
+        aval__bytes_put_text(&out, r->programs[i].name);
+        aval__bytes_put_text(&out, r->programs[i].options);
+        aval__bytes_put_text(&out, r->programs[i].text);
     }
     *size = out.length;
     *bytes = aval__text_take(&out);
@@ -82,66 +76,31 @@ done:
     return status;
 }
 
-/* Where bytes are read; `left` is never more than there is. */
-typedef struct reader {
-    const unsigned char *at;
-    size_t left;
-} reader;
-
-static const void *take(reader *r, uint64_t bytes)
-{
-    const void *at = r->at;
-    if (bytes > r->left) return NULL;
-    r->at += bytes;
-    r->left -= (size_t)bytes;
-    return at;
-}
-
-static int fail_damaged(const char *what)
-{
-    return aval__fail(AVAL_E_FORMAT, "the results of a run are damaged: %s", what);
-}
-
-static int take_tensor(reader *r, aval__host_tensor *out)
+static int take_tensor(aval__reader *r, aval__host_tensor *out)
 {
     tensor_head h;
     aval_tensor shape;
-    const void *at = take(r, sizeof h);
-    if (at == NULL) return fail_damaged("they end within a tensor's shape");
+    const void *at = aval__reader_take(r, sizeof h);
+    if (at == NULL) return aval__reader_fail("they end within a tensor's shape");
     memcpy(&h, at, sizeof h);
-    if (h.rank < 0 || h.rank > AVAL_MAX_RANK) return fail_damaged("a tensor has an impossible rank");
+    if (h.rank < 0 || h.rank > AVAL_MAX_RANK) return aval__reader_fail("a tensor has an impossible rank");
     AVAL__TRY(aval__tensor_set(&shape, h.type, (size_t)h.rank, h.dims));
-    const void *data = aval__tensor_known(&shape) ? take(r, filled_up(aval__tensor_bytes(&shape))) : NULL;
-    if (data == NULL) return fail_damaged("they end within a tensor");
+    const void *data = aval__tensor_known(&shape) ? aval__reader_take(r, filled_up(aval__tensor_bytes(&shape))) : NULL;
+    if (data == NULL) return aval__reader_fail("they end within a tensor");
     AVAL__TRY(aval__host_tensor_make(out, &shape));
     aval__host_tensor_from(out, data);
     return AVAL_OK;
 }
 
-static int take_text(reader *r, char **out)
-{
-    uint64_t length;
-    const void *at = take(r, sizeof length);
-    if (at != NULL) {
-        memcpy(&length, at, sizeof length);
-        at = take(r, length);
-    }
-    if (at == NULL) return fail_damaged("they end within a text");
-    *out = aval__alloc((size_t)length + 1);
-    if (*out == NULL) return AVAL_E_MEMORY;
-    memcpy(*out, at, (size_t)length);
-    return AVAL_OK;
-}
-
 int aval__results_unpack(const void *bytes, size_t size, aval__results *out)
 {
-    reader r = { .at = bytes, .left = size };
+    aval__reader r = { .at = bytes, .left = size };
     head h;
     *out = (aval__results){ 0 };
-    const void *at = take(&r, sizeof h);
-    if (at == NULL) return fail_damaged("they have no head");
+    const void *at = aval__reader_take(&r, sizeof h);
+    if (at == NULL) return aval__reader_fail("they have no head");
     memcpy(&h, at, sizeof h);
-    if (h.magic != MAGIC || h.count > size || h.programs > size) return fail_damaged("they have a wrong head");
+    if (h.magic != MAGIC || h.count > size || h.programs > size) return aval__reader_fail("they have a wrong head");
     AVAL__TRY(aval__results_make(out, (size_t)h.count));
     int status = AVAL_OK;
     for (size_t i = 0; i < out->count; i++) AVAL__TRY_DONE(take_tensor(&r, &out->at[i]));
@@ -149,9 +108,9 @@ int aval__results_unpack(const void *bytes, size_t size, aval__results *out)
     if (out->programs == NULL) AVAL__TRY_DONE(AVAL_E_MEMORY);
     out->n_programs = (size_t)h.programs;
     for (size_t i = 0; i < out->n_programs; i++) {
-        AVAL__TRY_DONE(take_text(&r, &out->programs[i].name));
-        AVAL__TRY_DONE(take_text(&r, &out->programs[i].options));
-        AVAL__TRY_DONE(take_text(&r, &out->programs[i].text));
+        AVAL__TRY_DONE(aval__reader_text(&r, &out->programs[i].name));
+        AVAL__TRY_DONE(aval__reader_text(&r, &out->programs[i].options));
+        AVAL__TRY_DONE(aval__reader_text(&r, &out->programs[i].text));
     }
     out->differs = h.differs < (int64_t)out->count && h.differs >= AVAL__ONCE ? h.differs : AVAL__ONCE;
 done:

@@ -113,5 +113,7 @@ int aval__binding_explain_memory(const aval__binding *b, int code, uint32_t devi
 int aval__binding_poison(aval__binding *b);
 /* Anomaly mode: AVAL_E_ANOMALY when what the step wrote holds NaN or infinity. */
 int aval__binding_check_step(aval__binding *b, size_t step);
+/* After the step has run: the largest finite magnitude in the float tensors that it has read and that are still there. */
+int aval__binding_reach(aval__binding *b, size_t step, double *largest);
 
 #endif

@@ -165,3 +165,21 @@ int aval__binding_check_step(aval__binding *b, size_t index)
     }
     return status;
 }
+
+int aval__binding_reach(aval__binding *b, size_t index, double *largest)
+{
+    const aval__step *step = &b->plan->steps[index];
+    *largest = 0;
+    for (uint32_t i = 0; i < step->n_args; i++) {
+        const aval__arg *arg = &step->args[i];
+        aval__located value;
+        aval__host_tensor content = { 0 };
+        if (arg->kind != AVAL__ARG_TENSOR || arg->absent || arg->written || overwritten(step, arg)) continue;
+        if (!find_argument(b, step, arg, &value) || !is_float(value.tensor)) continue;
+        AVAL__TRY(fetch(b, &value, &content));
+        for (int64_t k = 0; k < aval__tensor_count(value.tensor); k++)
+            if (isfinite(content.real[k])) *largest = fmax(*largest, fabs(content.real[k]));
+        aval__host_tensor_release(&content);
+    }
+    return AVAL_OK;
+}

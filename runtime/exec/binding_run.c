@@ -156,17 +156,28 @@ int aval__binding_flush(aval__binding *b)
     return AVAL_OK;
 }
 
-int aval__binding_run(aval__binding *b, aval_store *store, bool anomaly)
+int aval__binding_run_steps(aval__binding *b, aval_store *store, int (*after)(void *user, aval__binding *binding, size_t step), void *user)
 {
     AVAL__TRY(point_states(b, store));
     if (b->guarded) AVAL__TRY(aval__binding_poison(b));
-    if (b->crosses && !anomaly) AVAL__TRY(aval__binding_enqueue_devices(b));
-    for (size_t i = 0; (!b->crosses || anomaly) && i < b->plan->n_steps; i++) {
+    if (b->crosses && !after) AVAL__TRY(aval__binding_enqueue_devices(b));
+    for (size_t i = 0; (!b->crosses || after) && i < b->plan->n_steps; i++) {
         AVAL__TRY(aval__binding_enqueue(b, i));
-        if (anomaly) AVAL__TRY(aval__binding_check_step(b, i));
+        if (after) AVAL__TRY(after(user, b, i));
     }
     AVAL__TRY(mark_inputs(b));
     return aval__binding_flush(b);
+}
+
+static int check_step(void *user, aval__binding *b, size_t step)
+{
+    (void)user;
+    return aval__binding_check_step(b, step);
+}
+
+int aval__binding_run(aval__binding *b, aval_store *store, bool anomaly)
+{
+    return aval__binding_run_steps(b, store, anomaly ? check_step : NULL, NULL);
 }
 
 /* ---- Results --------------------------------------------------------------------------------------------------------------- */

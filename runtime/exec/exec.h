@@ -66,6 +66,9 @@ int aval__binding_feed(aval__binding *binding, uint32_t slot, const void *data, 
 int aval__binding_run(aval__binding *binding, aval_store *store, bool anomaly);
 /* The times of the last run's commands (aval_session_profile). */
 int aval__binding_profile(aval__binding *binding, aval_profile_function report, void *user);
+/* As aval__binding_run; `after` is called when a step was enqueued, and may wait for it, read and write.  NULL: nothing is. */
+int aval__binding_run_steps(aval__binding *binding, aval_store *store, int (*after)(void *user, aval__binding *binding, size_t step),
+                            void *user);
 /* Reads a located value; waits. */
 int aval__binding_read(aval__binding *binding, const aval__located *value, void *data, size_t bytes);
 int aval__binding_wait(aval__binding *binding);
@@ -77,5 +80,20 @@ int aval__binding_check_guards(aval__binding *binding);
 aval_context *aval__session_context(const aval_session *s);
 /* The content of an input or state that the next run would read, in double on the host; for aval__host_tensor_release. */
 int aval__session_content(aval_session *s, const aval_value *value, aval__host_tensor *out);
+
+/* A value as a launch of the session's plan has left it. */
+typedef struct aval__traced {
+    const char *name;
+    const char *launch; /* "launch 3 of 40, node 7 (Relu): fused:fused" */
+    uint32_t number; /* in the plan, see aval__plan_key: equal for the same graph on every device */
+    int64_t id; /* in the session's graph; -1: planning made the value */
+    double reach; /* the largest magnitude among the floats that the launch has read, as far as they are still there; 0: not known */
+    const aval_tensor *shape;
+    size_t bytes;
+} aval__traced;
+/* Sees the content, and may change it for all launches to come (*replaced). */
+typedef int (*aval__trace_function)(void *user, const aval__traced *value, void *content, bool *replaced);
+/* As aval_session_run, waiting after each launch for `visit`. */
+int aval__session_trace(aval_session *s, aval_value *const *wanted, size_t n_wanted, aval__trace_function visit, void *user);
 
 #endif

@@ -152,14 +152,19 @@ int aval__session_carry(aval_session *s, aval__bound_plan *bound, const aval__nu
 
 /* ---- Running --------------------------------------------------------------------------------------------------------------- */
 
+int aval__session_ready(aval_session *s, aval_value *const *wanted, size_t n_wanted)
+{
+    AVAL__TRY(aval__session_prepare(s, wanted, n_wanted));
+    s->ran = false;
+    return aval__session_carry(s, s->current, &s->numbers);
+}
+
 int aval_session_run(aval_session *s, aval_value *const *wanted, size_t n_wanted)
 {
     AVAL__NEED(s, "a session");
     AVAL__NEED(wanted || n_wanted == 0, "an array of wanted values");
-    AVAL__TRY(aval__session_prepare(s, wanted, n_wanted));
+    AVAL__TRY(aval__session_ready(s, wanted, n_wanted));
     aval__bound_plan *bound = s->current;
-    s->ran = false;
-    AVAL__TRY(aval__session_carry(s, bound, &s->numbers));
     AVAL__TRY(aval__binding_run(bound->binding, s->store, s->anomaly));
     if (s->memory == AVAL_MEMORY_GUARDED) AVAL__TRY(aval__binding_check_guards(bound->binding));
     s->ran = true;

@@ -58,6 +58,8 @@ aval__fed *aval__session_fed(const aval_session *s, const aval_value *value);
 int aval__session_plan(aval_session *s, aval_value *const *wanted, size_t n_wanted, aval__shared_plan **out);
 /* Makes s->current the bound plan for what is wanted. */
 int aval__session_prepare(aval_session *s, aval_value *const *wanted, size_t n_wanted);
+/* As before a run: `current` is the bound plan for what is wanted, and has what was fed. */
+int aval__session_ready(aval_session *s, aval_value *const *wanted, size_t n_wanted);
 void aval__session_release_bindings(aval_session *s);
 
 /* ---- session.c, for segments ---- */

@@ -206,6 +206,20 @@ void aval_value_set_name(aval_value *value, const char *name)
     value->graph->generation++;
 }
 
+aval_value *aval_graph_find(const aval_graph *g, const char *name)
+{
+    AVAL__NEED_OR(NULL, g, "a graph");
+    AVAL__NEED_OR(NULL, name, "a name");
+    aval_value *found = NULL;
+    for (size_t i = 0; i < g->values.count; i++) {
+        aval_value *value = g->values.at[i];
+        if (value->dead || value->name == NULL || strcmp(value->name, name) != 0) continue;
+        if (value->kind == AVAL__INPUT || value->kind == AVAL__STATE) return value;
+        if (found == NULL) found = value;
+    }
+    return found;
+}
+
 const char *aval_value_name(const aval_value *value)
 {
     return value ? aval__value_label(value) : "";

@@ -11,22 +11,11 @@
 #define EVALUATION_BATCH 512
 #define SECONDS_BETWEEN_READS 0.1 /* of the loss, for `progress`: each read waits for the device */
 
-/* A network bound to the devices, with room for a batch on the host. */
-typedef struct runner {
-    aval__network network;
-    aval_session *session;
-    const aval_dataset *data;
-    const aval__recipe *recipe;
-    uint8_t *images; /* [batch, pixels] */
-    void *targets; /* int64 [batch], or float [batch, classes] */
-    size_t fed_examples; /* what the input `examples` holds */
-} runner;
-
 typedef struct trainer {
     aval_context *ctx;
     const aval__recipe *recipe;
     aval_store *store;
-    runner train, test;
+    aval__runner train, test;
     float *scores; /* [EVALUATION_BATCH, classes] */
     uint32_t *order; /* of the training examples in this epoch */
     size_t batch, steps; /* steps of an epoch */
@@ -43,56 +32,6 @@ typedef struct trainer {
     bool stop;
     bool interrupted; /* stopped by `progress` */
 } trainer;
-
-/* ---- Feeding ---------------------------------------------------------------------------------------------------------------- */
-
-static int runner_create(runner *r, aval_context *ctx, aval_store *store, const aval__recipe *recipe, const aval_dataset *shape,
-                         const aval_dataset *data, bool training, size_t batch)
-{
-    r->data = data;
-    r->recipe = recipe;
-    AVAL__TRY(aval__network_create(ctx, store, recipe, shape, training, -1, &r->network));
-    r->images = aval__alloc_array(batch, data->height * data->width);
-    r->targets =
-        recipe->loss->one_hot ? aval__alloc_array(batch, shape->classes * sizeof(float)) : aval__alloc_array(batch, sizeof(int64_t));
-    if (r->images == NULL || r->targets == NULL) return AVAL_E_MEMORY;
-    return aval_session_create(ctx, r->network.g, store, &r->session);
-}
-
-static void runner_release(runner *r)
-{
-    aval_session_release(r->session);
-    aval__network_release(&r->network);
-    aval__free(r->images);
-    aval__free(r->targets);
-}
-
-/* Feeds the n examples order[0] .. order[n - 1]; without an order those from `first` on. */
-static int feed(runner *r, const uint32_t *order, size_t first, size_t n, size_t classes)
-{
-    const aval_dataset *data = r->data;
-    size_t pixels = data->height * data->width;
-    bool one_hot = r->recipe->loss->one_hot;
-    size_t target_bytes = n * (one_hot ? classes * sizeof(float) : sizeof(int64_t));
-    if (one_hot) memset(r->targets, 0, target_bytes);
-    for (size_t i = 0; i < n; i++) {
-        size_t example = order != NULL ? order[first + i] : first + i;
-        memcpy(r->images + i * pixels, data->images + example * pixels, pixels);
-        if (one_hot) ((float *)r->targets)[i * classes + data->labels[example]] = 1;
-        else ((int64_t *)r->targets)[i] = data->labels[example];
-    }
-    int64_t height = (int64_t)data->height, width = (int64_t)data->width;
-    const int64_t planar[4] = { (int64_t)n, 1, height, width }, flat[2] = { (int64_t)n, height * width };
-    const int64_t targets[2] = { (int64_t)n, (int64_t)classes };
-    AVAL__TRY(aval_session_feed(r->session, r->network.images, r->images, n * pixels, r->recipe->net->planar ? planar : flat));
-    AVAL__TRY(aval_session_feed(r->session, r->network.targets, r->targets, target_bytes, targets));
-    if (r->network.examples != NULL && r->fed_examples != n) {
-        float examples = (float)n;
-        AVAL__TRY(aval_session_feed(r->session, r->network.examples, &examples, sizeof examples, NULL));
-        r->fed_examples = n;
-    }
-    return AVAL_OK;
-}
 
 /* ---- Evaluation --------------------------------------------------------------------------------------------------------------- */
 
@@ -113,14 +52,14 @@ static size_t count_correct(const float *scores, const uint8_t *labels, size_t n
 
 static int evaluate(trainer *t)
 {
-    runner *r = &t->test;
+    aval__runner *r = &t->test;
     const aval_dataset *data = r->data;
     size_t classes = t->train.data->classes, correct = 0;
     double loss = 0;
     for (size_t first = 0; first < data->count; first += EVALUATION_BATCH) {
         size_t n = data->count - first < EVALUATION_BATCH ? data->count - first : EVALUATION_BATCH;
         float batch_loss;
-        AVAL__TRY(feed(r, NULL, first, n, classes));
+        AVAL__TRY(aval__runner_feed(r, NULL, first, n, classes));
         AVAL__TRY(aval_session_run(r->session, r->network.wanted, r->network.n_wanted));
         AVAL__TRY(aval_session_read(r->session, r->network.scores, t->scores, n * classes * sizeof(float)));
         AVAL__TRY(aval_session_read(r->session, r->network.loss, &batch_loss, sizeof batch_loss));
@@ -179,7 +118,7 @@ static void report_progress(trainer *t, bool epoch_done, double examples_per_sec
 
 static int run_step(trainer *t, size_t first, size_t n)
 {
-    AVAL__TRY(feed(&t->train, t->order, first, n, t->train.data->classes));
+    AVAL__TRY(aval__runner_feed(&t->train, t->order, first, n, t->train.data->classes));
     return aval_session_run(t->train.session, t->train.network.wanted, t->train.network.n_wanted);
 }
 
@@ -304,8 +243,8 @@ static int prepare(trainer *t, const aval_dataset *train, const aval_dataset *te
     t->scores = aval__alloc_array(EVALUATION_BATCH, train->classes * sizeof *t->scores);
     if (t->order == NULL || t->scores == NULL) return AVAL_E_MEMORY;
     AVAL__TRY(aval_store_set(t->store, AVAL__STATE_RATE, AVAL_FLOAT, AVAL_SCALAR, &rate_now));
-    AVAL__TRY(runner_create(&t->train, t->ctx, t->store, t->recipe, train, train, true, t->batch));
-    return runner_create(&t->test, t->ctx, t->store, t->recipe, train, test, false, EVALUATION_BATCH);
+    AVAL__TRY(aval__runner_create(&t->train, t->ctx, t->store, t->recipe, train, train, true, t->batch));
+    return aval__runner_create(&t->test, t->ctx, t->store, t->recipe, train, test, false, EVALUATION_BATCH);
 }
 
 static int by_size(const void *a, const void *b)
@@ -352,8 +291,8 @@ AVAL_API int aval_train(aval_context *ctx, const aval_train_options *options, av
     AVAL__TRY_DONE(all_epochs(&t));
     if (report != NULL) fill_report(&t, report);
 done:
-    runner_release(&t.train);
-    runner_release(&t.test);
+    aval__runner_release(&t.train);
+    aval__runner_release(&t.test);
     aval_store_release(t.store);
     aval__recipe_release(&recipe);
     aval__free(saved);

@@ -9,8 +9,8 @@ static aval_value *scaled_images(aval__builder *b, int64_t batch, aval_value **i
 {
     const aval_dataset *data = b->data;
     int64_t height = (int64_t)data->height, width = (int64_t)data->width;
-    if (b->recipe->net->planar) *images = aval_graph_input(b->g, "images", AVAL_UINT8, AVAL_SHAPE(batch, 1, height, width));
-    else *images = aval_graph_input(b->g, "images", AVAL_UINT8, AVAL_SHAPE(batch, height * width));
+    if (b->recipe->net->planar) *images = aval_graph_input(b->g, AVAL__INPUT_IMAGES, AVAL_UINT8, AVAL_SHAPE(batch, 1, height, width));
+    else *images = aval_graph_input(b->g, AVAL__INPUT_IMAGES, AVAL_UINT8, AVAL_SHAPE(batch, height * width));
     aval_value *floats = aval_apply(b->g, "Cast", "to=1", *images);
     return aval_apply(b->g, "Mul", NULL, floats, aval_graph_number(b->g, AVAL_FLOAT, 1.0 / data->largest));
 }
@@ -18,8 +18,8 @@ static aval_value *scaled_images(aval__builder *b, int64_t batch, aval_value **i
 static int add_loss(aval__builder *b, int64_t batch, aval__network *n)
 {
     const aval__loss *loss = b->recipe->loss;
-    if (loss->one_hot) n->targets = aval_graph_input(b->g, "targets", AVAL_FLOAT, AVAL_SHAPE(batch, (int64_t)b->data->classes));
-    else n->targets = aval_graph_input(b->g, "labels", AVAL_INT64, AVAL_SHAPE(batch));
+    if (loss->one_hot) n->targets = aval_graph_input(b->g, AVAL__INPUT_TARGETS, AVAL_FLOAT, AVAL_SHAPE(batch, (int64_t)b->data->classes));
+    else n->targets = aval_graph_input(b->g, AVAL__INPUT_LABELS, AVAL_INT64, AVAL_SHAPE(batch));
     n->loss = aval_apply(b->g, loss->op, loss->attrs, n->scores, n->targets);
     aval_value_set_name(n->scores, "scores");
     aval_value_set_name(n->loss, "loss");
@@ -37,7 +37,7 @@ static int add_updates(aval__builder *b, aval__network *n)
     }
     aval_value *sum;
     AVAL__TRY(aval__builder_state(b, AVAL__STATE_LOSS, AVAL_FLOAT, AVAL_SCALAR, &(aval__initial){ .scale = 0 }, &sum));
-    n->examples = aval_graph_input(b->g, "examples", AVAL_FLOAT, AVAL_SCALAR);
+    n->examples = aval_graph_input(b->g, AVAL__INPUT_EXAMPLES, AVAL_FLOAT, AVAL_SCALAR);
     aval_value *of_batch = aval_apply(b->g, "Mul", NULL, n->loss, n->examples);
     return aval__vec_push(&b->updates, aval_apply(b->g, "aval::Accumulate", NULL, sum, of_batch));
 }

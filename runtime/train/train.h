@@ -134,6 +134,12 @@ typedef struct aval__network {
     uint64_t parameters; /* how many numbers are trained */
 } aval__network;
 
+/* What a network's inputs are called. */
+#define AVAL__INPUT_IMAGES "images"
+#define AVAL__INPUT_LABELS "labels"
+#define AVAL__INPUT_TARGETS "targets"
+#define AVAL__INPUT_EXAMPLES "examples"
+
 /* State that the loop owns: the sum of losses over the examples of the epoch, and the position (epochs done, steps done in the next). */
 #define AVAL__STATE_LOSS "train.loss"
 #define AVAL__STATE_RATE "train.lr"
@@ -144,6 +150,25 @@ typedef struct aval__network {
 int aval__network_create(aval_context *ctx, aval_store *store, const aval__recipe *recipe, const aval_dataset *data, bool training,
                          int64_t batch, aval__network *out);
 void aval__network_release(aval__network *network);
+
+/* ---- Running them ------------------------------------------------------------------------------------------------------------------ */
+
+/* A network bound to the devices, with room for a batch on the host. */
+typedef struct aval__runner {
+    aval__network network;
+    aval_session *session;
+    const aval_dataset *data;
+    const aval__recipe *recipe;
+    uint8_t *images; /* [batch, pixels] */
+    void *targets; /* int64 [batch], or float [batch, classes] */
+    size_t fed_examples; /* what the input `examples` holds */
+} aval__runner;
+/* `shape`: the data set that the net is made for; `data`: the one that is fed.  For aval__runner_release, after a failure too. */
+int aval__runner_create(aval__runner *r, aval_context *ctx, aval_store *store, const aval__recipe *recipe, const aval_dataset *shape,
+                        const aval_dataset *data, bool training, size_t batch);
+void aval__runner_release(aval__runner *r);
+/* Feeds the n examples order[0] .. order[n - 1] of those from `first` on; without an order the examples themselves. */
+int aval__runner_feed(aval__runner *r, const uint32_t *order, size_t first, size_t n, size_t classes);
 
 /* ---- Checkpoints ------------------------------------------------------------------------------------------------------------------ */
 

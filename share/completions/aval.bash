@@ -50,7 +50,8 @@ _aval()
         *)
             case $command in
                 help) words=$(_aval_commands "$program") ;;
-                ops | check) words=$("$program" ops 2>/dev/null | cut -d' ' -f1) ;;
+                ops) words=$("$program" ops 2>/dev/null | cut -d' ' -f1) ;;
+                check) words="linear mlp lenet $("$program" ops 2>/dev/null | cut -d' ' -f1)" ;;
                 train | graph) words="linear mlp lenet" ;;
             esac ;;
     esac

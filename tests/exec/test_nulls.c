@@ -39,6 +39,7 @@ Test(nulls, no_context)
     NOTHING(aval_op_at(NULL, 0));
     NOTHING(aval_op_plugin(NULL, NULL));
     REFUSED(aval_op_verdicts(NULL, NULL, NULL, NULL));
+    NOTHING(aval_graph_find(NULL, "x"));
     NOTHING(aval_graph_create(NULL));
     REFUSED(aval_store_create(NULL, &store));
     REFUSED(aval_session_create(NULL, NULL, NULL, &session));

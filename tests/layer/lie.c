@@ -2,6 +2,7 @@
  *
  *     AVAL_LAYER_SPLIT=1           each device is offered as two sub-devices of one compute unit each, where it can be split
  *     AVAL_LAYER_LIE=FAULT[:N]     every N-th [1st] call on the lying device has the fault, one of `faults` below
+ *     AVAL_LAYER_MISCOMPILE=A=>B   the lying device compiles every text A in a program's source as B: it is wrong in the same way each time
  *     AVAL_LAYER_LIAR=I            which device of its platform lies [1]
  *
  * A device is known by its queue: each faulty function takes one. */
@@ -104,6 +105,69 @@ static cl_int CL_API_CALL enqueue_read(cl_command_queue queue, cl_mem buffer, cl
     return code;
 }
 
+/* ---- Faults of the compiler ------------------------------------------------------------------------------------------------------ */
+
+static const char *compiled_from, *compiled_to; /* NULL: the truth */
+static size_t from_length;
+
+/* A context of PoCL on a part of a device says that it is on the whole: what it was made with is remembered. */
+static cl_context liars[MOST_DEVICES];
+static unsigned n_liars;
+
+static cl_context CL_API_CALL create_context(const cl_context_properties *properties, cl_uint n, const cl_device_id *devices,
+                                             void(CL_CALLBACK *notify)(const char *, const void *, size_t, void *), void *user,
+                                             cl_int *code)
+{
+    cl_context made = before.clCreateContext(properties, n, devices, notify, user, code);
+    if (made != NULL && n == 1 && devices[0] == liar) liars[__atomic_fetch_add(&n_liars, 1, __ATOMIC_RELAXED) % MOST_DEVICES] = made;
+    return made;
+}
+
+static bool is_liars(cl_context context)
+{
+    for (unsigned i = 0; i < n_liars && i < MOST_DEVICES; i++) {
+        if (liars[i] == context) return true;
+    }
+    return false;
+}
+
+/* The source with every A replaced by B; for free.  NULL: no memory. */
+static char *miscompile(const char *source)
+{
+    size_t length = strlen(source), n = 0;
+    for (const char *at = source; (at = strstr(at, compiled_from)) != NULL; at += from_length) n++;
+    char *out = malloc(length + n * strlen(compiled_to) + 1), *to = out;
+    for (const char *found; out != NULL && (found = strstr(source, compiled_from)) != NULL; source = found + from_length)
+        to += sprintf(to, "%.*s%s", (int)(found - source), source, compiled_to);
+    if (out != NULL) strcpy(to, source);
+    return out;
+}
+
+static cl_program CL_API_CALL create_program(cl_context context, cl_uint n, const char **texts, const size_t *lengths, cl_int *code)
+{
+    char *wrong = n == 1 && is_liars(context) ? miscompile(texts[0]) : NULL;
+    if (wrong == NULL) return before.clCreateProgramWithSource(context, n, texts, lengths, code);
+    cl_program program = before.clCreateProgramWithSource(context, 1, (const char *[]){ wrong }, NULL, code);
+    free(wrong);
+    return program;
+}
+
+static void read_miscompile(const char *what)
+{
+    static char text[256];
+    if (what == NULL) return;
+    snprintf(text, sizeof text, "%s", what);
+    char *arrow = strstr(text, "=>");
+    if (arrow == NULL || arrow == text) {
+        fprintf(stderr, "layer: AVAL_LAYER_MISCOMPILE is '%s': expected A=>B\n", what);
+        return;
+    }
+    *arrow = 0;
+    compiled_from = text;
+    compiled_to = arrow + 2;
+    from_length = strlen(compiled_from);
+}
+
 /* ---- Devices -------------------------------------------------------------------------------------------------------------------- */
 
 /* All devices of a platform, or their halves.  Sub-devices are made once, since a program may ask twice. */
@@ -148,8 +212,10 @@ static const struct {
 void aval_lie_install(struct _cl_icd_dispatch *table)
 {
     const char *lie = getenv("AVAL_LAYER_LIE"), *index = getenv("AVAL_LAYER_LIAR");
-    if (lie == NULL && getenv("AVAL_LAYER_SPLIT") == NULL) return;
+    const char *wrong = getenv("AVAL_LAYER_MISCOMPILE");
+    if (lie == NULL && wrong == NULL && getenv("AVAL_LAYER_SPLIT") == NULL) return;
     before = *table;
+    read_miscompile(wrong);
     size_t length = lie == NULL ? 0 : strcspn(lie, ":");
     bool known = lie == NULL;
     for (size_t i = 0; lie != NULL && i < sizeof faults / sizeof *faults; i++) {
@@ -167,4 +233,7 @@ void aval_lie_install(struct _cl_icd_dispatch *table)
     table->clEnqueueNDRangeKernel = enqueue_kernel;
     table->clEnqueueReadBuffer = enqueue_read;
     table->clEnqueueWriteBuffer = enqueue_write;
+    if (compiled_from == NULL) return;
+    table->clCreateContext = create_context;
+    table->clCreateProgramWithSource = create_program;
 }

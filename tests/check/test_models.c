@@ -1,0 +1,148 @@
+/* `aval check` of nets: steps compared between devices, and the first launch that differs named.  One of two halves of PoCL is given a
+ * compiler that is wrong in one place (tests/layer/lie.c). */
+#include "command.h"
+
+#include <criterion/criterion.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void begin(void)
+{
+    command_begin();
+    setenv("AVAL_CACHE_DIR", "cache", 1);
+    setenv("OPENCL_LAYERS", AVAL_TEST_LAYER, 1);
+    setenv("AVAL_LAYER_SPLIT", "1", 1);
+}
+
+TestSuite(models, .init = begin, .fini = command_end, .timeout = 300);
+
+static const char *text_of(json_t *result, const char *key)
+{
+    return json_string_value(json_object_get(result, key));
+}
+
+/* The only failure of the command; for json_decref. */
+static json_t *only_failure(const command_outcome *o, json_int_t device)
+{
+    json_t *all = json_loads(o->out, 0, NULL), *result, *found = NULL;
+    size_t i, failed = 0;
+    cr_assert_eq(o->exit_code, 1, "exit code %d: %s %s", o->exit_code, o->out, o->err);
+    cr_assert_not_null(all, "%s", o->out);
+    json_array_foreach(all, i, result)
+    {
+        if (strcmp(text_of(result, "result"), "failed") != 0) continue;
+        failed++;
+        found = result;
+    }
+    cr_assert_eq(failed, 1, "%zu failures: %s", failed, o->out);
+    cr_expect_eq(json_integer_value(json_object_get(found, "device_number")), device, "%s", text_of(found, "message"));
+    json_incref(found);
+    json_decref(all);
+    return found;
+}
+
+static void expect_launch(const char *command, json_int_t liar, const char *launch)
+{
+    json_t *failure = only_failure(command_run(command), liar);
+    const char *message = text_of(failure, "message");
+    cr_expect_str_eq(text_of(failure, "what"), "first launch");
+    cr_expect_str_eq(text_of(failure, "blame"), "device", "%s", message);
+    cr_expect_not_null(strstr(message, launch), "%s is not named: %s", launch, message);
+    cr_expect_not_null(strstr(message, "to see it again: aval check "), "%s", message);
+    json_decref(failure);
+}
+
+/* What this kernel, and those behind it in its file, load is off by a tenth. */
+#define WRONG_FROM(kernel) "__kernel void " kernel "(=>\n#undef LOAD\n#define LOAD(p, i) (1.1f * (p)[i])\n__kernel void " kernel "("
+#define WRONG_BACKWARD WRONG_FROM("loss_backward")
+
+Test(models, two_honest_devices_agree_in_every_gradient_and_state)
+{
+    const command_outcome *o = command_run("check mlp linear --steps 3 --all-devices --json");
+    cr_assert_eq(o->exit_code, 0, "%s %s", o->out, o->err);
+    static const char *const told[] = { "value loss",
+                                        "gradient dloss/ddense1.weight",
+                                        "gradient dloss/doutput.bias",
+                                        "state dense2.weight",
+                                        "state dense1.bias.velocity",
+                                        "repeat",
+                                        "drift" };
+    for (size_t i = 0; i < sizeof told / sizeof *told; i++) cr_expect_not_null(strstr(o->out, told[i]), "%s was not compared", told[i]);
+}
+
+Test(models, the_first_launch_of_a_wrong_gradient_is_named_and_pinned_on_its_device)
+{
+    setenv("AVAL_LAYER_MISCOMPILE", WRONG_BACKWARD, 1);
+    expect_launch("check mlp --steps 2 --all-devices --json", 1, ":loss_backward");
+}
+
+Test(models, a_leader_that_is_wrong_is_named_and_not_those_that_differ_from_it)
+{
+    setenv("AVAL_LAYER_MISCOMPILE", WRONG_BACKWARD, 1);
+    setenv("AVAL_LAYER_LIAR", "0", 1);
+    expect_launch("check mlp --steps 2 --all-devices --json", 0, ":loss_backward");
+}
+
+Test(models, the_first_launch_of_a_wrong_loss_is_named_by_the_referee)
+{
+    setenv("AVAL_LAYER_MISCOMPILE", WRONG_FROM("loss_rows"), 1);
+    expect_launch("check mlp --steps 2 --all-devices --json", 1, "SoftmaxCrossEntropyLoss");
+}
+
+Test(models, a_fault_deep_in_a_convolutional_net_is_named)
+{
+    setenv("AVAL_LAYER_MISCOMPILE", WRONG_FROM("max_pool_backward"), 1);
+    expect_launch("check lenet --steps 1 --batch 4 --all-devices --json", 1, ":max_pool_backward");
+}
+
+Test(models, a_device_that_does_not_repeat_itself_is_told_with_the_launch)
+{
+    setenv("AVAL_LAYER_LIE", "nan:30", 1);
+    json_t *failure = only_failure(command_run("check mlp --steps 2 --all-devices --json"), 1);
+    cr_expect_str_eq(text_of(failure, "what"), "repeat");
+    cr_expect_not_null(strstr(text_of(failure, "message"), "launch "), "%s", text_of(failure, "message"));
+    json_decref(failure);
+}
+
+Test(models, a_crash_in_a_step_is_a_row_and_the_others_go_on)
+{
+    setenv("AVAL_LAYER_LIE", "crash:60", 1);
+    const command_outcome *o = command_run("check mlp --steps 2 --all-devices --json");
+    cr_expect_eq(o->exit_code, 3);
+    cr_expect_not_null(strstr(o->out, "\"crashed\""), "%s", o->out);
+    cr_expect_not_null(strstr(o->out, "\"passed\""));
+}
+
+Test(models, all_gradients_are_checked_by_differences_with_one_command)
+{
+    unsetenv("AVAL_LAYER_SPLIT");
+    const command_outcome *o = command_run("check mlp --layers 12,8 --gradients --json");
+    cr_assert_eq(o->exit_code, 0, "%s %s", o->out, o->err);
+    cr_expect_not_null(strstr(o->out, "gradient by dense1.weight"), "%s", o->out);
+    cr_expect_not_null(strstr(o->out, "gradient by output.bias"));
+    setenv("AVAL_LAYER_MISCOMPILE", WRONG_BACKWARD, 1);
+    setenv("AVAL_LAYER_LIAR", "0", 1);
+    o = command_run("check mlp --layers 12,8 --gradients");
+    cr_expect_eq(o->exit_code, 1);
+    cr_expect_not_null(strstr(o->out, "by differences"), "%s", o->out);
+}
+
+Test(models, one_device_is_held_against_the_referee_without_a_process_of_its_own_too)
+{
+    unsetenv("AVAL_LAYER_SPLIT");
+    const command_outcome *o = command_run("check linear --steps 2 --in-process --json");
+    cr_assert_eq(o->exit_code, 0, "%s %s", o->out, o->err);
+    cr_expect_not_null(strstr(o->out, "value loss"));
+}
+
+#ifndef AVAL_TEST_SANITIZED /* Mesa leaks what it keeps */
+Test(models, different_compilers_agree_where_they_are)
+{
+    unsetenv("OCL_ICD_VENDORS");
+    unsetenv("AVAL_LAYER_SPLIT");
+    unsetenv("OPENCL_LAYERS");
+    setenv("RUSTICL_ENABLE", "llvmpipe", 1);
+    const command_outcome *o = command_run("check lenet mlp --steps 2 --batch 8 --all-devices --json");
+    cr_expect_eq(o->exit_code, 0, "%s %s", o->out, o->err);
+}
+#endif
