@@ -6,19 +6,21 @@
 #include "window.clh"
 
 /* Filter of the transposed convolution of one phase: turned [channels, maps, taps], where tap j along an axis is tap
-   first + (taps - 1 - j) * step of w [maps, channels, kernel] from element w_first on.  Work-items: channels * maps * taps. */
+   first + (taps - 1 - j) * step of w [maps, channels, kernel] from element w_first on.  Work-items: maps, channels. */
 __kernel void turn_filters(__global const S *w, long w_at, __global S *turned, long turned_at, long w_first, int maps, int channels, int kernel_z,
                            int kernel_y, int kernel_x, int taps_z, int taps_y, int taps_x, int first_z, int first_y, int first_x, int step_z,
                            int step_y, int step_x)
 {
-    long i = get_global_id(0), rest = i;
-    int x = rest % taps_x, y = (rest /= taps_x) % taps_y, z = (rest /= taps_y) % taps_z, map = (rest /= taps_z) % maps, channel = rest / maps;
-    if (channel >= channels) return;
-    z = first_z + (taps_z - 1 - z) * step_z;
-    y = first_y + (taps_y - 1 - y) * step_y;
-    x = first_x + (taps_x - 1 - x) * step_x;
-    long from = w_first + (((long)map * channels + channel) * kernel_z + z) * kernel_y * kernel_x + y * kernel_x + x;
-    STORE(turned, turned_at + i, LOAD(w, w_at + from));
+    const int map = get_global_id(0), channel = get_global_id(1);
+    if (map >= maps) return;
+    w += w_at + w_first + ((long)map * channels + channel) * kernel_z * kernel_y * kernel_x;
+    long to = turned_at + ((long)channel * maps + map) * taps_z * taps_y * taps_x;
+    for (int z = taps_z - 1; z >= 0; z--) {
+        for (int y = taps_y - 1; y >= 0; y--) {
+            const int row = ((first_z + z * step_z) * kernel_y + first_y + y * step_y) * kernel_x;
+            for (int x = taps_x - 1; x >= 0; x--) STORE(turned, to++, LOAD(w, row + first_x + x * step_x));
+        }
+    }
 }
 
 /* One phase [images, channels, phase] into x [images, .., in] from element x_first on: element p of the phase along an axis is element
@@ -35,57 +37,77 @@ __kernel void spread_phase(__global const S *phase, long phase_at, __global S *x
     STORE(x, x_at + to, LOAD(phase, phase_at + plane * phase_z * phase_y * phase_x + i));
 }
 
-/* y = x convolved with w.  Work-items: runs of y's rows, images * groups * maps. */
+/* y = x convolved with w.  Work-items: rows of y's maps (or elements, see RUN), images * groups * maps. */
 __kernel void convolve(__global const S *x, long x_at, __global const S *w, long w_at, __global S *y, long y_at, int channels, int maps, int groups,
                        WINDOW_PARAMETERS)
 {
-    int runs = (out_x + RUN - 1) / RUN, i = get_global_id(0), first = i % runs * RUN, oy = i / runs % out_y, oz = i / runs / out_y;
-    long plane = get_global_id(1), map = plane % (groups * maps), image = plane / (groups * maps);
+    const int oy = ROW(out_x) % out_y, oz = ROW(out_x) / out_y;
+    const long plane = get_global_id(1), map = plane % (groups * maps), image = plane / (groups * maps);
     if (oz >= out_z) return;
-    ACC sum[RUN];
-    for (int j = 0; j < RUN; j++) sum[j] = 0;
     x += x_at + (image * groups + map / maps) * channels * IN_PLANE;
     w += w_at + map * channels * TAPS;
-    for (int tap = 0; tap < channels * TAPS; tap++) {
-        int kx = tap % kernel_x, ky = tap / kernel_x % kernel_y, kz = tap / (kernel_x * kernel_y) % kernel_z;
-        int z = oz * stride_z + kz * dilation_z - pad_z, row = oy * stride_y + ky * dilation_y - pad_y;
-        int column = first * stride_x + kx * dilation_x - pad_x;
-        if (!INSIDE(z, in_z) || !INSIDE(row, in_y)) continue;
-        long at = tap / TAPS * IN_PLANE + ((long)z * in_y + row) * in_x;
-        T weight = LOAD(w, tap);
-        for (int j = 0; j < RUN; j++) {
-            int from = column + j * stride_x;
-            if (INSIDE(from, in_x)) sum[j] += weight * LOAD(x, at + from);
+    EACH_RUN(first, out_x)
+    {
+        const int length = min(RUN, out_x - first);
+        ACC sum[RUN];
+        for (int j = 0; j < RUN; j++) sum[j] = 0;
+        for (int tap = 0; tap < channels * kernel_z * kernel_y; tap++) {
+            const int z = oz * stride_z + tap / kernel_y % kernel_z * dilation_z - pad_z;
+            const int row = oy * stride_y + tap % kernel_y * dilation_y - pad_y;
+            if (!INSIDE(z, in_z) || !INSIDE(row, in_y)) continue;
+            const long line = tap / kernel_y / kernel_z * IN_PLANE + ((long)z * in_y + row) * in_x;
+            for (int kx = 0; kx < kernel_x; kx++) {
+                const int column = first * stride_x + kx * dilation_x - pad_x;
+                const T weight = LOAD(w, tap * kernel_x + kx);
+                if (column >= 0 && column + (length - 1) * stride_x < in_x) {
+                    for (int j = 0; j < length; j++) sum[j] += weight * LOAD(x, line + column + j * stride_x);
+                } else {
+                    for (int j = 0; j < length; j++) {
+                        if (INSIDE(column + j * stride_x, in_x)) sum[j] += weight * LOAD(x, line + column + j * stride_x);
+                    }
+                }
+            }
         }
+        const long to = y_at + plane * OUT_PLANE + ((long)oz * out_y + oy) * out_x + first;
+        for (int j = 0; j < length; j++) STORE(y, to + j, sum[j]);
     }
-    long to = y_at + plane * OUT_PLANE + ((long)oz * out_y + oy) * out_x + first;
-    for (int j = 0; j < min(RUN, out_x - first); j++) STORE(y, to + j, sum[j]);
 }
 
-/* x = y convolved backwards with w.  Work-items: runs of x's rows, images * groups * channels. */
+/* x = y convolved backwards with w.  Work-items: rows of x's channels (or elements), images * groups * channels. */
 __kernel void convolve_transposed(__global const S *y, long y_at, __global const S *w, long w_at, __global S *x, long x_at, int channels, int maps,
                                   int groups, WINDOW_PARAMETERS)
 {
-    int runs = (in_x + RUN - 1) / RUN, i = get_global_id(0), first = i % runs * RUN, iy = i / runs % in_y, iz = i / runs / in_y;
-    long plane = get_global_id(1), channel = plane % (groups * channels), image = plane / (groups * channels), group = channel / channels;
+    const int iy = ROW(in_x) % in_y, iz = ROW(in_x) / in_y;
+    const long plane = get_global_id(1), channel = plane % (groups * channels), image = plane / (groups * channels), group = channel / channels;
     if (iz >= in_z) return;
-    ACC sum[RUN];
-    for (int j = 0; j < RUN; j++) sum[j] = 0;
     y += y_at + (image * groups + group) * maps * OUT_PLANE;
     w += w_at + (group * maps * channels + channel % channels) * TAPS;
-    for (int tap = 0; tap < maps * TAPS; tap++) {
-        int kx = tap % kernel_x, ky = tap / kernel_x % kernel_y, kz = tap / (kernel_x * kernel_y) % kernel_z, map = tap / TAPS;
-        int oz = window_at(iz + pad_z - kz * dilation_z, stride_z, out_z), oy = window_at(iy + pad_y - ky * dilation_y, stride_y, out_y);
-        if (oz < 0 || oy < 0) continue;
-        long at = map * OUT_PLANE + ((long)oz * out_y + oy) * out_x;
-        T weight = LOAD(w, (long)map * channels * TAPS + tap % TAPS);
-        for (int j = 0; j < RUN; j++) {
-            int ox = window_at(first + j + pad_x - kx * dilation_x, stride_x, out_x);
-            if (ox >= 0) sum[j] += weight * LOAD(y, at + ox);
+    EACH_RUN(first, in_x)
+    {
+        const int length = min(RUN, in_x - first);
+        ACC sum[RUN];
+        for (int j = 0; j < RUN; j++) sum[j] = 0;
+        for (int tap = 0; tap < maps * kernel_z * kernel_y; tap++) {
+            const int kz = tap / kernel_y % kernel_z, ky = tap % kernel_y, map = tap / kernel_y / kernel_z;
+            const int oz = window_at(iz + pad_z - kz * dilation_z, stride_z, out_z), oy = window_at(iy + pad_y - ky * dilation_y, stride_y, out_y);
+            if (oz < 0 || oy < 0) continue;
+            const long line = map * OUT_PLANE + ((long)oz * out_y + oy) * out_x;
+            for (int kx = 0; kx < kernel_x; kx++) {
+                const T weight = LOAD(w, (long)map * channels * TAPS + (kz * kernel_y + ky) * kernel_x + kx);
+                const int column = first + pad_x - kx * dilation_x;
+                if (stride_x == 1 && column >= 0 && column + length <= out_x) {
+                    for (int j = 0; j < length; j++) sum[j] += weight * LOAD(y, line + column + j);
+                } else {
+                    for (int j = 0; j < length; j++) {
+                        const int ox = window_at(column + j, stride_x, out_x);
+                        if (ox >= 0) sum[j] += weight * LOAD(y, line + ox);
+                    }
+                }
+            }
         }
+        const long to = x_at + plane * IN_PLANE + ((long)iz * in_y + iy) * in_x + first;
+        for (int j = 0; j < length; j++) STORE(x, to + j, sum[j]);
     }
-    long to = x_at + plane * IN_PLANE + ((long)iz * in_y + iy) * in_x + first;
-    for (int j = 0; j < min(RUN, in_x - first); j++) STORE(x, to + j, sum[j]);
 }
 
 /* w = sum over images of x times y where a filter element sees them.  Groups: elements of w. */

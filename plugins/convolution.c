@@ -219,7 +219,7 @@ static int record_phase(const aval_host *host, aval_call *call, const conv *c, c
     int64_t x_first = g * channels * c->places, image_step = c->groups * channels * c->places;
     if (taps == 0 || places == 0) return 0;
     TRY(host->launch(
-        call, AVAL_LAUNCH(.kernel = "turn_filters", EACH(channels * c->maps * taps),
+        call, AVAL_LAUNCH(.kernel = "turn_filters", .dims = 2, .global = { (uint64_t)c->maps, (uint64_t)channels },
                           AVAL_ARGS(AVAL_READ(w), AVAL_UPDATE(turned), AVAL_I64(g * c->maps * c->depth), AVAL_I32(c->maps),
                                     AVAL_I32(channels), THREE(c->at.kernel), THREE(p->of_y.kernel), THREE(p->first_tap), THREE(p->step)))));
     TRY(host->gemm(

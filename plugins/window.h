@@ -28,16 +28,16 @@ typedef struct window {
 /* WINDOW_PARAMETERS of window.clh. */
 #define WINDOW_ARGS(p) THREE((p).in), THREE((p).kernel), THREE((p).stride), THREE((p).pad), THREE((p).dilation), THREE((p).out)
 
-/* Elements of a row that a work-item makes: RUN in window.clh. */
+/* Elements of a row that a work-item makes at a time: RUN in window.clh. */
 static inline int64_t window_run(const aval_host *host, aval_call *call)
 {
     return host->device(call)->group > 1 ? 1 : 16;
 }
 
-/* Work-items for rows [.., rows, length], each of `run` elements. */
+/* Work-items for rows of planes [depth, rows, length]: one a row, or one an element. */
 static inline uint64_t window_items(const int64_t *dims, int64_t run)
 {
-    return (uint64_t)(dims[0] * dims[1] * ((dims[2] + run - 1) / run));
+    return (uint64_t)(dims[0] * dims[1] * (run > 1 ? 1 : dims[2]));
 }
 
 /* Attribute `name` with `count` numbers not below `least`, or `initial` for each when it is absent; an `initial` below `least` that is not -1

@@ -16,7 +16,7 @@ static int launch(aval_call *call, const aval_launch *l)
     aval__text options = { 0 };
     cl_program program;
     cl_int code = CL_SUCCESS;
-    const aval__gemm_provider *provider = &aval__gemm_tiles;
+    const aval__gemm_provider *provider = h->provider;
     aval__text_add(&options, "-DS_TYPE=%u", l->s_type);
     for (size_t i = 0; i < l->n_defines; i++) aval__text_add(&options, " -D%s=%lld", l->defines[i].name, (long long)l->defines[i].value);
     int status = aval__device_program(h->device, provider->source->name, provider->source->text,
@@ -101,6 +101,7 @@ void harness_read(harness *h, const placed *p, void *data)
 
 int harness_gemm(harness *h, const aval__gemm_provider *provider, const aval_gemm *gemm, int type)
 {
+    h->provider = provider;
     const aval_device_info *info = aval__device_info(h->device);
     uint64_t bytes = provider->scratch_bytes(info, gemm, type);
     placed scratch = { 0 };

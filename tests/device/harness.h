@@ -9,6 +9,7 @@ typedef struct harness {
     aval__devices *devices;
     aval__device *device;
     aval_call call;
+    const aval__gemm_provider *provider; /* whose kernels are launched */
     size_t launches;
 } harness;
 

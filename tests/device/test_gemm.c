@@ -142,14 +142,14 @@ static void check(harness *h, const aval__gemm_provider *provider, const product
     release(&c);
 }
 
-static const aval__gemm_provider *const providers[] = { &aval__gemm_clblast, &aval__gemm_tiles };
+static const aval__gemm_provider *const providers[] = { &aval__gemm_clblast, &aval__gemm_patches, &aval__gemm_tiles };
 
 static void check_all(const product *products, size_t count)
 {
     harness h;
     harness_open(&h);
     for (size_t i = 0; i < count; i++) {
-        for (size_t j = 0; j < 2; j++) check(&h, providers[j], &products[i]);
+        for (size_t j = 0; j < 3; j++) check(&h, providers[j], &products[i]);
     }
     harness_close(&h);
 }
@@ -174,7 +174,7 @@ Test(gemm, agrees_with_a_double_loop_for_every_shape_and_transposition)
                                 .alpha = 1,
                                 .shift = (int64_t)(forms % 3),
                                 .type = AVAL_FLOAT };
-            for (size_t j = 0; j < 2; j++) check(&h, providers[j], &p);
+            for (size_t j = 0; j < 3; j++) check(&h, providers[j], &p);
         }
     }
     harness_close(&h);
@@ -199,7 +199,7 @@ Test(gemm, agrees_for_every_storage_type)
                                     .beta = 1,
                                     .type = types[t],
                                     .shift = 1 };
-            for (size_t j = 0; j < 2; j++) {
+            for (size_t j = 0; j < 3; j++) {
                 check(&h, providers[j], &small);
                 check(&h, providers[j], &large);
             }
@@ -259,7 +259,7 @@ Test(gemm, nothing_is_launched_where_c_is_empty)
     harness h;
     harness_open(&h);
     for (size_t i = 0; i < 2; i++) {
-        for (size_t j = 0; j < 2; j++) check(&h, providers[j], &products[i]);
+        for (size_t j = 0; j < 3; j++) check(&h, providers[j], &products[i]);
     }
     cr_expect_eq(h.launches, 0);
     harness_close(&h);
@@ -290,8 +290,23 @@ Test(gemm, reads_patches_of_an_image_with_strides_pads_and_dilation)
           .pad = { 1, -1, 1 },
           .dilation = { 1, 2, 1 },
           .out = { 3, 3, 8 } },
+        { .channels = 3,
+          .in = { 1, 7, 6 },
+          .kernel = { 1, 3, 3 },
+          .stride = { 1, 1, 1 },
+          .pad = { 0, 1, 1 },
+          .dilation = { 1, 1, 1 },
+          .out = { 1, 7, 6 } },
+        { .channels = 8,
+          .in = { 1, 9, 37 },
+          .kernel = { 1, 3, 3 },
+          .stride = { 1, 1, 2 },
+          .pad = { 0, 1, 1 },
+          .dilation = { 1, 1, 1 },
+          .out = { 1, 9, 19 } },
+        { .channels = 20, .in = { 2, 4, 4 }, .kernel = { 2, 2, 2 }, .stride = { 1, 1, 1 }, .dilation = { 1, 1, 1 }, .out = { 1, 3, 3 } },
     };
-    static const int64_t rows[] = { 2, 20 };
+    static const int64_t rows[] = { 2, 41 };
     harness h;
     harness_open(&h);
     for (size_t f = 0; f < sizeof forms / sizeof forms[0]; f++) {
@@ -312,6 +327,7 @@ Test(gemm, reads_patches_of_an_image_with_strides_pads_and_dilation)
                                 .type = f == 1 ? AVAL_DOUBLE : AVAL_FLOAT,
                                 .patches = &forms[f] };
             check(&h, &aval__gemm_tiles, &p);
+            check(&h, &aval__gemm_patches, &p);
         }
     }
     harness_close(&h);
@@ -372,7 +388,7 @@ Test(gemm, cpus_take_tiles_and_gpus_take_clblast_where_it_can)
     cr_expect_str_eq(aval__gemm_provider_at(found)->name, "tiles");
     setenv("AVAL_GEMM", "magic", 1);
     cr_expect_eq(aval__gemm_choose(&cpu, &g, AVAL_FLOAT, &found), AVAL_E_ARGUMENT);
-    cr_expect_not_null(strstr(aval_error(), "expected clblast or tiles"));
+    cr_expect_not_null(strstr(aval_error(), "expected clblast, patches or tiles"));
     unsetenv("AVAL_GEMM");
     gpu.fp64 = 0;
     cr_expect_eq(aval__gemm_choose(&gpu, &g, AVAL_DOUBLE, &found), AVAL_E_UNSUPPORTED);

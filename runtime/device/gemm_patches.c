@@ -1,0 +1,327 @@
+/* Matrix products with the patches of images on CPU devices: kernels/patches.cl, which see for how.  Convolution is the first kind, its
+ * gradient by the filters the second:
+ *   pixels  c[image] = a patches(image), a being the same for all images
+ *   maps    c = sum over images of a[image] patches(image)'
+ * What is chosen here depends on shapes and device_info alone, so that a plan repeats. */
+#include "device/private.h"
+
+#include "op/op.h"
+#include "patches.cl.h"
+
+#include <string.h>
+
+#define SCRATCH_TARGET_BYTES ((int64_t)48 << 20) /* images are copied and multiplied in rounds of about so much */
+#define BLOCK_BYTES ((int64_t)128 << 10) /* packed maps that a work-item goes through at a time: half of a small second-level cache */
+#define ITEMS_PER_UNIT 4 /* work-items for each compute unit, so that none waits for long at the end */
+#define LEAST_WORK 65536 /* m n k batch below which the copies cost more than they gain */
+#define ALIGNMENT 128
+#define SUMMED_TAPS 64 /* TAPS in patches.cl */
+
+/* Storage types that patches.cl can be built for, and bytes of the type it computes them in. */
+static int64_t computed_bytes(int type)
+{
+    return type == AVAL_FLOAT || type == AVAL_FLOAT16 ? 4 : type == AVAL_DOUBLE ? 8 : 0;
+}
+
+typedef struct layout {
+    aval_gemm g; /* batch at least 1 */
+    const aval_patches *p;
+    bool over_maps;
+    int64_t bytes; /* of an element as it is computed */
+    int64_t vector, rows, vectors, lines; /* of the register tile: VW, MR, NV, ROWS */
+    int64_t width, row_step, plane_rows, planes, image_step; /* the padded image: elements, see pad_images */
+    int64_t out_rows; /* rows of windows in all planes */
+    int64_t panels, lanes; /* of a: panels of MR rows, or of NV VW */
+    int64_t round; /* images at a time */
+    int64_t parts, part_images, item_tiles; /* over maps */
+    int64_t a_at, places_at, x_at, sums_at, end; /* byte offsets in scratch: packed a, filter places, images, sums */
+} layout;
+
+static int64_t divide_up(int64_t x, int64_t by)
+{
+    return (x + by - 1) / by;
+}
+
+static int64_t smaller(int64_t x, int64_t y)
+{
+    return x < y ? x : y;
+}
+
+static int64_t take(layout *l, int64_t elements, int64_t bytes)
+{
+    int64_t at = l->end;
+    l->end += divide_up(elements * bytes, ALIGNMENT) * ALIGNMENT;
+    return at;
+}
+
+/* The register tile: sums, the vectors of a step and a factor fill the registers. */
+static void lay_out_tile(layout *l, const aval_device_info *info)
+{
+    int64_t floats = info->float_vector_width >= 16 ? 16 : info->float_vector_width >= 8 ? 8 : 4, width = l->p->out[2];
+    l->vector = l->bytes == 8 ? floats / 2 : floats;
+    l->rows = floats == 16 ? 8 : 4;
+    l->vectors = l->over_maps && l->g.m <= l->vector ? 1 : 2;
+    l->lines = 1;
+    for (int64_t lines = 2; !l->over_maps && lines <= l->vector / 4 && width <= l->vector / lines; lines *= 2) l->lines = lines;
+}
+
+static void lay_out_image(layout *l)
+{
+    const aval_patches *p = l->p;
+    l->width = p->out[2] + (p->kernel[2] - 1) * p->dilation[2] / p->stride[2];
+    l->row_step = l->width * p->stride[2];
+    l->plane_rows = (p->out[1] - 1) * p->stride[1] + (p->kernel[1] - 1) * p->dilation[1] + 1;
+    l->planes = (p->out[0] - 1) * p->stride[0] + (p->kernel[0] - 1) * p->dilation[0] + 1;
+    l->image_step = p->channels * l->planes * l->plane_rows * l->row_step;
+    l->out_rows = p->out[0] * p->out[1];
+}
+
+/* Images a round, and who sums up what. */
+static void lay_out_scratch(layout *l, const aval_device_info *info)
+{
+    const aval_gemm *g = &l->g;
+    int64_t items = ITEMS_PER_UNIT * (int64_t)(info->compute_units > 0 ? info->compute_units : 1);
+    l->lanes = l->over_maps ? l->vectors * l->vector : l->rows;
+    l->panels = divide_up(g->m, l->lanes);
+    int64_t image = (l->image_step + (l->over_maps ? l->panels * l->lanes * g->k : 0)) * l->bytes;
+    l->round = smaller(g->batch, SCRATCH_TARGET_BYTES / (image > 0 ? image : 1));
+    if (l->round < 1) l->round = 1;
+    if (l->over_maps) {
+        int64_t tiles = divide_up(g->n, l->rows);
+        l->item_tiles = divide_up(tiles * l->panels, items);
+        l->parts = smaller(l->round, divide_up(items, divide_up(tiles, l->item_tiles) * l->panels));
+        l->part_images = divide_up(l->round, l->parts);
+        l->parts = divide_up(l->round, l->part_images);
+        l->a_at = take(l, l->round * l->panels * l->lanes * g->k, l->bytes);
+        l->places_at = take(l, g->n, 4);
+        l->sums_at = take(l, l->parts * l->panels * g->n * l->lanes, l->bytes);
+    } else {
+        l->a_at = take(l, l->panels * l->lanes * g->k, l->bytes);
+        l->places_at = take(l, g->k, 4);
+    }
+    /* Vectors at the end of a row read over it, from the last row of the last image into what is behind. */
+    l->x_at = take(l, l->round * l->image_step + 2 * l->vector, l->bytes);
+}
+
+static bool lay_out(const aval_device_info *info, const aval_gemm *gemm, int type, layout *l)
+{
+    memset(l, 0, sizeof *l);
+    if (!aval__gemm_normalise(gemm, &l->g)) return false;
+    l->p = l->g.b.patches;
+    l->bytes = computed_bytes(type);
+    l->over_maps = l->g.b.transposed;
+    lay_out_tile(l, info);
+    lay_out_image(l);
+    lay_out_scratch(l, info);
+    return true;
+}
+
+/* ---- Recording ---------------------------------------------------------------------------------------------------------------------- */
+
+#define MOST_ARGS 32
+
+typedef struct recorder {
+    const layout *l;
+    aval_call *call;
+    const aval_tensor *scratch;
+    int type;
+    aval_arg args[MOST_ARGS];
+    size_t n_args;
+} recorder;
+
+static void push(recorder *r, aval_arg arg)
+{
+    r->args[r->n_args++] = arg;
+}
+
+static void push_ints(recorder *r, const int64_t *values, size_t count)
+{
+    for (size_t i = 0; i < count; i++) push(r, (aval_arg)AVAL_I32(values[i]));
+}
+#define INTS(r, ...) push_ints(r, (const int64_t[]){ __VA_ARGS__ }, sizeof((const int64_t[]){ __VA_ARGS__ }) / sizeof(int64_t))
+
+static void push_longs(recorder *r, const int64_t *values, size_t count)
+{
+    for (size_t i = 0; i < count; i++) push(r, (aval_arg)AVAL_I64(values[i]));
+}
+#define LONGS(r, ...) push_longs(r, (const int64_t[]){ __VA_ARGS__ }, sizeof((const int64_t[]){ __VA_ARGS__ }) / sizeof(int64_t))
+
+static void push_scales(recorder *r, double alpha, double beta)
+{
+    uint32_t kind = r->type == AVAL_DOUBLE ? AVAL_ARG_REAL : AVAL_ARG_FLOAT;
+    push(r, (aval_arg){ .kind = kind, .real = alpha });
+    push(r, (aval_arg){ .kind = kind, .real = beta });
+}
+
+static void push_c(recorder *r, double beta)
+{
+    const aval_tensor *c = r->l->g.c.tensor;
+    push(r, beta == 0 ? (aval_arg)AVAL_WRITE(c) : (aval_arg)AVAL_UPDATE(c));
+}
+
+static void push_scratch(recorder *r)
+{
+    push(r, (aval_arg)AVAL_UPDATE(r->scratch));
+}
+
+static int launch(recorder *r, const char *kernel, int64_t x, int64_t y, int64_t z)
+{
+    const layout *l = r->l;
+    const aval_define defines[] = { { "VW", l->vector }, { "MR", l->rows }, { "NV", l->vectors }, { "ROWS", l->lines } };
+    const aval_launch launch = { .size = sizeof launch,
+                                 .kernel = kernel,
+                                 .dims = 3,
+                                 .global = { (uint64_t)x, (uint64_t)y, (uint64_t)z },
+                                 .local = { 1, 1, 1 },
+                                 .args = r->args,
+                                 .n_args = r->n_args,
+                                 .defines = defines,
+                                 .n_defines = sizeof defines / sizeof defines[0],
+                                 .s_type = (uint32_t)r->type };
+    r->n_args = 0;
+    return aval__host.launch(r->call, &launch);
+}
+
+static int record_places(recorder *r)
+{
+    const layout *l = r->l;
+    const aval_patches *p = l->p;
+    push_scratch(r);
+    LONGS(r, l->places_at);
+    push_ints(r, p->kernel, 3);
+    push_ints(r, p->dilation, 3);
+    INTS(r, p->stride[2], l->planes, l->plane_rows, l->width);
+    return launch(r, "place_filters", p->channels, 1, 1);
+}
+
+static int record_images(recorder *r, int64_t first, int64_t count)
+{
+    const layout *l = r->l;
+    const aval_patches *p = l->p;
+    const aval_operand *b = &l->g.b;
+    push(r, (aval_arg)AVAL_READ(b->tensor));
+    LONGS(r, b->offset + first * b->batch_stride, b->batch_stride);
+    push_scratch(r);
+    LONGS(r, l->x_at);
+    push_ints(r, p->in, 3);
+    push_ints(r, p->pad, 3);
+    INTS(r, p->stride[2], l->planes, l->plane_rows, l->width);
+    return launch(r, "pad_images", p->channels, count, 1);
+}
+
+/* Sides of a work-item's block of vectors and panels: whole images where there are enough of them. */
+static void choose_blocks(const aval_device_info *info, int64_t vectors, int64_t panels, int64_t images, int64_t tile,
+                          int64_t *item_vectors, int64_t *item_panels)
+{
+    *item_vectors = vectors;
+    *item_panels = panels;
+    while (divide_up(vectors, *item_vectors) * divide_up(panels, *item_panels) * images < ITEMS_PER_UNIT * (int64_t)info->compute_units) {
+        if (*item_panels > 1) *item_panels = divide_up(*item_panels, 2);
+        else if (*item_vectors > tile) *item_vectors = divide_up(divide_up(*item_vectors, 2), tile) * tile;
+        else break;
+    }
+}
+
+static int record_pixels(recorder *r, const aval_device_info *info)
+{
+    const layout *l = r->l;
+    const aval_gemm *g = &l->g;
+    const aval_patches *p = l->p;
+    int64_t step_y = p->stride[1] * l->row_step, step_z = p->stride[0] * l->plane_rows * l->row_step;
+    int64_t per_row = l->lines > 1 ? 1 : divide_up(p->out[2], l->vector), vectors = divide_up(l->out_rows, l->lines) * per_row;
+    push(r, (aval_arg)AVAL_READ(g->a.tensor));
+    LONGS(r, g->a.offset, g->a.transposed ? 1 : g->a.ld, g->a.transposed ? g->a.ld : 1);
+    push_scratch(r);
+    LONGS(r, l->a_at);
+    INTS(r, g->m, g->k);
+    AVAL__TRY(launch(r, "pack_filters", l->panels, 1, 1));
+    AVAL__TRY(record_places(r));
+    for (int64_t first = 0; first < g->batch; first += l->round) {
+        int64_t count = smaller(l->round, g->batch - first), item_vectors, item_panels;
+        AVAL__TRY(record_images(r, first, count));
+        choose_blocks(info, vectors, l->panels, count, l->vectors, &item_vectors, &item_panels);
+        push_c(r, g->beta);
+        LONGS(r, g->c.offset + first * g->c.batch_stride, g->c.batch_stride, g->c.ld);
+        push_scratch(r);
+        LONGS(r, l->a_at, l->places_at, l->x_at);
+        INTS(r, l->image_step, g->m, g->k, vectors, item_vectors, item_panels, per_row, l->out_rows, p->out[1], p->out[2], step_z, step_y);
+        push_scales(r, g->alpha, g->beta);
+        AVAL__TRY(launch(r, "over_pixels", divide_up(vectors, item_vectors), divide_up(l->panels, item_panels), count));
+    }
+    return AVAL_OK;
+}
+
+static int record_maps(recorder *r)
+{
+    const layout *l = r->l;
+    const aval_gemm *g = &l->g;
+    const aval_patches *p = l->p;
+    int64_t step_y = p->stride[1] * l->row_step, step_z = p->stride[0] * l->plane_rows * l->row_step,
+            maps_step = l->panels * l->lanes * g->k;
+    int64_t block = BLOCK_BYTES / (l->lanes * g->k * l->bytes);
+    AVAL__TRY(record_places(r));
+    for (int64_t first = 0; first < g->batch; first += l->round) {
+        int64_t count = smaller(l->round, g->batch - first);
+        AVAL__TRY(record_images(r, first, count));
+        push(r, (aval_arg)AVAL_READ(g->a.tensor));
+        LONGS(r, g->a.offset + first * g->a.batch_stride, g->a.batch_stride, g->a.ld);
+        push_scratch(r);
+        LONGS(r, l->a_at);
+        INTS(r, g->m, g->k);
+        AVAL__TRY(launch(r, "pack_maps", l->panels, count, 1));
+        push_scratch(r);
+        LONGS(r, l->places_at, l->x_at, l->a_at, l->sums_at);
+        INTS(r, l->image_step, maps_step, count, l->part_images, block > 0 ? block : 1, g->n, l->item_tiles, l->out_rows, p->out[1],
+             p->out[2], step_z, step_y, first > 0);
+        AVAL__TRY(launch(r, "over_maps", divide_up(divide_up(g->n, l->rows), l->item_tiles), l->panels, l->parts));
+    }
+    push_c(r, g->beta);
+    LONGS(r, g->c.offset, g->c.ld);
+    push_scratch(r);
+    LONGS(r, l->sums_at);
+    INTS(r, g->n, l->parts, l->panels);
+    push_scales(r, g->alpha, g->beta);
+    return launch(r, "sum_parts", divide_up(g->n, SUMMED_TAPS), g->m, 1);
+}
+
+/* ---- The provider ------------------------------------------------------------------------------------------------------------------- */
+
+/* Sizes and places in an image are int in the kernels. */
+static bool fits_int(int64_t x)
+{
+    return x >= 0 && x <= INT32_MAX / 4;
+}
+
+static int supports(const aval_device_info *info, const aval_gemm *gemm, int type)
+{
+    aval_gemm g;
+    layout l;
+    if (gemm->b.patches == NULL || info->kind != AVAL_DEVICE_CPU || info->group > 1 || !aval__gemm_normalise(gemm, &g))
+        return AVAL_E_UNSUPPORTED;
+    if (computed_bytes(type) == 0 || (type == AVAL_DOUBLE && !info->fp64) || g.m == 0 || g.n == 0 || g.k == 0) return AVAL_E_UNSUPPORTED;
+    bool pixels = !g.b.transposed && !g.sum && (g.a.batch_stride == 0 || g.batch == 1), maps = g.b.transposed && g.sum && !g.a.transposed;
+    if ((!pixels && !maps) || !fits_int(g.m) || !fits_int(g.n) || !fits_int(g.k) || !fits_int(g.batch)) return AVAL_E_UNSUPPORTED;
+    if ((double)g.m * (double)g.n * (double)g.k * (double)g.batch < LEAST_WORK) return AVAL_E_UNSUPPORTED;
+    if (!lay_out(info, gemm, type, &l)) return AVAL_E_UNSUPPORTED;
+    return fits_int(l.image_step) && fits_int(l.panels * l.lanes * g.k) ? AVAL_OK : AVAL_E_UNSUPPORTED;
+}
+
+static uint64_t scratch_bytes(const aval_device_info *info, const aval_gemm *gemm, int type)
+{
+    layout l;
+    return lay_out(info, gemm, type, &l) ? (uint64_t)l.end : 0;
+}
+
+static int record(const aval_device_info *info, const aval_gemm *gemm, int type, const aval_tensor *scratch, aval_call *call)
+{
+    layout l;
+    if (!lay_out(info, gemm, type, &l)) return aval__fail(AVAL_E_INTERNAL, "patches was given a transposed product");
+    recorder r = { .l = &l, .call = call, .scratch = scratch, .type = type };
+    return l.over_maps ? record_maps(&r) : record_pixels(&r, info);
+}
+
+static const aval_kernel_source source = { .name = "patches.cl", .text = patches_cl };
+
+const aval__gemm_provider aval__gemm_patches = {
+    .name = "patches", .supports = supports, .scratch_bytes = scratch_bytes, .record = record, .source = &source
+};
