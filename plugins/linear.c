@@ -349,7 +349,7 @@ static int gemm_infer(const aval_host *host, aval_call *call)
 static const aval_op matmul_op = {
     .size = sizeof(aval_op),
     .name = "MatMul",
-    .since = 13,
+    .since = 1,
     .deterministic = 1,
     .doc = "Matrix product; axes before the last two are batches and broadcast, a vector is a row or column.",
     .inputs = AVAL_PORTS({ .name = "A" }, { .name = "B", .like = AVAL_LIKE(0) }),
@@ -392,7 +392,7 @@ static const aval_op product_op = {
 static const aval_op gemm_op = {
     .size = sizeof(aval_op),
     .name = "Gemm",
-    .since = 13,
+    .since = 7,
     .deterministic = 1,
     .doc = "alpha A B + beta C; A and B may be transposed, C broadcasts.",
     .inputs =

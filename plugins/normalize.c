@@ -145,7 +145,7 @@ static int norm_reference(const aval_host *host, aval_call *call)
 static const aval_op norm_op = {
     .size = sizeof(aval_op),
     .name = "BatchNormalization",
-    .since = 15,
+    .since = 14,
     .deterministic = 1,
     .doc = "Each channel normalised by its mean and variance, then scaled and moved.",
     .inputs = AVAL_PORTS({ .name = "X" }, { .name = "scale", .like = AVAL_LIKE(0) }, { .name = "B", .like = AVAL_LIKE(0) },
@@ -171,7 +171,35 @@ static const aval_op norm_op = {
                      { .inputs = "[16,5,30,31] [5]{0.5..2} [5] [5] [5]{0.5..2}", .attrs = "training_mode=1", .size_class = AVAL_LARGE }),
 };
 
-static const aval_op *const ops[] = { &norm_op, NULL };
+/* Before opset 14 running statistics are what is normalised with, unless all five outputs are asked for, which nothing exports. */
+static int older_body(const aval_host *host, aval_call *call)
+{
+    const aval_tensor *inputs[5], *y;
+    text attrs = { 0 };
+    for (size_t i = 0; i < 5; i++) inputs[i] = host->input(call, i);
+    text_real(&attrs, "epsilon", host->attr_float(call, "epsilon"));
+    TRY(host->apply(call, "BatchNormalization", attrs.at, 5, inputs, 1, &y));
+    return host->yield(call, 0, y);
+}
+
+static const aval_op older_norm_op = {
+    .size = sizeof(aval_op),
+    .name = "BatchNormalization",
+    .since = 7,
+    .deterministic = 1,
+    .doc = "The form before opset 14, for inference.",
+    .inputs = AVAL_PORTS({ .name = "X" }, { .name = "scale", .like = AVAL_LIKE(0) }, { .name = "B", .like = AVAL_LIKE(0) },
+                         { .name = "mean", .like = AVAL_LIKE(0) }, { .name = "var", .like = AVAL_LIKE(0) }),
+    .outputs = AVAL_PORTS({ .name = "Y" }),
+    .attrs = AVAL_ATTRS({ .name = "epsilon", .type = AVAL_ATTR_FLOAT, .initial = "1e-5", .doc = "added to the variance" },
+                        { .name = "momentum", .type = AVAL_ATTR_FLOAT, .initial = "0.9", .doc = "of training; not used" },
+                        { .name = "spatial", .type = AVAL_ATTR_INT, .initial = "1", .doc = "statistics belong to channels: 1" }),
+    .body = older_body,
+    .zero_gradient = 24,
+    .samples = AVAL_SAMPLES({ .inputs = "[4,3,2,5] [3]{0.5..2} [3] [3] [3]{0.5..2}" }),
+};
+
+static const aval_op *const ops[] = { &norm_op, &older_norm_op, NULL };
 static const aval_kernel_source sources[] = { { .name = "normalize.cl", .text = normalize_cl }, { .name = NULL } };
 
 AVAL_PLUGIN_EXPORT extern const aval_plugin aval_plugin_entry;
