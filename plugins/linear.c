@@ -408,7 +408,36 @@ static const aval_op gemm_op = {
                      { .inputs = "[0,5] [5,4] [4]" }, { .inputs = "[2,0] [0,4] [4]" }),
 };
 
-static const aval_op *const ops[] = { &matmul_op, &product_op, &gemm_op, NULL };
+/* Before opset 7 C is broadcast only where `broadcast` says so, and then as it is now. */
+static int older_gemm_body(const aval_host *host, aval_call *call)
+{
+    const aval_tensor *inputs[] = { host->input(call, 0), host->input(call, 1), host->input(call, 2) }, *y;
+    text attrs = { 0 };
+    text_real(&attrs, "alpha", host->attr_float(call, "alpha"));
+    text_real(&attrs, "beta", host->attr_float(call, "beta"));
+    text_int(&attrs, "transA", host->attr_int(call, "transA"));
+    text_int(&attrs, "transB", host->attr_int(call, "transB"));
+    TRY(host->apply(call, "Gemm", attrs.at, 3, inputs, 1, &y));
+    return host->yield(call, 0, y);
+}
+
+static const aval_op older_gemm_op = {
+    .size = sizeof(aval_op),
+    .name = "Gemm",
+    .since = 1,
+    .deterministic = 1,
+    .doc = "The form before opset 7: C broadcasts where the attribute says so.",
+    .inputs = AVAL_PORTS({ .name = "A" }, { .name = "B", .like = AVAL_LIKE(0) }, { .name = "C", .like = AVAL_LIKE(0) }),
+    .outputs = AVAL_PORTS({ .name = "Y" }),
+    .attrs = AVAL_ATTRS(GEMM_ATTRS, { .name = "beta", .type = AVAL_ATTR_FLOAT, .initial = "1", .doc = "factor of C" },
+                        { .name = "broadcast", .type = AVAL_ATTR_INT, .initial = "0", .doc = "1: C may broadcast" }),
+    .infer = gemm_infer,
+    .body = older_gemm_body,
+    .samples = AVAL_SAMPLES({ .inputs = "[3,5] [5,4] [4]", .attrs = "broadcast=1 beta=0.5" },
+                            { .inputs = "[5,3] [4,5] [3,4]", .attrs = "transA=1 transB=1" }),
+};
+
+static const aval_op *const ops[] = { &matmul_op, &product_op, &gemm_op, &older_gemm_op, NULL };
 
 AVAL_PLUGIN_EXPORT extern const aval_plugin aval_plugin_entry;
 const aval_plugin aval_plugin_entry = {

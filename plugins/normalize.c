@@ -176,6 +176,9 @@ static int older_body(const aval_host *host, aval_call *call)
 {
     const aval_tensor *inputs[5], *y;
     text attrs = { 0 };
+    if (host->attr_int(call, "spatial") != 1)
+        return host->fail(call, AVAL_PLUGIN_UNSUPPORTED, "attribute spatial is %lld, expected 1: statistics that belong to channels",
+                          (long long)host->attr_int(call, "spatial"));
     for (size_t i = 0; i < 5; i++) inputs[i] = host->input(call, i);
     text_real(&attrs, "epsilon", host->attr_float(call, "epsilon"));
     TRY(host->apply(call, "BatchNormalization", attrs.at, 5, inputs, 1, &y));
@@ -185,7 +188,7 @@ static int older_body(const aval_host *host, aval_call *call)
 static const aval_op older_norm_op = {
     .size = sizeof(aval_op),
     .name = "BatchNormalization",
-    .since = 7,
+    .since = 1,
     .deterministic = 1,
     .doc = "The form before opset 14, for inference.",
     .inputs = AVAL_PORTS({ .name = "X" }, { .name = "scale", .like = AVAL_LIKE(0) }, { .name = "B", .like = AVAL_LIKE(0) },
@@ -193,7 +196,9 @@ static const aval_op older_norm_op = {
     .outputs = AVAL_PORTS({ .name = "Y" }),
     .attrs = AVAL_ATTRS({ .name = "epsilon", .type = AVAL_ATTR_FLOAT, .initial = "1e-5", .doc = "added to the variance" },
                         { .name = "momentum", .type = AVAL_ATTR_FLOAT, .initial = "0.9", .doc = "of training; not used" },
-                        { .name = "spatial", .type = AVAL_ATTR_INT, .initial = "1", .doc = "statistics belong to channels: 1" }),
+                        { .name = "spatial", .type = AVAL_ATTR_INT, .initial = "1", .doc = "statistics belong to channels: 1" },
+                        { .name = "is_test", .type = AVAL_ATTR_INT, .initial = "1", .doc = "of opset 6: 1, for inference" },
+                        { .name = "consumed_inputs", .type = AVAL_ATTR_INTS, .doc = "of opset 1; not used" }),
     .body = older_body,
     .zero_gradient = 24,
     .samples = AVAL_SAMPLES({ .inputs = "[4,3,2,5] [3]{0.5..2} [3] [3] [3]{0.5..2}" }),
