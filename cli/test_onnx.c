@@ -20,7 +20,7 @@ static const char *const verdict_names[] = { [PASSED] = "passed", [FAILED] = "fa
 typedef struct tally {
     aval_context *ctx;
     const char *filter; /* NULL: all */
-    bool times;
+    bool times, round_trip;
     json_t *rows; /* NULL: text */
     size_t counts[VERDICTS];
 } tally;
@@ -45,96 +45,173 @@ static bool is_there(const char *path)
     return access(path, F_OK) == 0;
 }
 
-/* ---- One set of data ---------------------------------------------------------------------------------------------------------------- */
+/* A model with its session. */
+typedef struct running {
+    aval_model *model;
+    aval_session *session;
+} running;
 
-static int feed(aval_session *s, const aval_model *m, const char *folder, char *why, size_t bytes)
+/* Where a reason is written. */
+typedef struct reason {
+    char *text;
+    size_t bytes;
+} reason;
+
+static int explain(const reason *why, int status)
 {
-    int status = AVAL_OK;
-    for (size_t i = 0; i < aval_model_input_count(m) && status == AVAL_OK; i++) {
-        char file[PATH_MAX];
-        aval_array array = { .size = sizeof array };
-        const aval_value *input = aval_model_input(m, i);
-        print_path(file, "%s/input_%zu.pb", folder, i);
-        status = aval_array_read(file, &array);
-        if (status == AVAL_OK && (!cli_types_agree(aval_value_type(input), array.type) || (size_t)aval_value_rank(input) != array.rank)) {
-            snprintf(why, bytes, "input_%zu.pb has another type or rank than the model's input", i);
-            status = AVAL_E_FORMAT;
-        } else {
-            if (status == AVAL_OK) status = aval_session_feed(s, input, array.data, array.bytes, array.dims);
-            if (status < 0) snprintf(why, bytes, "%s", aval_error());
-        }
-        aval_free(array.data);
-    }
+    if (status < 0) snprintf(why->text, why->bytes, "%s", aval_error());
     return status;
 }
 
-/* The result of an output beside what the file expects. */
-static int compare_output(aval_session *s, const aval_value *output, const char *name, const char *file, char *why, size_t bytes)
+/* ---- One set of data ---------------------------------------------------------------------------------------------------------------- */
+
+static int feed_input(const running *r, size_t i, const char *file, const reason *why)
+{
+    aval_array array = { .size = sizeof array };
+    const aval_value *input = aval_model_input(r->model, i);
+    int status = explain(why, aval_array_read(file, &array));
+    if (status < 0) return status;
+    if (!cli_types_agree(aval_value_type(input), array.type) || (size_t)aval_value_rank(input) != array.rank) {
+        snprintf(why->text, why->bytes, "input_%zu.pb has another type or rank than the model's input", i);
+        status = AVAL_E_FORMAT;
+    } else {
+        status = explain(why, aval_session_feed(r->session, input, array.data, array.bytes, array.dims));
+    }
+    aval_free(array.data);
+    return status;
+}
+
+/* Feeds what is in the folder, and runs. */
+static int run_set(const running *r, const char *folder, const reason *why)
+{
+    size_t n_outputs = aval_model_output_count(r->model);
+    int status = AVAL_OK;
+    for (size_t i = 0; i < aval_model_input_count(r->model) && status == AVAL_OK; i++) {
+        char file[PATH_MAX];
+        print_path(file, "%s/input_%zu.pb", folder, i);
+        status = feed_input(r, i, file, why);
+    }
+    if (status < 0) return status;
+    aval_value **wanted = calloc(n_outputs + 1, sizeof(aval_value *));
+    if (wanted == NULL) return AVAL_E_MEMORY;
+    for (size_t i = 0; i < n_outputs; i++) wanted[i] = aval_model_output(r->model, i);
+    status = explain(why, aval_session_run(r->session, wanted, n_outputs));
+    free(wanted);
+    return status;
+}
+
+/* An output beside what the file expects. */
+static int compare_output(const running *r, size_t i, const char *file, const reason *why)
 {
     aval_array expected = { .size = sizeof expected }, found = { .size = sizeof found };
     int status = aval_array_read(file, &expected);
-    if (status == AVAL_OK) status = cli_array_of(s, output, &found);
-    if (status < 0) snprintf(why, bytes, "%s", aval_error());
-    else if (!cli_arrays_agree(&found, &expected, name, why, bytes)) status = AVAL_E_CHECK;
+    if (status == AVAL_OK) status = cli_array_of(r->session, aval_model_output(r->model, i), &found);
+    explain(why, status);
+    if (status == AVAL_OK && !cli_arrays_agree(&found, &expected, aval_model_output_name(r->model, i), why->text, why->bytes))
+        status = AVAL_E_CHECK;
     aval_free(expected.data);
     aval_free(found.data);
     return status;
 }
 
-static int run_set(aval_session *s, const aval_model *m, const char *folder, char *why, size_t bytes)
+static int compare_outputs(const running *r, const char *folder, const reason *why)
 {
-    size_t n_outputs = aval_model_output_count(m);
-    aval_value **wanted = calloc(n_outputs + 1, sizeof(aval_value *));
-    if (wanted == NULL) return AVAL_E_MEMORY;
-    for (size_t i = 0; i < n_outputs; i++) wanted[i] = aval_model_output(m, i);
-    int status = feed(s, m, folder, why, bytes);
-    if (status == AVAL_OK) {
-        status = aval_session_run(s, wanted, n_outputs);
-        if (status < 0) snprintf(why, bytes, "%s", aval_error());
-    }
-    for (size_t i = 0; i < n_outputs && status == AVAL_OK; i++) {
+    int status = AVAL_OK;
+    for (size_t i = 0; i < aval_model_output_count(r->model) && status == AVAL_OK; i++) {
         char file[PATH_MAX];
         print_path(file, "%s/output_%zu.pb", folder, i);
-        status = compare_output(s, wanted[i], aval_model_output_name(m, i), file, why, bytes);
+        status = compare_output(r, i, file, why);
     }
-    free(wanted);
+    return status;
+}
+
+/* The model as it was written must give the very same bytes. */
+static int compare_copies(const running *r, const running *copy, const reason *why)
+{
+    int status = AVAL_OK;
+    for (size_t i = 0; i < aval_model_output_count(r->model) && status == AVAL_OK; i++) {
+        aval_array a = { .size = sizeof a }, b = { .size = sizeof b };
+        status = explain(why, cli_array_of(r->session, aval_model_output(r->model, i), &a));
+        if (status == AVAL_OK) status = explain(why, cli_array_of(copy->session, aval_model_output(copy->model, i), &b));
+        if (status == AVAL_OK && (a.type != b.type || a.rank != b.rank || a.bytes != b.bytes || memcmp(a.data, b.data, a.bytes) != 0)) {
+            snprintf(why->text, why->bytes, "output '%s' differs after writing and reading the model", aval_model_output_name(r->model, i));
+            status = AVAL_E_CHECK;
+        }
+        aval_free(a.data);
+        aval_free(b.data);
+    }
     return status;
 }
 
 /* ---- One case ----------------------------------------------------------------------------------------------------------------------- */
 
-static int run_sets(aval_context *ctx, const aval_model *m, const char *folder, char *why, size_t bytes)
+static int open_model(aval_context *ctx, const char *file, running *r, const reason *why)
 {
-    aval_session *s = NULL;
+    int status = aval_model_load(ctx, file, &r->model);
+    if (status < 0) {
+        const char *message = aval_error(); /* begins with the file, which the line names anyway */
+        size_t prefix = strlen(file);
+        snprintf(why->text, why->bytes, "%s",
+                 strncmp(message, file, prefix) == 0 && message[prefix] == ':' ? message + prefix + 2 : message);
+        return status;
+    }
+    return explain(why, aval_session_create(ctx, aval_model_graph(r->model), aval_model_store(r->model), &r->session));
+}
+
+static void close_model(running *r)
+{
+    aval_session_release(r->session);
+    aval_model_release(r->model);
+}
+
+/* The model once more, by way of a file that aval writes. */
+static int open_copy(aval_context *ctx, const running *r, running *copy, const reason *why)
+{
+    char file[] = "/tmp/aval-onnx-XXXXXX";
+    int fd = mkstemp(file), status = AVAL_E_MEMORY;
+    size_t n = aval_model_output_count(r->model);
+    aval_value **outputs = calloc(n + 1, sizeof(aval_value *));
+    const char **names = calloc(n + 1, sizeof *names);
+    if (fd >= 0) close(fd);
+    if (fd < 0 || outputs == NULL || names == NULL) goto done;
+    for (size_t i = 0; i < n; i++) outputs[i] = aval_model_output(r->model, i), names[i] = aval_model_output_name(r->model, i);
+    status = explain(why, aval_model_save(aval_model_graph(r->model), aval_model_store(r->model), outputs, names, n, file));
+    if (status == AVAL_OK) status = open_model(ctx, file, copy, why);
+done:
+    if (fd >= 0) unlink(file);
+    free(outputs);
+    free(names);
+    return status;
+}
+
+static int run_sets(const running *r, const running *copy, const char *folder, const reason *why)
+{
     size_t sets = 0;
-    int status = aval_session_create(ctx, aval_model_graph(m), aval_model_store(m), &s);
-    if (status < 0) snprintf(why, bytes, "%s", aval_error());
+    int status = AVAL_OK;
     for (; status == AVAL_OK; sets++) {
         char set[PATH_MAX];
         print_path(set, "%s/test_data_set_%zu", folder, sets);
         if (!is_there(set)) break;
-        status = run_set(s, m, set, why, bytes);
+        status = run_set(r, set, why);
+        if (status == AVAL_OK) status = compare_outputs(r, set, why);
+        if (status == AVAL_OK && copy->model != NULL) status = run_set(copy, set, why);
+        if (status == AVAL_OK && copy->model != NULL) status = compare_copies(r, copy, why);
     }
-    aval_session_release(s);
     if (status < 0 || sets > 0) return status;
-    snprintf(why, bytes, "there is no folder test_data_set_0");
+    snprintf(why->text, why->bytes, "there is no folder test_data_set_0");
     return AVAL_E_UNKNOWN;
 }
 
-static int run_case(aval_context *ctx, const char *folder, char *why, size_t bytes)
+static int run_case(const tally *t, const char *folder, const reason *why)
 {
     char file[PATH_MAX];
-    aval_model *m = NULL;
+    running r = { NULL, NULL }, copy = { NULL, NULL };
     print_path(file, "%s/model.onnx", folder);
-    int status = aval_model_load(ctx, file, &m);
-    if (status == AVAL_OK) {
-        status = run_sets(ctx, m, folder, why, bytes);
-    } else {
-        const char *message = aval_error(); /* begins with the file, which the line names anyway */
-        size_t prefix = strlen(file);
-        snprintf(why, bytes, "%s", strncmp(message, file, prefix) == 0 && message[prefix] == ':' ? message + prefix + 2 : message);
-    }
-    aval_model_release(m);
+    int status = open_model(t->ctx, file, &r, why);
+    if (status == AVAL_OK && t->round_trip) status = open_copy(t->ctx, &r, &copy, why);
+    if (status == AVAL_OK) status = run_sets(&r, &copy, folder, why);
+    close_model(&copy);
+    close_model(&r);
     return status;
 }
 
@@ -160,7 +237,7 @@ static void test_case(tally *t, const char *folder, const char *name)
     char why[2000] = "";
     if (t->filter != NULL && fnmatch(t->filter, name, 0) != 0) return;
     double start = cli_seconds();
-    int status = run_case(t->ctx, folder, why, sizeof why);
+    int status = run_case(t, folder, &(reason){ why, sizeof why });
     in_one_line(why);
     tell(t, name, verdict_of(status), why, cli_seconds() - start);
 }
@@ -217,15 +294,18 @@ static int report(const tally *t)
 int cli_test_onnx(int argc, const char **argv)
 {
     char *filter = NULL;
-    int times = 0, code;
+    int times = 0, round_trip = 0, code;
     cli_options options;
     const struct poptOption own[] = {
         { "filter", 0, POPT_ARG_STRING, &filter, 0, "only cases whose name is like this ('test_conv*')", "GLOB" },
         { "times", 0, POPT_ARG_NONE, &times, 0, "say what each case took", NULL },
+        { "round-trip", 0, POPT_ARG_NONE, &round_trip, 0, "write each model and read it again: it must give the same bytes", NULL },
         POPT_TABLEEND,
     };
     if (cli_options_parse(&options, cli_command_find("test-onnx"), own, 1, 1, argc, argv, &code)) {
-        tally t = { .filter = filter, .times = times != 0, .rows = options.common.json ? json_array() : NULL };
+        tally t = {
+            .filter = filter, .times = times != 0, .round_trip = round_trip != 0, .rows = options.common.json ? json_array() : NULL
+        };
         int status = cli_context_create(&options, &t.ctx);
         if (status == AVAL_OK) status = cli_need_device(t.ctx);
         code = status < 0 ? cli_fail_status(status) : test_folder(&t, options.rest[0]);

@@ -352,6 +352,13 @@ AVAL_API size_t aval_model_output_count(const aval_model *model);
 AVAL_API aval_value *aval_model_output(const aval_model *model, size_t i);
 AVAL_API const char *aval_model_output_name(const aval_model *model, size_t i);
 
+/* Writes what computes these values as an ONNX file: inputs, weights as the store has them, nodes.  `names` are those of the outputs in the file;
+   NULL, or NULL for one: the value's own.  The operator set is of version 21, or of that which a model was read with, or else the newest
+   in which each operator has the form that the graph has.  Operators that only aval has are written in the domain "aval", with a warning that names them.
+   AVAL_E_UNSUPPORTED: gradients, states of random operators and whatever else ONNX has no place for. */
+AVAL_API int aval_model_save(aval_graph *g, aval_store *store, aval_value *const *outputs, const char *const *names, size_t n_outputs,
+                             const char *file);
+
 /* A tensor in the host's memory, as files hold it. */
 typedef struct aval_array {
     size_t size; /* set by the caller: sizeof(aval_array) */

@@ -88,3 +88,34 @@ const char *aval_model_output_name(const aval_model *model, size_t i)
 {
     return i < aval_model_output_count(model) ? model->onnx.outputs.at[i].name : NULL;
 }
+
+/* ---- Writing ------------------------------------------------------------------------------------------------------------------------ */
+
+static int content_of_state(void *user, aval__arena *arena, const aval_value *state, const void **data)
+{
+    aval_store *store = user;
+    aval__entry *entry;
+    if (!store) return aval__fail(AVAL_E_ARGUMENT, "state '%s' needs a store, found NULL", aval__value_label(state));
+    AVAL__TRY(aval__store_need(store, state->name, &entry));
+    if (entry->tensor.type != state->tensor.type || !aval__tensor_same_shape(&entry->tensor, &state->tensor))
+        return aval__fail(AVAL_E_SHAPE, "state '%s' has another shape or element type in the store than in the graph", state->name);
+    void *copy = aval__arena_alloc(arena, entry->bytes + 1);
+    if (!copy) return AVAL_E_MEMORY;
+    *data = copy;
+    return aval__entry_read(entry, copy);
+}
+
+int aval_model_save(aval_graph *g, aval_store *store, aval_value *const *outputs, const char *const *names, size_t n_outputs,
+                    const char *file)
+{
+    AVAL__NEED(g, "a graph");
+    AVAL__NEED(outputs, "an array of outputs");
+    AVAL__NEED(file, "a file name");
+    AVAL__TRY(aval_graph_status(g));
+    aval__onnx_port *ports = aval__alloc_array(n_outputs, sizeof *ports);
+    if (!ports) return AVAL_E_MEMORY;
+    for (size_t i = 0; i < n_outputs; i++) ports[i] = (aval__onnx_port){ names ? names[i] : NULL, outputs[i] };
+    int status = aval__onnx_write(file, g, ports, n_outputs, content_of_state, store);
+    aval__free(ports);
+    return status;
+}

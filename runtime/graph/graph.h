@@ -67,6 +67,7 @@ struct aval_graph {
     struct aval__graph_names *states; /* name -> value */
     uint64_t generation; /* goes up with each edit, so that a session sees that it must look again */
     bool planning; /* a copy for planning: contents that were computed on the host stay in value->data */
+    uint32_t version; /* of ONNX's operator set that the graph was read with; 0: it was not */
     const aval_value *missing; /* a copy: whose unknown content shape inference asked for last; NULL: none */
     bool stale; /* a link was changed: shapes are inferred again before they are next looked at */
     int status; /* first error while building */

@@ -67,6 +67,12 @@ typedef struct aval__onnx_model {
    first thing that is wrong; AVAL_E_UNKNOWN: no such file.  On failure nothing has to be released, but the graph may hold a part. */
 int aval__onnx_read(const char *file, aval_graph *g, aval__onnx_model *out);
 void aval__onnx_release(aval__onnx_model *model);
+/* The content of a state, which may be put into the arena. */
+typedef int (*aval__onnx_contents)(void *user, aval__arena *arena, const aval_value *state, const void **data);
+/* Writes what the outputs need as an ONNX file, through a safe file; a name of NULL is the value's own.  Operators of domain "aval" are
+   written as such, with a warning to the graph's log. */
+int aval__onnx_write(const char *file, const aval_graph *g, const aval__onnx_port *outputs, size_t n_outputs, aval__onnx_contents contents,
+                     void *user);
 /* Gives back what only states' contents need. */
 void aval__onnx_forget_file(aval__onnx_model *model);
 /* One TensorProto of so many bytes.  *data lies in the arena. */

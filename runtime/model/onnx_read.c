@@ -54,7 +54,7 @@ int aval__onnx_tensor_parse(aval__arena *arena, const void *bytes, size_t count,
 
 /* ---- Inputs and initializers ---------------------------------------------------------------------------------------------------------- */
 
-static int input_shape(const Aval__Onnx__Type *type, int *element, size_t *rank, int64_t dims[AVAL_MAX_RANK])
+static int declared_shape(const Aval__Onnx__Type *type, int *element, size_t *rank, int64_t dims[AVAL_MAX_RANK])
 {
     const Aval__Onnx__TensorType *tensor = type ? type->tensor_type : NULL;
     if (!tensor) {
@@ -94,7 +94,7 @@ static int add_input(onnx_reader *r, onnx_scope *scope, const Aval__Onnx__ValueI
     aval_value *value = NULL;
     const char *name = onnx_text(info->name);
     if (onnx_names_find(&scope->names, name, &value)) return AVAL_OK; /* an initializer is its default, and stays so */
-    int status = input_shape(info->type, &element, &rank, dims);
+    int status = declared_shape(info->type, &element, &rank, dims);
     if (status < 0) {
         AVAL__TRY(onnx_problem(r, aval__fail_in(status, "input '%.200s'", name)));
         return onnx_names_add(&scope->names, name, NULL);
@@ -144,10 +144,22 @@ static int add_initializers(onnx_reader *r, onnx_scope *scope)
     return status;
 }
 
-static int add_output(onnx_reader *r, const onnx_scope *scope, const char *name)
+/* Where the shape follows only from what is fed, what the file says of it is what is known until then. */
+static void take_declared_type(aval_value *value, const Aval__Onnx__Type *type)
+{
+    int element;
+    size_t rank;
+    int64_t dims[AVAL_MAX_RANK];
+    if (value->kind != AVAL__PRODUCED || value->tensor.type != AVAL_NONE) return;
+    if (declared_shape(type, &element, &rank, dims) == AVAL_OK) aval__tensor_set(&value->tensor, element, rank, dims);
+}
+
+static int add_output(onnx_reader *r, const onnx_scope *scope, const Aval__Onnx__ValueInfo *info)
 {
     aval_value *value;
+    const char *name = onnx_text(info->name);
     if (!onnx_names_find(&scope->names, name, &value)) return aval__fail(AVAL_E_FORMAT, "nothing gives the output '%.200s'", name);
+    if (value) take_declared_type(value, info->type);
     return add_port(r, &r->out->outputs, name, value);
 }
 
@@ -161,7 +173,7 @@ static int read_graph(onnx_reader *r, onnx_scope *scope)
         AVAL__TRY(onnx_problem(r, aval__fail(AVAL_E_UNSUPPORTED, "sparse initializer number %zu", i)));
     for (size_t i = 0; i < graph->n_input; i++) AVAL__TRY(add_input(r, scope, graph->input[i]));
     AVAL__TRY(onnx_add_nodes(r, scope, graph->node, graph->n_node));
-    for (size_t i = 0; i < graph->n_output; i++) AVAL__TRY(add_output(r, scope, onnx_text(graph->output[i]->name)));
+    for (size_t i = 0; i < graph->n_output; i++) AVAL__TRY(add_output(r, scope, graph->output[i]));
     return AVAL_OK;
 }
 
@@ -171,6 +183,8 @@ static int read_model(onnx_reader *r)
     if (!r->model->graph) return aval__fail(AVAL_E_FORMAT, "the file holds no graph: it is not an ONNX model, or is damaged");
     if (onnx_version_of(&scope, "") == 0 && scope.n_opsets == 0)
         return aval__fail(AVAL_E_FORMAT, "the model does not say which version of the operators it uses");
+    int64_t version = onnx_version_of(&scope, "");
+    r->g->version = version > 0 && version < UINT32_MAX ? (uint32_t)version : 0;
     int status = read_graph(r, &scope);
     onnx_names_release(&scope.names);
     return status;

@@ -1,0 +1,276 @@
+/* Nodes as ONNX spells them. */
+#include "model/onnx_write.h"
+
+#include <string.h>
+
+/* Where aval's form of an operator has more inputs or outputs than ONNX's: states, and what backward keeps. */
+static const struct {
+    const char *op;
+    size_t inputs, outputs;
+} limits[] = {
+    { "Dropout", 3, 2 },
+    { "BatchNormalization", 5, 3 },
+};
+
+/* Inputs that are attributes in ONNX. */
+static const struct {
+    const char *op, *input;
+} tensor_attributes[] = {
+    { "ConstantOfShape", "value" },
+};
+
+/* Attributes that are several texts in ONNX, and here one with spaces between. */
+static const char *const text_lists[] = { "activations" };
+
+static size_t limit(const aval_node *node, bool inputs, size_t count)
+{
+    for (size_t i = 0; i < sizeof limits / sizeof *limits; i++) {
+        size_t most = inputs ? limits[i].inputs : limits[i].outputs;
+        if (!node->def->domain[0] && strcmp(limits[i].op, node->def->name) == 0 && count > most) return most;
+    }
+    return count;
+}
+
+bool onnx_is_tensor_attribute(const aval_node *node, size_t input)
+{
+    const aval_port *port = &node->def->op->inputs[aval__input_port(node->def, input)];
+    for (size_t i = 0; i < sizeof tensor_attributes / sizeof *tensor_attributes; i++)
+        if (strcmp(tensor_attributes[i].op, node->def->name) == 0 && strcmp(tensor_attributes[i].input, port->name) == 0)
+            return !node->def->domain[0];
+    return false;
+}
+
+/* ---- Attributes -------------------------------------------------------------------------------------------------------------------- */
+
+static onnx_attribute *new_attribute(onnx_writer *w, const char *name, onnx_attribute_type type)
+{
+    onnx_attribute *a = aval__arena_alloc(&w->arena, sizeof *a);
+    if (!a) return NULL;
+    aval__onnx__attribute__init(a);
+    a->name = (char *)(uintptr_t)name;
+    a->type = (int32_t)type;
+    a->has_type = 1;
+    return a;
+}
+
+static ProtobufCBinaryData bytes_of(const char *text, size_t length)
+{
+    return (ProtobufCBinaryData){ .len = length, .data = (uint8_t *)(uintptr_t)text };
+}
+
+static int put_texts(onnx_writer *w, const char *text, onnx_attribute *a)
+{
+    a->type = ONNX_STRINGS;
+    a->strings = aval__arena_alloc(&w->arena, (strlen(text) + 1) * sizeof *a->strings);
+    if (!a->strings) return AVAL_E_MEMORY;
+    for (size_t length; *(text += strspn(text, " ")); text += length) {
+        length = strcspn(text, " ");
+        a->strings[a->n_strings++] = bytes_of(text, length);
+    }
+    return AVAL_OK;
+}
+
+static int put_text(onnx_writer *w, const aval__attr_value *value, onnx_attribute *a)
+{
+    for (size_t i = 0; i < sizeof text_lists / sizeof *text_lists; i++)
+        if (strcmp(text_lists[i], value->name) == 0) return put_texts(w, value->text, a);
+    a->s = bytes_of(value->text, strlen(value->text));
+    a->has_s = 1;
+    return AVAL_OK;
+}
+
+static int put_int(onnx_writer *w, const aval__attr_value *value, onnx_attribute *a)
+{
+    (void)w;
+    a->i = value->integer;
+    a->has_i = 1;
+    return AVAL_OK;
+}
+
+static int put_float(onnx_writer *w, const aval__attr_value *value, onnx_attribute *a)
+{
+    (void)w;
+    a->f = (float)value->real;
+    a->has_f = 1;
+    return AVAL_OK;
+}
+
+static int put_ints(onnx_writer *w, const aval__attr_value *value, onnx_attribute *a)
+{
+    (void)w;
+    a->ints = (int64_t *)(uintptr_t)value->ints.at;
+    a->n_ints = value->ints.count;
+    return AVAL_OK;
+}
+
+static int put_floats(onnx_writer *w, const aval__attr_value *value, onnx_attribute *a)
+{
+    a->floats = aval__arena_alloc(&w->arena, (value->reals.count + 1) * sizeof *a->floats);
+    if (!a->floats) return AVAL_E_MEMORY;
+    for (size_t i = 0; i < value->reals.count; i++) a->floats[i] = (float)value->reals.at[i];
+    a->n_floats = value->reals.count;
+    return AVAL_OK;
+}
+
+static const struct {
+    onnx_attribute_type type;
+    int (*put)(onnx_writer *w, const aval__attr_value *value, onnx_attribute *a);
+} kinds[] = {
+    [AVAL_ATTR_INT] = { ONNX_INT, put_int },          [AVAL_ATTR_FLOAT] = { ONNX_FLOAT, put_float },
+    [AVAL_ATTR_STRING] = { ONNX_STRING, put_text },   [AVAL_ATTR_INTS] = { ONNX_INTS, put_ints },
+    [AVAL_ATTR_FLOATS] = { ONNX_FLOATS, put_floats },
+};
+
+onnx_tensor *onnx_write_tensor(onnx_writer *w, const aval_tensor *shape, const void *data)
+{
+    onnx_tensor *t = aval__arena_alloc(&w->arena, sizeof *t);
+    if (!t) return NULL;
+    aval__onnx__tensor__init(t);
+    t->data_type = shape->type;
+    t->has_data_type = 1;
+    t->dims = (int64_t *)(uintptr_t)shape->dims;
+    t->n_dims = (size_t)shape->rank;
+    t->raw_data = bytes_of(data, aval__tensor_bytes(shape));
+    t->has_raw_data = 1;
+    return t;
+}
+
+static int add_tensor_attribute(onnx_writer *w, const aval_node *node, size_t input, onnx_node *out)
+{
+    const aval_value *value = node->inputs[input];
+    if (value->kind != AVAL__CONSTANT)
+        return aval__fail(AVAL_E_UNSUPPORTED, "input %zu of %s is an attribute in ONNX, so it must be a constant", input, node->def->name);
+    onnx_attribute *a = new_attribute(w, node->def->op->inputs[input].name, ONNX_TENSOR);
+    if (!a) return AVAL_E_MEMORY;
+    a->t = onnx_write_tensor(w, &value->tensor, value->data);
+    if (!a->t) return AVAL_E_MEMORY;
+    out->attribute[out->n_attribute++] = a;
+    return AVAL_OK;
+}
+
+static int add_attributes(onnx_writer *w, const aval_node *node, onnx_node *out)
+{
+    out->attribute = aval__arena_alloc(&w->arena, (node->attrs.count + node->n_inputs + 1) * sizeof *out->attribute);
+    if (!out->attribute) return AVAL_E_MEMORY;
+    for (size_t i = 0; i < node->attrs.count; i++) {
+        const aval__attr_value *value = &node->attrs.at[i];
+        if (value->from_default) continue;
+        onnx_attribute *a = new_attribute(w, value->name, kinds[value->type].type);
+        if (!a) return AVAL_E_MEMORY;
+        AVAL__TRY(kinds[value->type].put(w, value, a));
+        out->attribute[out->n_attribute++] = a;
+    }
+    for (size_t i = 0; i < node->n_inputs; i++)
+        if (node->inputs[i] && onnx_is_tensor_attribute(node, i)) AVAL__TRY(add_tensor_attribute(w, node, i, out));
+    return AVAL_OK;
+}
+
+/* ---- Inputs and outputs --------------------------------------------------------------------------------------------------------------- */
+
+static int add_inputs(onnx_writer *w, const aval_node *node, onnx_node *out)
+{
+    size_t most = limit(node, true, node->n_inputs);
+    out->input = aval__arena_alloc(&w->arena, (node->n_inputs + 1) * sizeof *out->input);
+    if (!out->input) return AVAL_E_MEMORY;
+    for (size_t i = 0; i < node->n_inputs; i++) {
+        bool given = node->inputs[i] && !onnx_is_tensor_attribute(node, i);
+        if (given && i >= most)
+            return aval__fail(AVAL_E_UNSUPPORTED, "ONNX's %s has no input '%s'", node->def->name, node->def->op->inputs[i].name);
+        out->input[i] = (char *)(uintptr_t)(given ? w->name_of[node->inputs[i]->id] : "");
+        if (given) out->n_input = i + 1;
+    }
+    return AVAL_OK;
+}
+
+/* Is the output read by a node that is written, or is its own name that of an output of the model? */
+static bool is_used(const onnx_writer *w, const aval_value *value)
+{
+    return value && w->used[value->id];
+}
+
+static int add_node_outputs(onnx_writer *w, const aval_node *node, onnx_node *out)
+{
+    size_t declared = node->def->n_outputs, most = limit(node, false, node->n_outputs);
+    bool many = node->def->op->outputs[declared - 1].flags & AVAL_VARIADIC;
+    out->output = aval__arena_alloc(&w->arena, (node->n_outputs + 1) * sizeof *out->output);
+    if (!out->output) return AVAL_E_MEMORY;
+    for (size_t i = 0; i < node->n_outputs; i++) {
+        const aval_port *port = &node->def->op->outputs[i < declared ? i : declared - 1];
+        bool written = is_used(w, node->outputs[i]) || !(port->flags & AVAL_OPTIONAL) || (many && i + 1 >= declared);
+        if (written && i >= most) return aval__fail(AVAL_E_UNSUPPORTED, "ONNX's %s has no output '%s'", node->def->name, port->name);
+        out->output[i] = (char *)(uintptr_t)(written ? w->name_of[node->outputs[i]->id] : "");
+        if (written) out->n_output = i + 1;
+    }
+    return AVAL_OK;
+}
+
+/* ---- Nodes -------------------------------------------------------------------------------------------------------------------------------- */
+
+static onnx_node *new_node(onnx_writer *w, const char *op)
+{
+    onnx_node *n = aval__arena_alloc(&w->arena, sizeof *n);
+    if (!n) return NULL;
+    aval__onnx__node__init(n);
+    n->op_type = (char *)(uintptr_t)op;
+    return n;
+}
+
+/* "aval::Scale" once, however many nodes there are. */
+static void note_foreign(onnx_writer *w, const aval__opdef *def)
+{
+    aval__text label = { 0 };
+    aval__opdef_label(&label, def);
+    if (!label.failed && (!w->foreign.at || !strstr(w->foreign.at, label.at)))
+        aval__text_add(&w->foreign, "%s%s", w->foreign.length ? ", " : "", label.at);
+    aval__text_release(&label);
+}
+
+static int write_node(onnx_writer *w, const aval_node *node)
+{
+    onnx_node *out = new_node(w, node->def->name);
+    if (!out) return AVAL_E_MEMORY;
+    if (node->name) out->name = (char *)(uintptr_t)node->name;
+    if (node->def->domain[0]) out->domain = (char *)(uintptr_t)node->def->domain;
+    if (strcmp(node->def->domain, "aval") == 0) note_foreign(w, node->def);
+    AVAL__TRY(add_inputs(w, node, out));
+    AVAL__TRY(add_node_outputs(w, node, out));
+    AVAL__TRY(add_attributes(w, node, out));
+    return aval__vec_push(&w->nodes, out);
+}
+
+int onnx_write_node(onnx_writer *w, const aval_node *node)
+{
+    int status = write_node(w, node);
+    if (status == AVAL_OK || status == AVAL_E_MEMORY) return status;
+    aval__text label = { 0 };
+    aval__node_label(&label, node);
+    status = label.failed ? AVAL_E_MEMORY : aval__fail_in(status, "%s", label.at);
+    aval__text_release(&label);
+    return status;
+}
+
+int onnx_write_identity(onnx_writer *w, const char *from, const char *to)
+{
+    onnx_node *n = new_node(w, "Identity");
+    char **names = aval__arena_alloc(&w->arena, 2 * sizeof *names);
+    if (!n || !names) return AVAL_E_MEMORY;
+    names[0] = (char *)(uintptr_t)from;
+    names[1] = (char *)(uintptr_t)to;
+    n->input = names, n->n_input = 1;
+    n->output = names + 1, n->n_output = 1;
+    return aval__vec_push(&w->nodes, n);
+}
+
+int onnx_write_constant(onnx_writer *w, const char *name, const aval_tensor *shape, const void *data)
+{
+    onnx_node *n = new_node(w, "Constant");
+    onnx_attribute *a = new_attribute(w, "value", ONNX_TENSOR);
+    onnx_attribute **attributes = aval__arena_copy(&w->arena, &a, sizeof a);
+    char **outputs = aval__arena_copy(&w->arena, &name, sizeof name);
+    if (!n || !a || !attributes || !outputs) return AVAL_E_MEMORY;
+    a->t = onnx_write_tensor(w, shape, data);
+    if (!a->t) return AVAL_E_MEMORY;
+    n->output = outputs, n->n_output = 1;
+    n->attribute = attributes, n->n_attribute = 1;
+    return aval__vec_push(&w->nodes, n);
+}
