@@ -1,0 +1,175 @@
+#!/usr/bin/env python3
+"""Times aval and its peers in turns and prints the ratios: peer's time / aval's, above 1 is faster.
+
+    peers.py --python VENV_PYTHON BUILD_FOLDER [CASE]... [--rounds N] [--json FILE] [--plot FILE.svg]
+
+Each measurement is a process of its own, since threads of OpenBLAS and PyTorch spin after a call and would steal the cores of what runs
+beside them.  A round measures every system once; the table has the median over the rounds of the medians within a process, and the spread of
+the rounds.  PyTorch is measured eager, with its fused optimiser and compiled, and the best of them counts.
+"""
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+POCL = "/etc/OpenCL/vendors/pocl.icd"
+
+# name: (what aval runs, [peer and what it runs], least ratio to the first peer or None)
+NETS = {
+    "mlp-32": (["mlp", "--batch", "32"], ["mlp", "32"], 1.2),
+    "mlp-128": (["mlp", "--batch", "128"], ["mlp", "128"], 0.9),
+    "mlp-512": (["mlp", "--batch", "512"], ["mlp", "512"], 0.9),
+    "lenet-64": (["lenet", "--batch", "64"], ["lenet", "64"], 1.2),
+    "resnet20-32": (["resnet20", "--batch", "32"], ["resnet20", "32"], 1.0),
+}
+PRODUCTS = {
+    "512 x 512 x 512": 0.9,
+    "1024 x 1024 x 1024": 0.9,
+    "2048 x 2048 x 2048": 0.9,
+    "256 x 256 x 256": 0.75,
+    "128 x 512 x 784": 0.75,
+    "512 x 784 x 128": 0.75,
+    "128 x 10 x 512": 0.8,
+    "1 x 1000 x 2048": 0.8,
+}
+
+
+def run(command, **environment):
+    """The JSON that a measuring process prints last."""
+    env = {k: v for k, v in os.environ.items() if k != "OPENBLAS_CORETYPE"}
+    env.update(environment)
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env, text=True)
+    if done.returncode != 0:
+        raise RuntimeError(f"{' '.join(command)}: {done.stderr.strip()[-400:]}")
+    return json.loads(done.stdout[done.stdout.index("["):])
+
+
+class Systems:
+    def __init__(self, program, python):
+        self.program, self.python = program, python
+
+    def aval(self, arguments, **environment):
+        return run([self.program, "bench", "--json", *arguments], OCL_ICD_VENDORS=POCL, **environment)
+
+    def peer(self, worker, arguments, **environment):
+        return run([self.python, os.path.join(HERE, worker), *arguments], **environment)
+
+    def net(self, name):
+        """{system: ms} of a training step."""
+        ours, theirs, _ = NETS[name]
+        quiet = {"MALLOC_MMAP_THRESHOLD_": "1000000000", "MALLOC_TRIM_THRESHOLD_": "1000000000"}
+        times = {"aval": self.aval(ours)[0]["median_ms"]}
+        for row in self.peer("worker_torch.py", theirs, **quiet):
+            times[row["name"]] = row["median_ms"]
+        return times
+
+    def products(self):
+        """{shape: {system: ms}}; CLBlast as it comes through aval's own launches."""
+        times = {shape: {} for shape in PRODUCTS}
+        for system, rows in (
+            ("aval", self.aval(["gemm"])),
+            ("OpenBLAS", self.peer("worker_openblas.py", list(PRODUCTS))),
+            ("CLBlast", self.aval(["gemm"], AVAL_GEMM="clblast")),
+        ):
+            for row in rows:
+                if row["shape"] in times:
+                    times[row["shape"]][system] = row["median_ms"]
+        return times
+
+    def tinygrad(self, name):
+        return {"tinygrad": self.peer("worker_tinygrad.py", NETS[name][1], OCL_ICD_VENDORS=POCL, DEV="CL", GPU="1")[0]["median_ms"]}
+
+    def start(self):
+        """A new process with warm caches to the end of one training step."""
+        with tempfile.TemporaryDirectory() as folder:
+            env = {"AVAL_CACHE_DIR": folder}
+            command = ["mlp", "--batch", "32", "--steps", "1"]
+            self.aval(command, **env)
+            return {"aval": self.aval_wall(command, env), "torch": self.peer("worker_start.py", [self.python])[0]["median_ms"]}
+
+    def aval_wall(self, arguments, environment):
+        import time
+        start = time.monotonic()
+        self.aval(arguments, **environment)
+        return 1e3 * (time.monotonic() - start)
+
+
+def print_row(name, samples, bar):
+    """samples: [{system: ms}] a round.  Returns what the JSON file has."""
+    systems = [s for s in samples[0] if s != "aval"]
+    ours = [s["aval"] for s in samples]
+    row = {"case": name, "aval_ms": statistics.median(ours), "aval_spread": [min(ours), max(ours)], "bar": bar, "peers": {}}
+    best = [min(s[p] for p in systems if p.startswith("torch")) for s in samples] if any(p.startswith("torch") for p in systems) else None
+    cells = []
+    for system in systems:
+        theirs = [s[system] for s in samples]
+        row["peers"][system] = {"ms": statistics.median(theirs), "ratio": statistics.median(t / o for t, o in zip(theirs, ours))}
+        cells.append(f"{system} {row['peers'][system]['ms']:.3f} ms")
+    first = best or [s[systems[0]] for s in samples]
+    ratios = [t / o for t, o in zip(first, ours)]
+    row["ratio"], row["ratio_spread"] = statistics.median(ratios), [min(ratios), max(ratios)]
+    verdict = "" if bar is None else f"  bar {bar}: {'ok' if row['ratio'] >= bar else 'MISSED'}"
+    print(f"{name:22} aval {row['aval_ms']:9.3f} ms   ratio {row['ratio']:6.2f} ({min(ratios):.2f} to {max(ratios):.2f}){verdict}   "
+          f"[{', '.join(cells)}]", flush=True)
+    return row
+
+
+def plot(rows, file):
+    """Bars of ratios, by gnuplot."""
+    with tempfile.NamedTemporaryFile("w", suffix=".dat", delete=False) as data:
+        for row in rows:
+            print(f'"{row["case"]}" {row["ratio"]} {row["ratio_spread"][0]} {row["ratio_spread"][1]}', file=data)
+    script = f"""set terminal svg size 900,480 font 'sans,12'
+set output '{file}'
+set style fill solid 0.8
+set boxwidth 0.6
+set ylabel 'time of the peer / time of aval'
+set xtics rotate by -35
+set yrange [0:*]
+set grid ytics
+unset key
+plot '{data.name}' using 0:2:xtic(1) with boxes lc rgb '#1b6ca8', '' using 0:2:3:4 with yerrorbars lc rgb '#333333' pt 0, 1 lc rgb '#c0392b' dt 2
+"""
+    subprocess.run(["gnuplot"], input=script, text=True, check=True)
+    os.unlink(data.name)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--python", required=True)
+    parser.add_argument("build")
+    parser.add_argument("cases", nargs="*", help=f"of {', '.join([*NETS, 'gemm', 'start', 'tinygrad'])}; all without")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--json")
+    parser.add_argument("--plot")
+    options = parser.parse_args()
+    unknown = set(options.cases) - {*NETS, "gemm", "start", "tinygrad"}
+    if unknown:
+        sys.exit(f"peers.py: no case {', '.join(sorted(unknown))}; there are {', '.join([*NETS, 'gemm', 'start', 'tinygrad'])}")
+    systems, rows = Systems(os.path.join(os.path.abspath(options.build), "aval"), options.python), []
+    asked = lambda name: not options.cases or name in options.cases
+    for name in filter(asked, NETS):
+        rows.append(print_row(name, [systems.net(name) for _ in range(options.rounds)], NETS[name][2]))
+    if asked("gemm"):
+        rounds = [systems.products() for _ in range(options.rounds)]
+        for shape, bar in PRODUCTS.items():
+            rows.append(print_row(shape, [r[shape] for r in rounds], bar))
+    if asked("tinygrad"):
+        for name in NETS:
+            samples = [{"aval": systems.aval(NETS[name][0])[0]["median_ms"], **systems.tinygrad(name)} for _ in range(options.rounds)]
+            rows.append(print_row(f"{name} (tinygrad)", samples, 4))
+    if asked("start"):
+        rows.append(print_row("start", [systems.start() for _ in range(options.rounds)], 10))
+    if options.json:
+        with open(options.json, "w") as file:
+            json.dump(rows, file, indent=1)
+    if options.plot:
+        plot(rows, options.plot)
+
+
+if __name__ == "__main__":
+    main()
