@@ -114,11 +114,12 @@ static int run_cases(bench *b, const cli_options *options)
 int cli_bench(int argc, const char **argv)
 {
     int exit_code = CLI_OK;
-    char *batch = NULL, *trace = NULL;
-    uint64_t examples = 0;
+    char *batch = NULL, *trace = NULL, *steps = NULL;
+    uint64_t examples = 0, step_count = 0;
     bench b = { 0 };
     const struct poptOption own[] = {
         { "batch", 'b', POPT_ARG_STRING, &batch, 0, "examples in a batch (of training steps)", "N" },
+        { "steps", 0, POPT_ARG_STRING, &steps, 0, "of networks: time so many training steps, from the first on", "N" },
         { "roofline", 0, POPT_ARG_NONE, &b.roofline, 0,
           "of networks: each command of a step against memory and arithmetic, the worst first", NULL },
         { "profile", 0, POPT_ARG_STRING, &trace, 0, "write the commands of a step as a trace that Perfetto opens (implies --roofline)",
@@ -130,11 +131,13 @@ int cli_bench(int argc, const char **argv)
     if (trace != NULL) b.roofline = 1;
     exit_code = check_names(&options, b.roofline);
     if (exit_code == CLI_OK) exit_code = cli_count("batch", batch, 1, INT_MAX, &examples);
+    if (exit_code == CLI_OK) exit_code = cli_count("steps", steps, 1, BENCH_MOST_STEPS, &step_count);
     if (exit_code == CLI_OK && trace != NULL && options.n_rest != 1)
         exit_code = cli_fail(CLI_USAGE, "--profile writes one network's step: name one, as in `aval bench mlp --batch 128 --profile FILE`");
     if (exit_code == CLI_OK && trace != NULL) exit_code = check_writable(trace);
     if (exit_code != CLI_OK) goto done;
     b.batch = (size_t)examples;
+    b.steps = (size_t)step_count;
     b.trace = trace;
     if (options.common.json) b.rows = json_array();
     int status = cli_context_create(&options, &b.ctx);
@@ -151,5 +154,6 @@ done:
 done_options:
     free(batch);
     free(trace);
+    free(steps);
     return exit_code;
 }

@@ -5,6 +5,8 @@
 #include "cli.h"
 #include "nets.h"
 
+#define BENCH_MOST_STEPS 500 /* of a network that are timed */
+
 /* One measurement; fields that do not apply are 0 (or NULL). */
 typedef struct bench_row {
     const char *name, *shape;
@@ -18,6 +20,7 @@ typedef struct bench {
     aval_context *ctx;
     json_t *rows; /* NULL: print lines */
     size_t batch; /* 0: as each case has it */
+    size_t steps; /* of nets: so many, the first one included; 0: many, after the first ones */
     int roofline; /* nets: where the time of a step goes, instead of how long it takes */
     const char *trace; /* file for the commands' times; NULL: none */
     bool failed; /* some file could not be written; the message is out */

@@ -8,7 +8,6 @@
 
 #define SECONDS 1.0 /* that a case is repeated for */
 #define LEAST_STEPS 7
-#define MOST_STEPS 500
 #define PROFILED_STEPS 15
 
 static int step(const net *n, aval_session *s)
@@ -18,19 +17,20 @@ static int step(const net *n, aval_session *s)
 }
 
 /* The first steps plan, build and warm the caches. */
-static int warm_up(const net *n, aval_session *s)
+static int warm_up(const bench *b, const net *n, aval_session *s)
 {
     int status = net_feed(n, s);
-    for (int i = 0; status == 0 && i < 3; i++) status = step(n, s);
+    for (int i = 0; status == 0 && b->steps == 0 && i < 3; i++) status = step(n, s);
     return status;
 }
 
 static int time_steps(bench *b, const net_kind *kind, const net *n, aval_session *s)
 {
-    double ms[MOST_STEPS], from = bench_seconds();
+    double ms[BENCH_MOST_STEPS], from = bench_seconds();
     size_t steps = 0;
     int status = 0;
-    for (; status == 0 && steps < MOST_STEPS && (steps < LEAST_STEPS || bench_seconds() - from < SECONDS); steps++) {
+    size_t least = b->steps > 0 ? b->steps : LEAST_STEPS, most = b->steps > 0 ? b->steps : BENCH_MOST_STEPS;
+    for (; status == 0 && steps < most && (steps < least || bench_seconds() - from < SECONDS); steps++) {
         double start = bench_seconds();
         status = step(n, s);
         ms[steps] = 1e3 * (bench_seconds() - start);
@@ -186,7 +186,7 @@ int bench_net(bench *b, const net_kind *kind)
         aval_session *s = NULL;
         status = net_open(b->ctx, kind, *batches, &n);
         if (status == 0) status = aval_session_create(b->ctx, n.g, n.store, &s);
-        if (status == 0) status = warm_up(&n, s);
+        if (status == 0) status = warm_up(b, &n, s);
         if (status == 0) status = b->roofline ? profile_steps(b, kind, &n, s) : time_steps(b, kind, &n, s);
         aval_session_release(s);
         net_close(&n);

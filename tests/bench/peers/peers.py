@@ -81,7 +81,7 @@ class Systems:
         return times
 
     def tinygrad(self, name):
-        return {"tinygrad": self.peer("worker_tinygrad.py", NETS[name][1], OCL_ICD_VENDORS=POCL, DEV="CL", GPU="1")[0]["median_ms"]}
+        return {"tinygrad": self.peer("worker_tinygrad.py", NETS[name][1], OCL_ICD_VENDORS=POCL, DEV="CL", TRAINING="1")[0]["median_ms"]}
 
     def start(self):
         """A new process with warm caches to the end of one training step."""

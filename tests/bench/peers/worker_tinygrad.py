@@ -5,8 +5,6 @@ import time
 
 from tinygrad import Tensor, TinyJit, nn
 
-Tensor.training = True
-
 
 class Net:
     def __init__(self, name):
