@@ -16,12 +16,12 @@
         .inputs = text, .attrs = attributes \
     }
 
-UNARY(sigmoid, "Sigmoid", 6, "X", "Y", "sigmoid(X)", "1 / (1 + exp(-X)).", DERIVATIVES("Y * (1 - Y)"),
+UNARY(sigmoid, "Sigmoid", 1, "X", "Y", "sigmoid(X)", "1 / (1 + exp(-X)).", DERIVATIVES("Y * (1 - Y)"),
       SAMPLES(-3, 3, OVERFLOW("[4]{-1000,-90,90,1000}")));
-UNARY(leaky_relu, "LeakyRelu", 6, "X", "Y", "X < 0 ? alpha * X : X", "X where it is positive, else alpha times X.",
+UNARY(leaky_relu, "LeakyRelu", 1, "X", "Y", "X < 0 ? alpha * X : X", "X where it is positive, else alpha times X.",
       DERIVATIVES("X > 0 ? 1 : alpha"), ALPHA("0.01", "slope of the negative half"), .subgradient = "alpha at X = 0",
       SAMPLES(-1, 1, KINK("[3]{-1,0,1}"), WITH("[5]", "alpha=0.3")));
-UNARY(elu, "Elu", 6, "X", "Y", "X < 0 ? alpha * expm1(X) : X", "X where it is positive, else alpha (exp(X) - 1).",
+UNARY(elu, "Elu", 1, "X", "Y", "X < 0 ? alpha * expm1(X) : X", "X where it is positive, else alpha (exp(X) - 1).",
       DERIVATIVES("X > 0 ? 1 : Y + alpha"), ALPHA("1", "minus the limit to the left"), .subgradient = "alpha at X = 0",
       SAMPLES(-2, 2, KINK("[3]{-1,0,1}"), WITH("[5]", "alpha=2"), OVERFLOW("[4]{-1000,-90,90,1000}")));
 UNARY(celu, "Celu", 12, "X", "Y", "X < 0 ? alpha * expm1(X / alpha) : X", "X where it is positive, else alpha (exp(X / alpha) - 1).",
@@ -47,7 +47,7 @@ UNARY(hard_swish, "HardSwish", 14, "X", "Y", "X * max(0, min(1, X / 6 + 0.5))", 
 UNARY(thresholded_relu, "ThresholdedRelu", 10, "X", "Y", "X > alpha ? X : 0", "X where it is above alpha, else 0.",
       DERIVATIVES("X > alpha ? 1 : 0"), ALPHA("1", "the threshold"), .subgradient = "0 at X = alpha",
       SAMPLES(-3, 3, WITH("[5]", "alpha=0.3"), { .inputs = "[3]{0,0.5,1.5}", .why = "both sides of where it jumps" }));
-UNARY(hard_sigmoid, "HardSigmoid", 6, "X", "Y", "max(0, min(1, alpha * X + beta))", "The line alpha X + beta, clipped to 0..1.",
+UNARY(hard_sigmoid, "HardSigmoid", 1, "X", "Y", "max(0, min(1, alpha * X + beta))", "The line alpha X + beta, clipped to 0..1.",
       DERIVATIVES("alpha * X + beta > 0 && alpha * X + beta < 1 ? alpha : 0"),
       .attrs = AVAL_ATTRS(FLOAT_ATTR("alpha", "0.2", "slope of the line"), FLOAT_ATTR("beta", "0.5", "its value at 0")),
       .subgradient = "0 at both ends of the line",
@@ -68,7 +68,7 @@ UNARY(gelu_tanh, "GeluTanh", 1, "X", "Y", "0.5 * X * (1 + " GELU_TANH ")",
       SAMPLES(-3, 3, OVERFLOW("[4]{-90,-9,9,90}")));
 
 static const aval_op relu = {
-    ELEMENTWISE("Relu", 6, "X < 0 ? 0 : X"),
+    ELEMENTWISE("Relu", 1, "X < 0 ? 0 : X"),
     DERIVATIVES("Y > 0 ? 1 : 0"),
     .doc = "X where it is positive, else 0.",
     .inputs = AVAL_PORTS(IN("X")),

@@ -45,7 +45,7 @@ static int infer_broadcast_to(const aval_host *host, aval_call *call)
 #define FLOAT8_EDGES "[12]{0.47892547,-0.81910545,1e6,1e-7,inf,-inf,-1e-7,464,465,57344,0.0107421875,-248}"
 
 static const aval_op cast = {
-    ELEMENTWISE("Cast", 6, "input"),
+    ELEMENTWISE("Cast", 1, "input"),
     .role = AVAL_ROLE_CAST,
     .infer = infer_cast,
     .doc = "The input's elements in another element type: real numbers are cut off towards 0 and limited to the range of integers, larger "

@@ -66,14 +66,14 @@ static const aval_op power = {
                             { .inputs = "i64[4]{1,4,9,7} f32[4]{4,0.5,-1,0}", .why = "mixed types: computed as float, cut off" }),
 };
 static const aval_op neg = {
-    ELEMENTWISE("Neg", 6, "-X"),
+    ELEMENTWISE("Neg", 1, "-X"),
     .doc = "The opposite number.",
     .inputs = AVAL_PORTS(IN("X")),
     .outputs = AVAL_PORTS(OUT("Y")),
     .samples = AVAL_SAMPLES(UNARY_SHAPES(-1, 1), INTEGERS("i32[3]{-7,0,9}")),
 };
 static const aval_op absolute = {
-    ELEMENTWISE("Abs", 6, "X < 0 ? -X : X"),
+    ELEMENTWISE("Abs", 1, "X < 0 ? -X : X"),
     DERIVATIVES("X > 0 ? 1 : X < 0 ? -1 : 0"),
     .doc = "The absolute value.",
     .inputs = AVAL_PORTS(IN("X")),
@@ -90,7 +90,7 @@ static const aval_op square = {
     .samples = AVAL_SAMPLES(UNARY_SHAPES(-2, 2)),
 };
 static const aval_op reciprocal = {
-    ELEMENTWISE("Reciprocal", 6, "1 / X"),
+    ELEMENTWISE("Reciprocal", 1, "1 / X"),
     DERIVATIVES("-Y * Y"),
     .doc = "One divided by X.",
     .inputs = AVAL_PORTS(REAL("X")),
@@ -169,7 +169,7 @@ static int body_mean(const aval_host *host, aval_call *call)
     static const aval_op variable = { \
         .size = sizeof(aval_op), \
         .name = op_name, \
-        .since = 6, \
+        .since = 1, \
         .deterministic = 1, \
         .doc = summary, \
         .infer = infer_first, \
@@ -225,7 +225,7 @@ static const aval_op clip = {
         { .inputs = "[3]{-3,0,3} []{1} []{-1}", .flags = AVAL_NO_GRADIENT_CHECK, .why = "limits the wrong way round: max wins" }),
 };
 static const aval_op clip_by_attributes = {
-    ELEMENTWISE("Clip", 6, "min(max(input, min), max)"),
+    ELEMENTWISE("Clip", 1, "min(max(input, min), max)"),
     DERIVATIVES("input >= min && input <= max ? 1 : 0"),
     .doc = "The input, limited to the range from min to max.",
     .inputs = AVAL_PORTS(REAL("input")),

@@ -8,9 +8,9 @@
     UNARY(variable, op_name, op_version, "input", "output", text, summary, DERIVATIVES(derivative), \
           .samples = AVAL_SAMPLES(UNARY_SHAPES(low, high)))
 
-FUNCTION_BY_OUTPUT(exponential, "Exp", 6, "exp(input)", "output", -3, 3, "e to the power of the input.");
-FUNCTION(logarithm, "Log", 6, "log(input)", 0.5, 3, "The natural logarithm.");
-FUNCTION_BY_OUTPUT(square_root, "Sqrt", 6, "sqrt(input)", "0.5 / output", 0.5, 3, "The square root.");
+FUNCTION_BY_OUTPUT(exponential, "Exp", 1, "exp(input)", "output", -3, 3, "e to the power of the input.");
+FUNCTION(logarithm, "Log", 1, "log(input)", 0.5, 3, "The natural logarithm.");
+FUNCTION_BY_OUTPUT(square_root, "Sqrt", 1, "sqrt(input)", "0.5 / output", 0.5, 3, "The square root.");
 FUNCTION(sine, "Sin", 7, "sin(input)", -3, 3, "The sine.");
 FUNCTION(cosine, "Cos", 7, "cos(input)", -3, 3, "The cosine.");
 FUNCTION_BY_OUTPUT(tangent, "Tan", 7, "tan(input)", "1 + output * output", -1.2, 1.2, "The tangent.");
@@ -19,7 +19,7 @@ FUNCTION(arccosine, "Acos", 7, "acos(input)", -0.9, 0.9, "The angle from 0 to pi
 FUNCTION(arctangent, "Atan", 7, "atan(input)", -3, 3, "The angle from -pi/2 to pi/2 whose tangent is the input.");
 FUNCTION(hyperbolic_sine, "Sinh", 9, "sinh(input)", -3, 3, "The hyperbolic sine.");
 FUNCTION(hyperbolic_cosine, "Cosh", 9, "cosh(input)", -3, 3, "The hyperbolic cosine.");
-FUNCTION_BY_OUTPUT(hyperbolic_tangent, "Tanh", 6, "tanh(input)", "1 - output * output", -3, 3, "The hyperbolic tangent.");
+FUNCTION_BY_OUTPUT(hyperbolic_tangent, "Tanh", 1, "tanh(input)", "1 - output * output", -3, 3, "The hyperbolic tangent.");
 FUNCTION(area_sine, "Asinh", 9, "asinh(input)", -3, 3, "The number whose hyperbolic sine is the input.");
 FUNCTION(area_cosine, "Acosh", 9, "acosh(input)", 1.2, 4, "The number of 0 or more whose hyperbolic cosine is the input.");
 FUNCTION(area_tangent, "Atanh", 9, "atanh(input)", -0.9, 0.9, "The number whose hyperbolic tangent is the input.");
@@ -44,9 +44,9 @@ FUNCTION(error_function, "Erf", 9, "erf(input)", -2, 2,
     { \
         .inputs = text, .why = "infinities stay" \
     }
-STEPWISE(ceiling, "Ceil", 6, AVAL_FLOATS, "ceil(X)", "0 everywhere, at integers too", "The least integer that is not below X.",
+STEPWISE(ceiling, "Ceil", 1, AVAL_FLOATS, "ceil(X)", "0 everywhere, at integers too", "The least integer that is not below X.",
          FLOATS("[2]{inf,-inf}"));
-STEPWISE(floored, "Floor", 6, AVAL_FLOATS, "floor(X)", "0 everywhere, at integers too", "The largest integer that is not above X.",
+STEPWISE(floored, "Floor", 1, AVAL_FLOATS, "floor(X)", "0 everywhere, at integers too", "The largest integer that is not above X.",
          FLOATS("[2]{inf,-inf}"));
 STEPWISE(rounded, "Round", 11, AVAL_FLOATS, "round(X)", "0 everywhere, at halves too", "The nearest integer, of two the even one.",
          FLOATS("[2]{inf,-inf}"));
