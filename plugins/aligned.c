@@ -26,6 +26,11 @@ static int apply_aligned(const aval_host *host, aval_call *call, const char *op)
     return host->yield(call, 0, y);
 }
 
+static int infer_a(const aval_host *host, aval_call *call)
+{
+    return aval_infer_like(host, call, 0, 0);
+}
+
 static int infer_bool(const aval_host *host, aval_call *call)
 {
     const aval_tensor *a = host->input(call, 0);
@@ -58,7 +63,7 @@ static int infer_bool(const aval_host *host, aval_call *call)
     { \
         .inputs = "[0,3] [3]", .attrs = "broadcast=1 axis=-1" \
     }
-#define ARITHMETIC(variable, op_name) ALIGNED(variable, op_name, AVAL_NUMBERS, AVAL_NUMBERS, infer_first, SHAPES("0.5", "2"))
+#define ARITHMETIC(variable, op_name) ALIGNED(variable, op_name, AVAL_NUMBERS, AVAL_NUMBERS, infer_a, SHAPES("0.5", "2"))
 #define COMPARISON(variable, op_name) ALIGNED(variable, op_name, AVAL_ANY, AVAL_BOOLS, infer_bool, SHAPES("0", "1"))
 #define LOGIC(variable, op_name) \
     ALIGNED(variable, op_name, AVAL_BOOLS, AVAL_BOOLS, infer_bool, { .inputs = "b[2,3] b[2,3]" }, \
