@@ -88,6 +88,7 @@ else
     part "unit and integration" 6 run_ctest build/test
     part "operators" 8 build/test/aval check --quiet
     part "vendors' compilers" 3 bash tests/vendors/run.sh build/test
+    part "ONNX cases" 7 bash tests/onnx/run.sh build/test/aval
     part "sanitizers" 6 sanitized
     if [ -f "$data/train-images-idx3-ubyte.gz" ] || [ -f "$data/train-images-idx3-ubyte" ]; then
         part "MNIST" 4 bash tests/bench/mnist.sh build/test/aval "$data"

@@ -1,0 +1,63 @@
+#!/usr/bin/env bash
+# Runs ONNX's own backend test cases (the wheel onnx==1.16.2) through `aval test-onnx`, and holds the list of those that are not passed.
+#   run.sh PROGRAM           compares with tests/onnx/expected.txt
+#   run.sh PROGRAM --write   writes that file
+# The cases are taken from AVAL_ONNX_DATA (a folder with node, light ...), or else fetched once into ~/.cache/aval-tests.  Status 77: they
+# cannot be had.
+set -u
+program=$(readlink -f "${1:?run.sh PROGRAM [--write]}") write=${2-}
+cd "$(dirname "$(readlink -f "$0")")/../.." || exit 1
+expected=tests/onnx/expected.txt
+version=1.16.2
+folders="node pytorch-converted pytorch-operator simple light"
+
+fetch() { # FOLDER: the wheel's data, put in place by a rename so that a broken download leaves nothing behind
+    parts=$(mktemp -d) && mkdir -p "$1" || return 1
+    python3 -m pip download --quiet --disable-pip-version-check --no-deps --only-binary=:all: --python-version 311 --implementation cp --abi cp311 \
+        --platform manylinux_2_17_x86_64 --dest "$parts" "onnx==$version" >"$parts/log" 2>&1 &&
+        python3 - "$parts" <<'PY' && mv "$parts/onnx/backend/test/data" "$1/data"
+import glob, sys, zipfile
+with zipfile.ZipFile(glob.glob(sys.argv[1] + "/*.whl")[0]) as wheel:
+    wheel.extractall(sys.argv[1], [n for n in wheel.namelist() if n.startswith("onnx/backend/test/data/")])
+PY
+    status=$?
+    [ $status = 0 ] || tail -n 2 "$parts/log"
+    rm -rf "$parts"
+    return $status
+}
+
+data=${AVAL_ONNX_DATA-}
+if [ -z "$data" ]; then
+    cache=${XDG_CACHE_HOME:-$HOME/.cache}/aval-tests/onnx-$version
+    data=$cache/data
+    if [ ! -d "$data" ] && ! fetch "$cache"; then
+        echo "ONNX's cases are left out: onnx==$version cannot be fetched, and AVAL_ONNX_DATA names no folder that has them"
+        exit 77
+    fi
+fi
+if [ ! -d "$data/node" ]; then
+    echo "run.sh: '$data' is no folder of ONNX's cases: node/ is missing" >&2
+    exit 2
+fi
+
+found=$(mktemp) sums=$(mktemp)
+trap 'rm -f "$found" "$sums"' EXIT
+for folder in $folders; do
+    lines=$("$program" test-onnx "$data/$folder" --quiet)
+    [ $? -le 1 ] || exit 1
+    echo "$folder: $(printf '%s\n' "$lines" | tail -n 1)" >>"$sums"
+    printf '%s\n' "$lines" | sed -e '$d' -e "s|^|$folder/|" -e "s|$data/||g" >>"$found"
+done
+cat "$sums"
+if [ "$write" = --write ]; then
+    {
+        echo "# ONNX's backend test cases (onnx==$version) that aval does not pass, each with its reason.  Written by tests/onnx/run.sh --write, held"
+        echo "# by the same without --write: a case that is passed after all has to go from here, and no other may come."
+        sed 's/^/# /' "$sums"
+        cat "$found"
+    } >"$expected"
+    exit 0
+fi
+grep -v '^#' "$expected" | diff - "$found" && exit 0
+echo "The cases above differ from $expected (< expected, > found); tests/onnx/run.sh PROGRAM --write writes it anew" >&2
+exit 1
