@@ -21,12 +21,15 @@ typedef struct rule {
     int extra_type; /* of a further input that is a constant vector; AVAL_NONE: none */
     int64_t n_extra;
     const void *extra;
+    size_t extra_at; /* where it stands among the inputs; 0: behind them */
 } rule;
 
 #define VECTOR(n) .rank = 1, .dims = { n }
+#define EXTRA(element, count, data) .extra_type = element, .n_extra = count, .extra = data
 #define NO_EXTRA .extra_type = AVAL_NONE
 
 static const int64_t axis_1 = 1, class_0 = 0, first_2 = 2;
+static const int64_t places[2] = { 0, 0 };
 static const uint8_t others[2] = { 0, 0 };
 
 static const rule rules[] = {
@@ -45,12 +48,28 @@ static const rule rules[] = {
         { .values = { 1 }, .gradient = { 1 } } },
       NO_EXTRA },
     { "Pow", NULL, 2, { { VECTOR(2), { 0, 2 }, { 0, 4 } }, { VECTOR(2), { 2, 2 }, { 0, 2.7725887f } } }, NO_EXTRA },
-    { "ReduceMax", NULL, 1, { { 2, { 2, 3 }, { 1, 2, 2, 3, 3, 3 }, { 0, 1, 0, 1, 0, 0 } } }, AVAL_INT64, 1, &axis_1 },
-    { "ReduceMin", NULL, 1, { { 2, { 2, 3 }, { 2, 1, 1, 3, 3, 3 }, { 0, 1, 0, 1, 0, 0 } } }, AVAL_INT64, 1, &axis_1 },
-    { "TopK", NULL, 1, { { VECTOR(4), { 1, 3, 3, 3 }, { 0, 1, 1, 0 } } }, AVAL_INT64, 1, &first_2 },
+    { "ReduceMax", NULL, 1, { { 2, { 2, 3 }, { 1, 2, 2, 3, 3, 3 }, { 0, 1, 0, 1, 0, 0 } } }, EXTRA(AVAL_INT64, 1, &axis_1) },
+    { "ReduceMin", NULL, 1, { { 2, { 2, 3 }, { 2, 1, 1, 3, 3, 3 }, { 0, 1, 0, 1, 0, 0 } } }, EXTRA(AVAL_INT64, 1, &axis_1) },
+    { "TopK", NULL, 1, { { VECTOR(4), { 1, 3, 3, 3 }, { 0, 1, 1, 0 } } }, EXTRA(AVAL_INT64, 1, &first_2) },
     { "ReduceL1", NULL, 1, { { VECTOR(3), { -2, 0, 2 }, { -1, 0, 1 } } }, NO_EXTRA },
     { "ReduceL2", NULL, 1, { { VECTOR(3), { 0, 0, 0 }, { 0, 0, 0 } } }, NO_EXTRA },
     { "MaxPool", "kernel_shape=[2,2]", 1, { { 4, { 1, 1, 2, 3 }, { 1, 1, 1, 1, 2, 2 }, { 0, 0, 0, 0, 2, 0 } } }, NO_EXTRA },
+    { "ScatterElements",
+      "reduction='max'",
+      2,
+      { { VECTOR(2), { 1, 2 }, { 0, 1 } }, { VECTOR(2), { 3, 3 }, { 1, 0 } } },
+      AVAL_INT64,
+      2,
+      places,
+      1 },
+    { "ScatterND",
+      "reduction='min'",
+      2,
+      { { VECTOR(2), { 1, 2 }, { 1, 1 } }, { .values = { 1 }, .gradient = { 0 } } },
+      AVAL_INT64,
+      1,
+      places,
+      1 },
     { "HardSigmoid", "alpha=1 beta=0", 1, { { VECTOR(3), { 0, 0.5f, 1 }, { 0, 1, 0 } } }, NO_EXTRA },
     { "Elu", "alpha=0.5", 1, { { VECTOR(2), { 0, 2 }, { 0.5f, 1 } } }, NO_EXTRA },
     { "Celu", "alpha=2", 1, { { VECTOR(2), { 0, 2 }, { 1, 1 } } }, NO_EXTRA },
@@ -66,8 +85,8 @@ static const rule rules[] = {
     { "Mod", "fmod=1", 2, { { VECTOR(2), { 4, 5 }, { 1, 1 } }, { VECTOR(2), { 2, 2 }, { -2, -2 } } }, NO_EXTRA },
     { "aval::CrossEntropyTerm", NULL, 2, { { VECTOR(2), { 0, 1 }, { 0, 0.6931472f } }, { VECTOR(2), { 0, 0.5f }, { 0, -2 } } }, NO_EXTRA },
     { "aval::CrossEntropy", NULL, 2, { { VECTOR(2), { 0, 1 }, { 0, 0.6931472f } }, { VECTOR(2), { 0, 0.5f }, { 0, -2 } } }, NO_EXTRA },
-    { "aval::HingeTerm", NULL, 2, { { VECTOR(2), { 0, 1 }, { 0, 1 } }, { VECTOR(2), { 1, 0 }, { 0, -1 } } }, AVAL_BOOL, 2, others },
-    { "aval::MulticlassHinge", NULL, 1, { { 2, { 1, 3 }, { 1, 0, 1 }, { -1, 0, 1 } } }, AVAL_INT64, 1, &class_0 },
+    { "aval::HingeTerm", NULL, 2, { { VECTOR(2), { 0, 1 }, { 0, 1 } }, { VECTOR(2), { 1, 0 }, { 0, -1 } } }, EXTRA(AVAL_BOOL, 2, others) },
+    { "aval::MulticlassHinge", NULL, 1, { { 2, { 1, 3 }, { 1, 0, 1 }, { -1, 0, 1 } } }, EXTRA(AVAL_INT64, 1, &class_0) },
     { "MaxPool", "kernel_shape=[2,2]", 1, { { 4, { 1, 1, 2, 2 }, { 5, 5, 5, 5 }, { 1, 0, 0, 0 } } }, NO_EXTRA },
 };
 
@@ -85,13 +104,18 @@ static aval_value *make_inputs(aval_graph *g, const rule *r, aval_value **inputs
         char name[2] = { (char)('a' + i), 0 };
         inputs[i] = aval_graph_input(g, name, AVAL_FLOAT, r->inputs[i].rank, r->inputs[i].dims);
     }
-    if (r->extra_type != AVAL_NONE) inputs[n++] = aval_graph_constant(g, r->extra_type, 1, &r->n_extra, r->extra);
-    return aval_node_output(aval_graph_node(g, r->op, r->attrs, inputs, n), 0);
+    aval_value *all[4] = { inputs[0], inputs[1], inputs[2] };
+    if (r->extra_type != AVAL_NONE) {
+        size_t at = r->extra_at ? r->extra_at : n;
+        for (size_t i = n++; i > at; i--) all[i] = all[i - 1];
+        all[at] = aval_graph_constant(g, r->extra_type, 1, &r->n_extra, r->extra);
+    }
+    return aval_node_output(aval_graph_node(g, r->op, r->attrs, all, n), 0);
 }
 
 static void check_rule(aval_context *ctx, const rule *r)
 {
-    aval_value *inputs[4], *gradients[3];
+    aval_value *inputs[3] = { NULL }, *gradients[3];
     aval_session *s;
     aval_graph *g = aval_graph_create(ctx);
     aval_value *y = make_inputs(g, r, inputs);
