@@ -95,6 +95,21 @@ static inline int known_number(const aval_host *host, aval_call *call, size_t i,
     }
 }
 
+/* The real numbers of input i (float or double), at most `room`.  An absent input has none: *count is 0. */
+static inline int known_reals(const aval_host *host, aval_call *call, size_t i, const char *name, double *values, size_t room,
+                              size_t *count)
+{
+    const aval_tensor *t = host->input(call, i);
+    *count = t == NULL ? 0 : (size_t)host->count(t);
+    if (*count > room) return host->fail(call, AVAL_PLUGIN_BAD_SHAPE, "input %s has %zu numbers, expected at most %zu", name, *count, room);
+    const void *content = *count == 0 ? NULL : host->content(call, i);
+    if (*count > 0 && content == NULL)
+        return host->fail(call, AVAL_NEEDS_CONTENT, "input %s: its content is not known when shapes are worked out", name);
+    for (size_t k = 0; k < *count; k++)
+        values[k] = host->type(t) == AVAL_DOUBLE ? ((const double *)content)[k] : ((const float *)content)[k];
+    return 0;
+}
+
 /* ---- Attribute texts: text t = { 0 }; text_ints(&t, "dims", dims, rank); t.at ... ------------------------------------------------- */
 
 typedef struct text {

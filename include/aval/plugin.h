@@ -298,6 +298,8 @@ typedef struct aval_host {
 
     /* Abilities that came later, by name; NULL when this runtime has not got it. */
     const void *(*extension)(const aval_call *call, const char *id);
+
+    const double *(*attr_floats)(const aval_call *call, const char *name, size_t *count); /* NULL and 0: empty; in every phase */
 } aval_host;
 
 /* Codes that plugins return through `fail`; the whole list is in aval.h. */

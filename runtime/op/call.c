@@ -155,6 +155,13 @@ static const int64_t *host_attr_ints(const aval_call *call, const char *name, si
     return *count ? a->ints.at : NULL;
 }
 
+static const double *host_attr_floats(const aval_call *call, const char *name, size_t *count)
+{
+    const aval__attr_value *a = find_attr(call, name, AVAL_ATTR_FLOATS, "attr_floats");
+    *count = a ? a->reals.count : 0;
+    return *count ? a->reals.at : NULL;
+}
+
 static int host_attr_given(const aval_call *call, const char *name)
 {
     return aval__attrs_find(call->attrs, name) != NULL;
@@ -319,4 +326,5 @@ const aval_host aval__host = {
     .real = host_real,
     .integer = host_integer,
     .extension = host_extension,
+    .attr_floats = host_attr_floats,
 };
