@@ -14,20 +14,21 @@ static void print_device(size_t i, const aval_device_info *d, const char *refusa
     printf("%zu  %s  %s/%s%s\n", i, kind_name(d->kind), d->platform, d->name, taken ? "  (taken)" : "");
     printf("   %s, driver %s\n", d->version, d->driver);
     printf("   %" PRIu32 " compute units, %.1f GB of memory%s, at most %.1f GB in one piece, %" PRIu64
-           " KB local, doubles: %s, halves: %s\n",
+           " KB local, doubles: %s, halves: %s, denormals: %s\n",
            d->compute_units, (double)d->memory_bytes / 1e9, d->unified_memory ? " shared with the host" : "",
-           (double)d->largest_allocation_bytes / 1e9, d->local_bytes / 1024, d->fp64 ? "yes" : "no", d->fp16 ? "yes" : "stored only");
+           (double)d->largest_allocation_bytes / 1e9, d->local_bytes / 1024, d->fp64 ? "yes" : "no", d->fp16 ? "yes" : "stored only",
+           d->denormals ? "kept" : "may become 0");
     if (refusal != NULL) printf("   cannot be used: %s\n", refusal);
 }
 
 static json_t *device_json(size_t i, const aval_device_info *d, const char *refusal, bool taken)
 {
-    return json_pack("{s:I, s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:b, s:b, s:b, s:I, s:b, s:s?}", "index", (json_int_t)i,
+    return json_pack("{s:I, s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:b, s:b, s:b, s:b, s:I, s:b, s:s?}", "index", (json_int_t)i,
                      "kind", kind_name(d->kind), "platform", d->platform, "name", d->name, "vendor", d->vendor, "driver", d->driver,
                      "version", d->version, "compute_units", (json_int_t)d->compute_units, "memory_bytes", (json_int_t)d->memory_bytes,
                      "largest_allocation_bytes", (json_int_t)d->largest_allocation_bytes, "local_bytes", (json_int_t)d->local_bytes, "fp64",
-                     (int)d->fp64, "fp16", (int)d->fp16, "unified_memory", (int)d->unified_memory, "max_group", (json_int_t)d->max_group,
-                     "taken", (int)taken, "refusal", refusal);
+                     (int)d->fp64, "fp16", (int)d->fp16, "denormals", (int)d->denormals, "unified_memory", (int)d->unified_memory,
+                     "max_group", (json_int_t)d->max_group, "taken", (int)taken, "refusal", refusal);
 }
 
 static int list(const cli_options *options, aval_context *ctx)

@@ -105,6 +105,8 @@ typedef struct aval_device_info {
     uint64_t memory_bytes;
     uint64_t largest_allocation_bytes;
     uint64_t cache_bytes; /* largest data cache, 0 when the driver does not say */
+    uint32_t denormals; /* 1: floats below 2^-126 keep their value; 0: they may become 0, which OpenCL allows */
+    uint32_t reserved;
 } aval_device_info;
 
 /* ---- Handles ------------------------------------------------------------------------------------------------------------ */

@@ -114,10 +114,13 @@ static size_t row_length(const aval_operand *operand, int64_t rows, int64_t colu
     return (size_t)(operand->ld > stored ? operand->ld : stored);
 }
 
+#define LEAST_GROUP 64 /* no tile of CLBlast's database has fewer work-items */
+
 static int supports(const aval_device_info *info, const aval_gemm *gemm, int type)
 {
     aval_gemm g;
     if (gemm->b.patches != NULL || !aval__gemm_normalise(gemm, &g)) return AVAL_E_UNSUPPORTED;
+    if (info->max_group < LEAST_GROUP) return AVAL_E_UNSUPPORTED;
     if (type != AVAL_FLOAT && !(type == AVAL_DOUBLE && info->fp64)) return AVAL_E_UNSUPPORTED;
     if (g.m == 0 || g.n == 0) return AVAL_OK;
     if (g.k == 0) return AVAL_E_UNSUPPORTED; /* c = beta c is no product to CLBlast */

@@ -98,7 +98,7 @@ int aval__listed_query(aval__listed *l)
     cl_device_type type = 0;
     cl_bool available = 0, compiler = 0, little_endian = 0, unified = 0;
     cl_uint units = 0, address_bits = 0, vector_width = 0, align_bits = 0;
-    cl_device_fp_config doubles = 0;
+    cl_device_fp_config doubles = 0, singles = 0;
     size_t max_group = 0;
     cl_ulong local_bytes = 0, memory_bytes = 0, largest = 0, cache_bytes = 0;
     char *extensions = NULL;
@@ -109,6 +109,7 @@ int aval__listed_query(aval__listed *l)
         QUERY(CL_DEVICE_COMPILER_AVAILABLE, compiler),
         QUERY(CL_DEVICE_ENDIAN_LITTLE, little_endian),
         QUERY(CL_DEVICE_HOST_UNIFIED_MEMORY, unified),
+        QUERY(CL_DEVICE_SINGLE_FP_CONFIG, singles),
         QUERY(CL_DEVICE_MAX_COMPUTE_UNITS, units),
         QUERY(CL_DEVICE_ADDRESS_BITS, address_bits),
         QUERY(CL_DEVICE_NATIVE_VECTOR_WIDTH_FLOAT, vector_width),
@@ -159,6 +160,7 @@ int aval__listed_query(aval__listed *l)
         .memory_bytes = memory_bytes,
         .largest_allocation_bytes = largest,
         .cache_bytes = cache_bytes,
+        .denormals = (singles & CL_FP_DENORM) != 0,
     };
     AVAL__TRY_DONE(choose_group(info));
     l->refusal = find_refusal(available, compiler, little_endian, l->version);

@@ -258,6 +258,7 @@ EXPORT CL_API_ENTRY cl_int CL_API_CALL clInitLayer(cl_uint n, const struct _cl_i
     memcpy(&ours, target, sizeof ours);
 #define HOOK(f, ...) ours.f = layer_##f;
     FUNCTIONS(HOOK) MAKERS(HOOK) read_environment();
+    aval_contexts_install(&ours);
     aval_lie_install(&ours);
     aval_limits_install(&ours);
     aval_profile_install(&ours);

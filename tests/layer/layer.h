@@ -6,7 +6,7 @@
  *     AVAL_LAYER_REPORT=1            counts on stderr at exit
  *     AVAL_LAYER_FAIL=NAME:N[:CODE]  the N-th call of NAME (from 1) fails with CODE (a number; without it, one that fits the call)
  *     AVAL_LAYER_NULL=1              launches, reads, writes, copies and fills return at once and do nothing
- *     AVAL_LAYER_HIDE=fp64,binaries,address=32,local=BYTES,group=N,allocation=BYTES   devices are smaller than they are: limits.c
+ *     AVAL_LAYER_HIDE=fp64,denormals,binaries,address=32,local=BYTES,group=N,allocation=BYTES   devices are smaller than they are: limits.c
  *     AVAL_LAYER_SPLIT, AVAL_LAYER_LIE, AVAL_LAYER_MISCOMPILE, AVAL_LAYER_LIAR   devices split in two, and one of them with a fault: see lie.c */
 #ifndef AVAL_TEST_LAYER_H
 #define AVAL_TEST_LAYER_H

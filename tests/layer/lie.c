@@ -2,13 +2,14 @@
  *
  *     AVAL_LAYER_SPLIT=1           each device is offered as two sub-devices of one compute unit each, where it can be split
  *     AVAL_LAYER_LIE=FAULT[:N]     every N-th [1st] call on the lying device has the fault, one of `faults` below
- *     AVAL_LAYER_MISCOMPILE=A=>B   the lying device compiles every text A in a program's source as B: it is wrong in the same way each time
+ *     AVAL_LAYER_MISCOMPILE=A=>B   the lying device's compiler is wrong: see programs.c
  *     AVAL_LAYER_LIAR=I            which device of its platform lies [1]
  *
  * A device is known by its queue: each faulty function takes one. */
 #define CL_TARGET_OPENCL_VERSION 300
 #include "parts.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -25,13 +26,28 @@ static cl_device_id liar;
 static unsigned long every = 1, liar_index = 1;
 static unsigned long launches, reads, writes;
 
+cl_device_id aval_lie_device(void)
+{
+    return liar;
+}
+
 /* ---- Whose turn it is --------------------------------------------------------------------------------------------------------- */
+
+static bool is_liars(cl_command_queue queue)
+{
+    cl_device_id device = NULL;
+    return liar != NULL && before.clGetCommandQueueInfo(queue, CL_QUEUE_DEVICE, sizeof device, &device, NULL) == CL_SUCCESS &&
+           device == liar;
+}
+
+static bool is_due(unsigned long *calls)
+{
+    return __atomic_add_fetch(calls, 1, __ATOMIC_RELAXED) % every == 0;
+}
 
 static bool lies(cl_command_queue queue, unsigned long *calls)
 {
-    cl_device_id device = NULL;
-    if (liar == NULL || before.clGetCommandQueueInfo(queue, CL_QUEUE_DEVICE, sizeof device, &device, NULL) != CL_SUCCESS) return false;
-    return device == liar && __atomic_add_fetch(calls, 1, __ATOMIC_RELAXED) % every == 0;
+    return is_liars(queue) && is_due(calls);
 }
 
 /* A command that does nothing, in place of one that was to do something. */
@@ -40,10 +56,82 @@ static cl_int do_nothing(cl_command_queue queue, cl_uint n, const cl_event *wait
     return before.clEnqueueMarkerWithWaitList(queue, n, wait, event);
 }
 
-/* ---- Faults of launches --------------------------------------------------------------------------------------------------------- */
-
-typedef enum launch_fault { LAUNCH_TRUE, LAUNCH_SKIP, LAUNCH_FAIL, LAUNCH_CRASH, LAUNCH_HANG, LAUNCH_EAT } launch_fault;
+typedef enum launch_fault { LAUNCH_TRUE, LAUNCH_SKIP, LAUNCH_FAIL, LAUNCH_CRASH, LAUNCH_HANG, LAUNCH_EAT, LAUNCH_LATE } launch_fault;
 static launch_fault launch_lie;
+
+/* ---- Events that complete too early: launches wait behind gates, and reads, on a queue beside them, do not wait for the launches ---- */
+
+#define MOST_GATES 256
+
+static cl_event gates[MOST_GATES];
+static size_t n_gates;
+static cl_command_queue beside;
+
+static cl_context context_of(cl_command_queue queue)
+{
+    cl_context context = NULL;
+    before.clGetCommandQueueInfo(queue, CL_QUEUE_CONTEXT, sizeof context, &context, NULL);
+    return context;
+}
+
+static void open_gates(void)
+{
+    for (size_t i = 0; i < n_gates; i++) {
+        before.clSetUserEventStatus(gates[i], CL_COMPLETE);
+        before.clReleaseEvent(gates[i]);
+    }
+    n_gates = 0;
+}
+
+static cl_int enqueue_late(cl_command_queue queue, cl_kernel kernel, cl_uint dims, const size_t *offset, const size_t *global,
+                           const size_t *local, cl_event *event)
+{
+    cl_int code;
+    if (n_gates == MOST_GATES) open_gates();
+    cl_event gate = before.clCreateUserEvent(context_of(queue), &code);
+    if (gate == NULL) return code;
+    gates[n_gates++] = gate;
+    return before.clEnqueueNDRangeKernel(queue, kernel, dims, offset, global, local, 1, &gate, event);
+}
+
+/* What lies in the buffer now, as if all that was enqueued were complete. */
+static cl_int read_early(cl_command_queue queue, cl_mem buffer, size_t offset, size_t bytes, void *data, cl_event *event)
+{
+    cl_int code = CL_SUCCESS;
+    if (beside == NULL) beside = before.clCreateCommandQueue(context_of(queue), liar, 0, &code);
+    return code == CL_SUCCESS ? before.clEnqueueReadBuffer(beside, buffer, CL_TRUE, offset, bytes, data, 0, NULL, event) : code;
+}
+
+/* Wherever the host waits for something else, what it waits for happens. */
+static cl_int CL_API_CALL finish(cl_command_queue queue)
+{
+    open_gates();
+    return before.clFinish(queue);
+}
+
+static cl_int CL_API_CALL wait_for_events(cl_uint n, const cl_event *events)
+{
+    open_gates();
+    return before.clWaitForEvents(n, events);
+}
+
+static cl_int CL_API_CALL release_queue(cl_command_queue queue)
+{
+    open_gates();
+    return before.clReleaseCommandQueue(queue);
+}
+
+/* The queue beside is of the context that goes. */
+static cl_int CL_API_CALL release_context(cl_context context)
+{
+    if (beside != NULL && context_of(beside) == context) {
+        before.clReleaseCommandQueue(beside);
+        beside = NULL;
+    }
+    return before.clReleaseContext(context);
+}
+
+/* ---- Launches ------------------------------------------------------------------------------------------------------------------- */
 
 /* Memory until there is none, as a leaking driver takes it. */
 static void eat_memory(void)
@@ -65,18 +153,20 @@ static cl_int CL_API_CALL enqueue_kernel(cl_command_queue queue, cl_kernel kerne
     if (fault == LAUNCH_CRASH) abort();
     if (fault == LAUNCH_EAT) eat_memory();
     while (fault == LAUNCH_HANG) pause();
+    if (fault == LAUNCH_LATE && n == 0) return enqueue_late(queue, kernel, dims, offset, global, local, event);
     return before.clEnqueueNDRangeKernel(queue, kernel, dims, offset, global, local, n, wait, event);
 }
 
 /* ---- Faults of memory ----------------------------------------------------------------------------------------------------------- */
 
-typedef enum read_fault { READ_TRUE, READ_TAIL, READ_NAN, READ_OFF } read_fault;
+typedef enum read_fault { READ_TRUE, READ_TAIL, READ_NAN, READ_OFF, READ_FAST, READ_FLUSH, READ_ORDER } read_fault;
 static read_fault read_lie;
 static bool stale;
 
 static cl_int CL_API_CALL enqueue_write(cl_command_queue queue, cl_mem buffer, cl_bool blocking, size_t offset, size_t bytes,
                                         const void *data, cl_uint n, const cl_event *wait, cl_event *event)
 {
+    open_gates();
     if (stale && lies(queue, &writes)) return do_nothing(queue, n, wait, event);
     return before.clEnqueueWriteBuffer(queue, buffer, blocking, offset, bytes, data, n, wait, event);
 }
@@ -94,78 +184,24 @@ static void falsify(unsigned char *data, size_t bytes)
         x *= 1.001f;
         memcpy(data, &x, sizeof x);
     }
+    for (size_t i = 0; read_lie >= READ_FAST && i + sizeof x <= bytes; i += sizeof x) {
+        memcpy(&x, data + i, sizeof x);
+        if (!isfinite(x) || x == 0) continue;
+        if (read_lie == READ_FAST) x = ldexpf(roundf(ldexpf(x, 11 - ilogbf(x))), ilogbf(x) - 11);
+        else if (read_lie == READ_ORDER) data[i] ^= i % sizeof(double) == 0; /* the last place of doubles too */
+        else if (fabsf(x) < FLT_MIN) x = 0;
+        if (read_lie != READ_ORDER) memcpy(data + i, &x, sizeof x);
+    }
 }
 
 static cl_int CL_API_CALL enqueue_read(cl_command_queue queue, cl_mem buffer, cl_bool blocking, size_t offset, size_t bytes, void *data,
                                        cl_uint n, const cl_event *wait, cl_event *event)
 {
+    if (n_gates > 0 && is_liars(queue)) return read_early(queue, buffer, offset, bytes, data, event);
     bool lying = read_lie != READ_TRUE && lies(queue, &reads);
     cl_int code = before.clEnqueueReadBuffer(queue, buffer, lying ? CL_TRUE : blocking, offset, bytes, data, n, wait, event);
     if (code == CL_SUCCESS && lying) falsify(data, bytes);
     return code;
-}
-
-/* ---- Faults of the compiler ------------------------------------------------------------------------------------------------------ */
-
-static const char *compiled_from, *compiled_to; /* NULL: the truth */
-static size_t from_length;
-
-/* A context of PoCL on a part of a device says that it is on the whole: what it was made with is remembered. */
-static cl_context liars[MOST_DEVICES];
-static unsigned n_liars;
-
-static cl_context CL_API_CALL create_context(const cl_context_properties *properties, cl_uint n, const cl_device_id *devices,
-                                             void(CL_CALLBACK *notify)(const char *, const void *, size_t, void *), void *user,
-                                             cl_int *code)
-{
-    cl_context made = before.clCreateContext(properties, n, devices, notify, user, code);
-    if (made != NULL && n == 1 && devices[0] == liar) liars[__atomic_fetch_add(&n_liars, 1, __ATOMIC_RELAXED) % MOST_DEVICES] = made;
-    return made;
-}
-
-static bool is_liars(cl_context context)
-{
-    for (unsigned i = 0; i < n_liars && i < MOST_DEVICES; i++) {
-        if (liars[i] == context) return true;
-    }
-    return false;
-}
-
-/* The source with every A replaced by B; for free.  NULL: no memory. */
-static char *miscompile(const char *source)
-{
-    size_t length = strlen(source), n = 0;
-    for (const char *at = source; (at = strstr(at, compiled_from)) != NULL; at += from_length) n++;
-    char *out = malloc(length + n * strlen(compiled_to) + 1), *to = out;
-    for (const char *found; out != NULL && (found = strstr(source, compiled_from)) != NULL; source = found + from_length)
-        to += sprintf(to, "%.*s%s", (int)(found - source), source, compiled_to);
-    if (out != NULL) strcpy(to, source);
-    return out;
-}
-
-static cl_program CL_API_CALL create_program(cl_context context, cl_uint n, const char **texts, const size_t *lengths, cl_int *code)
-{
-    char *wrong = n == 1 && is_liars(context) ? miscompile(texts[0]) : NULL;
-    if (wrong == NULL) return before.clCreateProgramWithSource(context, n, texts, lengths, code);
-    cl_program program = before.clCreateProgramWithSource(context, 1, (const char *[]){ wrong }, NULL, code);
-    free(wrong);
-    return program;
-}
-
-static void read_miscompile(const char *what)
-{
-    static char text[256];
-    if (what == NULL) return;
-    snprintf(text, sizeof text, "%s", what);
-    char *arrow = strstr(text, "=>");
-    if (arrow == NULL || arrow == text) {
-        fprintf(stderr, "layer: AVAL_LAYER_MISCOMPILE is '%s': expected A=>B\n", what);
-        return;
-    }
-    *arrow = 0;
-    compiled_from = text;
-    compiled_to = arrow + 2;
-    from_length = strlen(compiled_from);
 }
 
 /* ---- Devices -------------------------------------------------------------------------------------------------------------------- */
@@ -197,7 +233,7 @@ static const struct {
     const char *name;
     launch_fault launch;
     read_fault read;
-    bool stale;
+    bool stale, wrong_binary;
 } faults[] = {
     { .name = "skip", .launch = LAUNCH_SKIP }, /* a kernel that does not run */
     { .name = "fail", .launch = LAUNCH_FAIL }, /* a failing call */
@@ -207,6 +243,11 @@ static const struct {
     { .name = "tail", .read = READ_TAIL }, /* the last write into a buffer is lost */
     { .name = "nan", .read = READ_NAN }, /* a NaN in the middle */
     { .name = "off", .read = READ_OFF }, /* an element off by a thousandth */
+    { .name = "fast", .read = READ_FAST }, /* all of 11 binary digits, as fast approximations have them */
+    { .name = "flush", .read = READ_FLUSH }, /* no fault: denormals are 0, as the specification allows */
+    { .name = "order", .read = READ_ORDER }, /* no fault: the last place is another, as another order of sums has it */
+    { .name = "early", .launch = LAUNCH_LATE }, /* an event that completes before its command */
+    { .name = "binary", .wrong_binary = true }, /* programs.c */
 };
 
 void aval_lie_install(struct _cl_icd_dispatch *table)
@@ -215,14 +256,14 @@ void aval_lie_install(struct _cl_icd_dispatch *table)
     const char *wrong = getenv("AVAL_LAYER_MISCOMPILE");
     if (lie == NULL && wrong == NULL && getenv("AVAL_LAYER_SPLIT") == NULL) return;
     before = *table;
-    read_miscompile(wrong);
     size_t length = lie == NULL ? 0 : strcspn(lie, ":");
-    bool known = lie == NULL;
+    bool known = lie == NULL, wrong_binary = false;
     for (size_t i = 0; lie != NULL && i < sizeof faults / sizeof *faults; i++) {
         if (strlen(faults[i].name) != length || strncmp(faults[i].name, lie, length) != 0) continue;
         launch_lie = faults[i].launch;
         read_lie = faults[i].read;
         stale = faults[i].stale;
+        wrong_binary = faults[i].wrong_binary;
         known = true;
     }
     if (!known) fprintf(stderr, "layer: AVAL_LAYER_LIE names no fault: '%s'\n", lie);
@@ -233,7 +274,9 @@ void aval_lie_install(struct _cl_icd_dispatch *table)
     table->clEnqueueNDRangeKernel = enqueue_kernel;
     table->clEnqueueReadBuffer = enqueue_read;
     table->clEnqueueWriteBuffer = enqueue_write;
-    if (compiled_from == NULL) return;
-    table->clCreateContext = create_context;
-    table->clCreateProgramWithSource = create_program;
+    table->clFinish = finish;
+    table->clWaitForEvents = wait_for_events;
+    table->clReleaseCommandQueue = release_queue;
+    table->clReleaseContext = release_context;
+    aval_programs_install(table, wrong_binary ? every : 0);
 }

@@ -1,6 +1,6 @@
 /* Devices that are smaller than they are:
  *
- *     AVAL_LAYER_HIDE=fp64,binaries,address=32,local=BYTES,group=N,allocation=BYTES
+ *     AVAL_LAYER_HIDE=fp64,denormals,binaries,address=32,local=BYTES,group=N,allocation=BYTES
  *     AVAL_LAYER_HIDE_FROM=I       only device I of its platform, as it is listed [all]
  *
  * What a device says of itself is falsified, and a call that passes it fails as it would on such a device: a larger buffer, a larger group, a
@@ -18,7 +18,7 @@
 
 static struct _cl_icd_dispatch before;
 static struct {
-    bool fp64, binaries;
+    bool fp64, denormals, binaries;
     cl_uint address_bits;
     cl_ulong local, allocation;
     size_t group;
@@ -36,14 +36,6 @@ static cl_device_id device_of_queue(cl_command_queue queue)
 {
     cl_device_id device = NULL;
     before.clGetCommandQueueInfo(queue, CL_QUEUE_DEVICE, sizeof device, &device, NULL);
-    return device;
-}
-
-/* Contexts of aval have one device each. */
-static cl_device_id device_of_context(cl_context context)
-{
-    cl_device_id device = NULL;
-    before.clGetContextInfo(context, CL_CONTEXT_DEVICES, sizeof device, &device, NULL);
     return device;
 }
 
@@ -74,6 +66,7 @@ static cl_int CL_API_CALL get_device_info(cl_device_id device, cl_device_info wh
     cl_int code = before.clGetDeviceInfo(device, what, bytes, value, bytes_ret);
     if (code != CL_SUCCESS || value == NULL || !limited(device)) return code;
     if (hidden.fp64 && what == CL_DEVICE_DOUBLE_FP_CONFIG) memset(value, 0, bytes);
+    if (hidden.denormals && what == CL_DEVICE_SINGLE_FP_CONFIG) *(cl_device_fp_config *)value &= ~(cl_device_fp_config)CL_FP_DENORM;
     if (hidden.fp64 && what == CL_DEVICE_EXTENSIONS) remove_word(value, "cl_khr_fp64");
     if (hidden.local && what == CL_DEVICE_LOCAL_MEM_SIZE) memcpy(value, &hidden.local, sizeof hidden.local);
     if (hidden.allocation && what == CL_DEVICE_MAX_MEM_ALLOC_SIZE) memcpy(value, &hidden.allocation, sizeof hidden.allocation);
@@ -84,6 +77,7 @@ static cl_int CL_API_CALL get_device_info(cl_device_id device, cl_device_info wh
 
 static cl_int CL_API_CALL get_program_info(cl_program program, cl_program_info what, size_t bytes, void *value, size_t *bytes_ret)
 {
+    if (hidden.binaries && what == CL_PROGRAM_BINARIES && value != NULL) return CL_SUCCESS; /* none is written */
     cl_int code = before.clGetProgramInfo(program, what, bytes, value, bytes_ret);
     if (code == CL_SUCCESS && value != NULL && hidden.binaries && what == CL_PROGRAM_BINARY_SIZES) memset(value, 0, bytes);
     return code;
@@ -93,7 +87,7 @@ static cl_int CL_API_CALL get_program_info(cl_program program, cl_program_info w
 
 static cl_mem CL_API_CALL create_buffer(cl_context context, cl_mem_flags flags, size_t bytes, void *data, cl_int *err)
 {
-    if (hidden.allocation == 0 || bytes <= hidden.allocation || !limited(device_of_context(context)))
+    if (hidden.allocation == 0 || bytes <= hidden.allocation || !limited(aval_contexts_device(context)))
         return before.clCreateBuffer(context, flags, bytes, data, err);
     if (err != NULL) *err = CL_INVALID_BUFFER_SIZE;
     return NULL;
@@ -102,7 +96,7 @@ static cl_mem CL_API_CALL create_buffer(cl_context context, cl_mem_flags flags, 
 static cl_program CL_API_CALL create_from_binary(cl_context context, cl_uint n, const cl_device_id *devices, const size_t *bytes,
                                                  const unsigned char **binaries, cl_int *each, cl_int *err)
 {
-    if (!hidden.binaries || !limited(device_of_context(context)))
+    if (!hidden.binaries || !limited(aval_contexts_device(context)))
         return before.clCreateProgramWithBinary(context, n, devices, bytes, binaries, each, err);
     if (err != NULL) *err = CL_INVALID_VALUE;
     return NULL;
@@ -166,6 +160,7 @@ int aval_limits_set(const char *what)
     memset(&hidden, 0, sizeof hidden);
     for (char *rest, *word = strtok_r(list, ",", &rest); word != NULL; word = strtok_r(NULL, ",", &rest)) {
         if (strcmp(word, "fp64") == 0) hidden.fp64 = true;
+        else if (strcmp(word, "denormals") == 0) hidden.denormals = true;
         else if (strcmp(word, "binaries") == 0) hidden.binaries = true;
         else if (read_number(word, "address", &number)) hidden.address_bits = (cl_uint)number;
         else if (read_number(word, "local", &number)) hidden.local = number;

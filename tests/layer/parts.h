@@ -4,8 +4,16 @@
 
 #include <CL/cl_layer.h>
 
+/* contexts.c: the device that a context of one device was made for; NULL: not known. */
+void aval_contexts_install(struct _cl_icd_dispatch *table);
+cl_device_id aval_contexts_device(cl_context context);
+
 /* lie.c: the faults that the environment asks for. */
 void aval_lie_install(struct _cl_icd_dispatch *table);
+cl_device_id aval_lie_device(void); /* the one that lies; NULL: none, or not listed yet */
+
+/* programs.c: of them those of compilers and caches; a cache mixes up every `every`-th program, 0: none. */
+void aval_programs_install(struct _cl_icd_dispatch *table, unsigned long every);
 
 /* limits.c: what devices say of themselves is made smaller, and calls that pass it fail.  See aval_layer.hide. */
 void aval_limits_install(struct _cl_icd_dispatch *table);
