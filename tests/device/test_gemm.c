@@ -370,7 +370,8 @@ Test(gemm, cpus_take_tiles_and_gpus_take_clblast_where_it_can)
         .channels = 1, .in = { 1, 4, 4 }, .kernel = { 1, 2, 2 }, .stride = { 1, 1, 1 }, .dilation = { 1, 1, 1 }, .out = { 1, 3, 3 }
     };
     aval_gemm g = { .size = sizeof g, .m = 4, .n = 9, .k = 4, .a.ld = 4, .b.ld = 9, .c.ld = 9 };
-    aval_device_info cpu = { .size = sizeof cpu, .kind = AVAL_DEVICE_CPU, .group = 1, .name = "fake", .fp64 = 1 }, gpu = cpu;
+    aval_device_info cpu = { .size = sizeof cpu, .kind = AVAL_DEVICE_CPU, .group = 1, .max_group = 256, .name = "fake", .fp64 = 1 },
+                     gpu = cpu;
     gpu.kind = AVAL_DEVICE_GPU;
     size_t found;
     unsetenv("AVAL_GEMM");
@@ -383,6 +384,9 @@ Test(gemm, cpus_take_tiles_and_gpus_take_clblast_where_it_can)
     setenv("AVAL_GEMM", "clblast", 1);
     cr_assert_eq(aval__gemm_choose(&cpu, &g, AVAL_FLOAT, &found), AVAL_OK);
     cr_expect_str_eq(aval__gemm_provider_at(found)->name, "clblast");
+    gpu.max_group = 32;
+    cr_assert_eq(aval__gemm_choose(&gpu, &g, AVAL_FLOAT, &found), AVAL_OK);
+    cr_expect_str_eq(aval__gemm_provider_at(found)->name, "tiles", "CLBlast's groups are larger");
     g.b.patches = &patches;
     cr_assert_eq(aval__gemm_choose(&cpu, &g, AVAL_FLOAT, &found), AVAL_OK);
     cr_expect_str_eq(aval__gemm_provider_at(found)->name, "tiles");
