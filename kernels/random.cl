@@ -1,23 +1,6 @@
-/* Dropout from counter-based random numbers: Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011), so that
- * every device draws the same numbers for the same (seed, counter). */
+/* Dropout from counter-based random numbers. */
 #include "common.clh"
-
-/* Ten rounds over counter c with key k. */
-static uint4 philox(uint4 c, uint2 k)
-{
-    for (int round = 0; round < 10; round++) {
-        uint high0 = mul_hi(0xD2511F53u, c.x), low0 = 0xD2511F53u * c.x, high1 = mul_hi(0xCD9E8D57u, c.z), low1 = 0xCD9E8D57u * c.z;
-        c = (uint4)(high1 ^ c.y ^ k.x, low1, high0 ^ c.w ^ k.y, low0);
-        k += (uint2)(0x9E3779B9u, 0xBB67AE85u);
-    }
-    return c;
-}
-
-/* Whether a random word drops an element: its upper 24 bits as a number in [0, 1) are below the ratio. */
-static int dropped(uint word, float ratio)
-{
-    return (word >> 8) * 0x1p-24f < ratio;
-}
+#include "philox.clh"
 
 /* y = x / (1 - ratio) where kept, else 0; mask says which; without training y = x.  An absent ratio is 0.5, absent training is 0, an
    absent state is (seed, 0); an absent mask is not written.  Work-items: ceil(n / 4), each with four neighbours. */
@@ -33,11 +16,11 @@ __kernel void dropout_forward(__global const S *x, long x_at, __global const D *
         seed = state[state_at];
         counter = state[state_at + 1];
     }
-    uint4 r = philox((uint4)((uint)block, (uint)(block >> 32), (uint)counter, (uint)(counter >> 32)), (uint2)((uint)seed, (uint)(seed >> 32)));
+    uint4 r = philox(block, seed, counter);
     T factor = active ? 1 / (1 - ratio) : (T)1;
     for (int j = 0; j < 4 && block * 4 + j < n; j++, r = r.yzwx) {
         long i = block * 4 + j;
-        int kept = !active || !dropped(r.x, (float)ratio);
+        int kept = !active || !(philox_uniform(r.x) < (float)ratio);
         STORE(y, y_at + i, kept ? LOAD(x, x_at + i) * factor : (T)0);
         if (mask_at >= 0) mask[mask_at + i] = (uchar)kept;
     }

@@ -1,5 +1,6 @@
-/* Operators that draw random numbers.  The numbers follow from a state (seed, counter), which the op updates, so that a run can be repeated
+/* Dropout.  Its random numbers follow from a state (seed, counter), which the op updates, so that a run can be repeated
  * and all devices draw the same. */
+#include "philox.h"
 #include "support.h"
 
 #include "random.cl.h"
@@ -64,21 +65,6 @@ static int dropout_backward(const aval_host *host, aval_call *call)
                                     AVAL_READ(host->output(call, 1)), AVAL_WRITE(dx), AVAL_I64(host->count(dx)))));
 }
 
-/* As in random.cl. */
-static void philox(uint32_t c[4], uint64_t seed)
-{
-    uint32_t key0 = (uint32_t)seed, key1 = (uint32_t)(seed >> 32);
-    for (int round = 0; round < 10; round++) {
-        uint64_t p0 = (uint64_t)0xD2511F53u * c[0], p1 = (uint64_t)0xCD9E8D57u * c[2];
-        c[0] = (uint32_t)(p1 >> 32) ^ c[1] ^ key0;
-        c[2] = (uint32_t)(p0 >> 32) ^ c[3] ^ key1;
-        c[1] = (uint32_t)p1;
-        c[3] = (uint32_t)p0;
-        key0 += 0x9E3779B9u;
-        key1 += 0xBB67AE85u;
-    }
-}
-
 static int dropout_reference(const aval_host *host, aval_call *call)
 {
     const aval_tensor *ratio_in = given(host, call, 1), *training_in = given(host, call, 2), *state = given(host, call, 3);
@@ -89,15 +75,8 @@ static int dropout_reference(const aval_host *host, aval_call *call)
     uint64_t counter = state == NULL ? 0 : (uint64_t)host->integer(call, state)[1];
     uint32_t words[4] = { 0, 0, 0, 0 };
     for (int64_t i = 0; i < host->count(x); i++) {
-        if (i % 4 == 0) {
-            uint64_t block = (uint64_t)i / 4;
-            words[0] = (uint32_t)block;
-            words[1] = (uint32_t)(block >> 32);
-            words[2] = (uint32_t)counter;
-            words[3] = (uint32_t)(counter >> 32);
-            philox(words, seed);
-        }
-        int kept = !active || !((double)(words[i % 4] >> 8) * 0x1p-24 < (double)(float)ratio);
+        if (i % 4 == 0) philox((uint64_t)i / 4, seed, counter, words);
+        int kept = !active || !(philox_uniform(words[i % 4]) < (double)(float)ratio);
         host->real(call, host->output(call, 0))[i] = kept ? host->real(call, x)[i] / (active ? 1 - ratio : 1) : 0;
         if (mask != NULL) host->integer(call, mask)[i] = kept;
     }
@@ -112,7 +91,7 @@ static int dropout_reference(const aval_host *host, aval_call *call)
 static const aval_op dropout_op = {
     .size = sizeof(aval_op),
     .name = "Dropout",
-    .since = 13,
+    .since = 12,
     .deterministic = 1,
     .doc = "In training each element becomes 0 with probability ratio, and the others grow so that the mean stays.",
     .inputs = AVAL_PORTS({ .name = "data" }, { .name = "ratio", .flags = AVAL_OPTIONAL },
@@ -133,7 +112,38 @@ static const aval_op dropout_op = {
                             { .inputs = "[257,259] []{0.5} b[]{1} i64[2]{7,4294967296}", .size_class = AVAL_LARGE }),
 };
 
-static const aval_op *const ops[] = { &dropout_op, NULL };
+/* The older form trains never: that was the business of who ran it. */
+static int older_infer(const aval_host *host, aval_call *call)
+{
+    const aval_tensor *x = host->input(call, 0);
+    TRY(aval_infer_like(host, call, 0, 0));
+    return host->n_outputs(call) > 1 ? host->set_output(call, 1, AVAL_BOOL, host->rank(x), host->dims(x)) : 0;
+}
+
+static int older_body(const aval_host *host, aval_call *call)
+{
+    const aval_tensor *x = host->input(call, 0), *results[2];
+    size_t n = host->n_outputs(call) > 1 ? 2 : 1;
+    TRY(host->apply(call, "Dropout", NULL, 1, &x, n, results));
+    for (size_t i = 0; i < n; i++) TRY(host->yield(call, i, results[i]));
+    return 0;
+}
+
+static const aval_op older_dropout_op = {
+    .size = sizeof(aval_op),
+    .name = "Dropout",
+    .since = 7,
+    .deterministic = 1,
+    .doc = "The older form, which passes its input on, as after training.",
+    .inputs = AVAL_PORTS({ .name = "data" }),
+    .outputs = AVAL_PORTS({ .name = "output" }, { .name = "mask", .flags = AVAL_OPTIONAL, .types = AVAL_BOOLS }),
+    .attrs = AVAL_ATTRS({ .name = "ratio", .type = AVAL_ATTR_FLOAT, .initial = "0.5", .doc = "of no effect after training" }),
+    .infer = older_infer,
+    .body = older_body,
+    .samples = AVAL_SAMPLES({ .inputs = "[5,7]", .attrs = "ratio=0.3" }, { .inputs = "[0]" }),
+};
+
+static const aval_op *const ops[] = { &dropout_op, &older_dropout_op, NULL };
 static const aval_kernel_source sources[] = { { .name = "random.cl", .text = random_cl }, { .name = NULL } };
 
 AVAL_PLUGIN_EXPORT extern const aval_plugin aval_plugin_entry;

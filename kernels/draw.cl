@@ -1,0 +1,62 @@
+/* Tensors of random numbers, and choices by chance.  An absent state is (seed, 0). */
+#include "common.clh"
+#include "philox.clh"
+
+/* One product and one sum rounded each, as on the host: with both in one rounding a device would draw other numbers. */
+#pragma OPENCL FP_CONTRACT OFF
+
+/* y = low + (high - low) u, or with `normal` low + high z with z by Box and Muller from two words, u and z numbers of the stream.  Work-items:
+   ceil(n / 4), each with four neighbours. */
+__kernel void draw(__global S *y, long y_at, __global const long *state, long state_at, long n, long seed, int normal, REAL low, REAL high)
+{
+    long block = get_global_id(0), counter = 0;
+    if (block * 4 >= n) return;
+    if (state_at >= 0) {
+        seed = state[state_at];
+        counter = state[state_at + 1];
+    }
+    uint4 words = philox(block, seed, counter);
+    uint w[4] = { words.x, words.y, words.z, words.w };
+    T x[4];
+    for (int j = 0; j < 4; j += 2) {
+        T first = philox_uniform(w[j]), second = philox_uniform(w[j + 1]), scale = high - low;
+        if (normal) {
+            T radius = sqrt(-2 * log(first + (T)0x1p-24f)), angle = (T)6.283185307179586476925286766559 * second;
+            first = radius * cos(angle);
+            second = radius * sin(angle);
+            scale = high;
+        }
+        x[j] = low + scale * first;
+        x[j + 1] = low + scale * second;
+    }
+    for (int j = 0; j < 4 && block * 4 + j < n; j++) STORE(y, y_at + block * 4 + j, x[j]);
+}
+
+/* The state of the next draw: the counter goes up by one.  Work-items: 1; next may be state itself. */
+__kernel void draw_next(__global const long *state, long state_at, __global long *next, long next_at, long first_seed)
+{
+    if (get_global_id(0) > 0) return;
+    long seed = state_at < 0 ? first_seed : state[state_at], counter = state_at < 0 ? 0 : state[state_at + 1];
+    next[next_at] = seed;
+    next[next_at + 1] = counter + 1;
+}
+
+/* y [batch, samples]: classes drawn by the logarithms of their weights, x [batch, classes].  Work-items: batch * samples. */
+__kernel void multinomial(__global const S *x, long x_at, __global D *y, long y_at, long batch, long samples, long classes, long seed)
+{
+    long i = get_global_id(0);
+    if (i >= batch * samples) return;
+    uint4 words = philox(i / 4, seed, 0);
+    uint w[4] = { words.x, words.y, words.z, words.w };
+    x_at += i / samples * classes;
+    T highest = LOAD(x, x_at), sum = 0, below = 0;
+    for (long c = 1; c < classes; c++) highest = fmax(highest, LOAD(x, x_at + c));
+    for (long c = 0; c < classes; c++) sum += exp(LOAD(x, x_at + c) - highest);
+    sum *= philox_uniform(w[i % 4]);
+    long chosen = 0;
+    for (long c = 0; c + 1 < classes; c++) {
+        below += exp(LOAD(x, x_at + c) - highest);
+        if (sum >= below) chosen = c + 1;
+    }
+    STORE_D(y, y_at + i, (TD)chosen);
+}
