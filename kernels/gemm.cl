@@ -8,7 +8,8 @@
  *               +-- k --++--------+
  *             MR|   a   ||  c     |
  *               +-------++--------+
- *   direct  one work-item computes COLUMNS neighbours of one row of c, or (dots) one element: small and narrow products, no packing.
+ *   direct  one work-item computes COLUMNS neighbours of one row of c, or (dots) one element: small products, no packing;
+ *           narrow: NARROW_ROWS rows of a c of at most COLUMNS columns; wide: two rows of WIDE columns of a c of few rows.
  *   local   GPUs: a work-group of TS x TS work-items computes as many elements of c through tiles in local memory.
  *
  * Everywhere: a is [m, k], b [k, n], c [m, n]; element (i, p) of matrix z of the batch lies at offset + z * batch + i * row + p * column.
@@ -57,11 +58,11 @@
 typedef int4 Part;
 #define B_PARAMS \
     __global const S *b, long b_tensor, long b_offset, long b_batch, int b_transposed, int depth, int height, int width, int kernel_z, \
-        int kernel_y, int kernel_x, int stride_z, int stride_y, int stride_x, int pad_z, int pad_y, int pad_x, int dilation_z, int dilation_y, \
-        int dilation_x, int out_y, int out_x
+        int kernel_y, int kernel_x, int stride_z, int stride_y, int stride_x, int pad_z, int pad_y, int pad_x, int dilation_z, \
+        int dilation_y, int dilation_x, int out_y, int out_x
 #define FILTER(f) \
-    (int4)((f) / (kernel_z * kernel_y * kernel_x) * (depth * height * width), (f) / (kernel_y * kernel_x) % kernel_z *dilation_z, \
-           (f) / kernel_x % kernel_y *dilation_y, (f) % kernel_x *dilation_x)
+    (int4)((f) / (kernel_z * kernel_y * kernel_x) * (depth * height * width), (f) / (kernel_y * kernel_x) % kernel_z * dilation_z, \
+           (f) / kernel_x % kernel_y * dilation_y, (f) % kernel_x * dilation_x)
 #define POSITION(q) \
     (int4)(0, (q) / (out_y * out_x) * stride_z - pad_z, (q) / out_x % out_y * stride_y - pad_y, (q) % out_x * stride_x - pad_x)
 #define B_ROW(p) (b_transposed ? POSITION(p) : FILTER(p))
@@ -92,40 +93,73 @@ inline void store_element(__global S *c, long at, T sum, REAL alpha, REAL beta)
     STORE(c, at, x);
 }
 
-/* ---- Packing.  Index space: panels, matrices of the batch, slices of k.  A panel's step p holds its MR or NR elements of step p; those beyond
-   the edge are 0.  Panel i of matrix z begins at i * panel_step + z * matrix_step. */
+/* ---- Packing.  A panel's step p holds its MR or NR elements of step p; those beyond the edge are 0.  Panel i of matrix z begins at
+   i * panel_step + z * matrix_step. */
+
+#if WHOLE
+#define T4 CAT(T, 4)
+/* out[q * step + r] = from[r * stride + q] for q and r below 4. */
+inline void transpose_4x4(__global const S *restrict from, long stride, __global T *restrict out, int step)
+{
+    const T4 a = vload4(0, from), b = vload4(0, from + stride), c = vload4(0, from + 2 * stride), d = vload4(0, from + 3 * stride);
+    vstore4((T4)(a.x, b.x, c.x, d.x), 0, out);
+    vstore4((T4)(a.y, b.y, c.y, d.y), 0, out + step);
+    vstore4((T4)(a.z, b.z, c.z, d.z), 0, out + 2 * step);
+    vstore4((T4)(a.w, b.w, c.w, d.w), 0, out + 3 * step);
+}
+#endif
+
+/* `lanes` lines that lie `stride` apart, LINE elements of each: contiguous ones are read a cache line at a time, since lines far apart would
+   fall into the same sets of the cache. */
+inline void pack_lines(__global const S *restrict from, long stride, __global T *restrict out, int lanes)
+{
+    int r = 0;
+#if WHOLE
+    for (; r + 4 <= lanes; r += 4) {
+        for (int q = 0; q < LINE; q += 4) transpose_4x4(from + r * stride + q, stride, out + q * lanes + r, lanes);
+    }
+#endif
+    for (; r < lanes; r++) {
+        for (int q = 0; q < LINE; q++) out[q * lanes + r] = LOAD(from, r * stride + q);
+    }
+}
+
+/* K_SLICE steps of one panel of a, from step p0 on. */
+inline void pack_panel_of_a(__global T *restrict out, __global const S *restrict from, long a_row, long a_column, int rows, int p0, int p1)
+{
+    int p = p0;
+    if (rows == MR && a_row == 1) {
+        for (; p < p1; p++, out += MR, from += a_column) {
+            for (int r = 0; r < MR; r++) out[r] = LOAD(from, r);
+        }
+        return;
+    }
+    if (rows == MR && a_column == 1) {
+        for (; p + LINE <= p1; p += LINE, out += LINE * MR, from += LINE) pack_lines(from, a_row, out, MR);
+    }
+    for (; p < p1; p++, out += MR, from += a_column) {
+        for (int r = 0; r < MR; r++) out[r] = r < rows ? LOAD(from, r * a_row) : 0;
+    }
+}
+
+/* Index space of all: panels, matrices of the batch, slices of k. */
+
+#define PACK_OUT(at, panel, panel_step, matrix_step, lanes) \
+    ((__global T *)(scratch + scratch_tensor + at) + (panel)*panel_step + get_global_id(1) * matrix_step + (long)p0 * (lanes))
 
 __kernel void pack_a(__global uchar *scratch, long scratch_tensor, long at, A_PARAMS, int m, int k, long panel_step, long matrix_step)
 {
-    const int panel = get_global_id(0), first = panel * MR, rows = min(MR, m - first);
+    const int panel = get_global_id(0), first = panel * MR;
     const int p0 = get_global_id(2) * K_SLICE, p1 = min(k, p0 + K_SLICE);
-    __global T *restrict out =
-        (__global T *)(scratch + scratch_tensor + at) + panel * panel_step + get_global_id(1) * matrix_step + (long)p0 * MR;
-    __global const S *restrict from = A_MATRIX(get_global_id(1)) + first * a_row + p0 * a_column;
-    int p = p0;
-    /* Along contiguous rows a cache line at a time: MR rows far apart would fall into the same sets of the cache. */
-    if (rows == MR && a_column == 1) {
-        for (; p + LINE <= p1; p += LINE, out += LINE * MR, from += LINE) {
-            for (int r = 0; r < MR; r++) {
-                for (int q = 0; q < LINE; q++) out[q * MR + r] = LOAD(from, r * a_row + q);
-            }
-        }
-    }
-    for (; p < p1; p++, out += MR, from += a_column) {
-        if (rows == MR) {
-            for (int r = 0; r < MR; r++) out[r] = LOAD(from, r * a_row);
-        } else {
-            for (int r = 0; r < MR; r++) out[r] = r < rows ? LOAD(from, r * a_row) : 0;
-        }
-    }
+    pack_panel_of_a(PACK_OUT(at, panel, panel_step, matrix_step, MR), A_MATRIX(get_global_id(1)) + first * a_row + p0 * a_column, a_row,
+                    a_column, min(MR, m - first), p0, p1);
 }
 
 __kernel void pack_b(__global uchar *scratch, long scratch_tensor, long at, B_PARAMS, int n, int k, long panel_step, long matrix_step)
 {
     const int panel = get_global_id(0), first = panel * NR, columns = min(NR, n - first);
     const int p0 = get_global_id(2) * K_SLICE, p1 = min(k, p0 + K_SLICE);
-    __global T *restrict out =
-        (__global T *)(scratch + scratch_tensor + at) + panel * panel_step + get_global_id(1) * matrix_step + (long)p0 * NR;
+    __global T *restrict out = PACK_OUT(at, panel, panel_step, matrix_step, NR);
     __global const S *restrict from = B_MATRIX(get_global_id(1));
 #if !PATCHES && WHOLE
     if (columns == NR && b_column == 1) {
@@ -138,11 +172,7 @@ __kernel void pack_b(__global uchar *scratch, long scratch_tensor, long at, B_PA
     int p = p0;
 #if !PATCHES
     if (columns == NR && b_row == 1) {
-        for (; p + LINE <= p1; p += LINE, out += LINE * NR) {
-            for (int j = 0; j < NR; j++) {
-                for (int q = 0; q < LINE; q++) out[q * NR + j] = LOAD(from, B_COLUMN(first + j) + p + q);
-            }
-        }
+        for (; p + LINE <= p1; p += LINE, out += LINE * NR) pack_lines(from + B_COLUMN(first) + p, b_column, out, NR);
     }
 #endif
     Part column[NR];
@@ -170,7 +200,9 @@ __kernel void pack_b(__global uchar *scratch, long scratch_tensor, long at, B_PA
     }
 #define STORE_VECTOR(x, p) VSTORE((V)((T)alpha) * (x) + (beta != 0 ? (V)((T)beta) * VLOAD(p) : (V)(0)), p);
 #define STORE_ROW(r) STORE_VECTOR(c##r##_0, c + r * c_row) STORE_VECTOR(c##r##_1, c + r * c_row + VW)
-#define SPILL_ROW(r) VSTORE(c##r##_0, edge + r * NR); VSTORE(c##r##_1, edge + r * NR + VW);
+#define SPILL_ROW(r) \
+    VSTORE(c##r##_0, edge + r * NR); \
+    VSTORE(c##r##_1, edge + r * NR + VW);
 
 /* c [rows, columns] = alpha a b + beta c for packed panels a [k, MR] and b [k, NR]. */
 inline void tile(__global S *restrict c, __global const T *restrict a, __global const T *restrict b, int k, long c_row, int rows,
@@ -196,8 +228,8 @@ inline void tile(__global S *restrict c, __global const T *restrict a, __global 
 
 /* Index space: blocks of row_panels x column_panels panels, matrices of the batch.  k is walked in slices of k_slice steps, so that a slice of a
    panel of b stays in the first-level cache and those of a in the second. */
-__kernel void gemm_panels(C_PARAMS, __global const uchar *scratch, long scratch_tensor, long a_at, long b_at, int m, int n, int k, int k_slice,
-                          long a_matrix_step, long b_matrix_step, int row_panels, int column_panels, REAL alpha, REAL beta)
+__kernel void gemm_panels(C_PARAMS, __global const uchar *scratch, long scratch_tensor, long a_at, long b_at, int m, int n, int k,
+                          int k_slice, long a_matrix_step, long b_matrix_step, int row_panels, int column_panels, REAL alpha, REAL beta)
 {
     const long z = get_global_id(2);
     __global const T *a = (__global const T *)(scratch + scratch_tensor + a_at) + z * a_matrix_step;
@@ -208,8 +240,8 @@ __kernel void gemm_panels(C_PARAMS, __global const uchar *scratch, long scratch_
         const int steps = min(k_slice, k - p);
         for (int j = j0; j < j1; j++) {
             for (int i = i0; i < i1; i++) {
-                tile(C_MATRIX(z) + (long)i * MR * c_row + (long)j * NR, a + ((long)i * k + p) * MR, b + ((long)j * k + p) * NR, steps, c_row,
-                     m - i * MR, n - j * NR, alpha, p == 0 ? beta : 1);
+                tile(C_MATRIX(z) + (long)i * MR * c_row + (long)j * NR, a + ((long)i * k + p) * MR, b + ((long)j * k + p) * NR, steps,
+                     c_row, m - i * MR, n - j * NR, alpha, p == 0 ? beta : 1);
             }
         }
     }
@@ -248,6 +280,91 @@ __kernel void gemm_direct(C_PARAMS, A_PARAMS, B_PARAMS, int m, int n, int k, int
     }
     for (int j = 0; j < columns; j++) store_element(C_MATRIX(z), i * c_row + first + j, sum[j], alpha, beta);
 }
+
+#if !PATCHES && WHOLE
+/* Sums are variables of their own, not arrays: compilers for CPUs keep arrays in memory where they do not unroll. */
+#if VW >= 16
+#define NARROW_ROWS 8
+#define WIDE_V 8
+#define EACH(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7)
+#define EACH_V EACH
+#else
+#define NARROW_ROWS 6
+#define WIDE_V 4
+#define EACH(X) X(0) X(1) X(2) X(3) X(4) X(5)
+#define EACH_V(X) X(0) X(1) X(2) X(3)
+#endif
+
+/* c has at most COLUMNS columns, and rows of b are contiguous.  Index space: 1, groups of NARROW_ROWS rows, matrices of the batch. */
+#define LINE_V CAT(T, 16)
+#define NARROW_SUM(r) LINE_V sum##r = 0;
+#define NARROW_ROW(r) __global const S *row##r = left + min(first + r, m - 1) * a_row;
+#define NARROW_ADD(r) \
+    sum##r += (LINE_V)(LOAD(row##r, 0)) * b_line; \
+    row##r += a_column;
+#define NARROW_STORE(r) \
+    if (first + r < m) { \
+        vstore16(sum##r, 0, line); \
+        for (int j = 0; j < n; j++) store_element(C_MATRIX(z), (first + r) * c_row + j, line[j], alpha, beta); \
+    }
+__kernel void gemm_narrow(C_PARAMS, A_PARAMS, B_PARAMS, int m, int n, int k, int summed, REAL alpha, REAL beta)
+{
+    const int first = get_global_id(1) * NARROW_ROWS, z = get_global_id(2);
+    T line[COLUMNS];
+    if (first >= m) return;
+    /* Rows of b that may be read as COLUMNS elements: what follows them is of b too, and in lanes that are not stored. */
+    const long beyond = (k - 1) * b_row + n - COLUMNS;
+    const int whole = beyond < 0 ? 0 : (int)min((long)k, beyond / b_row + 1);
+    EACH(NARROW_SUM)
+    for (int s = 0; s < summed; s++) {
+        __global const S *left = A_MATRIX(z + s), *right = B_MATRIX(z + s);
+        EACH(NARROW_ROW)
+        for (int p = 0; p < whole; p++, right += b_row) {
+            const LINE_V b_line = vload16(0, right);
+            EACH(NARROW_ADD)
+        }
+        for (int p = whole; p < k; p++, right += b_row) {
+            for (int j = 0; j < COLUMNS; j++) line[j] = j < n ? LOAD(right, j) : 0;
+            const LINE_V b_line = vload16(0, line);
+            EACH(NARROW_ADD)
+        }
+    }
+    EACH(NARROW_STORE)
+}
+
+/* c has few rows and at least WIDE columns, and rows of b are contiguous.  Index space: groups of WIDE columns, pairs of rows, matrices of the
+   batch.  The last group begins where it ends with the row, and stores what the group before it does not. */
+#define WIDE (WIDE_V * VW)
+#define WIDE_SUM(v) V low##v = 0, high##v = 0;
+#define WIDE_ADD(v) \
+    { \
+        const V b_line = VLOAD(right + v * VW); \
+        low##v += x * b_line; \
+        high##v += y * b_line; \
+    }
+#define WIDE_LOW(v) VSTORE(low##v, line + v * VW);
+#define WIDE_HIGH(v) VSTORE(high##v, line + v * VW);
+__kernel void gemm_wide(C_PARAMS, A_PARAMS, B_PARAMS, int m, int n, int k, int summed, REAL alpha, REAL beta)
+{
+    const int own = get_global_id(0) * WIDE, first = min(own, n - WIDE), i = get_global_id(1) * 2, z = get_global_id(2);
+    const long other = i + 1 < m ? a_row : 0;
+    T line[WIDE];
+    if (own >= n || i >= m) return;
+    EACH_V(WIDE_SUM)
+    for (int s = 0; s < summed; s++) {
+        __global const S *left = A_MATRIX(z + s) + i * a_row, *right = B_MATRIX(z + s) + first;
+        for (int p = 0; p < k; p++, left += a_column, right += b_row) {
+            const V x = (V)(LOAD(left, 0)), y = (V)(LOAD(left, other));
+            EACH_V(WIDE_ADD)
+        }
+    }
+    EACH_V(WIDE_LOW)
+    for (int j = own - first; j < WIDE; j++) store_element(C_MATRIX(z), i * c_row + first + j, line[j], alpha, beta);
+    if (other == 0) return;
+    EACH_V(WIDE_HIGH)
+    for (int j = own - first; j < WIDE; j++) store_element(C_MATRIX(z), (i + 1) * c_row + first + j, line[j], alpha, beta);
+}
+#endif
 
 #if !PATCHES
 /* Both operands have k as their contiguous axis.  Index space: columns, rows, matrices of the batch. */

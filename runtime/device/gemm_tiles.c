@@ -35,7 +35,7 @@ static uint32_t computed_bytes(int type)
 
 /* ---- The layout of a product ------------------------------------------------------------------------------------------------ */
 
-typedef enum method { METHOD_DIRECT, METHOD_DOTS, METHOD_PANELS, METHOD_LOCAL } method;
+typedef enum method { METHOD_DIRECT, METHOD_DOTS, METHOD_NARROW, METHOD_WIDE, METHOD_PANELS, METHOD_LOCAL } method;
 
 typedef struct layout {
     aval_gemm g; /* c row-major, batch at least 1 */
@@ -78,11 +78,33 @@ static int64_t local_tile(const aval_device_info *info, uint32_t bytes)
     return 0;
 }
 
-static method choose_method(const layout *l, const aval_device_info *info)
+/* WIDE and NARROW_ROWS in gemm.cl. */
+static int64_t wide_columns(const layout *l)
+{
+    return (l->vector >= 16 ? 8 : 4) * l->vector;
+}
+
+static int64_t narrow_rows(const layout *l)
+{
+    return l->vector >= 16 ? 8 : 6;
+}
+
+/* With few rows or columns nothing that is packed is read twice; both kernels read rows of b as vectors. */
+static method choose_skinny(const layout *l, int type)
+{
+    const aval_gemm *g = &l->g;
+    bool rows_of_b = g->b.patches == NULL && l->b_column == 1 && l->b_row >= g->n && aval_type_bytes(type) == computed_bytes(type);
+    if (rows_of_b && g->n <= COLUMNS && g->m >= narrow_rows(l)) return METHOD_NARROW;
+    if (rows_of_b && g->m < l->rows / 2 && g->n >= wide_columns(l)) return METHOD_WIDE;
+    return METHOD_PANELS;
+}
+
+static method choose_method(const layout *l, const aval_device_info *info, int type)
 {
     const aval_gemm *g = &l->g;
     if (g->k == 0) return METHOD_DIRECT;
     if (info->group > 1) return l->tile > 0 ? METHOD_LOCAL : METHOD_DIRECT;
+    if (choose_skinny(l, type) != METHOD_PANELS) return choose_skinny(l, type);
     bool worth_packing = g->m >= l->rows / 2 && g->n >= l->vector / 2 && g->m * g->n * g->k >= LEAST_PACKED_WORK;
     if (worth_packing) return METHOD_PANELS;
     return g->b.patches == NULL && l->a_column == 1 && l->b_row == 1 && l->b_column != 1 ? METHOD_DOTS : METHOD_DIRECT;
@@ -124,7 +146,7 @@ static bool lay_out(const aval_device_info *info, const aval_gemm *gemm, int typ
     l->vector = bytes == 8 ? floats / 2 : floats;
     l->columns = VECTORS * l->vector;
     l->tile = local_tile(info, bytes);
-    l->method = choose_method(l, info);
+    l->method = choose_method(l, info, type);
     if (l->method == METHOD_PANELS) lay_out_panels(l, type);
     return true;
 }
@@ -228,7 +250,7 @@ static int launch(recorder *r, const char *kernel, int64_t x, int64_t y, int64_t
 }
 
 /* The kernels without packing take the same arguments. */
-static int record_unpacked(recorder *r, const char *kernel, int64_t columns_per_item, int64_t side)
+static int record_unpacked(recorder *r, const char *kernel, int64_t columns_per_item, int64_t rows_per_item, int64_t side)
 {
     const aval_gemm *g = &r->l->g;
     push_c(r, 0, g->beta);
@@ -240,7 +262,7 @@ static int record_unpacked(recorder *r, const char *kernel, int64_t columns_per_
     push_int(r, g->sum ? g->batch : 1);
     push_scale(r, g->alpha);
     push_scale(r, g->beta);
-    return launch(r, kernel, divide_up(g->n, columns_per_item), g->m, g->sum ? 1 : g->batch, side);
+    return launch(r, kernel, divide_up(g->n, columns_per_item), divide_up(g->m, rows_per_item), g->sum ? 1 : g->batch, side);
 }
 
 /* Packs `count` matrices from `first` on; `lanes` is MR for a and NR for b. */
@@ -342,11 +364,13 @@ static int record(const aval_device_info *info, const aval_gemm *gemm, int type,
     recorder r = { .l = &l, .call = call, .scratch = scratch, .type = type };
     switch (l.method) {
     case METHOD_PANELS: return record_panels(&r, info);
-    case METHOD_LOCAL: return record_unpacked(&r, "gemm_local", 1, l.tile);
-    case METHOD_DOTS: return record_unpacked(&r, "gemm_dots", 1, 1);
+    case METHOD_LOCAL: return record_unpacked(&r, "gemm_local", 1, 1, l.tile);
+    case METHOD_DOTS: return record_unpacked(&r, "gemm_dots", 1, 1, 1);
+    case METHOD_NARROW: return record_unpacked(&r, "gemm_narrow", COLUMNS, narrow_rows(&l), 1);
+    case METHOD_WIDE: return record_unpacked(&r, "gemm_wide", wide_columns(&l), 2, 1);
     case METHOD_DIRECT: break;
     }
-    return record_unpacked(&r, "gemm_direct", COLUMNS, 1);
+    return record_unpacked(&r, "gemm_direct", COLUMNS, 1, 1);
 }
 
 static const aval_kernel_source source = { .name = "gemm.cl", .text = gemm_cl };

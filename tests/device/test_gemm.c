@@ -157,7 +157,8 @@ static void check_all(const product *products, size_t count)
 
 static const struct {
     int64_t m, n, k;
-} shapes[] = { { 1, 1, 1 }, { 5, 3, 2 }, { 1, 100, 64 }, { 100, 1, 33 }, { 16, 16, 16 }, { 31, 47, 300 }, { 14, 32, 257 }, { 64, 10, 96 } };
+} shapes[] = { { 1, 1, 1 },    { 5, 3, 2 },   { 1, 100, 64 }, { 100, 1, 33 }, { 16, 16, 16 },  { 31, 47, 300 }, { 14, 32, 257 },
+               { 64, 10, 96 }, { 20, 16, 5 }, { 9, 3, 40 },   { 3, 200, 40 }, { 1, 1000, 16 }, { 6, 128, 9 } };
 
 Test(gemm, agrees_with_a_double_loop_for_every_shape_and_transposition)
 {
