@@ -1,5 +1,5 @@
 /* Pooling over windows of 1 to 3 axes.  MaxPool keeps the place of each window's winner, so that its gradient looks windows up instead of
- * adding from several places at once.  Sums over windows (aval::WindowSum) and their gradient (aval::WindowSpread) are each other's
+ * adding from several places at once.  Sums over windows (aval::PoolSum) and their gradient (aval::PoolSpread) are each other's
  * gradient; averages and norms are bodies of the first.  Global pooling is a reduction. */
 #include "window.h"
 
@@ -214,10 +214,10 @@ static int sums_backward(const aval_host *host, aval_call *call, const char *oth
     { \
         return sums_reference(host, call, spread); \
     }
-SUMS(window_sum, 0, "aval::WindowSpread")
-SUMS(window_spread, 1, "aval::WindowSum")
+SUMS(window_sum, 0, "aval::PoolSpread")
+SUMS(window_spread, 1, "aval::PoolSum")
 
-/* aval::WindowSum over the windows that the node's attributes say. */
+/* aval::PoolSum over the windows that the node's attributes say. */
 static int apply_sum(const aval_host *host, aval_call *call, const aval_tensor *x, int divide, const aval_tensor **y)
 {
     window w;
@@ -230,7 +230,7 @@ static int apply_sum(const aval_host *host, aval_call *call, const aval_tensor *
     text_ints(&attrs, "strides", w.at.stride + skipped, w.axes);
     text_ints(&attrs, "dilations", w.at.dilation + skipped, w.axes);
     text_ints(&attrs, "pads", w.at.pad + skipped, w.axes);
-    return host->apply(call, "aval::WindowSum", attrs.at, 1, &x, 1, y);
+    return host->apply(call, "aval::PoolSum", attrs.at, 1, &x, 1, y);
 }
 
 static int average_body(const aval_host *host, aval_call *call)
@@ -377,7 +377,7 @@ static const aval_op max_pool_op = {
                  .doc = "1: by the window's elements in the image, 2: by all its elements" })
 
 static const aval_op window_sum_op = {
-    OP("aval", "WindowSum", 1, "The sum of each window's elements, or their mean."),
+    OP("aval", "PoolSum", 1, "The sum of each window's elements, or their mean."),
     ONE_TO_ONE,
     .attrs = SUMS_ATTRS("lengths of Y's axes of space"),
     .infer = window_sum_infer,
@@ -394,7 +394,7 @@ static const aval_op window_sum_op = {
 };
 
 static const aval_op window_spread_op = {
-    OP("aval", "WindowSpread", 1, "Each element added to all that its window sees: the gradient of WindowSum."),
+    OP("aval", "PoolSpread", 1, "Each element added to all that its window sees: the gradient of PoolSum."),
     .inputs = AVAL_PORTS({ .name = "Y" }),
     .outputs = AVAL_PORTS({ .name = "X" }),
     .attrs = SUMS_ATTRS("lengths of X's axes of space"),
