@@ -1,24 +1,7 @@
 /* Cross-entropy of rows of scores, or of logarithms of probabilities (`normal`), with a label each.  Tensors are [outer, length, inner];
  * element j of row (o, i) lies at (o * length + j) * inner + i.  The largest score is taken off first, so that nothing overflows. */
 #include "common.clh"
-
-/* Place of element 0 of row r. */
-#define ROW_AT(r) ((r) / inner * length * inner + (r) % inner)
-
-/* Largest score of a row, and the sum of exp(score - largest); reached by all lanes. */
-static ACC row_max(__local ACC *shared, __global const S *x, long length, long inner)
-{
-    ACC best = LOAD(x, 0);
-    for (long j = LANE; j < length; j += WG) best = fmax(best, (ACC)LOAD(x, j * inner));
-    return group_max(shared, best);
-}
-
-static ACC row_sum(__local ACC *shared, __global const S *x, long length, long inner, ACC best)
-{
-    ACC sum = 0;
-    for (long j = LANE; j < length; j += WG) sum += exp(LOAD(x, j * inner) - best);
-    return group_sum(shared, sum);
-}
+#include "scores.clh"
 
 /* Weight of a row: 0 where its label is `ignored`, NaN where it is no class (which must not pass unseen), else that of its class (1 without
    weights: weights_at < 0). */

@@ -73,7 +73,7 @@
 /* On CPUs several results, or parts of one, are made side by side, so that the compiler uses vectors. */
 #if WG == 1
 #define PARTS 16
-#define COLUMNS 32 /* columns of a work-item in reduce_columns */
+#define COLUMNS 512 /* columns of a work-item in reduce_columns: long runs of memory, and sums that stay in the nearest cache */
 #define WINNER_COLUMNS 16 /* ... and in winner_columns */
 #else
 #define COLUMNS 1
@@ -174,34 +174,43 @@ __kernel void reduce_columns(__global const S *x, long x_at, __global D *y, long
     if (o >= outer) return;
     x += x_at + (o * length + c * chunk) * inner + column;
     y += y_at + (o * chunks + c) * inner + column;
+    int n = COLUMNS == 1 ? 1 : (int)min(inner - column, (long)COLUMNS);
     ACC sum[COLUMNS];
-    for (int k = 0; k < COLUMNS; k++) sum[k] = NEUTRAL;
-#if COLUMNS > 1
-    if (column + COLUMNS > inner) {
-        int rest = (int)(inner - column);
-        for (uint r = 0; r < rows; r++) {
-            for (int k = 0; k < rest; k++) {
-                ACC v = LOAD(x, r * inner + k);
-                sum[k] = COMBINE(sum[k], v);
-            }
-        }
-        for (int k = 0; k < rest; k++) STORE_D(y, k, (TD)SCALED(sum[k]));
-        return;
-    }
-#endif
+    for (int k = 0; k < n; k++) sum[k] = NEUTRAL;
     for (uint r = 0; r < rows; r++) {
-        for (int k = 0; k < COLUMNS; k++) {
+        for (int k = 0; k < n; k++) {
             ACC v = LOAD(x, r * inner + k);
             sum[k] = COMBINE(sum[k], v);
         }
     }
-    for (int k = 0; k < COLUMNS; k++) STORE_D(y, k, (TD)SCALED(sum[k]));
+    for (int k = 0; k < n; k++) STORE_D(y, k, (TD)SCALED(sum[k]));
 }
 
 /* ---- The gradient of the largest or smallest: that of the result at the first element that equals it, else 0 ----------------------- */
 
 /* Where NaN won, the first NaN. */
 #define WINS(x, best) ((x) == (best) || ((x) != (x) && (best) != (best)))
+
+#if WG == 1
+/* The first of n elements, `step` apart, that wins; n where none does.  Blocks are looked through without a branch, by vectors. */
+static long first_win(__global const S *x, long step, long n, T best)
+{
+    long i = 0;
+    for (; step == 1 && i + PARTS <= n; i += PARTS) {
+        int any = 0;
+        for (int p = 0; p < PARTS; p++) {
+            T v = LOAD(x, i + p);
+            any |= WINS(v, best);
+        }
+        if (any) break;
+    }
+    for (; i < n; i++) {
+        T v = LOAD(x, i * step);
+        if (WINS(v, best)) break;
+    }
+    return i;
+}
+#endif
 
 /* winners [results, chunks]: the first winning element of each chunk, `length` where there is none.  Groups: results * chunks. */
 __kernel void winner_find(__global const S *x, long x_at, __global const S *y, long y_at, __global long *winners, long winners_at,
@@ -213,11 +222,17 @@ __kernel void winner_find(__global const S *x, long x_at, __global const S *y, l
     GROUP_GUARD(results * chunks);
     x += x_at + place(o, k1, k2, k3, ks0, ks1, ks2, ks3);
     T best = LOAD(y, y_at + o);
+#if WG == 1
+    for (long i = first; i < end && found == length;) {
+        long at = i % r3, n = min(r3 - at, end - i), here = first_win(x + place(i, r1, r2, r3, rs0, rs1, rs2, rs3), rs3, n, best);
+        if (here < n) found = i + here;
+        i += n;
+    }
+#else
     for (long i = first + LANE; i < end && found == length; i += WG) {
         T v = LOAD(x, place(i, r1, r2, r3, rs0, rs1, rs2, rs3));
         if (WINS(v, best)) found = i;
     }
-#if WG > 1
     shared[LANE] = found;
     barrier(CLK_LOCAL_MEM_FENCE);
     for (int half_of = WG / 2; half_of > 0; half_of /= 2) {
@@ -239,8 +254,22 @@ __kernel void winner_spread(__global const long *winners, long winners_at, __glo
     dx += dx_at + place(o, k1, k2, k3, ks0, ks1, ks2, ks3);
     for (long c = 0; c < chunks && winner == length; c++) winner = winners[winners_at + o * chunks + c];
     T up = LOAD(g, g_at + o);
+#if WG == 1
+    for (long i = first; i < end;) {
+        long at = i % r3, n = min(r3 - at, end - i);
+        __global S *run = dx + place(i, r1, r2, r3, rs0, rs1, rs2, rs3);
+        if (rs3 == 1) {
+            for (long j = 0; j < n; j++) STORE(run, j, (T)0);
+        } else {
+            for (long j = 0; j < n; j++) STORE(run, j * rs3, (T)0);
+        }
+        if (winner >= i && winner < i + n) STORE(run, (winner - i) * rs3, up);
+        i += n;
+    }
+#else
     for (long i = first + LANE; i < end; i += WG)
         STORE(dx, place(i, r1, r2, r3, rs0, rs1, rs2, rs3), i == winner ? up : (T)0);
+#endif
 }
 
 /* x [outer, length, inner], y and g [outer, inner], in one pass.  Work-items: outer * ceil(inner / WINNER_COLUMNS); length is below 2^32. */
@@ -249,7 +278,7 @@ __kernel void winner_columns(__global const S *x, long x_at, __global const S *y
 {
     long blocks = (inner + WINNER_COLUMNS - 1) / WINNER_COLUMNS, i = get_global_id(0), o = i / blocks, column = i % blocks * WINNER_COLUMNS;
     if (o >= outer) return;
-    int n = (int)min(inner - column, (long)WINNER_COLUMNS);
+    int n = WINNER_COLUMNS == 1 ? 1 : (int)min(inner - column, (long)WINNER_COLUMNS);
     T best[WINNER_COLUMNS], up[WINNER_COLUMNS]; /* up becomes 0 once it is given */
     for (int k = 0; k < n; k++) {
         best[k] = LOAD(y, y_at + o * inner + column + k);

@@ -44,7 +44,7 @@ __kernel void scan_columns(__global const S *x, long x_at, __global S *y, long y
 {
     long blocks = (inner + COLUMNS - 1) / COLUMNS, i = get_global_id(0), o = i / blocks, column = i % blocks * COLUMNS;
     if (o >= outer) return;
-    int n = (int)min(inner - column, (long)COLUMNS);
+    int n = COLUMNS == 1 ? 1 : (int)min(inner - column, (long)COLUMNS);
     ACC sum[COLUMNS];
     for (int k = 0; k < COLUMNS; k++) sum[k] = 0;
     x += x_at + o * length * inner + column;

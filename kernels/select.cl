@@ -22,6 +22,43 @@
 #define BEATS(a, b) ((b) == (b) && ((a) != (a) || (smallest ? (a) < (b) : (a) > (b))))
 #define TIES(a, b) ((a) == (b) || ((a) != (a) && (b) != (b)))
 
+#if WG == 1
+#define PARTS 16
+/* The place of the winner among n elements that lie side by side: first the winning value, by vectors, then its place. */
+static long find_winner(__global const S *x, long n, int smallest, int last)
+{
+    T part[PARTS], best = LOAD(x, 0);
+    long i = 0, whole = n / PARTS * PARTS;
+    for (int p = 0; p < PARTS; p++) part[p] = best;
+    if (smallest) {
+        for (; i < whole; i += PARTS) {
+            for (int p = 0; p < PARTS; p++) {
+                T v = LOAD(x, i + p);
+                part[p] = part[p] <= v || part[p] != part[p] ? part[p] : v;
+            }
+        }
+    } else {
+        for (; i < whole; i += PARTS) {
+            for (int p = 0; p < PARTS; p++) {
+                T v = LOAD(x, i + p);
+                part[p] = part[p] >= v || part[p] != part[p] ? part[p] : v;
+            }
+        }
+    }
+    for (int p = 0; p < PARTS; p++) best = BEATS(part[p], best) ? part[p] : best;
+    for (; i < n; i++) {
+        T v = LOAD(x, i);
+        if (BEATS(v, best)) best = v;
+    }
+    for (i = 0; i < n; i++) {
+        long at = last ? n - 1 - i : i;
+        T v = LOAD(x, at);
+        if (TIES(v, best)) return at;
+    }
+    return 0;
+}
+#endif
+
 /* y [rows] is the place of the winner of each row, of the first or the last one.  Groups: rows = outer * inner; length >= 1. */
 __kernel void arg_rows(__global const S *x, long x_at, __global long *y, long y_at, long rows, long length, long inner, int smallest, int last)
 {
@@ -29,6 +66,12 @@ __kernel void arg_rows(__global const S *x, long x_at, __global long *y, long y_
     __local long places[WG];
     GROUP_GUARD(rows);
     x += x_at + ROW_AT(GROUP);
+#if WG == 1
+    if (inner == 1) {
+        y[y_at + GROUP] = find_winner(x, length, smallest, last);
+        return;
+    }
+#endif
     T best = LOAD(x, 0);
     long at = 0;
     for (long j = LANE; j < length; j += WG) {
@@ -66,7 +109,7 @@ __kernel void arg_columns(__global const S *x, long x_at, __global long *y, long
 {
     long blocks = (inner + COLUMNS - 1) / COLUMNS, i = get_global_id(0), o = i / blocks, column = i % blocks * COLUMNS;
     if (o >= outer) return;
-    int n = (int)min(inner - column, (long)COLUMNS), at[COLUMNS];
+    int n = COLUMNS == 1 ? 1 : (int)min(inner - column, (long)COLUMNS), at[COLUMNS];
     T best[COLUMNS];
     x += x_at + o * length * inner + column;
     for (int k = 0; k < n; k++) {

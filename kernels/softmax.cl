@@ -1,24 +1,6 @@
-/* Softmax and its logarithm along one axis.  Tensors are [outer, length, inner]; element j of row
- * (o, i) lies at (o * length + j) * inner + i.  The largest score is taken off first, so that nothing overflows. */
+/* Softmax and its logarithm along one axis.  The largest score is taken off first, so that nothing overflows. */
 #include "common.clh"
-
-/* Place of element 0 of row r. */
-#define ROW_AT(r) ((r) / inner * length * inner + (r) % inner)
-
-/* Largest score of a row, and the sum of exp(score - largest); reached by all lanes. */
-static ACC row_max(__local ACC *shared, __global const S *x, long length, long inner)
-{
-    ACC best = LOAD(x, 0);
-    for (long j = LANE; j < length; j += WG) best = fmax(best, (ACC)LOAD(x, j * inner));
-    return group_max(shared, best);
-}
-
-static ACC row_sum(__local ACC *shared, __global const S *x, long length, long inner, ACC best)
-{
-    ACC sum = 0;
-    for (long j = LANE; j < length; j += WG) sum += exp(LOAD(x, j * inner) - best);
-    return group_sum(shared, sum);
-}
+#include "scores.clh"
 
 /* y = softmax(x), or its logarithm.  Groups: rows = outer * inner; length >= 1. */
 __kernel void softmax_forward(__global const S *x, long x_at, __global S *y, long y_at, long rows, long length, long inner, int logarithm)
@@ -27,13 +9,18 @@ __kernel void softmax_forward(__global const S *x, long x_at, __global S *y, lon
     GROUP_GUARD(rows);
     x += x_at + ROW_AT(GROUP);
     y += y_at + ROW_AT(GROUP);
-    ACC best = row_max(shared, x, length, inner), sum = row_sum(shared, x, length, inner, best);
-    if (logarithm) {
-        ACC shift = log(sum);
-        for (long j = LANE; j < length; j += WG) STORE(y, j * inner, LOAD(x, j * inner) - best - shift);
-    } else {
-        ACC factor = 1 / sum;
-        for (long j = LANE; j < length; j += WG) STORE(y, j * inner, exp(LOAD(x, j * inner) - best) * factor);
+    ACC best = row_max(shared, x, length, inner), sum = row_sum(shared, x, length, inner, best), factor = 1 / sum, shift = best + log(sum);
+    long j = LANE;
+#if WG == 1
+    if (inner == 1 && logarithm) {
+        for (; j + VN <= length; j += VN) VSTORE(y, j, VLOAD(x, j) - shift);
+    } else if (inner == 1) {
+        for (; j + VN <= length; j += VN) VSTORE(y, j, exp(VLOAD(x, j) - best) * factor);
+    }
+#endif
+    for (; j < length; j += WG) {
+        ACC v = LOAD(x, j * inner);
+        STORE(y, j * inner, logarithm ? v - shift : exp(v - best) * factor);
     }
 }
 
@@ -47,10 +34,68 @@ __kernel void softmax_backward(__global const S *y, long y_at, __global const S 
     g += g_at + ROW_AT(GROUP);
     dx += dx_at + ROW_AT(GROUP);
     ACC sum = 0;
-    for (long j = LANE; j < length; j += WG) sum += LOAD(g, j * inner) * (logarithm ? (T)1 : LOAD(y, j * inner));
+    long j = LANE;
+#if WG == 1
+    if (inner == 1) {
+        V total = 0;
+        if (logarithm) {
+            for (; j + VN <= length; j += VN) total += VLOAD(g, j);
+        } else {
+            for (; j + VN <= length; j += VN) total += VLOAD(g, j) * VLOAD(y, j);
+        }
+        sum = vector_sum(total);
+    }
+#endif
+    for (; j < length; j += WG) sum += LOAD(g, j * inner) * (logarithm ? (T)1 : LOAD(y, j * inner));
     sum = group_sum(shared, sum);
-    for (long j = LANE; j < length; j += WG) {
+    j = LANE;
+#if WG == 1
+    if (inner == 1 && logarithm) {
+        for (; j + VN <= length; j += VN) VSTORE(dx, j, VLOAD(g, j) - exp(VLOAD(y, j)) * sum);
+    } else if (inner == 1) {
+        for (; j + VN <= length; j += VN) VSTORE(dx, j, VLOAD(y, j) * (VLOAD(g, j) - sum));
+    }
+#endif
+    for (; j < length; j += WG) {
         T yj = LOAD(y, j * inner), gj = LOAD(g, j * inner);
         STORE(dx, j * inner, logarithm ? gj - exp(yj) * sum : yj * (gj - sum));
     }
 }
+
+#if WG == 1
+/* The same for VN neighbouring rows at once, on CPUs.  Work-items: outer * (inner / VN), inner being a multiple of VN. */
+__kernel void softmax_columns(__global const S *x, long x_at, __global S *y, long y_at, long outer, long length, long inner, int logarithm)
+{
+    long blocks = inner / VN, i = get_global_id(0), at = i / blocks * length * inner + i % blocks * VN;
+    if (i >= outer * blocks) return;
+    x += x_at + at;
+    y += y_at + at;
+    V best = VLOAD(x, 0), sum = 0;
+    for (long j = 1; j < length; j++) best = fmax(best, VLOAD(x, j * inner));
+    for (long j = 0; j < length; j++) sum += exp(VLOAD(x, j * inner) - best);
+    V factor = 1 / sum, shift = best + log(sum);
+    if (logarithm) {
+        for (long j = 0; j < length; j++) VSTORE(y, j * inner, VLOAD(x, j * inner) - shift);
+    } else {
+        for (long j = 0; j < length; j++) VSTORE(y, j * inner, exp(VLOAD(x, j * inner) - best) * factor);
+    }
+}
+
+__kernel void softmax_columns_backward(__global const S *y, long y_at, __global const S *g, long g_at, __global S *dx, long dx_at, long outer,
+                                       long length, long inner, int logarithm)
+{
+    long blocks = inner / VN, i = get_global_id(0), at = i / blocks * length * inner + i % blocks * VN;
+    if (i >= outer * blocks) return;
+    y += y_at + at;
+    g += g_at + at;
+    dx += dx_at + at;
+    V sum = 0;
+    if (logarithm) {
+        for (long j = 0; j < length; j++) sum += VLOAD(g, j * inner);
+        for (long j = 0; j < length; j++) VSTORE(dx, j * inner, VLOAD(g, j * inner) - exp(VLOAD(y, j * inner)) * sum);
+    } else {
+        for (long j = 0; j < length; j++) sum += VLOAD(g, j * inner) * VLOAD(y, j * inner);
+        for (long j = 0; j < length; j++) VSTORE(dx, j * inner, VLOAD(y, j * inner) * (VLOAD(g, j * inner) - sum));
+    }
+}
+#endif

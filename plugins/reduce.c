@@ -69,7 +69,7 @@ static aval_type part_type(aval_type type)
 static int record_columns(const aval_host *host, aval_call *call, stage last, int64_t outer, int64_t length, int64_t inner)
 {
     const aval_device_info *device = host->device(call);
-    const int64_t columns = device->group == 1 ? 32 : 1, blocks = (inner + columns - 1) / columns; /* as in reduce.cl */
+    const int64_t columns = device->group == 1 ? 512 : 1, blocks = (inner + columns - 1) / columns; /* as in reduce.cl */
     stage first = last;
     first.chunks = choose_chunks(last.type, outer * blocks, (int64_t)device->compute_units * (device->group == 1 ? 4 : 1024), length, 64,
                                  &first.chunk);
