@@ -12,7 +12,8 @@ typedef struct check_options {
     char *seed_text, *steps_text, *batch_text;
     double timeout;
     long long memory_megabytes;
-    char *failures, *junit, *replay, *layers; /* of popt, for free */
+    char *failures, *junit, *html, *replay, *layers; /* of popt, for free */
+    char command[2048]; /* as it was given, for the report */
 } check_options;
 
 /* What a check works with. */
@@ -216,6 +217,20 @@ static int shrink(check *k)
     return CLI_DIFFERENCE;
 }
 
+/* The files that were asked for; returns an exit code. */
+static int write_reports(const check *k)
+{
+    const check_options *own = k->own;
+    char again[256];
+    json_t *results = check_report_results(k->report);
+    int code = own->junit == NULL ? CLI_OK : check_junit_write(own->junit, results), written = CLI_OK;
+    snprintf(again, sizeof again, "aval check --seed %" PRIu64 "%s%s", own->seed, own->quick ? " --quick" : "",
+             own->forward ? " --forward" : "");
+    const check_page page = { .ctx = k->ctx, .devices = k->devices, .n_devices = k->n_devices, .command = own->command, .again = again };
+    if (own->html != NULL) written = check_html_write(own->html, &page, results);
+    return written > code ? written : code;
+}
+
 static int run(check *k)
 {
     int code;
@@ -224,11 +239,8 @@ static int run(check *k)
     else code = code_of(k, aval_check_replay(k->ctx, k->own->replay, &k->library, check_report_take, k->report));
     /* an unknown op, or no device: the message has said it */
     if (code != CLI_OK && check_report_count(k->report) == 0) return code;
-    int printed = check_report_print(k->report);
-    if (k->own->junit != NULL) {
-        int written = check_junit_write(k->own->junit, check_report_results(k->report));
-        if (written > printed) printed = written;
-    }
+    int printed = check_report_print(k->report), written = write_reports(k);
+    if (written > printed) printed = written;
     if (code == CLI_DIFFERENCE && k->own->failures != NULL && !k->options->common.json && !k->options->common.quiet)
         printf("failures are in %s; see one again with: aval check --replay FOLDER\n", k->own->failures);
     return printed > code ? printed : code;
@@ -248,6 +260,16 @@ static int check_wrong_use(const cli_options *options, const check_options *own)
     return CLI_OK;
 }
 
+/* The command as a shell would take it again. */
+static void join_arguments(int argc, const char **argv, char *text, size_t bytes)
+{
+    size_t n = (size_t)snprintf(text, bytes, "aval check");
+    for (int i = 1; i < argc && n < bytes; i++) {
+        bool plain = argv[i][strspn(argv[i], "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_=./,:@+")] == 0;
+        n += (size_t)snprintf(text + n, bytes - n, plain ? " %s" : " '%s'", argv[i]);
+    }
+}
+
 int cli_check(int argc, const char **argv)
 {
     check_options own = { .timeout = 60 };
@@ -264,6 +286,7 @@ int cli_check(int argc, const char **argv)
         { "replay", 0, POPT_ARG_STRING, &own.replay, 0, "only the case of this failure's folder", "DIR" },
         { "shrink", 0, POPT_ARG_NONE, &own.shrink, 0, "with --replay: smaller shapes that still fail", NULL },
         { "junit", 0, POPT_ARG_STRING, &own.junit, 0, "the results as JUnit XML", "FILE" },
+        { "html", 0, POPT_ARG_STRING, &own.html, 0, "the results as a page for a browser, in one file", "FILE" },
         { "timeout", 0, POPT_ARG_DOUBLE, &own.timeout, 0, "seconds that an operator may take on a device [60]", "S" },
         { "memory", 0, POPT_ARG_LONGLONG, &own.memory_megabytes, 0, "address space of a device's process [no limit]", "MB" },
         { "in-process", 0, POPT_ARG_NONE, &own.in_process, 0, "without a process of its own, for debuggers", NULL },
@@ -273,6 +296,7 @@ int cli_check(int argc, const char **argv)
     cli_options options;
     check k = { .options = &options, .own = &own };
     int code;
+    join_arguments(argc, argv, own.command, sizeof own.command);
     if (!cli_options_parse(&options, cli_command_find("check"), table, 0, (size_t)-1, argc, argv, &code)) return code;
     if (own.failures == NULL) own.failures = strdup("aval-failures");
     code = check_wrong_use(&options, &own);
@@ -293,6 +317,7 @@ int cli_check(int argc, const char **argv)
     cli_options_release(&options);
     free(own.failures);
     free(own.junit);
+    free(own.html);
     free(own.replay);
     free(own.seed_text);
     free(own.steps_text);

@@ -1,5 +1,5 @@
 /* The parts of `aval check`: the command (check.c), the processes in which devices run (check_process.c, check_worker.c, and between them
- * check_wire.c), and the reports (check_report.c, check_junit.c). */
+ * check_wire.c), and the reports (check_report.c, check_junit.c, check_html.c). */
 #ifndef AVAL_CLI_CHECK_H
 #define AVAL_CLI_CHECK_H
 
@@ -74,5 +74,16 @@ json_t *check_report_results(const check_report *report);
 
 /* JUnit's XML; returns an exit code. */
 int check_junit_write(const char *file, json_t *results);
+
+/* One page of HTML. */
+typedef struct check_page {
+    aval_context *ctx;
+    const size_t *devices; /* indices for aval_device_info_at */
+    size_t n_devices;
+    const char *command; /* that made it */
+    const char *again; /* "aval check", with what an operator's check needs besides its name and device */
+} check_page;
+/* Returns an exit code. */
+int check_html_write(const char *file, const check_page *page, const json_t *results);
 
 #endif

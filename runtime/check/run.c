@@ -144,7 +144,7 @@ static int list_programs(void *user, const aval__plan *plan)
     results->programs = aval__alloc_array(plan->n_steps + 1, sizeof *results->programs);
     if (results->programs == NULL) return AVAL_E_MEMORY;
     for (size_t i = 0; i < plan->n_steps; i++) {
-        const aval__source *source = plan->steps[i].source;
+        const aval__source *source = plan->steps[i].kind == AVAL__STEP_LAUNCH ? plan->steps[i].source : NULL; /* copies have none */
         if (source == NULL || is_listed(results, source)) continue;
         aval__program_text *p = &results->programs[results->n_programs++];
         p->name = aval__copy_text(source->name);

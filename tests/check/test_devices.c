@@ -158,6 +158,17 @@ Test(lying_device, a_driver_that_takes_all_memory_ends_at_its_limit)
 }
 #endif
 
+/* Its plan has copies beside its launches. */
+Test(lying_device, a_failure_of_an_operator_with_copies_does_not_lose_the_device)
+{
+    setenv("OPENCL_LAYERS", AVAL_TEST_LAYER, 1);
+    setenv("AVAL_LAYER_SPLIT", "1", 1);
+    setenv("AVAL_LAYER_LIE", "off:31", 1);
+    const command_outcome *o = command_run("check BatchNormalization --all-devices --quick --json");
+    cr_expect_eq(o->exit_code, 1, "%s", o->err);
+    cr_expect_null(strstr(o->out, "the device was lost"), "the sources of the failure were asked for in vain");
+}
+
 Test(lying_device, two_honest_halves_agree)
 {
     tally second;

@@ -2,6 +2,7 @@
  *
  *     AVAL_LAYER_HIDE=fp64,denormals,binaries,address=32,local=BYTES,group=N,allocation=BYTES
  *     AVAL_LAYER_HIDE_FROM=I       only device I of its platform, as it is listed [all]
+ *     AVAL_LAYER_NAME=TEXT         what such a device calls itself
  *
  * What a device says of itself is falsified, and a call that passes it fails as it would on such a device: a larger buffer, a larger group, a
  * kernel that takes more local memory, a program in doubles, a binary. */
@@ -61,8 +62,21 @@ static void remove_word(char *list, const char *word)
     if (at != NULL) memset(at, ' ', strlen(word));
 }
 
+/* A text as OpenCL gives texts: its size, and itself where there is room. */
+static cl_int give_text(const char *text, size_t bytes, void *value, size_t *bytes_ret)
+{
+    size_t needed = strlen(text) + 1;
+    if (bytes_ret != NULL) *bytes_ret = needed;
+    if (value == NULL) return CL_SUCCESS;
+    if (bytes < needed) return CL_INVALID_VALUE;
+    memcpy(value, text, needed);
+    return CL_SUCCESS;
+}
+
 static cl_int CL_API_CALL get_device_info(cl_device_id device, cl_device_info what, size_t bytes, void *value, size_t *bytes_ret)
 {
+    const char *name = what == CL_DEVICE_NAME && limited(device) ? getenv("AVAL_LAYER_NAME") : NULL;
+    if (name != NULL) return give_text(name, bytes, value, bytes_ret);
     cl_int code = before.clGetDeviceInfo(device, what, bytes, value, bytes_ret);
     if (code != CL_SUCCESS || value == NULL || !limited(device)) return code;
     if (hidden.fp64 && what == CL_DEVICE_DOUBLE_FP_CONFIG) memset(value, 0, bytes);
