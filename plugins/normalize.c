@@ -42,6 +42,12 @@ static int norm_infer(const aval_host *host, aval_call *call)
     return 0;
 }
 
+/* Work-items of the kernels that give an element each: planes of a channel on CPUs, else elements. */
+static int64_t norm_items(const aval_host *host, aval_call *call, const norm *p)
+{
+    return p->batch * p->channels * (host->device(call)->group == 1 ? 1 : p->inner);
+}
+
 static const aval_tensor *wanted(const aval_host *host, aval_call *call, size_t i)
 {
     return i < host->n_outputs(call) ? host->output(call, i) : NULL;
@@ -65,11 +71,12 @@ static int norm_forward(const aval_host *host, aval_call *call)
                               AVAL_I64(p.channels), AVAL_I64(p.count), AVAL_I64(p.inner), AVAL_REAL(host->attr_float(call, "epsilon")),
                               AVAL_REAL(host->attr_float(call, "momentum")), AVAL_I32(p.training)))));
     if (host->count(x) == 0) return 0;
-    return host->launch(call, AVAL_LAUNCH(.kernel = "batch_apply", EACH(host->count(x)), .d_type = (uint32_t)wide,
+    int64_t items = norm_items(host, call, &p);
+    return host->launch(call, AVAL_LAUNCH(.kernel = "batch_apply", EACH(items), .d_type = (uint32_t)wide,
                                           AVAL_DEFINES({ "WG", host->device(call)->group }),
                                           AVAL_ARGS(AVAL_READ(x), AVAL_READ(host->input(call, 1)), AVAL_READ(host->input(call, 2)),
-                                                    AVAL_READ(mean), AVAL_READ(inverse), AVAL_WRITE(host->output(call, 0)),
-                                                    AVAL_I64(host->count(x)), AVAL_I64(p.channels), AVAL_I64(p.inner))));
+                                                    AVAL_READ(mean), AVAL_READ(inverse), AVAL_WRITE(host->output(call, 0)), AVAL_I64(items),
+                                                    AVAL_I64(p.channels), AVAL_I64(p.inner))));
 }
 
 static const aval_tensor *upstream(const aval_host *host, aval_call *call, size_t i)
@@ -98,12 +105,13 @@ static int norm_backward(const aval_host *host, aval_call *call)
                                                      AVAL_WRITE(host->gradient(call, 1)), AVAL_WRITE(host->gradient(call, 2)),
                                                      AVAL_I64(p.channels), AVAL_I64(p.count), AVAL_I64(p.inner)))));
     if (dx == NULL || host->count(dx) == 0) return 0;
-    return host->launch(
-        call, AVAL_LAUNCH(.kernel = "batch_backward", EACH(host->count(x)), .d_type = (uint32_t)wide, AVAL_DEFINES({ "WG", group }),
-                          AVAL_ARGS(AVAL_READ(x), AVAL_READ(g), AVAL_READ(host->input(call, 1)), AVAL_READ(mean), AVAL_READ(inverse),
-                                    AVAL_READ(g == NULL ? NULL : sums), AVAL_READ(upstream(host, call, 3)),
-                                    AVAL_READ(upstream(host, call, 4)), AVAL_WRITE(dx), AVAL_I64(host->count(x)), AVAL_I64(p.channels),
-                                    AVAL_I64(p.count), AVAL_I64(p.inner), AVAL_I32(p.training))));
+    int64_t items = norm_items(host, call, &p);
+    return host->launch(call,
+                        AVAL_LAUNCH(.kernel = "batch_backward", EACH(items), .d_type = (uint32_t)wide, AVAL_DEFINES({ "WG", group }),
+                                    AVAL_ARGS(AVAL_READ(x), AVAL_READ(g), AVAL_READ(host->input(call, 1)), AVAL_READ(mean),
+                                              AVAL_READ(inverse), AVAL_READ(g == NULL ? NULL : sums), AVAL_READ(upstream(host, call, 3)),
+                                              AVAL_READ(upstream(host, call, 4)), AVAL_WRITE(dx), AVAL_I64(items), AVAL_I64(p.channels),
+                                              AVAL_I64(p.count), AVAL_I64(p.inner), AVAL_I32(p.training))));
 }
 
 /* Element i of channel c. */
