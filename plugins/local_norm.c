@@ -47,7 +47,7 @@ static int window_backward(const aval_host *host, aval_call *call)
     text attrs = { 0 };
     text_int(&attrs, "ahead", host->attr_int(call, "behind"));
     text_int(&attrs, "behind", host->attr_int(call, "ahead"));
-    TRY(unary(host, call, "aval::WindowSum", attrs.at, host->upstream(call, 0), &g));
+    TRY(unary(host, call, "aval::ChannelWindowSum", attrs.at, host->upstream(call, 0), &g));
     return host->yield(call, 0, g);
 }
 
@@ -91,7 +91,7 @@ static int lrn_body(const aval_host *host, aval_call *call)
     text_real(&attrs, "beta", host->attr_float(call, "beta"));
     text_real(&attrs, "bias", host->attr_float(call, "bias"));
     TRY(unary(host, call, "aval::Square", NULL, x, &t));
-    TRY(unary(host, call, "aval::WindowSum", window.at, t, &t));
+    TRY(unary(host, call, "aval::ChannelWindowSum", window.at, t, &t));
     TRY(binary(host, call, "aval::LRNTerm", attrs.at, x, t, &t));
     return host->yield(call, 0, t);
 }
@@ -152,7 +152,7 @@ static int variance_body(const aval_host *host, aval_call *call)
 
 static const aval_op window_sum = {
     .size = sizeof(aval_op),
-    .name = "WindowSum",
+    .name = "ChannelWindowSum",
     .domain = "aval",
     .since = 1,
     .deterministic = 1,
