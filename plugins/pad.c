@@ -151,17 +151,15 @@ static int apply_pad(const aval_host *host, aval_call *call, const aval_tensor *
 /* The gradient by the constant: what reached the places that hold it. */
 static int pad_backward_value(const aval_host *host, aval_call *call, const padding *p)
 {
-    const aval_tensor *x = host->input(call, 0), *value = host->input(call, 2), *g = host->upstream(call, 0), *t;
+    const aval_tensor *x = host->input(call, 0), *value = host->input(call, 2), *g = host->upstream(call, 0), *t, *filling;
     int64_t pads[2 * AVAL_MAX_RANK];
-    double one = 1;
-    text zeros = { 0 }, to = { 0 };
+    const double one = 1;
+    text zeros = { 0 };
     for (uint32_t i = 0; i < p->rank; i++) {
         pads[i] = p->before[i];
         pads[p->rank + i] = p->after[i];
     }
-    text_int(&to, "to", host->type(x));
-    const aval_tensor *filling = host->constant(call, AVAL_DOUBLE, 0, NULL, &one);
-    TRY(host->apply(call, "Cast", to.at, 1, &filling, 1, &filling));
+    TRY(constant_reals(host, call, host->type(x), &one, 0, NULL, &filling));
     text_ints(&zeros, "dims", host->dims(x), p->rank);
     text_int(&zeros, "type", host->type(x));
     TRY(host->apply(call, "aval::Fill", zeros.at, 0, NULL, 1, &t));
@@ -232,11 +230,9 @@ static int pad_body_2(const aval_host *host, aval_call *call)
     size_t n_pads;
     const int64_t *pads = host->attr_ints(call, "pads", &n_pads);
     const double value = host->attr_float(call, "value");
-    text to = { 0 }, mode = { 0 };
+    text mode = { 0 };
     inputs[1] = constant_ints(host, call, pads, n_pads);
-    inputs[2] = host->constant(call, AVAL_DOUBLE, 0, NULL, &value);
-    text_int(&to, "to", host->type(x));
-    TRY(host->apply(call, "Cast", to.at, 1, &inputs[2], 1, &inputs[2]));
+    TRY(constant_reals(host, call, host->type(x), &value, 0, NULL, &inputs[2]));
     text_word(&mode, "mode", host->attr_string(call, "mode"));
     TRY(host->apply(call, "Pad", mode.at, 3, inputs, 1, &x));
     return host->yield(call, 0, x);

@@ -183,16 +183,10 @@ static int resize_infer(const aval_host *host, aval_call *call)
 /* ---- Its body ---------------------------------------------------------------------------------------------------------------------------- */
 
 /* The table's weights in float, or double for doubles. */
-static const aval_tensor *weights_constant(const aval_host *host, aval_call *call, aval_type type, const resize_table *t)
+static int weights_constant(const aval_host *host, aval_call *call, aval_type type, const resize_table *t, const aval_tensor **out)
 {
     const int64_t dims[] = { t->count, t->taps };
-    if (type == AVAL_DOUBLE) return host->constant(call, AVAL_DOUBLE, 2, dims, t->weights);
-    float *floats = malloc(((size_t)(t->count * t->taps) + 1) * sizeof *floats);
-    if (floats == NULL) return NULL;
-    for (int64_t i = 0; i < t->count * t->taps; i++) floats[i] = (float)t->weights[i];
-    const aval_tensor *constant = host->constant(call, AVAL_FLOAT, 2, dims, floats);
-    free(floats);
-    return constant;
+    return constant_reals(host, call, type == AVAL_DOUBLE ? AVAL_DOUBLE : AVAL_FLOAT, t->weights, 2, dims, out);
 }
 
 static int apply_table(const aval_host *host, aval_call *call, const resize_table *t, const resize_table *back, uint32_t axis,
@@ -205,10 +199,10 @@ static int apply_table(const aval_host *host, aval_call *call, const resize_tabl
         const aval_tensor *inputs[] = { *y, host->constant(call, AVAL_INT32, 1, &t->count, t->starts) };
         return host->apply(call, "Gather", attrs.at, 2, inputs, 1, y);
     }
-    const aval_tensor *inputs[] = { *y, host->constant(call, AVAL_INT32, 1, &t->count, t->starts), weights_constant(host, call, type, t),
-                                    host->constant(call, AVAL_INT32, 1, &back->count, back->starts),
-                                    weights_constant(host, call, type, back) };
-    if (inputs[2] == NULL || inputs[4] == NULL) return host->fail(call, AVAL_PLUGIN_BAD_ARGUMENT, "out of memory for a table of weights");
+    const aval_tensor *inputs[] = { *y, host->constant(call, AVAL_INT32, 1, &t->count, t->starts), NULL,
+                                    host->constant(call, AVAL_INT32, 1, &back->count, back->starts), NULL };
+    TRY(weights_constant(host, call, type, t, &inputs[2]));
+    TRY(weights_constant(host, call, type, back, &inputs[4]));
     return host->apply(call, "aval::Interpolate", attrs.at, 5, inputs, 1, y);
 }
 
@@ -216,12 +210,17 @@ static int apply_table(const aval_host *host, aval_call *call, const resize_tabl
 static int extrapolate(const aval_host *host, aval_call *call, const resize_table *t, uint32_t axis, double value, const aval_tensor **y)
 {
     int64_t dims[AVAL_MAX_RANK];
-    text to = { 0 };
     for (uint32_t i = 0; i < host->rank(*y); i++) dims[i] = i == axis ? t->count : 1;
-    const aval_tensor *choice[] = { host->constant(call, AVAL_BOOL, host->rank(*y), dims, t->outside),
-                                    host->constant(call, AVAL_DOUBLE, 0, NULL, &value), *y };
-    text_int(&to, "to", host->type(*y));
-    TRY(host->apply(call, "Cast", to.at, 1, &choice[1], 1, &choice[1]));
+    const aval_tensor *choice[] = { host->constant(call, AVAL_BOOL, host->rank(*y), dims, t->outside), NULL, *y };
+    if (AVAL_FLOATS & AVAL_TYPE_SET(host->type(*y))) {
+        TRY(constant_reals(host, call, host->type(*y), &value, 0, NULL, &choice[1]));
+    } else {
+        const int64_t whole = (int64_t)value;
+        text to = { 0 };
+        text_int(&to, "to", host->type(*y));
+        choice[1] = host->constant(call, AVAL_INT64, 0, NULL, &whole);
+        TRY(host->apply(call, "Cast", to.at, 1, &choice[1], 1, &choice[1]));
+    }
     return host->apply(call, "Where", NULL, 3, choice, 1, y);
 }
 

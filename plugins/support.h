@@ -7,6 +7,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 /* Returns from the calling function with the code when `call` fails. */
 #define TRY(call) \
@@ -159,6 +160,23 @@ static inline const aval_tensor *constant_ints(const aval_host *host, aval_call 
 {
     const int64_t length = (int64_t)count;
     return host->constant(call, AVAL_INT64, 1, &length, values);
+}
+
+/* Numbers of a float type as a constant; their own type is double for doubles only, since not every device has doubles. */
+static inline int constant_reals(const aval_host *host, aval_call *call, aval_type type, const double *values, uint32_t rank,
+                                 const int64_t *dims, const aval_tensor **out)
+{
+    int64_t count = product(dims, rank);
+    text to = { 0 };
+    float *floats = malloc(((size_t)count + 1) * sizeof *floats);
+    if (floats == NULL) return host->fail(call, AVAL_PLUGIN_UNSUPPORTED, "out of memory for a constant of %lld numbers", (long long)count);
+    for (int64_t i = 0; i < count; i++) floats[i] = (float)values[i];
+    *out =
+        type == AVAL_DOUBLE ? host->constant(call, AVAL_DOUBLE, rank, dims, values) : host->constant(call, AVAL_FLOAT, rank, dims, floats);
+    free(floats);
+    if (type == AVAL_DOUBLE || type == AVAL_FLOAT) return 0;
+    text_int(&to, "to", type);
+    return host->apply(call, "Cast", to.at, 1, out, 1, out);
 }
 
 /* first, first + 1 ... as an int64 constant that lies along `axis` of `rank` ones; the other axes have length 1. */

@@ -1,0 +1,199 @@
+/* GridSample: an image [length] read at points that a grid names, -1 and 1 being its edges; and the gradients by the image and by the grid.
+ * Images are [n, channels, d, h, w], points [n, points, axes] with x first; two axes are three of which d is 1.  An axis gives a point up to
+ * TAPS elements with weights; what lies outside is left out, or is the nearest edge, or is mirrored. */
+#include "common.clh"
+#include "sort.clh"
+
+#define TAPS 4
+#define NEAREST 0
+#define LINEAR 1
+#define CUBIC 2
+#define ZEROS 0
+#define BORDER 1
+#define REFLECTION 2
+#define CUBIC_A ((T)-0.75)
+
+/* What a point reads along one axis. */
+typedef struct {
+    int count;
+    long at[TAPS]; /* -1: outside */
+    T weights[TAPS], slopes[TAPS]; /* slopes: derivatives of the weights by the grid */
+} axis_taps;
+
+/* x mirrored at low and high until it lies between them; *sign is that of the derivative. */
+static T reflected(T x, T low, T high, T *sign)
+{
+    T range = high - low;
+    if (x >= low && x <= high) return x;
+    if (!(range > 0)) {
+        *sign = 0;
+        return low;
+    }
+    T over = x < low ? low - x : x - high;
+    T turns = floor(over / range), rest = over - turns * range;
+    int even = fmod(turns, (T)2) == 0;
+    if ((x < low) == even) {
+        *sign = x < low ? -1 : 1;
+        return low + rest;
+    }
+    *sign = x < low ? 1 : -1;
+    return high - rest;
+}
+
+static T cubic_weight(T x)
+{
+    x = fabs(x);
+    if (x <= 1) return ((CUBIC_A + 2) * x - (CUBIC_A + 3)) * x * x + 1;
+    return ((CUBIC_A * x - 5 * CUBIC_A) * x + 8 * CUBIC_A) * x - 4 * CUBIC_A;
+}
+
+static T cubic_slope(T x)
+{
+    T a = fabs(x), s = a <= 1 ? (3 * (CUBIC_A + 2) * a - 2 * (CUBIC_A + 3)) * a : (3 * CUBIC_A * a - 10 * CUBIC_A) * a + 8 * CUBIC_A;
+    return x < 0 ? -s : s;
+}
+
+static long tap_place(long i, long length, int padding, int align)
+{
+    T sign = 1, half_of = align ? 0 : (T)0.5;
+    if (i >= 0 && i < length) return i;
+    if (padding == ZEROS) return -1;
+    if (padding == REFLECTION) i = (long)reflected((T)i, -half_of, (T)(length - 1) + half_of, &sign);
+    return clamp(i, 0L, length - 1);
+}
+
+/* Coordinate n of a point along an axis of `length` elements.  A point that is no number, or far outside, reads next to the edge. */
+static axis_taps taps_of(T n, long length, int mode, int padding, int align)
+{
+    axis_taps t;
+    T half_of = align ? 0 : (T)0.5, low = -half_of, high = (T)(length - 1) + half_of;
+    T slope = (align ? (T)(length - 1) : (T)length) / 2, sign = 1;
+    T x = align ? (n + 1) / 2 * (T)(length - 1) : ((n + 1) * (T)length - 1) / 2;
+    if (mode == NEAREST) x = rint(x);
+    if (padding == BORDER && (x < low || x > high)) {
+        x = clamp(x, (T)0, (T)(length - 1));
+        sign = 0;
+    }
+    if (padding == REFLECTION) x = reflected(x, low, high, &sign);
+    x = x > (T)-4 ? min(x, (T)(length + 4)) : (T)-4;
+    long base = (long)floor(x);
+    slope *= sign;
+    t.count = mode == CUBIC ? 4 : mode == LINEAR ? 2 : 1;
+    for (int k = 0; k < t.count; k++) {
+        long i = base + k - (mode == CUBIC ? 1 : 0);
+        T distance = x - (T)i;
+        t.at[k] = tap_place(i, length, padding, align);
+        t.weights[k] = mode == CUBIC ? cubic_weight(distance) : mode == LINEAR ? 1 - fabs(distance) : 1;
+        t.slopes[k] = mode == CUBIC ? slope * cubic_slope(distance) : mode == LINEAR ? (k == 0 ? -slope : slope) : 0;
+    }
+    return t;
+}
+
+/* Point i of the grid: x, y and z. */
+static void taps_of_point(__global const S *grid, long at, int axes, long d, long h, long w, int mode, int padding, int align, axis_taps *x,
+                          axis_taps *y, axis_taps *z)
+{
+    *x = taps_of(LOAD(grid, at), w, mode, padding, align);
+    *y = taps_of(LOAD(grid, at + 1), h, mode, padding, align);
+    if (axes == 3) {
+        *z = taps_of(LOAD(grid, at + 2), d, mode, padding, align);
+    } else {
+        z->count = 1;
+        z->at[0] = 0;
+        z->weights[0] = 1;
+        z->slopes[0] = 0;
+    }
+}
+
+/* The element of an image that tap k of the three together reads; -1: outside. */
+static long tap_element(const axis_taps *x, const axis_taps *y, const axis_taps *z, int k, long h, long w, int *kx, int *ky, int *kz)
+{
+    *kx = k % x->count;
+    *ky = k / x->count % y->count;
+    *kz = k / x->count / y->count;
+    if (x->at[*kx] < 0 || y->at[*ky] < 0 || z->at[*kz] < 0) return -1;
+    return (z->at[*kz] * h + y->at[*ky]) * w + x->at[*kx];
+}
+
+/* y [n, channels, points].  Work-items: n * points. */
+__kernel void grid_sample(__global const S *image, long image_at, __global const S *grid, long grid_at, __global S *out, long out_at, long n,
+                          long channels, long points, int axes, long d, long h, long w, int mode, int padding, int align)
+{
+    long i = get_global_id(0), size = d * h * w;
+    if (i >= n * points) return;
+    axis_taps x, y, z;
+    taps_of_point(grid, grid_at + i * axes, axes, d, h, w, mode, padding, align, &x, &y, &z);
+    for (long c = 0; c < channels; c++) {
+        long from = image_at + (i / points * channels + c) * size;
+        ACC sum = 0;
+        for (int k = 0; k < x.count * y.count * z.count; k++) {
+            int kx, ky, kz;
+            long at = tap_element(&x, &y, &z, k, h, w, &kx, &ky, &kz);
+            if (at >= 0) sum += x.weights[kx] * y.weights[ky] * z.weights[kz] * LOAD(image, from + at);
+        }
+        STORE(out, out_at + (i / points * channels + c) * points + i % points, sum);
+    }
+}
+
+/* dgrid [n, points, axes].  Work-items: n * points. */
+__kernel void grid_gradient(__global const S *image, long image_at, __global const S *grid, long grid_at, __global const S *g, long g_at,
+                            __global S *dgrid, long dgrid_at, long n, long channels, long points, int axes, long d, long h, long w, int mode,
+                            int padding, int align)
+{
+    long i = get_global_id(0), size = d * h * w;
+    if (i >= n * points) return;
+    axis_taps x, y, z;
+    ACC by_x = 0, by_y = 0, by_z = 0;
+    taps_of_point(grid, grid_at + i * axes, axes, d, h, w, mode, padding, align, &x, &y, &z);
+    for (long c = 0; c < channels; c++) {
+        long from = image_at + (i / points * channels + c) * size;
+        T upstream = LOAD(g, g_at + (i / points * channels + c) * points + i % points);
+        for (int k = 0; k < x.count * y.count * z.count; k++) {
+            int kx, ky, kz;
+            long at = tap_element(&x, &y, &z, k, h, w, &kx, &ky, &kz);
+            if (at < 0) continue;
+            T value = upstream * LOAD(image, from + at);
+            by_x += value * x.slopes[kx] * y.weights[ky] * z.weights[kz];
+            by_y += value * x.weights[kx] * y.slopes[ky] * z.weights[kz];
+            by_z += value * x.weights[kx] * y.weights[ky] * z.slopes[kz];
+        }
+    }
+    STORE(dgrid, dgrid_at + i * axes, by_x);
+    STORE(dgrid, dgrid_at + i * axes + 1, by_y);
+    if (axes == 3) STORE(dgrid, dgrid_at + i * axes + 2, by_z);
+}
+
+/* Which element of the images [n, d * h * w] each tap reads, as keys (n * d * h * w: none), and its weight: [n, points, taps].
+   Work-items: n * points. */
+__kernel void grid_keys(__global const S *grid, long grid_at, __global uint *keys, long keys_at, __global ACC *weights, long weights_at,
+                        long n, long points, int taps, int axes, long d, long h, long w, int mode, int padding, int align)
+{
+    long i = get_global_id(0), size = d * h * w;
+    if (i >= n * points) return;
+    axis_taps x, y, z;
+    taps_of_point(grid, grid_at + i * axes, axes, d, h, w, mode, padding, align, &x, &y, &z);
+    for (int k = 0; k < taps; k++) {
+        int kx, ky, kz;
+        long at = tap_element(&x, &y, &z, k, h, w, &kx, &ky, &kz);
+        keys[keys_at + i * taps + k] = (uint)(at < 0 ? n * size : i / points * size + at);
+        weights[weights_at + i * taps + k] = x.weights[kx] * y.weights[ky] * z.weights[kz];
+    }
+}
+
+/* dimage [n, channels, size]: the sum over the taps that read an element, in the order of the points.  Work-items: n * channels * size. */
+__kernel void grid_image_gradient(__global const S *g, long g_at, __global const uint *sorted, long sorted_at, __global const uint *order,
+                                  long order_at, __global const ACC *weights, long weights_at, __global S *dimage, long dimage_at, long n,
+                                  long channels, long size, long points, int taps)
+{
+    long i = get_global_id(0), batch = i / size / channels, count = n * points * taps;
+    if (batch >= n) return;
+    uint key = (uint)(batch * size + i % size);
+    sorted += sorted_at;
+    g += g_at + i / size * points;
+    ACC sum = 0;
+    for (long k = sort_find(sorted, count, key); k < count && sorted[k] == key; k++) {
+        uint tap = order[order_at + k];
+        sum += weights[weights_at + tap] * LOAD(g, tap / (uint)taps % points);
+    }
+    STORE(dimage, dimage_at + i, sum);
+}
