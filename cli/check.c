@@ -162,7 +162,8 @@ static int check_one_model(check *k, const char *name)
     check_model m;
     snprintf(seed, sizeof seed, "%" PRIu64, own->seed); /* JSON's integers end at 2^63 */
     put_again(k, name, again, sizeof again);
-    json_t *spec = json_pack("{s:s, s:I, s:s, s:s*}", "net", name, "batch", (json_int_t)own->batch, "seed", seed, "layers", own->layers);
+    json_t *spec = json_pack("{s:s, s:I, s:s, s:b, s:s*}", "net", name, "batch", (json_int_t)own->batch, "seed", seed, "forward",
+                             own->forward, "layers", own->layers);
     int status = check_model_open(k->ctx, spec, &m);
     if (status == AVAL_OK) {
         aval_model_runner runner = { .size = 0 };
@@ -278,10 +279,11 @@ int cli_check(int argc, const char **argv)
         { "quick", 0, POPT_ARG_NONE, &own.quick, 0, "small samples only", NULL },
         { "forward", 0, POPT_ARG_NONE, &own.forward, 0, "no gradients", NULL },
         { "seed", 0, POPT_ARG_STRING, &own.seed_text, 0, "of the random inputs [0]", "N" },
-        { "steps", 0, POPT_ARG_STRING, &own.steps_text, 0, "of nets: training steps that are compared [20]", "N" },
-        { "batch", 0, POPT_ARG_STRING, &own.batch_text, 0, "of nets: examples a step [32; with --gradients 4]", "N" },
-        { "layers", 0, POPT_ARG_STRING, &own.layers, 0, "of nets: widths of hidden layers [mlp: 128,128; lenet: 256]", "N,N..." },
-        { "gradients", 0, POPT_ARG_NONE, &own.gradients, 0, "of nets: their gradients by differences on the host, instead of steps", NULL },
+        { "steps", 0, POPT_ARG_STRING, &own.steps_text, 0, "of models: training steps that are compared [20]", "N" },
+        { "batch", 0, POPT_ARG_STRING, &own.batch_text, 0, "of models: examples a step [32; with --gradients 4]", "N" },
+        { "layers", 0, POPT_ARG_STRING, &own.layers, 0, "of models: widths of hidden layers [mlp: 128,128; lenet: 256]", "N,N..." },
+        { "gradients", 0, POPT_ARG_NONE, &own.gradients, 0, "of models: their gradients by differences on the host, instead of steps",
+          NULL },
         { "failures", 0, POPT_ARG_STRING, &own.failures, 0, "each failed case leaves a folder there [aval-failures]", "DIR" },
         { "replay", 0, POPT_ARG_STRING, &own.replay, 0, "only the case of this failure's folder", "DIR" },
         { "shrink", 0, POPT_ARG_NONE, &own.shrink, 0, "with --replay: smaller shapes that still fail", NULL },

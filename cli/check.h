@@ -41,17 +41,19 @@ bool check_results_from_json(json_t *line, int *status, const char **message, vo
 /* ---- Models ---------------------------------------------------------------------------------------------------------------------------------- */
 
 typedef struct check_model {
-    aval_train_options train; /* texts are the spec's */
-    aval_dataset *data;
+    aval_train_options train; /* texts are the spec's; of a file, `net` is its name */
+    aval_dataset *data; /* of a built-in net */
+    aval_model *file; /* NULL: a built-in net */
     aval_graph *graph;
     aval_store *store;
     aval_value **wanted;
+    size_t n_wanted;
     aval_check_model library; /* its `user` is this struct, which must stay where it is */
 } check_model;
 
 /* Is it what a model is called, and not an operator? */
 bool check_model_named(const char *name);
-/* Makes the model that `spec` describes ({"net": ..., "batch": ..., "seed": ..., "layers": ...}); for check_model_close, after a failure too. */
+/* Makes the model that `spec` describes ({"net": ..., "batch": ..., "seed": ..., "forward": ..., "layers": ...}); for check_model_close, after a failure too. */
 int check_model_open(aval_context *ctx, json_t *spec, check_model *m);
 void check_model_close(check_model *m);
 

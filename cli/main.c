@@ -8,7 +8,7 @@ const cli_command cli_commands[] = {
     { "devices", "", "every OpenCL device of this machine, and what it can do", cli_devices },
     { "ops", "[NAME]...", "the operators there are, or all about some", cli_ops },
     { "train", "[NET]", "train a built-in net: linear, mlp or lenet", cli_train },
-    { "check", "[OP or NET]...", "compare operators and nets between devices and with the host", cli_check },
+    { "check", "[OP or MODEL]...", "compare operators and models between devices and with the host", cli_check },
     { "run", "MODEL", "run an ONNX model on arrays from files, with gradients", cli_run },
     { "test-onnx", "DIR", "run ONNX's backend test cases", cli_test_onnx },
     { "graph", "NET", "draw the training graph of a built-in net", cli_graph },

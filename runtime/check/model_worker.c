@@ -68,6 +68,7 @@ static int read_value(aval_session *s, const aval_value *value, aval__piece_role
     aval__text name = { 0 };
     AVAL__TRY(aval_session_shape(s, value, &rank, shape.dims));
     shape.rank = (int32_t)rank;
+    shape.type = aval_session_type(s, value);
     int status = aval__model_name(value, &name);
     aval__piece *piece = status < 0 ? NULL : aval__bundle_add(out, role, name.at, &shape);
     aval__text_release(&name);

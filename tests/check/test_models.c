@@ -2,6 +2,8 @@
  * compiler that is wrong in one place (tests/layer/lie.c). */
 #include "command.h"
 
+#include "aval/aval.h"
+
 #include <criterion/criterion.h>
 #include <stdlib.h>
 #include <string.h>
@@ -133,6 +135,42 @@ Test(models, one_device_is_held_against_the_referee_without_a_process_of_its_own
     const command_outcome *o = command_run("check linear --steps 2 --in-process --json");
     cr_assert_eq(o->exit_code, 0, "%s %s", o->out, o->err);
     cr_expect_not_null(strstr(o->out, "value loss"));
+}
+
+/* y = tanh(x W) with a free batch, as a file. */
+static void save_onnx(const char *file)
+{
+    aval_context *ctx;
+    aval_store *store;
+    static const int64_t shape[] = { 3, 4 };
+    cr_assert_eq(aval_context_create(&ctx), 0);
+    cr_assert_eq(aval_context_load_plugins(ctx, AVAL_TEST_PLUGINS, NULL), 0, "%s", aval_error());
+    cr_assert_eq(aval_store_create(ctx, &store), 0);
+    cr_assert_eq(aval_store_random(store, "W", AVAL_FLOAT, 2, shape, AVAL_INIT_UNIFORM, 1, 7), 0);
+    aval_graph *g = aval_graph_create(ctx);
+    aval_value *x = aval_graph_input(g, "x", AVAL_FLOAT, AVAL_SHAPE(-1, 3)), *w = aval_graph_state(g, "W", AVAL_FLOAT, 2, shape);
+    aval_value *y = aval_apply(g, "Tanh", NULL, aval_apply(g, "MatMul", NULL, x, w));
+    cr_assert_eq(aval_model_save(g, store, (aval_value *const[]){ y }, (const char *[]){ "y" }, 1, file), 0, "%s", aval_error());
+    aval_graph_release(g);
+    aval_store_release(store);
+    aval_context_release(ctx);
+}
+
+Test(models, a_file_is_fed_random_numbers_and_differentiated_by_its_weights)
+{
+    save_onnx("net.onnx");
+    const command_outcome *o = command_run("check net.onnx --steps 2 --all-devices --json");
+    cr_assert_eq(o->exit_code, 0, "%s %s", o->out, o->err);
+    cr_expect_not_null(strstr(o->out, "gradient dsquares/dW"), "%s", o->out);
+    o = command_run("check net.onnx --gradients --json");
+    cr_assert_eq(o->exit_code, 0, "%s %s", o->out, o->err);
+    cr_expect_not_null(strstr(o->out, "gradient by W"), "%s", o->out);
+    o = command_run("check net.onnx --forward --steps 1 --json");
+    cr_assert_eq(o->exit_code, 0, "%s %s", o->out, o->err);
+    cr_expect_null(strstr(o->out, "gradient"));
+    o = command_run("check nowhere.onnx");
+    cr_expect_eq(o->exit_code, 2);
+    cr_expect_not_null(strstr(o->err, "nowhere.onnx"), "%s", o->err);
 }
 
 #ifndef AVAL_TEST_SANITIZED /* Mesa leaks what it keeps */
