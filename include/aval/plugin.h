@@ -316,6 +316,9 @@ typedef struct aval_host {
 #define AVAL_OPTIONAL 1u /* port: may be absent */
 #define AVAL_VARIADIC 2u /* last port only: one or more */
 #define AVAL_SHAPE_INPUT 4u /* input: infer reads its content (axes, shapes) */
+#define AVAL_LAZY \
+    8u /* input of an op given as a body: where the body does not use it, what leads to it need not even have a shape; infer sees rank 0
+                        and no type then */
 
 /* An input or output.  `types`: the element types allowed, 0 means AVAL_FLOATS. */
 typedef struct aval_port {

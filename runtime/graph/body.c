@@ -242,6 +242,31 @@ static bool has_bodies(const aval_graph *g, bool all)
     return false;
 }
 
+static bool is_lazy(const aval_node *node)
+{
+    bool lazy = false;
+    for (size_t i = 0; i < node->n_inputs && !node->dead; i++) lazy = lazy || aval__node_is_lazy(node, i);
+    return lazy;
+}
+
+int aval__bodies_expand_lazy(aval_graph *g, aval_value *const *wanted, size_t n_wanted)
+{
+    expansion e = { .g = g, .all = true };
+    aval_node **order = NULL;
+    size_t count = 0, lazy = 0;
+    int status = AVAL_OK;
+    for (size_t n = 0; n < g->nodes.count && !lazy; n++) lazy = is_lazy(g->nodes.at[n]);
+    if (!lazy) return AVAL_OK;
+    AVAL__TRY(aval__graph_order(g, wanted, n_wanted, &order, &count));
+    for (size_t n = 0; n < count && status == AVAL_OK; n++) /* one without a shape is itself not used */
+        if (is_lazy(order[n]) && aval__tensor_known(&order[n]->outputs[0]->tensor)) status = wait_for(&e, order[n], SIZE_MAX, 0);
+    if (status == AVAL_OK) status = expand_waiting(&e);
+    aval__free(order);
+    aval__vec_release(&e.seen);
+    aval__vec_release(&e.stack);
+    return status;
+}
+
 int aval__graph_expand_bodies(aval_graph *g, aval_value *const *wanted, size_t n_wanted, bool all)
 {
     if (!has_bodies(g, all)) return AVAL_OK;

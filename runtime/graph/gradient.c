@@ -62,6 +62,7 @@ int aval__graph_expand_gradients(aval_graph *g, aval_value *const *wanted, size_
 int aval__graph_expand(aval_graph *g, aval_value *const *wanted, size_t n_wanted, bool strict)
 {
     AVAL__TRY(aval__graph_infer(g, wanted, n_wanted));
+    AVAL__TRY(aval__bodies_expand_lazy(g, wanted, n_wanted));
     AVAL__TRY(aval__graph_expand_bodies(g, wanted, n_wanted, false));
     AVAL__TRY(aval__graph_expand_gradients(g, wanted, n_wanted, strict));
     return aval__graph_expand_bodies(g, wanted, n_wanted, true);

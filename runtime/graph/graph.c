@@ -173,7 +173,7 @@ int aval__graph_add_node(aval_graph *g, const aval__opdef *def, const aval__attr
 
     bool known = true;
     for (size_t i = 0; i < n_inputs; i++)
-        if (inputs[i] && !aval__tensor_known(&inputs[i]->tensor)) known = false;
+        if (inputs[i] && !aval__tensor_known(&inputs[i]->tensor) && !aval__node_is_lazy(node, i)) known = false;
     if (known) {
         status = aval__node_infer(node);
         if (status == AVAL_E_CONTENT) status = AVAL_OK; /* planning will know it */

@@ -136,18 +136,64 @@ int aval__graph_bind(aval_value *input, const aval_tensor *shape)
     return code;
 }
 
+bool aval__node_is_lazy(const aval_node *node, size_t input)
+{
+    if (node->kind != AVAL__OP || node->def->kind != AVAL__BODY) return false;
+    return node->def->op->inputs[aval__input_port(node->def, input)].flags & AVAL_LAZY;
+}
+
+/* An input that must be known before the node's shapes can be, and is not; NULL: none. */
+static const aval_value *find_unknown_input(const aval_node *node)
+{
+    for (size_t i = 0; i < node->n_inputs; i++)
+        if (node->inputs[i] && !aval__tensor_known(&node->inputs[i]->tensor) && !aval__node_is_lazy(node, i)) return node->inputs[i];
+    return NULL;
+}
+
+/* The input without a shape that an op which uses only some was found to use; there is one, or nobody knows which. */
+static const aval_value *find_lazy_unknown(const aval_node *node)
+{
+    for (size_t i = 0; i < node->n_inputs; i++)
+        if (node->inputs[i] && !aval__tensor_known(&node->inputs[i]->tensor)) return node->inputs[i];
+    return NULL;
+}
+
+/* Says why a wanted value has no shape: its node's inference is the one that failed, or that of one before it. */
+static int fail_unknown(const aval_value *value)
+{
+    for (const aval_node *reader = NULL;;) {
+        aval_node *node = value->kind == AVAL__PRODUCED ? value->producer : NULL;
+        const aval_value *unknown = node ? find_unknown_input(node) : NULL;
+        if (!node && reader) return fail_unfed(reader, value);
+        if (!node) return aval__fail(AVAL_E_SHAPE, "'%s' is wanted, and its shape is not known: feed it first", aval__value_label(value));
+        if (unknown) {
+            value = unknown;
+            reader = node;
+            continue;
+        }
+        int status = aval__node_infer(node);
+        const aval_value *chosen = status == AVAL_E_CONTENT && !node->graph->missing ? find_lazy_unknown(node) : NULL;
+        if (!chosen) return status < 0 ? status : aval__fail(AVAL_E_INTERNAL, "'%s' has a shape after all", aval__value_label(value));
+        value = chosen;
+        reader = node;
+    }
+}
+
 int aval__graph_infer(aval_graph *g, aval_value *const *wanted, size_t n_wanted)
 {
     aval_node **order = NULL;
     size_t count = 0;
     int status = aval__graph_order(g, wanted, n_wanted, &order, &count);
+    /* A failure counts only where a wanted value needs it: a branch that is not taken may not fit. */
     for (size_t n = 0; n < count && status == AVAL_OK; n++) {
-        const aval_node *node = order[n];
-        for (size_t i = 0; i < node->n_inputs && status == AVAL_OK; i++) {
-            const aval_value *value = node->inputs[i];
-            if (value && !aval__tensor_known(&value->tensor)) status = fail_unfed(node, value);
-        }
-        if (status == AVAL_OK) status = aval__node_infer(order[n]);
+        int inferred = find_unknown_input(order[n]) ? AVAL_E_SHAPE : aval__node_infer(order[n]);
+        for (size_t i = 0; i < order[n]->n_outputs && inferred < 0; i++)
+            if (order[n]->outputs[i]) order[n]->outputs[i]->tensor = unknown_tensor;
+        if (inferred == AVAL_E_MEMORY) status = inferred;
+    }
+    for (size_t i = 0; i < n_wanted && status == AVAL_OK; i++) {
+        const aval_value *value = g->values.at[wanted[i]->id];
+        if (value->kind == AVAL__PRODUCED && !aval__tensor_known(&value->tensor)) status = fail_unknown(value);
     }
     aval__free(order);
     return status;
@@ -167,10 +213,7 @@ void aval__graph_refresh(aval_graph *g)
     }
     if (living && aval__graph_order_links(g, living, n_living, &order, &count) == AVAL_OK) {
         for (size_t n = 0; n < count; n++) {
-            bool known = true;
-            for (size_t i = 0; i < order[n]->n_inputs; i++)
-                known = known && (!order[n]->inputs[i] || aval__tensor_known(&order[n]->inputs[i]->tensor));
-            if (!known || aval__node_infer(order[n]) == AVAL_OK) continue;
+            if (find_unknown_input(order[n]) || aval__node_infer(order[n]) == AVAL_OK) continue;
             for (size_t i = 0; i < order[n]->n_outputs; i++) order[n]->outputs[i]->tensor = unknown_tensor;
         }
         g->stale = false;

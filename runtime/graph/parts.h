@@ -49,6 +49,8 @@ void aval__tensors_release(aval__tensors *t);
 int aval__graph_order_links(const aval_graph *g, aval_value *const *wanted, size_t n_wanted, aval_node ***order, size_t *count);
 /* How many outputs a node would have (aval__infer_count). */
 size_t aval__graph_count_outputs(const aval__opdef *def, const aval__attrs *attrs, aval_value *const *inputs, size_t n_inputs);
+/* Need that input have no shape, since the op's body may not use it? */
+bool aval__node_is_lazy(const aval_node *node, size_t input);
 /* Infers one node; unknown contents are AVAL_E_CONTENT. */
 int aval__node_infer(aval_node *node);
 /* Infers all again after links were changed; what does not fit (yet) becomes unknown. */
@@ -80,6 +82,8 @@ int aval__splice_give(aval__splice *s, aval_value *fresh, aval_value *old);
 void aval__splice_end(aval__splice *s);
 
 bool aval__has_own_backward(const aval__opdef *def);
+/* Expands those that `wanted` need and that use only some of their inputs: from then on nobody needs what leads to the others. */
+int aval__bodies_expand_lazy(aval_graph *g, aval_value *const *wanted, size_t n_wanted);
 /* Expands the bodies among the nodes from index `first` on. */
 int aval__bodies_expand_from(aval_graph *g, size_t first, bool all);
 /* Runs the backward body of a node; gradients[i] is wanted when wanted[i], and is written.  upstream[i] may be NULL. */

@@ -61,6 +61,7 @@ typedef struct aval__onnx_model {
     aval__onnx_ports inputs, outputs;
     AVAL__VEC(aval__onnx_state) states; /* initializers that can be trained */
     struct Aval__Onnx__Model *file;
+    AVAL__VEC(struct Aval__Onnx__Graph *) graphs; /* of attributes */
 } aval__onnx_model;
 
 /* Reads the file into an empty graph.  AVAL_E_UNSUPPORTED: one message with everything that aval cannot do; AVAL_E_FORMAT: damaged, with the

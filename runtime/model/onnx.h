@@ -91,17 +91,16 @@ const onnx_attribute *onnx_attrs_find(const onnx_attrs *attrs, const char *name)
 /* As an attribute text of the op.  AVAL_E_UNSUPPORTED for the first attribute that the op does not have. */
 int onnx_attrs_text(const onnx_attrs *attrs, const aval_op *op, aval__text *out);
 
-/* ---- Nodes (onnx_node.c, onnx_function.c) -------------------------------------------------------------------------------------------- */
+/* ---- Nodes (onnx_node.c, onnx_function.c, onnx_subgraph.c) -------------------------------------------------------------------------------------------- */
 
-/* The place in which nodes stand: the model's graph, or a call of a function. */
+/* The place in which nodes stand: the model's graph, a call of a function, or a graph that is an attribute of a node. */
 typedef struct onnx_scope {
     onnx_names names;
-    const struct onnx_scope *caller; /* NULL: the graph */
+    const struct onnx_scope *outer; /* whose names can be seen too: around an attribute's graph; else NULL */
     const char *path; /* before the names of nodes and values: "" in the graph, "call/" in a function */
     onnx_operator_set *const *opsets; /* that the names of operators are of */
     size_t n_opsets;
-    onnx_attrs given; /* attributes of the call */
-    const onnx_function *function; /* that is called */
+    onnx_attrs given; /* attributes of the function's call */
     unsigned depth;
 } onnx_scope;
 
@@ -112,6 +111,18 @@ int64_t onnx_version_of(const onnx_scope *scope, const char *domain);
 /* The definition that a node means; NULL: none is loaded. */
 const aval__opdef *onnx_definition(const onnx_reader *r, const onnx_scope *scope, const onnx_node *node);
 int onnx_add_nodes(onnx_reader *r, onnx_scope *scope, onnx_node *const *nodes, size_t count);
+/* "outer/node/": before the names of what a node becomes.  In the arena; NULL: out of memory. */
+const char *onnx_path_within(onnx_reader *r, const onnx_scope *scope, const onnx_node *node, const char *part);
+/* A node of the graph; `outputs` takes the first n. */
+int onnx_make(onnx_reader *r, const char *op, const char *attrs, aval_value *const *inputs, size_t n_inputs, aval_value **outputs,
+              size_t n);
+int onnx_name_outputs(onnx_scope *scope, const onnx_node *node, aval_value *const *outputs); /* NULL: none could be made */
+
+/* What nodes with graphs in their attributes become; NULL: the operator is none of these. */
+typedef int (*onnx_control)(onnx_reader *r, const onnx_scope *scope, const onnx_node *node, const onnx_attrs *attrs,
+                            aval_value *const *inputs, aval_value **outputs);
+onnx_control onnx_control_of(const onnx_node *node);
+
 /* The function of the model that a node means; NULL: it is no call. */
 const onnx_function *onnx_function_of(const onnx_reader *r, const onnx_node *node);
 int onnx_call(onnx_reader *r, const onnx_scope *scope, const onnx_node *node, const onnx_function *function, const onnx_attrs *attrs,
@@ -119,7 +130,10 @@ int onnx_call(onnx_reader *r, const onnx_scope *scope, const onnx_node *node, co
 
 /* ---- Initializers (onnx_content.c) ----------------------------------------------------------------------------------------------------- */
 
-/* The names of small values of the graph from which shapes may be computed: they become constants. */
-int onnx_content_names(const onnx_reader *r, const onnx_scope *scope, onnx_names *out);
+/* The names of values of the graph from which shapes may be computed: small initializers with such names become constants. */
+int onnx_content_names(const onnx_reader *r, const onnx_scope *scope, const onnx_graph *graph, onnx_names *out);
+int onnx_add_initializers(onnx_reader *r, onnx_scope *scope, const onnx_graph *graph);
+/* A message of the file that stands in another as bytes; kept until the file is forgotten. */
+int onnx_unpack_graph(onnx_reader *r, const ProtobufCBinaryData *bytes, const onnx_graph **out);
 
 #endif

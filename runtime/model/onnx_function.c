@@ -44,21 +44,10 @@ static int take_outputs(const onnx_scope *inner, const onnx_function *function, 
     return AVAL_OK;
 }
 
-static const char *path_of_call(onnx_reader *r, const onnx_scope *scope, const onnx_node *node)
-{
-    aval__text path = { 0 };
-    const char *name = onnx_text(node->name);
-    if (!name[0] && node->n_output > 0) name = node->output[0];
-    aval__text_add(&path, "%s%.200s/", scope->path, name);
-    char *kept = path.failed ? NULL : aval__arena_text(&r->out->arena, path.at);
-    aval__text_release(&path);
-    return kept;
-}
-
 int onnx_call(onnx_reader *r, const onnx_scope *scope, const onnx_node *node, const onnx_function *function, const onnx_attrs *attrs,
               aval_value *const *inputs, size_t n_inputs, aval_value **outputs)
 {
-    onnx_scope inner = { .caller = scope, .function = function, .depth = scope->depth + 1 };
+    onnx_scope inner = { .depth = scope->depth + 1 };
     int status = AVAL_OK;
     if (inner.depth > ONNX_MOST_DEPTH)
         return aval__fail(AVAL_E_FORMAT, "functions call each other more than %d deep, or themselves", ONNX_MOST_DEPTH);
@@ -67,7 +56,7 @@ int onnx_call(onnx_reader *r, const onnx_scope *scope, const onnx_node *node, co
                           function->n_output, n_inputs, node->n_output);
     inner.opsets = function->n_opset_import ? function->opset_import : scope->opsets;
     inner.n_opsets = function->n_opset_import ? function->n_opset_import : scope->n_opsets;
-    inner.path = path_of_call(r, scope, node);
+    inner.path = onnx_path_within(r, scope, node, "");
     if (!inner.path) return AVAL_E_MEMORY;
     AVAL__TRY(gather_attrs(r, function, attrs, &inner.given));
     AVAL__TRY_DONE(name_inputs(&inner, function, inputs, n_inputs));

@@ -73,7 +73,8 @@ static int fail_operator(const onnx_reader *r, const onnx_scope *scope, const on
 static int find_value(const onnx_scope *scope, const char *name, aval_value **value)
 {
     *value = NULL;
-    if (!name[0] || onnx_names_find(&scope->names, name, value)) return AVAL_OK;
+    for (const onnx_scope *s = scope; s; s = s->outer)
+        if (!name[0] || onnx_names_find(&s->names, name, value)) return AVAL_OK;
     return aval__fail(
         AVAL_E_FORMAT,
         "its input '%.200s' is neither an input nor an initializer nor computed before it: a tensor is missing, or there is a "
@@ -103,8 +104,7 @@ static int name_value(const onnx_scope *scope, const char *name, aval_value *val
     return status;
 }
 
-/* Gives the outputs their names; `outputs` NULL: none could be made. */
-static int name_outputs(onnx_scope *scope, const onnx_node *node, aval_value *const *outputs)
+int onnx_name_outputs(onnx_scope *scope, const onnx_node *node, aval_value *const *outputs)
 {
     for (size_t i = 0; i < node->n_output; i++) {
         if (!node->output[i][0]) continue;
@@ -192,7 +192,7 @@ static int add_constant(onnx_reader *r, onnx_scope *scope, const onnx_node *node
     int status = constant_of(r, attrs, &value);
     if (status == AVAL_E_UNSUPPORTED) AVAL__TRY(onnx_problem(r, blame(scope, node, status)));
     else if (status < 0) return status;
-    return name_outputs(scope, node, value ? &value : NULL);
+    return onnx_name_outputs(scope, node, value ? &value : NULL);
 }
 
 /* ---- Nodes ------------------------------------------------------------------------------------------------------------------------------- */
@@ -249,18 +249,29 @@ static int add_op(onnx_reader *r, onnx_scope *scope, const onnx_node *node, cons
     if (status == AVAL_E_FORMAT || status == AVAL_E_IO) return status;
     if (status < 0) AVAL__TRY(onnx_problem(r, blame(scope, node, status)));
     if (made) AVAL__TRY(name_node(scope, node, made));
-    return name_outputs(scope, node, made ? made->outputs : NULL);
+    return onnx_name_outputs(scope, node, made ? made->outputs : NULL);
 }
 
-static int add_call(onnx_reader *r, onnx_scope *scope, const onnx_node *node, const onnx_function *function, const onnx_attrs *attrs,
-                    aval_value *const *inputs)
+/* Functions, and operators with graphs in their attributes: several nodes in the place of one. */
+static int add_several(onnx_reader *r, onnx_scope *scope, const onnx_node *node, const onnx_function *function, const onnx_attrs *attrs,
+                       aval_value *const *inputs)
 {
     aval_value **outputs = aval__alloc_array(node->n_output, sizeof(aval_value *));
     if (!outputs) return AVAL_E_MEMORY;
-    int status = onnx_call(r, scope, node, function, attrs, inputs, node->n_input, outputs);
-    if (status == AVAL_OK) status = name_outputs(scope, node, outputs);
+    int status = function ? onnx_call(r, scope, node, function, attrs, inputs, node->n_input, outputs)
+                          : onnx_control_of(node)(r, scope, node, attrs, inputs, outputs);
+    if (status == AVAL_E_UNSUPPORTED) status = onnx_problem(r, blame(scope, node, status));
+    if (status == AVAL_OK) status = onnx_name_outputs(scope, node, outputs);
     aval__free(outputs);
     return status;
+}
+
+int onnx_make(onnx_reader *r, const char *op, const char *attrs, aval_value *const *inputs, size_t n_inputs, aval_value **outputs, size_t n)
+{
+    aval_node *node = aval_graph_node(r->g, op, attrs, inputs, n_inputs);
+    if (!node) return aval_graph_status(r->g);
+    for (size_t i = 0; i < n; i++) outputs[i] = node->outputs[i];
+    return AVAL_OK;
 }
 
 static int add_node(onnx_reader *r, onnx_scope *scope, const onnx_node *node)
@@ -270,13 +281,14 @@ static int add_node(onnx_reader *r, onnx_scope *scope, const onnx_node *node)
     if (++r->n_nodes > ONNX_MOST_NODES) return aval__fail(AVAL_E_FORMAT, "more than %d nodes", ONNX_MOST_NODES);
     AVAL__TRY(resolve_attrs(r, scope, node, &attrs));
     const onnx_function *function = onnx_function_of(r, node);
+    bool several = function || onnx_control_of(node);
     if (!function && strcmp(onnx_text(node->op_type), "Constant") == 0 && !*spelling(onnx_text(node->domain)))
         return add_constant(r, scope, node, &attrs);
     aval_value **inputs = aval__alloc_array(node->n_input + AVAL_MAX_PORTS, sizeof(aval_value *)); /* and tensors that are attributes */
     if (!inputs) return AVAL_E_MEMORY;
     int status = find_inputs(scope, node, inputs, &broken);
     if (status == AVAL_OK)
-        status = function ? add_call(r, scope, node, function, &attrs, inputs) : add_op(r, scope, node, &attrs, inputs, broken);
+        status = several ? add_several(r, scope, node, function, &attrs, inputs) : add_op(r, scope, node, &attrs, inputs, broken);
     aval__free(inputs);
     return status;
 }

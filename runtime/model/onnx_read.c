@@ -4,8 +4,6 @@
 #include <limits.h>
 #include <string.h>
 
-#define SMALL_ELEMENTS 64 /* initializers up to this size become constants where shapes may be computed from them */
-
 /* ---- The file ------------------------------------------------------------------------------------------------------------------------ */
 
 static void *allocate(void *out_of_memory, size_t bytes)
@@ -34,6 +32,18 @@ static int unpack(const char *file, onnx_model **out)
     aval__free(bytes);
     if (*out) return AVAL_OK;
     return out_of_memory ? AVAL_E_MEMORY : aval__fail(AVAL_E_FORMAT, "not an ONNX model, or damaged");
+}
+
+int onnx_unpack_graph(onnx_reader *r, const ProtobufCBinaryData *bytes, const onnx_graph **out)
+{
+    bool out_of_memory = false;
+    ProtobufCAllocator allocator = { .alloc = allocate, .free = give_back, .allocator_data = &out_of_memory };
+    AVAL__TRY(aval__vec_reserve(&r->out->graphs, r->out->graphs.count + 1));
+    onnx_graph *graph = aval__onnx__graph__unpack(&allocator, bytes->len, bytes->data);
+    if (!graph) return out_of_memory ? AVAL_E_MEMORY : aval__fail(AVAL_E_FORMAT, "the graph in an attribute is damaged");
+    r->out->graphs.at[r->out->graphs.count++] = graph;
+    *out = graph;
+    return AVAL_OK;
 }
 
 int aval__onnx_tensor_parse(aval__arena *arena, const void *bytes, size_t count, aval_tensor *shape, const void **data)
@@ -106,44 +116,6 @@ static int add_input(onnx_reader *r, onnx_scope *scope, const Aval__Onnx__ValueI
     return add_port(r, &r->out->inputs, name, value);
 }
 
-static int add_state(onnx_reader *r, const char *name, const aval_tensor *shape, const void *data, aval_value **value)
-{
-    *value = aval_graph_state(r->g, name, shape->type, (size_t)shape->rank, shape->dims);
-    if (!*value) return aval_graph_status(r->g);
-    return aval__vec_push(&r->out->states, (aval__onnx_state){ *value, data });
-}
-
-static int add_initializer(onnx_reader *r, onnx_scope *scope, const onnx_names *contents, const onnx_tensor *t)
-{
-    aval_tensor shape;
-    const void *data;
-    aval_value *value = NULL, *there;
-    const char *name = onnx_text(t->name);
-    int status = onnx_tensor_read(&r->out->arena, r->folder, t, &shape, &data);
-    if (status == AVAL_E_UNSUPPORTED) AVAL__TRY(onnx_problem(r, aval__fail_in(status, "initializer '%.200s'", name)));
-    else if (status < 0) return aval__fail_in(status, "initializer '%.200s'", name);
-    else {
-        bool is_float = (AVAL_FLOATS & AVAL_TYPE_SET(shape.type)) != 0;
-        bool known = aval__tensor_count(&shape) <= SMALL_ELEMENTS && onnx_names_find(contents, name, &there);
-        if (is_float && !known && name[0]) AVAL__TRY(add_state(r, name, &shape, data, &value));
-        else AVAL__TRY(aval__graph_add_constant(r->g, &shape, data, &value));
-    }
-    AVAL__TRY(onnx_names_add(&scope->names, name, value));
-    if (value && !value->name && name[0]) aval_value_set_name(value, name);
-    return r->g->status;
-}
-
-static int add_initializers(onnx_reader *r, onnx_scope *scope)
-{
-    const onnx_graph *graph = r->model->graph;
-    onnx_names contents = { 0 };
-    int status = onnx_content_names(r, scope, &contents);
-    for (size_t i = 0; i < graph->n_initializer && status == AVAL_OK; i++)
-        status = add_initializer(r, scope, &contents, graph->initializer[i]);
-    onnx_names_release(&contents);
-    return status;
-}
-
 /* Where the shape follows only from what is fed, what the file says of it is what is known until then. */
 static void take_declared_type(aval_value *value, const Aval__Onnx__Type *type)
 {
@@ -168,7 +140,7 @@ static int add_output(onnx_reader *r, const onnx_scope *scope, const Aval__Onnx_
 static int read_graph(onnx_reader *r, onnx_scope *scope)
 {
     const onnx_graph *graph = r->model->graph;
-    AVAL__TRY(add_initializers(r, scope));
+    AVAL__TRY(onnx_add_initializers(r, scope, graph));
     for (size_t i = 0; i < graph->n_sparse_initializer; i++)
         AVAL__TRY(onnx_problem(r, aval__fail(AVAL_E_UNSUPPORTED, "sparse initializer number %zu", i)));
     for (size_t i = 0; i < graph->n_input; i++) AVAL__TRY(add_input(r, scope, graph->input[i]));
@@ -233,6 +205,8 @@ void aval__onnx_forget_file(aval__onnx_model *model)
 {
     if (model->file) aval__onnx__model__free_unpacked(model->file, &releaser);
     model->file = NULL;
+    for (size_t i = 0; i < model->graphs.count; i++) aval__onnx__graph__free_unpacked(model->graphs.at[i], &releaser);
+    aval__vec_release(&model->graphs);
     aval__vec_release(&model->states);
 }
 

@@ -133,3 +133,37 @@ Test(segments, what_does_not_fit_once_it_is_known_is_said)
     expect_dims(&r, y, 6, 1);
     rig_close(&r);
 }
+
+/* ---- One of two ------------------------------------------------------------------------------------------------------------------------ */
+
+static aval_value *reshape_to(rig *r, aval_value *x, int64_t rows, int64_t cols)
+{
+    aval_value *shape = aval_graph_constant(r->graph, AVAL_INT64, AVAL_SHAPE(2), (int64_t[]){ rows, cols });
+    return aval_apply(r->graph, "Reshape", NULL, x, shape);
+}
+
+Test(segments, of_two_branches_only_the_one_taken_is_computed_or_need_fit)
+{
+    rig r;
+    float x[6] = { 1, 2, 3, 4, 5, 6 }, dx[6];
+    rig_open(&r);
+    aval_value *in = aval_graph_input(r.graph, "x", AVAL_FLOAT, AVAL_SHAPE(-1)),
+               *sure = aval_graph_input(r.graph, "sure", AVAL_BOOL, AVAL_SCALAR);
+    aval_value *six = aval_apply(r.graph, "Mul", NULL, reshape_to(&r, in, 2, 3), reshape_to(&r, in, 2, 3));
+    aval_value *four = aval_apply(r.graph, "Neg", NULL, reshape_to(&r, in, 2, 2));
+    aval_value *y = aval_apply(r.graph, "Choose", NULL, sure, six, four), *back = aval_graph_gradient(r.graph, y, in, NULL);
+    RIG_OK(aval_session_feed(r.session, in, x, sizeof x, (int64_t[]){ 6 }));
+    RIG_OK(aval_session_feed(r.session, sure, &(char){ 1 }, 1, NULL));
+    rig_run(&r, (aval_value *[]){ y, back }, 2);
+    expect_dims(&r, y, 2, 3);
+    RIG_OK(aval_session_read(r.session, back, dx, sizeof dx));
+    cr_expect_eq(dx[5], 12);
+    RIG_OK(aval_session_feed(r.session, sure, &(char){ 0 }, 1, NULL));
+    cr_expect_eq(aval_session_run(r.session, AVAL_VALUES(y)), AVAL_E_SHAPE, "%s", aval_error());
+    RIG_OK(aval_session_feed(r.session, in, x, 4 * sizeof *x, (int64_t[]){ 4 }));
+    rig_run(&r, (aval_value *[]){ y, back }, 2);
+    expect_dims(&r, y, 2, 2);
+    RIG_OK(aval_session_read(r.session, back, dx, 4 * sizeof *dx));
+    cr_expect_eq(dx[3], -1);
+    rig_close(&r);
+}

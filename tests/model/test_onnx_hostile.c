@@ -134,7 +134,8 @@ Test(onnx_hostile, graphs_within_attributes_nest_as_deep_as_they_like_without_be
     onnx_test t;
     onnx_start(&t, 13);
     maker_input(&t.m, "x", DIMS(2));
-    Aval__Onnx__Attribute *a = maker_attr(&t.m, maker_node(&t.m, "If", "x", "y"), "then_branch", 5);
+    Aval__Onnx__Node *branching = maker_node(&t.m, "If", "x", "y");
+    Aval__Onnx__Attribute *a = maker_attr(&t.m, branching, "then_branch", 5);
     /* each level is field 1 (a node), then 5 (its attribute), then 6 (the graph), in front of what there is */
     unsigned char *bytes = aval__arena_alloc(&t.m.arena, 3 * ROOM), *at = bytes + 3 * ROOM;
     for (size_t i = 0; i < DEPTH; i++) {
@@ -151,7 +152,9 @@ Test(onnx_hostile, graphs_within_attributes_nest_as_deep_as_they_like_without_be
     a->g.len = (size_t)(bytes + 3 * ROOM - at);
     a->has_g = 1;
     maker_output(&t.m, "y");
-    onnx_expect(&t, AVAL_E_UNSUPPORTED, "operator If");
+    *maker_attr(&t.m, branching, "else_branch", 5) = *a;
+    branching->attribute[1]->name = (char *)(uintptr_t) "else_branch";
+    onnx_expect(&t, AVAL_E_FORMAT, "node 'y' (If)");
     onnx_finish(&t);
 }
 
