@@ -78,8 +78,11 @@ static void multiply(SPACE T (*block)[WIDTH], SPACE T (*tile)[WIDTH], SPACE T (*
         }
     }
 #else
+    /* Unrolled further, loads would be gathered in more registers than AMD's compiler has for gfx1100. */
+#pragma unroll 1
     for (int c = COLUMN; c < TILE; c += LANES) {
         T sum = 0;
+#pragma unroll 4
         for (int j = 0; j < HEAD; j++) sum += block[ROW(0)][j] * tile[c][j];
         scores[ROW(0)][c] = sum;
     }
@@ -107,6 +110,7 @@ static void add_product(T (*result)[PART], SPACE T (*factors)[TILE], SPACE T (*t
         }
     }
 #else
+#pragma unroll 1
     for (int c = 0; c < TILE; c++) {
         T factor = factors[ROW(0)][c];
         for (int j = 0; j < PART; j++) result[0][j] += factor * tile[c][COLUMN + j * LANES];
