@@ -397,6 +397,10 @@ Test(registry, the_newest_version_not_above_the_wanted_one_is_found)
     cr_assert_eq(aval__registry_find(r, "Right", 100)->op, &seven);
     cr_assert_eq(aval__registry_find(r, "aval::Right", 0)->op, &other);
     cr_assert_eq(aval__registry_find(r, "ai.onnx::Right", 0)->op, &seven);
+    cr_assert_eq(aval__registry_find(r, "Right@6", 0)->op, &one);
+    cr_assert_eq(aval__registry_find(r, "ai.onnx::Right@7", 3)->op, &seven, "the version in the name counts");
+    cr_assert_null(aval__registry_find(r, "Right@0", 0));
+    cr_assert_null(aval__registry_find(r, "Right@7x", 0));
     cr_assert_null(aval__registry_find(r, "Left", 0));
     cr_assert_null(aval__registry_find(r, "nowhere::Right", 0));
     cr_assert_eq(aval__registry_count(r), 2); /* the older version is not listed */
