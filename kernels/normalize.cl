@@ -53,7 +53,13 @@ __kernel void batch_statistics(__global const S *x, long x_at, __global const S 
     __local ACC shared[WG];
     long c = GROUP;
     GROUP_GUARD(channels);
-    ACC average = LOAD(mean_in, mean_in_at + c), variance = LOAD(var_in, var_in_at + c), old_average = average, old_variance = variance;
+    /* read by the lane that writes them: the outputs may lie in the same memory */
+    ACC old_average = 0, old_variance = 0;
+    if (LANE == 0) {
+        old_average = LOAD(mean_in, mean_in_at + c);
+        old_variance = LOAD(var_in, var_in_at + c);
+    }
+    ACC average = old_average, variance = old_variance;
     if (training) {
         average = group_sum(shared, channel_sum(x + x_at, c, channels, count, inner, 0, 0)) / count;
         variance = group_sum(shared, channel_sum(x + x_at, c, channels, count, inner, average, 1)) / count;

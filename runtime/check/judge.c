@@ -220,7 +220,8 @@ static void judge_repeat(aval__judge *j, size_t device)
     if (differs == AVAL__ONCE) return;
     for (size_t d = 0; d < j->n_witnesses; d++) others = others || (j->witnesses[d].ran && j->witnesses[d].results.differs == AVAL__SAME);
     if (differs >= 0) {
-        aval__text_add(&message, "two equal runs gave different bits in ");
+        aval__text_add(&message, "two equal runs gave different bits (the first and the %s) in ",
+                       j->witnesses[device].results.again_run == 3 ? "third" : "second");
         if ((size_t)differs < c->n_outputs) aval__text_add(&message, "%s", c->output_names[differs]);
         else aval__case_gradient_name(&message, c, &c->gradients[(size_t)differs - c->n_outputs]);
     }

@@ -1,4 +1,4 @@
-/* Results as bytes and back: a head, then each tensor as type, rank, dimensions and elements in its own type, then the programs' texts.
+/* Results as bytes and back: a head, then each tensor (and each of the run that gave other bits) as type, rank, dimensions and elements in its own type, then the programs' texts.
  * A tensor's elements are filled up to a multiple of 8 bytes, so that the next tensor is aligned for every element type. */
 #include "check/results.h"
 #include "check/bytes.h"
@@ -9,7 +9,7 @@
 
 typedef struct head {
     uint64_t magic, count, programs;
-    int64_t differs;
+    int64_t differs, again_run;
 } head;
 
 typedef struct tensor_head {
@@ -32,6 +32,8 @@ void aval__results_release(aval__results *r)
         aval__free(r->programs[i].options);
         aval__free(r->programs[i].text);
     }
+    for (size_t i = 0; r->again != NULL && i < r->count; i++) aval__host_tensor_release(&r->again[i]);
+    aval__free(r->again);
     aval__free(r->at);
     aval__free(r->programs);
     *r = (aval__results){ 0 };
@@ -58,11 +60,16 @@ static int put_tensor(aval__text *out, const aval__host_tensor *t)
 
 int aval__results_pack(const aval__results *r, void **bytes, size_t *size)
 {
-    const head h = { .magic = MAGIC, .count = r->count, .programs = r->n_programs, .differs = r->differs };
+    const head h = { .magic = MAGIC,
+                     .count = r->count,
+                     .programs = r->n_programs,
+                     .differs = r->differs,
+                     .again_run = r->again != NULL ? r->again_run : 0 };
     aval__text out = { 0 };
     int status = AVAL_OK;
     aval__text_put(&out, (const char *)&h, sizeof h);
     for (size_t i = 0; i < r->count; i++) AVAL__TRY_DONE(put_tensor(&out, &r->at[i]));
+    for (size_t i = 0; r->again != NULL && i < r->count; i++) AVAL__TRY_DONE(put_tensor(&out, &r->again[i]));
     for (size_t i = 0; i < r->n_programs; i++) {
         aval__bytes_put_text(&out, r->programs[i].name);
         aval__bytes_put_text(&out, r->programs[i].options);
@@ -104,6 +111,12 @@ int aval__results_unpack(const void *bytes, size_t size, aval__results *out)
     AVAL__TRY(aval__results_make(out, (size_t)h.count));
     int status = AVAL_OK;
     for (size_t i = 0; i < out->count; i++) AVAL__TRY_DONE(take_tensor(&r, &out->at[i]));
+    if (h.again_run > 0) {
+        out->again = aval__alloc_array(out->count + 1, sizeof *out->again);
+        if (out->again == NULL) AVAL__TRY_DONE(AVAL_E_MEMORY);
+        out->again_run = h.again_run == 2 ? 2 : 3;
+        for (size_t i = 0; i < out->count; i++) AVAL__TRY_DONE(take_tensor(&r, &out->again[i]));
+    }
     out->programs = aval__alloc_array((size_t)h.programs + 1, sizeof *out->programs);
     if (out->programs == NULL) AVAL__TRY_DONE(AVAL_E_MEMORY);
     out->n_programs = (size_t)h.programs;

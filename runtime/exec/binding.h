@@ -25,6 +25,8 @@ typedef struct aval__bound_slot {
     cl_event used[2]; /* inputs: the end of the last run that read that buffer */
     uint32_t current; /* inputs: which of the two */
     bool fed;
+    unsigned char poison; /* what its guard bands hold */
+    uint64_t content; /* inputs and constants in guarded mode: hash of what was written there, and is to stay */
     uint64_t generation; /* of a state's buffer */
     uint32_t first_use, n_uses; /* binding->uses */
 } aval__bound_slot;
@@ -81,6 +83,7 @@ struct aval__binding {
     bool crosses; /* some step copies between devices */
     bool profiled; /* each step's command is kept until the next run */
     bool interrupted; /* a run over several devices failed on its way: copies may be half done */
+    uint64_t runs; /* in guarded mode */
     aval_store *store; /* whose buffers are in use */
     uint64_t store_generation;
 };
@@ -109,7 +112,8 @@ int aval__binding_flush(aval__binding *b);
 /* Adds to an out-of-memory message what of this binding takes how much memory; returns `code`. */
 int aval__binding_explain_memory(const aval__binding *b, int code, uint32_t device);
 
-/* Guarded mode: writes poison over everything that a run is to write, and the bands. */
+/* Guarded mode: changes what the memory holds that the next run is to write.  The first run finds NaN there, the second what the first has left,
+   the third a small positive number, and so on in turn: what reads its own output, or scratch memory before writing it, gives other results. */
 int aval__binding_poison(aval__binding *b);
 /* Anomaly mode: AVAL_E_ANOMALY when what the step wrote holds NaN or infinity. */
 int aval__binding_check_step(aval__binding *b, size_t step);

@@ -4,8 +4,6 @@
 #include <inttypes.h>
 #include <math.h>
 
-#define POISON 0xff /* as binding.c fills */
-
 /* ---- Guard bands ----------------------------------------------------------------------------------------------------------- */
 
 static const char *name_in_slot(const aval__plan *plan, uint32_t slot)
@@ -33,7 +31,7 @@ static int check_band(aval__binding *b, uint32_t slot, cl_mem buffer, uint64_t o
         aval__cl_check(clEnqueueReadBuffer(aval__binding_queue(b, s->device), buffer, CL_TRUE, (size_t)offset, bytes, band, 0, NULL, NULL),
                        "clEnqueueReadBuffer", "guard band of '%s'", name_in_slot(b->plan, slot)));
     for (size_t i = 0; i < bytes; i++) {
-        if (band[i] == POISON) continue;
+        if (band[i] == b->slots[slot].poison) continue;
         const char *writer = writer_of_slot(b->plan, slot);
         return aval__fail(
             AVAL_E_CHECK,
@@ -41,6 +39,24 @@ static int check_band(aval__binding *b, uint32_t slot, cl_mem buffer, uint64_t o
             writer[0] ? ": " : "", name_in_slot(b->plan, slot), i, side, s->device, b->plan->devices[s->device]->name);
     }
     return AVAL_OK;
+}
+
+/* What is fed or constant is read by launches, never written. */
+static int check_content(aval__binding *b, uint32_t slot)
+{
+    const aval__slot *s = &b->plan->slots[slot];
+    size_t bytes = aval__tensor_bytes(&s->tensor);
+    bool written = s->kind == AVAL__SLOT_CONSTANT || (s->kind == AVAL__SLOT_INPUT && b->slots[slot].fed);
+    if (!written || bytes == 0) return AVAL_OK;
+    void *content = aval__alloc(bytes);
+    if (!content) return AVAL_E_MEMORY;
+    const aval__located there = { .tensor = s->tensor, .device = s->device, .place = { slot, (int64_t)s->guard_bytes } };
+    int status = aval__binding_read(b, &there, content, bytes);
+    if (status == AVAL_OK && aval__hash64(content, bytes, 0) != b->slots[slot].content)
+        status = aval__fail(AVAL_E_CHECK, "input '%s' was changed by a kernel, which may only read it (device %" PRIu32 " '%s')",
+                            name_in_slot(b->plan, slot), s->device, b->plan->devices[s->device]->name);
+    aval__free(content);
+    return status;
 }
 
 int aval__binding_check_guards(aval__binding *b)
@@ -54,6 +70,7 @@ int aval__binding_check_guards(aval__binding *b)
         status = check_band(b, i, b->slots[i].buffer, 0, band, "before");
         if (status == AVAL_OK) status = check_band(b, i, b->slots[i].buffer, slot->bytes - slot->guard_bytes, band, "after");
         aval__free(band);
+        if (status == AVAL_OK) status = check_content(b, i);
     }
     return status;
 }

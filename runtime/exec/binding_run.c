@@ -16,6 +16,7 @@ int aval__binding_feed(aval__binding *b, uint32_t index, const void *data, size_
     if (bytes != aval__tensor_bytes(&slot->tensor))
         return aval__fail(AVAL_E_ARGUMENT, "input '%s' has %zu bytes, found %zu", slot->name ? slot->name : "",
                           aval__tensor_bytes(&slot->tensor), bytes);
+    if (slot->guard_bytes > 0) bound->content = aval__hash64(data, bytes, 0);
     if (bytes > 0)
         AVAL__TRY(aval__cl_check(clEnqueueWriteBuffer(d->transfers, bound->buffers[next], CL_TRUE, slot->guard_bytes, bytes, data,
                                                       bound->used[next] ? 1 : 0, bound->used[next] ? &bound->used[next] : NULL, NULL),

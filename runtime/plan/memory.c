@@ -127,10 +127,15 @@ static int place_in_arenas(aval__planner *p, uint32_t device, const device_stora
     return AVAL_OK;
 }
 
+uint64_t aval__planner_guard(const aval__planner *p, uint32_t device)
+{
+    return p->request->memory == AVAL_MEMORY_GUARDED ? aval__align(GUARD_BYTES, aval__planner_alignment(p, device)) : 0;
+}
+
 /* A slot a storage, with guard bands. */
 static int place_guarded(aval__planner *p, uint32_t device, const device_storages *in)
 {
-    uint64_t guard = aval__align(GUARD_BYTES, aval__planner_alignment(p, device));
+    uint64_t guard = aval__planner_guard(p, device);
     for (size_t i = 0; i < in->count; i++) {
         aval__storage *s = &p->storages.at[in->index[i]];
         /* The band after begins where the value ends, so that an overrun by one element is seen. */

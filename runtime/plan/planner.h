@@ -141,6 +141,8 @@ int aval__planner_add_item(aval__planner *p, const aval_value *value, uint32_t d
 int aval__planner_add_copy(aval__planner *p, uint32_t from, uint32_t device, uint32_t *unit, uint32_t *item);
 int aval__planner_add_storage(aval__planner *p, uint32_t device, uint64_t bytes, const aval_value *value, uint32_t first, uint32_t *out);
 uint64_t aval__planner_alignment(const aval__planner *p, uint32_t device);
+/* Bytes of the guard bands around values on this device; 0: the plan has none. */
+uint64_t aval__planner_guard(const aval__planner *p, uint32_t device);
 
 /* Where to put what is written: a storage each. */
 typedef struct aval__interval {

@@ -49,9 +49,13 @@ int aval__planner_fixed_slot(aval__planner *p, uint32_t item)
     aval__item *it = &p->items.at[item];
     const aval_value *v = it->value;
     if (it->storage != AVAL__NONE) return AVAL_OK;
-    aval__slot slot = {
-        .kind = kinds[v->kind], .device = it->device, .bytes = it->bytes > 0 ? it->bytes : 1, .value = v->id, .tensor = v->tensor
-    };
+    uint64_t guard = v->kind == AVAL__STATE ? 0 : aval__planner_guard(p, it->device);
+    aval__slot slot = { .kind = kinds[v->kind],
+                        .device = it->device,
+                        .bytes = (it->bytes > 0 || guard > 0 ? it->bytes : 1) + 2 * guard,
+                        .guard_bytes = guard,
+                        .value = v->id,
+                        .tensor = v->tensor };
     if (v->kind != AVAL__CONSTANT || v->name) {
         slot.name = aval__arena_text(&p->plan->arena, aval__value_label(v));
         if (!slot.name) return AVAL_E_MEMORY;
@@ -62,6 +66,7 @@ int aval__planner_fixed_slot(aval__planner *p, uint32_t item)
     }
     AVAL__TRY(aval__planner_add_storage(p, it->device, it->bytes, v, 0, &it->storage));
     p->storages.at[it->storage].slot = (uint32_t)p->slots.count;
+    p->storages.at[it->storage].offset = guard;
     p->storages.at[it->storage].last = AVAL__AFTER;
     return aval__vec_push(&p->slots, slot);
 }

@@ -1,0 +1,105 @@
+#!/usr/bin/env python3
+"""Every operator on oclgrind, which sees what no device shows: data races, uninitialised local and private variables, accesses outside a buffer.
+
+    tests/oclgrind/run.py BUILD [OP]...
+
+Each operator is a run of `aval check --quick` of its own, with results compared as on any device, and a log of oclgrind's.  What the log holds
+is a failure, but for the rows of known.txt.  Operators of slow.txt run with the options that stand there.  Prints the slowest and what was left out; exits with 77
+where oclgrind is not installed."""
+import concurrent.futures
+import glob
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ICDS = glob.glob("/usr/lib/oclgrind/liboclgrind-rt-icd.so") + glob.glob("/usr/lib/*/oclgrind/liboclgrind-rt-icd.so")
+SECONDS = 240  # for one operator
+GROUP = 8  # work-items that share a reduction: enough for a race, and a simulator runs each of them
+
+
+def environment(build, log, cache):
+    """Without optimisation no `freeze` appears, an instruction that oclgrind 21.10's detector of uninitialised values does not know."""
+    own = {k: v for k, v in os.environ.items() if not k.startswith(("OCLGRIND_", "AVAL_"))}
+    return {**own, "OCL_ICD_VENDORS": ICDS[0], "OPENCL_LAYERS": os.path.join(build, "tests", "oclgrind_layer.so"), "AVAL_CACHE_DIR": cache,
+            "AVAL_GROUP": str(GROUP), "OCLGRIND_LOG": log, "OCLGRIND_BUILD_OPTIONS": "-cl-opt-disable", "OCLGRIND_DATA_RACES": "1",
+            "OCLGRIND_UNINITIALIZED": "1", "OCLGRIND_NUM_THREADS": "1", "OCLGRIND_MAX_ERRORS": "10000"}
+
+
+def read_table(name):
+    """Rows of words; what follows a # is the reason, which each row must have."""
+    rows = []
+    with open(os.path.join(HERE, name), encoding="utf-8") as file:
+        for line in file:
+            words, _, reason = line.partition("#")
+            if words.strip() and not reason.strip():
+                sys.exit(f"{name}: '{words.strip()}' has no reason")
+            if words.strip():
+                rows.append((words.split(), reason.strip()))
+    return rows
+
+
+def read_log(path):
+    """[(what, kernel, line of source)], each once."""
+    found = {}
+    if not os.path.exists(path):
+        return []
+    with open(path, encoding="utf-8", errors="replace") as file:
+        for block in re.split(r"\n\s*\n(?=\S)", file.read()):
+            lines = block.strip().splitlines()
+            if not lines:
+                continue
+            kernel = re.search(r"Kernel: (\S+)", block)
+            place = re.search(r"At line (\d+)", block)
+            what = re.sub(r"\s*(address )?0x[0-9a-f]+", "", lines[0])
+            found.setdefault((what, kernel.group(1) if kernel else "?"), place.group(1) if place else "?")
+    return [(what, kernel, line) for (what, kernel), line in found.items()]
+
+
+def check(build, op, options, folder):
+    log, started = os.path.join(folder, op.replace("::", "_") + ".log"), time.time()
+    command = [os.path.join(build, "aval"), "check", "--quick", "--quiet", "--timeout", str(SECONDS),
+               "--failures", os.path.join(build, "oclgrind-failures"), *options, op]
+    done = subprocess.run(command, env=environment(build, log, os.path.join(folder, "cache")), capture_output=True, text=True)
+    return op, done, read_log(log), time.time() - started
+
+
+def main():
+    build, ops = os.path.abspath(sys.argv[1]), sys.argv[2:]
+    if not ICDS:
+        print("oclgrind: left out, liboclgrind-rt-icd.so is not installed")
+        return 77
+    if not ops:
+        listed = subprocess.run([os.path.join(build, "aval"), "ops"], capture_output=True, text=True, check=True).stdout
+        ops = sorted({line.split()[0] for line in listed.splitlines()})
+    known = {(words[0], words[1]): reason for words, reason in read_table("known.txt")}
+    slow = {words[0]: (words[1:], reason) for words, reason in read_table("slow.txt")}
+    bad, seconds, passed = 0, [], 0
+    with tempfile.TemporaryDirectory() as folder, concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        os.mkdir(os.path.join(folder, "cache"), 0o700)
+        # the slow ones first, so that none of them is left for the end
+        order = sorted(ops, key=lambda op: op not in slow)
+        for op, done, log, took in pool.map(lambda op: check(build, op, slow.get(op, ([], ""))[0], folder), order):
+            seconds.append((took, op))
+            passed += int((re.findall(r"(\d+) passed", done.stdout) or [0])[-1])
+            if done.returncode != 0:
+                bad += 1
+                print(f"{op}: aval check ends with {done.returncode}\n{done.stdout[-2000:]}{done.stderr[-500:]}")
+            for what, kernel, line in log:
+                if (kernel, what.split()[0]) in known:
+                    continue
+                bad += 1
+                print(f"{op}: {what}, kernel {kernel}, line {line}")
+    for op, (options, reason) in slow.items():
+        if op in ops:
+            print(f"{op}: only {' '.join(options)}, {reason}")
+    print("slowest: " + ", ".join(f"{op} {took:.1f} s" for took, op in sorted(seconds, reverse=True)[:8]))
+    print(f"oclgrind: {len(ops)} operators, {passed} comparisons passed, {bad} faults")
+    return 1 if bad or passed == 0 else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
