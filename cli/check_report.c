@@ -97,11 +97,20 @@ static json_t *number_json(double x)
 
 static json_t *result_json(const check_report *r, const aval_check_result *result)
 {
-    return json_pack("{s:s, s:s, s:I, s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:s, s:s, s:s}", "op", result->op, "device",
+    return json_pack("{s:s, s:s, s:I, s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:s, s:s, s:s, s:s, s:s}", "op", result->op, "device",
                      r->names[column_of(r, result->device_number)], "device_number", (json_int_t)result->device_number, "sample",
                      result->sample, "attributes", result->attrs, "type", result->type, "what", result->what, "result",
                      outcome_word(result->passed), "error", number_json(result->error), "ulps", number_json(result->ulps), "blame",
-                     result->blame, "fate", result->fate, "message", result->message);
+                     result->blame, "fate", result->fate, "message", result->message, "likely", result->likely, "detail", result->detail);
+}
+
+/* The lines of a table. */
+static void print_indented(const char *lines)
+{
+    for (size_t length; *lines != 0; lines += length + (lines[length] != 0)) {
+        length = strcspn(lines, "\n");
+        printf("    %.*s\n", (int)length, lines);
+    }
 }
 
 static void print_line(const check_report *r, const aval_check_result *result)
@@ -113,6 +122,8 @@ static void print_line(const check_report *r, const aval_check_result *result)
            result->attrs[0] ? " " : "", result->attrs);
     if (r->n_devices > 1) printf(", device %zu", result->device_number);
     printf(": %s%s\n", result->blame[0] == 'd' ? "this device is wrong: " : "", result->message);
+    if (result->likely[0] != 0) printf("  likely: %s\n", result->likely);
+    print_indented(result->detail);
     fflush(stdout);
 }
 

@@ -22,7 +22,8 @@ typedef struct aval_check_result {
     const char *sample; /* its inputs text */
     const char *attrs;
     const char *type; /* element type under test */
-    const char *what; /* "forward Y", "gradient dY/dX", "gradient d(all)/dX", "repeat", "run", "coverage" */
+    const char *what; /* "forward Y", "gradient dY/dX", "gradient d(all)/dX", "repeat", "run", "coverage"; at the
+                         end of an op "pattern", when the cases that fail have something in common */
     int passed; /* 1 passed, 0 failed, -1 skipped */
     double error; /* largest, in units of the tolerance */
     const char *message; /* why it failed or was skipped, with the worst element and its inputs; "" when it passed */
@@ -30,6 +31,8 @@ typedef struct aval_check_result {
     double ulps; /* the error at the worst element in units in the last place of what was expected; of the element type under test */
     const char *blame; /* failed: "device" (others disagree with it), "operator" (all devices agree, the referee does not), or "" */
     const char *fate; /* what = "run": "error", or how the runner lost its device: "crashed", "hung" ...; "" otherwise */
+    const char *likely; /* failed: the mistake that fits what was found, and how many elements it explains; "" where none fits */
+    const char *detail; /* failed: the worst elements, a line each; "" */
 } aval_check_result;
 typedef void (*aval_check_function)(void *user, const aval_check_result *result);
 
@@ -82,6 +85,7 @@ typedef struct aval_check_options {
     int forward_only;
     const aval_check_runner *runner; /* NULL: in this process, on the first selected device */
     const char *failures; /* folder in which each failed case leaves one of its own; NULL: none */
+    int type; /* AVAL_FLOAT, AVAL_DOUBLE or AVAL_FLOAT16: samples in this element type only; 0: in each */
 } aval_check_options;
 
 /* 0: all passed; AVAL_E_CHECK: a difference, or nothing was compared. */

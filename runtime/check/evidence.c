@@ -12,7 +12,8 @@
 /* Evenly, from first to end. */
 static void choose_range(size_t *at, size_t *n, size_t first, size_t end, size_t count)
 {
-    for (size_t k = 0; k < count && first < end; k++) at[(*n)++] = first + (size_t)((double)(end - first) * ((double)k + 0.5) / (double)count);
+    for (size_t k = 0; k < count && first < end; k++)
+        at[(*n)++] = first + (size_t)((double)(end - first) * ((double)k + 0.5) / (double)count);
 }
 
 static int by_number(const void *a, const void *b)
@@ -150,5 +151,6 @@ void aval__evidence_print(const aval__evidence *e, aval__text *text)
         aval__text_add(text, " found %.9g, expected %.9g, off by %.3g (%.3g times the tolerance)\n", e->found[worst], e->expected[worst],
                        e->found[worst] - e->expected[worst], error_of(e, worst));
     }
-    if (e->n_bad > MOST_SHOWN) aval__text_add(text, "and %zu more of %zu elements%s\n", e->n_bad - MOST_SHOWN, e->n, e->whole ? "" : " looked at");
+    if (e->n_bad > MOST_SHOWN)
+        aval__text_add(text, "and %zu more of %zu elements%s\n", e->n_bad - MOST_SHOWN, e->n, e->whole ? "" : " looked at");
 }

@@ -29,6 +29,8 @@ void aval__judge_tell(aval__judge *j, size_t device, const aval_check_result *re
     if (r.message == NULL) r.message = "";
     if (r.blame == NULL) r.blame = "";
     if (r.fate == NULL) r.fate = "";
+    if (r.likely == NULL) r.likely = "";
+    if (r.detail == NULL) r.detail = "";
     *(r.passed > 0 ? &j->passed : r.passed == 0 ? &j->failed : &j->skipped) += 1;
     *(r.passed > 0 ? &w->verdict.passed : r.passed == 0 ? &w->verdict.failed : &w->verdict.skipped) += 1;
     if (r.passed > 0) w->verdict.error = fmax(w->verdict.error, r.error);
@@ -37,6 +39,8 @@ void aval__judge_tell(aval__judge *j, size_t device, const aval_check_result *re
         w->failed = true;
         if (w->verdict.message[0] == 0) snprintf(w->verdict.message, sizeof w->verdict.message, "%s: %s", r.what, r.message);
         aval__text_add(&w->log, "%s: %s\n", r.what, r.message);
+        if (r.likely[0] != 0) aval__text_add(&w->log, "likely: %s\n", r.likely);
+        aval__text_add(&w->log, "%s", r.detail);
     }
     if (j->report != NULL) j->report(j->user, &r);
 }

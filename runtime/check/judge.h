@@ -36,6 +36,7 @@ typedef struct aval__judge {
     size_t passed, failed, skipped;
     /* of the op under way: inputs (by port) whose gradients were compared, and were not all zero */
     uint32_t compared_ports, moved_ports;
+    unsigned diagnosed; /* failures whose mistake was looked for */
     /* of the case under way */
     const aval_check_case *what;
     aval__case *c;

@@ -121,8 +121,8 @@ int aval__suspect_exchange(const aval__evidence *e, size_t variant, double *p, a
     int status = ask(e, c, p, &answered);
     b->real = a->real;
     a->real = kept;
-    aval__text_add(says, "swapped inputs: the result is right for %s and %s exchanged", c->def->op->inputs[aval__input_port(c->def, one)].name,
-                   c->def->op->inputs[aval__input_port(c->def, other)].name);
+    aval__text_add(says, "swapped inputs: the result is right for %s and %s exchanged",
+                   c->def->op->inputs[aval__input_port(c->def, one)].name, c->def->op->inputs[aval__input_port(c->def, other)].name);
     return status;
 }
 

@@ -3,7 +3,7 @@
  * The referee knows best where it can tell element by element.  Along a direction of many elements an error may hide; there the devices are
  * held against each other too, and where two differ the referee takes the derivative by that element alone.  When a device fails, the
  * others tell whether the device is to blame or the operator: those with one compiler have one vote together. */
-#include "check/judge.h"
+#include "check/diagnose.h"
 
 #include <math.h>
 #include <string.h>
@@ -288,18 +288,38 @@ static double worst_ulps(const ballot *b, size_t d)
     return aval__check_ulps(b->along[d][b->difference[d].worst], b->q->expected[b->difference[d].worst], b->q->shape->type);
 }
 
-static void announce(ballot *b, size_t d)
+/* Looks for the mistake.  Of an op that fails everywhere the first failures tell enough. */
+static int diagnose(ballot *b, size_t d, aval__text *likely, aval__text *detail)
 {
-    aval__text message = { 0 };
+    const unsigned most = 16; /* an op */
+    aval__evidence e;
+    if (b->j->diagnosed++ >= most) return 0;
+    int status = aval__evidence_gather(b->j, b->q, d, b->found[d], b->alone[d] ? 0 : b->difference[d].worst, &e);
+    if (status == 0) status = aval__diagnose(&e, likely);
+    if (status == 0) aval__evidence_print(&e, detail);
+    aval__evidence_release(&e);
+    return status;
+}
+
+static int announce(ballot *b, size_t d)
+{
+    aval__text message = { 0 }, likely = { 0 }, detail = { 0 };
     aval_check_result result = { .what = b->q->name, .passed = b->passed[d], .error = b->difference[d].error, .blame = "" };
+    int status = 0;
     if (b->passed[d]) result.ulps = worst_ulps(b, d);
     else {
         put_failure(&message, b, d, &result.ulps);
         result.blame = blame(b, d, &message);
+        status = diagnose(b, d, &likely, &detail);
     }
-    result.message = message.at == NULL ? "" : message.at;
+    result.message = message.at;
+    result.likely = likely.at;
+    result.detail = detail.at;
     aval__judge_tell(b->j, d, &result);
     aval__text_release(&message);
+    aval__text_release(&likely);
+    aval__text_release(&detail);
+    return status;
 }
 
 int aval__judge_question(aval__judge *j, aval__question *q)
@@ -310,7 +330,7 @@ int aval__judge_question(aval__judge *j, aval__question *q)
     AVAL__TRY_DONE(ask_referee(&b));
     AVAL__TRY_DONE(find_parties(&b));
     for (size_t d = 0; d < j->n_witnesses; d++) {
-        if (b.found[d] != NULL) announce(&b, d);
+        if (b.found[d] != NULL) AVAL__TRY_DONE(announce(&b, d));
     }
 done:
     close_ballot(&b);
