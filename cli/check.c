@@ -10,9 +10,10 @@ typedef struct check_options {
     int all_devices, quick, forward, worker, in_process, shrink, gradients;
     uint64_t seed, steps, batch;
     char *seed_text, *steps_text, *batch_text;
+    int element_type; /* of --type; 0: not given */
     double timeout;
     long long memory_megabytes;
-    char *failures, *junit, *html, *replay, *layers; /* of popt, for free */
+    char *failures, *junit, *html, *replay, *layers, *type; /* of popt, for free */
     char command[2048]; /* as it was given, for the report */
 } check_options;
 
@@ -114,9 +115,12 @@ static int set_up(check *k)
     if (status < 0) return status;
     status = make_report(k);
     if (status < 0) return status;
-    k->library = (aval_check_options){
-        .size = sizeof k->library, .seed = own->seed, .quick = own->quick, .forward_only = own->forward, .failures = own->failures
-    };
+    k->library = (aval_check_options){ .size = sizeof k->library,
+                                       .type = own->element_type,
+                                       .seed = own->seed,
+                                       .quick = own->quick,
+                                       .forward_only = own->forward,
+                                       .failures = own->failures };
     if (own->in_process) return AVAL_OK;
     const check_limits limits = { .seconds = own->timeout, .memory_bytes = (size_t)own->memory_megabytes << 20 };
     k->crew = check_crew_create(k->ctx, k->options, k->devices, k->n_devices, &limits);
@@ -247,6 +251,16 @@ static int run(check *k)
     return printed > code ? printed : code;
 }
 
+static int choose_type(check_options *own)
+{
+    static const int types[] = { AVAL_FLOAT, AVAL_DOUBLE, AVAL_FLOAT16 };
+    for (size_t i = 0; own->type != NULL && i < sizeof types / sizeof *types; i++) {
+        if (strcmp(own->type, aval_type_name(types[i])) == 0) own->element_type = types[i];
+    }
+    if (own->type == NULL || own->element_type != 0) return CLI_OK;
+    return cli_fail(CLI_USAGE, "--type %s: expected float, double or float16", own->type);
+}
+
 static int check_wrong_use(const cli_options *options, const check_options *own)
 {
     if (own->timeout <= 0) return cli_fail(CLI_USAGE, "--timeout %g: expected more than 0 seconds", own->timeout);
@@ -278,6 +292,7 @@ int cli_check(int argc, const char **argv)
         { "all-devices", 0, POPT_ARG_NONE, &own.all_devices, 0, "on every device of this machine, each compared with every other", NULL },
         { "quick", 0, POPT_ARG_NONE, &own.quick, 0, "small samples only", NULL },
         { "forward", 0, POPT_ARG_NONE, &own.forward, 0, "no gradients", NULL },
+        { "type", 0, POPT_ARG_STRING, &own.type, 0, "samples in one element type only: float, double, float16 [each]", "NAME" },
         { "seed", 0, POPT_ARG_STRING, &own.seed_text, 0, "of the random inputs [0]", "N" },
         { "steps", 0, POPT_ARG_STRING, &own.steps_text, 0, "of models: training steps that are compared [20]", "N" },
         { "batch", 0, POPT_ARG_STRING, &own.batch_text, 0, "of models: examples a step [32; with --gradients 4]", "N" },
@@ -302,6 +317,7 @@ int cli_check(int argc, const char **argv)
     if (!cli_options_parse(&options, cli_command_find("check"), table, 0, (size_t)-1, argc, argv, &code)) return code;
     if (own.failures == NULL) own.failures = strdup("aval-failures");
     code = check_wrong_use(&options, &own);
+    if (code == CLI_OK) code = choose_type(&own);
     if (code == CLI_OK) code = cli_count("seed", own.seed_text, 0, UINT64_MAX, &own.seed);
     own.steps = 20;
     own.batch = own.gradients ? 4 : 32;
@@ -325,5 +341,6 @@ int cli_check(int argc, const char **argv)
     free(own.steps_text);
     free(own.batch_text);
     free(own.layers);
+    free(own.type);
     return code;
 }

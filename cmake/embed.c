@@ -36,6 +36,15 @@ static int find_included(const char *path, const char *name, char *found, size_t
     return 0;
 }
 
+/* So that a compiler's messages name file and line as they were written. */
+static void put_line(FILE *out, const char *path, int number)
+{
+    char line[PATH_MAX + 32];
+    const char *slash = strrchr(path, '/');
+    snprintf(line, sizeof line, "#line %d \"%s\"\n", number, slash == NULL ? path : slash + 1);
+    put(out, line, strlen(line));
+}
+
 static int put_text(FILE *out, const char *path)
 {
     for (int i = 0; i < n_included; i++) {
@@ -48,10 +57,14 @@ static int put_text(FILE *out, const char *path)
     }
     snprintf(included[n_included++], sizeof included[0], "%s", path);
     char line[4096], name[256], other[PATH_MAX];
-    int failed = 0;
+    int failed = 0, number = 0;
     while (!failed && fgets(line, sizeof line, in) != NULL) {
+        number++;
         if (sscanf(line, " # include \"%255[^\"]\"", name) == 1) {
-            failed = !find_included(path, name, other, sizeof other) || put_text(out, other);
+            failed = !find_included(path, name, other, sizeof other);
+            if (!failed) put_line(out, other, 1);
+            failed = failed || put_text(out, other);
+            put_line(out, path, number + 1);
         } else put(out, line, strlen(line));
     }
     fclose(in);
@@ -94,6 +107,7 @@ int main(int argc, char **argv)
     }
     fprintf(out, "/* made by embed from %s */\nstatic const %s %s[] = {\n", slash == NULL ? argv[2] : slash + 1,
             text ? "char" : "unsigned char", symbol);
+    if (text) put_line(out, argv[2], 1);
     int failed = text ? put_text(out, argv[2]) : put_bytes(out, argv[2]);
     fprintf(out, text ? "0 };\n" : "};\n");
     if (fclose(out) != 0) failed = 1;

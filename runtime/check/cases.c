@@ -180,7 +180,7 @@ static void dismiss(aval__judge *j)
         aval__witness *w = &j->witnesses[d];
         aval__results_release(&w->results);
         aval__text_release(&w->log);
-        w->asked = w->ran = w->failed = false;
+        w->asked = w->ran = w->failed = w->blamed = false;
     }
 }
 
@@ -261,6 +261,7 @@ int aval__check_case(aval__judge *j, const aval_check_case *what, const aval__ty
         tell_referee_failure(j);
         status = 0;
     } else if (status == 0 && skip == NULL) {
+        aval__pattern_note(j);
         kept = keep_failures(j);
     }
     dismiss(j);

@@ -80,10 +80,16 @@ static int suspect_shifted(const aval__evidence *e, size_t variant, double *p, a
     return 0;
 }
 
+/* Variant 0: of all elements. */
 static int suspect_reversed(const aval__evidence *e, size_t variant, double *p, aval__text *says, bool *any)
 {
     const aval_tensor *t = e->q->shape;
-    *any = e->whole && variant < (size_t)t->rank;
+    *any = e->whole && variant <= (size_t)t->rank;
+    if (*any && variant-- == 0) {
+        for (size_t k = 0; k < e->n; k++) p[k] = e->n < 2 ? NAN : e->expected[e->n - 1 - k];
+        aval__text_add(says, "the order of all elements is reversed");
+        return 0;
+    }
     for (size_t k = 0; *any && k < e->n; k++) {
         int64_t step = 1;
         for (int32_t i = t->rank - 1; i > (int32_t)variant; i--) step *= t->dims[i];
@@ -184,10 +190,51 @@ static int suspect_overflow(const aval__evidence *e, size_t variant, double *p, 
     return 0;
 }
 
+/* found - expected = factor * term, where the term is the upstream gradient, or that times an input of its shape, or such an input. */
+static bool term_at(const aval__evidence *e, size_t variant, size_t k, double *term)
+{
+    const aval__case *c = e->j->c;
+    const aval__host_tensor *u = e->q->along != NULL ? &c->upstreams[e->q->output] : NULL,
+                            *x = variant == 0 ? NULL : &c->inputs[variant - 1];
+    int64_t count = aval__tensor_count(e->q->shape);
+    if ((u == NULL || e->q->output == c->n_outputs) && x == NULL) return false;
+    if (u != NULL && (u->real == NULL || aval__tensor_count(&u->tensor) != count)) return false;
+    if (x != NULL && (c->values[variant - 1] == NULL || x->real == NULL || aval__tensor_count(&x->tensor) != count)) return false;
+    *term = (u == NULL ? 1 : u->real[e->at[k]]) * (x == NULL ? 1 : x->real[e->at[k]]);
+    return true;
+}
+
+static int suspect_term(const aval__evidence *e, size_t variant, double *p, aval__text *says, bool *any)
+{
+    double both = 0, squares = 0, term;
+    const aval__case *c = e->j->c;
+    *any = variant <= c->n_inputs;
+    for (size_t k = 0; k < e->n; k++) p[k] = NAN;
+    for (size_t k = 0; *any && k < e->n; k++) {
+        if (!term_at(e, variant, k, &term) || !isfinite(e->found[k])) return 0;
+        both += (e->found[k] - e->expected[k]) * term;
+        squares += term * term;
+    }
+    if (!*any || e->n_bad < 3 || !(squares > 0)) return 0;
+    for (size_t k = 0; k < e->n; k++) {
+        if (term_at(e, variant, k, &term)) p[k] = e->expected[k] + both / squares * term;
+    }
+    aval__text_add(says, "a term is %s: %.6g times %s%s%s", both < 0 ? "missing" : "additional", fabs(both / squares),
+                   e->q->along != NULL ? "the upstream gradient" : "", e->q->along != NULL && variant > 0 ? " times " : "",
+                   variant > 0 ? c->def->op->inputs[aval__input_port(c->def, variant - 1)].name : "");
+    return 0;
+}
+
+/* Those without free numbers first. */
 static const aval__suspicion suspicions[] = {
-    suspect_zero,           suspect_sign,   suspect_transposed, suspect_reversed,       suspect_shifted,        aval__suspect_other_input,
-    suspect_overflow,       suspect_factor, suspect_offset,     aval__suspect_upstream, aval__suspect_exchange, aval__suspect_attribute,
-    aval__suspect_left_out, suspect_line,
+    suspect_zero,           suspect_sign,
+    suspect_transposed,     suspect_reversed,
+    suspect_shifted,        aval__suspect_other_input,
+    suspect_overflow,       aval__suspect_upstream,
+    aval__suspect_exchange, aval__suspect_attribute,
+    aval__suspect_left_out, suspect_factor,
+    suspect_offset,         suspect_term,
+    suspect_line,
 };
 
 /* ---- Which elements ----------------------------------------------------------------------------------------------------------------- */

@@ -37,6 +37,7 @@ void aval__judge_tell(aval__judge *j, size_t device, const aval_check_result *re
     if (r.passed >= 0) w->compared = true;
     if (r.passed == 0) {
         w->failed = true;
+        w->blamed = w->blamed || strcmp(r.blame, "device") == 0;
         if (w->verdict.message[0] == 0) snprintf(w->verdict.message, sizeof w->verdict.message, "%s: %s", r.what, r.message);
         aval__text_add(&w->log, "%s: %s\n", r.what, r.message);
         if (r.likely[0] != 0) aval__text_add(&w->log, "likely: %s\n", r.likely);

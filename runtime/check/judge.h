@@ -13,6 +13,16 @@ typedef struct aval__type_row {
 } aval__type_row;
 extern const aval__type_row aval__type_rows[]; /* ends with a NULL name */
 
+/* What an op's cases have in common that fail on a device: see pattern.c. */
+#define AVAL__MOST_TRAITS 96
+typedef struct aval__pattern {
+    unsigned passed, failed; /* cases */
+    unsigned blamed_on_device; /* failed cases, some failure of which is said to be the device's */
+    struct {
+        unsigned passed, failed; /* cases that have the trait */
+    } traits[AVAL__MOST_TRAITS];
+} aval__pattern;
+
 /* What one device did with the case. */
 typedef struct aval__witness {
     bool asked, ran; /* ran: `results` are there and have the right shapes */
@@ -24,6 +34,8 @@ typedef struct aval__witness {
     aval__verdicts *remembered; /* NULL: not wanted, or nothing is kept */
     aval__results results;
     aval__text log; /* messages of failures */
+    bool blamed; /* some failure of this case is said to be the device's */
+    aval__pattern pattern; /* of the op under way */
 } aval__witness;
 
 typedef struct aval__judge {
@@ -79,6 +91,10 @@ void aval__judge_tell(aval__judge *j, size_t device, const aval_check_result *re
 int aval__judge_remember(aval__judge *j);
 /* The op that was checked last is done. */
 int aval__judge_note_op(aval__judge *j, const aval__opdef *def);
+
+/* Counts the judged case, and tells at the op's end what the failing ones have in common. */
+void aval__pattern_note(aval__judge *j);
+void aval__pattern_tell(aval__judge *j, const aval__opdef *def);
 
 /* A folder with all that is needed to see the witness's failure again. */
 int aval__failure_write(aval__judge *j, size_t device);

@@ -31,6 +31,7 @@ static void tell_uncompared(aval__judge *j)
 /* halves of large samples have ties wherever one looks */
 static bool is_wanted(const aval__type_row *row, const aval_sample *sample, const aval_check_options *options)
 {
+    if (options->type != AVAL_NONE && options->type != row->type) return false;
     if (sample->size_class == AVAL_SMALL) return true;
     return !options->quick && row->type != AVAL_FLOAT16;
 }
@@ -58,6 +59,7 @@ static int check_op(aval__judge *j, const aval__opdef *def, bool newest)
     j->row = &aval__type_rows[0];
     what.sample = &def->op->samples[0];
     tell_unmoved(j, def);
+    aval__pattern_tell(j, def);
     tell_uncompared(j);
     status = newest ? aval__judge_note_op(j, def) : 0;
 done:

@@ -13,7 +13,10 @@ int aval__judge_remember(aval__judge *j)
 
 int aval__judge_note_op(aval__judge *j, const aval__opdef *def)
 {
-    const char *extent = j->options->forward_only ? "forward only" : j->options->quick ? "small samples" : "";
+    const char *extent = j->options->forward_only ? "forward only"
+                         : j->options->quick      ? "small samples"
+                         : j->options->type       ? "one element type"
+                                                  : "";
     aval__text subject = { 0 };
     aval__verdict_subject(&subject, def);
     int status = subject.failed ? AVAL_E_MEMORY : AVAL_OK;

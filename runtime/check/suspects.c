@@ -47,24 +47,25 @@ static bool is_single_gradient(const aval__evidence *e)
 
 /* ---- The upstream gradient ------------------------------------------------------------------------------------------------------ */
 
-/* Elements whose index along the axis is not `index` become 0. */
-static void mask(aval__host_tensor *t, int32_t axis, int64_t index)
+/* Elements whose index along the axis is `index` become 0, or with `others` all those whose is not. */
+static void mask(aval__host_tensor *t, int32_t axis, int64_t index, bool others)
 {
     int64_t inner = 1, length = t->tensor.dims[axis], count = aval__tensor_count(&t->tensor);
     for (int32_t k = axis + 1; k < t->tensor.rank; k++) inner *= t->tensor.dims[k];
     for (int64_t i = 0; i < count; i++) {
-        if (i / inner % length != index) t->real[i] = 0;
+        if ((i / inner % length == index) != others) t->real[i] = 0;
     }
 }
 
-/* Variant 0: all ones.  Then for each axis of the output only its first, or only its last index. */
+/* Variant 0: all ones.  Then for each axis of the output: only its first, only its last index, all but the first, all but the last. */
 int aval__suspect_upstream(const aval__evidence *e, size_t variant, double *p, aval__text *says, bool *any)
 {
     *any = is_single_gradient(e);
     if (!*any) return 0;
     aval__case *c = e->j->c;
     aval__host_tensor *u = &c->upstreams[e->q->output];
-    size_t count = (size_t)aval__tensor_count(&u->tensor), axis = (variant - 1) / 2, last = (variant - 1) % 2;
+    size_t count = (size_t)aval__tensor_count(&u->tensor), axis = (variant - 1) / 4, last = (variant - 1) % 2;
+    bool others = (variant - 1) / 2 % 2 == 0;
     *any = count > 0 && (variant == 0 || axis < (size_t)u->tensor.rank);
     if (!*any) return 0;
     double *kept = aval__alloc_array(count, sizeof *kept);
@@ -74,10 +75,11 @@ int aval__suspect_upstream(const aval__evidence *e, size_t variant, double *p, a
         for (size_t i = 0; i < count; i++) u->real[i] = 1;
         aval__text_add(says, "the upstream gradient is ignored: this is the derivative for an upstream of all ones");
     } else {
-        int64_t length = u->tensor.dims[axis];
-        mask(u, (int32_t)axis, last ? length - 1 : 0);
-        aval__text_add(says, "a missing sum over axis %zu of %s: only its %s index counts", axis, c->def->op->outputs[e->q->output].name,
-                       last ? "last" : "first");
+        mask(u, (int32_t)axis, last ? u->tensor.dims[axis] - 1 : 0, others);
+        aval__text_add(says,
+                       others ? "a missing sum over axis %zu of %s: only its %s index counts"
+                              : "off by one: of axis %zu of %s the %s index is left out of the sum",
+                       axis, c->output_names[e->q->output], last ? "last" : "first");
     }
     bool answered;
     int status = ask(e, c, p, &answered);
@@ -140,8 +142,7 @@ int aval__suspect_left_out(const aval__evidence *e, size_t variant, double *p, a
     double *kept = aval__alloc_array(count, sizeof *kept);
     if (kept == NULL) return AVAL_E_MEMORY;
     memcpy(kept, t->real, count * sizeof *kept);
-    mask(t, (int32_t)axis, last ? t->tensor.dims[axis] - 1 : 0);
-    for (size_t i = 0; i < count; i++) t->real[i] = kept[i] - t->real[i];
+    mask(t, (int32_t)axis, last ? t->tensor.dims[axis] - 1 : 0, false);
     bool answered;
     int status = ask(e, c, p, &answered);
     memcpy(t->real, kept, count * sizeof *kept);

@@ -83,10 +83,23 @@ static int make_buffer(aval__binding *b, uint32_t index, cl_mem *buffer)
     return aval__binding_explain_memory(b, status, slot->device);
 }
 
-static int fill(const aval__binding *b, uint32_t device, cl_mem buffer, uint64_t bytes, unsigned char poison)
+static int fill(const aval__binding *b, uint32_t device, cl_mem buffer, uint64_t offset, uint64_t bytes, unsigned char poison)
 {
-    return aval__cl_check(clEnqueueFillBuffer(aval__binding_queue(b, device), buffer, &poison, 1, 0, (size_t)bytes, 0, NULL, NULL),
-                          "clEnqueueFillBuffer", "device %" PRIu32 " '%s'", device, device_name(b, device));
+    return aval__cl_check(
+        clEnqueueFillBuffer(aval__binding_queue(b, device), buffer, &poison, 1, (size_t)offset, (size_t)bytes, 0, NULL, NULL),
+        "clEnqueueFillBuffer", "device %" PRIu32 " '%s'", device, device_name(b, device));
+}
+
+/* Those of an input or constant, whose content stays. */
+static int fill_bands(const aval__binding *b, const aval__slot *slot, const aval__bound_slot *bound)
+{
+    const size_t guard = (size_t)slot->guard_bytes;
+    for (size_t k = 0; k < 2; k++) {
+        if (bound->buffers[k] == NULL) continue;
+        AVAL__TRY(fill(b, slot->device, bound->buffers[k], 0, guard, bound->poison));
+        AVAL__TRY(fill(b, slot->device, bound->buffers[k], slot->bytes - guard, guard, bound->poison));
+    }
+    return AVAL_OK;
 }
 
 int aval__binding_poison(aval__binding *b)
@@ -94,9 +107,13 @@ int aval__binding_poison(aval__binding *b)
     uint64_t turn = b->runs++ % 3;
     for (size_t i = 0; turn != 1 && i < b->plan->n_slots; i++) {
         const aval__slot *slot = &b->plan->slots[i];
-        if (slot->kind != AVAL__SLOT_ARENA || slot->guard_bytes == 0) continue;
+        if (slot->kind == AVAL__SLOT_STATE || slot->guard_bytes == 0) continue;
         b->slots[i].poison = turn == 0 ? POISON_NAN : POISON_FINITE;
-        AVAL__TRY(fill(b, slot->device, b->slots[i].buffer, slot->bytes, b->slots[i].poison));
+        if (slot->kind != AVAL__SLOT_ARENA) {
+            AVAL__TRY(fill_bands(b, slot, &b->slots[i]));
+            continue;
+        }
+        AVAL__TRY(fill(b, slot->device, b->slots[i].buffer, 0, slot->bytes, b->slots[i].poison));
     }
     return AVAL_OK;
 }
@@ -122,7 +139,7 @@ static int make_slot(aval__binding *b, uint32_t i)
     bound->poison = POISON_NAN;
     for (size_t k = 0; k < count; k++) {
         AVAL__TRY(make_buffer(b, i, &bound->buffers[k]));
-        if (slot->guard_bytes > 0) AVAL__TRY(fill(b, slot->device, bound->buffers[k], slot->bytes, POISON_NAN));
+        if (slot->guard_bytes > 0) AVAL__TRY(fill(b, slot->device, bound->buffers[k], 0, slot->bytes, POISON_NAN));
     }
     /* inputs are fed on a queue of their own, which must find the bands in place */
     if (slot->guard_bytes > 0 && slot->kind == AVAL__SLOT_INPUT)

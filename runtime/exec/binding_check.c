@@ -50,7 +50,7 @@ static int check_content(aval__binding *b, uint32_t slot)
     if (!written || bytes == 0) return AVAL_OK;
     void *content = aval__alloc(bytes);
     if (!content) return AVAL_E_MEMORY;
-    const aval__located there = { .tensor = s->tensor, .device = s->device, .place = { slot, (int64_t)s->guard_bytes } };
+    const aval__located there = { .tensor = &s->tensor, .device = s->device, .place = { slot, (int64_t)s->guard_bytes } };
     int status = aval__binding_read(b, &there, content, bytes);
     if (status == AVAL_OK && aval__hash64(content, bytes, 0) != b->slots[slot].content)
         status = aval__fail(AVAL_E_CHECK, "input '%s' was changed by a kernel, which may only read it (device %" PRIu32 " '%s')",

@@ -27,3 +27,13 @@ foreach(op ReduceSum ReduceMax Softmax LogSoftmax SoftmaxCrossEntropyLoss CrossE
     set_tests_properties(check_as_gpu_${op} PROPERTIES
         ENVIRONMENT "AVAL_GROUP=64;OCL_ICD_VENDORS=/etc/OpenCL/vendors/pocl.icd;AVAL_CACHE_DIR=${CMAKE_BINARY_DIR}/test-cache-check")
 endforeach()
+# The plugin of planted faults, and what names them: faults/faults.h has the list.
+add_custom_command(OUTPUT ${CMAKE_BINARY_DIR}/planted/faults.cl.h
+    COMMAND embed text ${CMAKE_CURRENT_LIST_DIR}/faults/faults.cl ${CMAKE_BINARY_DIR}/planted/faults.cl.h ${CMAKE_SOURCE_DIR}/kernels
+    DEPENDS embed ${CMAKE_CURRENT_LIST_DIR}/faults/faults.cl ${AVAL_KERNEL_HEADERS})
+add_library(faults MODULE ${CMAKE_CURRENT_LIST_DIR}/faults/faults.c ${CMAKE_BINARY_DIR}/planted/faults.cl.h)
+target_include_directories(faults PRIVATE ${CMAKE_BINARY_DIR}/planted)
+set_target_properties(faults PROPERTIES PREFIX "" LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/planted)
+target_link_libraries(faults PRIVATE m)
+add_test(NAME planted_faults COMMAND python3 ${CMAKE_CURRENT_LIST_DIR}/faults/run.py ${CMAKE_BINARY_DIR})
+set_tests_properties(planted_faults PROPERTIES LABELS slow)
