@@ -3,6 +3,7 @@
 #include "check/referee.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 /* ---- The runner of this process --------------------------------------------------------------------------------------------- */
@@ -129,7 +130,7 @@ static bool is_asked(const aval__judge *j, size_t device)
     return j->what->sample->size_class == AVAL_SMALL || !is_slow(info);
 }
 
-/* Waits for the device and takes what it says.  A case that cannot run is a failed check of this op. */
+/* Waits for the device and takes what it says. */
 static int hear(aval__judge *j, size_t device)
 {
     aval__witness *w = &j->witnesses[device];
@@ -147,9 +148,24 @@ static int hear(aval__judge *j, size_t device)
     if (w->ran) return 0;
     if (outcome.status == AVAL_E_MEMORY && j->own_runner != NULL) return AVAL_E_MEMORY;
     const char *message = outcome.message != NULL && outcome.message[0] != 0 ? outcome.message : aval_error();
-    aval__judge_tell(j, device,
-                     &(aval_check_result){ .what = "run", .passed = 0, .error = INFINITY, .message = message, .fate = outcome.fate });
-    return 0;
+    snprintf(w->fate, sizeof w->fate, "%s", outcome.fate);
+    aval__text_add(&w->trouble, "%s", message);
+    return w->trouble.failed ? AVAL_E_MEMORY : 0;
+}
+
+/* A case that cannot run is a failed check of this op; where it can on another device, this one is wrong. */
+static void tell_troubles(aval__judge *j)
+{
+    bool any = false;
+    for (size_t d = 0; d < j->n_witnesses; d++) any = any || j->witnesses[d].ran;
+    for (size_t d = 0; d < j->n_witnesses; d++) {
+        aval__witness *w = &j->witnesses[d];
+        if (w->trouble.at == NULL) continue;
+        const char *blame = any && strcmp(w->fate, "error") == 0 ? "device" : "";
+        aval__judge_tell(j, d,
+                         &(aval_check_result){
+                             .what = "run", .passed = 0, .error = INFINITY, .blame = blame, .message = w->trouble.at, .fate = w->fate });
+    }
 }
 
 static int prepare_referee(aval__judge *j)
@@ -180,6 +196,7 @@ static void dismiss(aval__judge *j)
         aval__witness *w = &j->witnesses[d];
         aval__results_release(&w->results);
         aval__text_release(&w->log);
+        aval__text_release(&w->trouble);
         w->asked = w->ran = w->failed = w->blamed = false;
     }
 }
@@ -223,6 +240,7 @@ static int ask_and_judge(aval__judge *j)
     for (size_t d = 0; d < j->n_witnesses; d++) {
         if (j->witnesses[d].asked && hear(j, d) < 0) status = AVAL_E_MEMORY;
     }
+    tell_troubles(j);
     return status < 0 ? status : aval__judge_case(j);
 }
 

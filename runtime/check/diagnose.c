@@ -74,7 +74,7 @@ static int suspect_shifted(const aval__evidence *e, size_t variant, double *p, a
     *any = e->whole && axis < (size_t)t->rank;
     for (size_t k = 0; *any && k < e->n; k++) {
         size_t from = neighbour(t, k, axis, by);
-        p[k] = t->dims[axis] < 3 ? NAN : from == SIZE_MAX ? e->found[k] : e->expected[from];
+        p[k] = t->dims[axis] < 3 ? NAN : from != SIZE_MAX ? e->expected[from] : e->n_bad > 2 ? e->found[k] : NAN;
     }
     aval__text_add(says, "off by one: shifted by %+lld along axis %zu", (long long)-by, axis);
     return 0;
@@ -227,13 +227,20 @@ static int suspect_term(const aval__evidence *e, size_t variant, double *p, aval
 
 /* Those without free numbers first. */
 static const aval__suspicion suspicions[] = {
-    suspect_zero,           suspect_sign,
-    suspect_transposed,     suspect_reversed,
-    suspect_shifted,        aval__suspect_other_input,
-    suspect_overflow,       aval__suspect_upstream,
-    aval__suspect_exchange, aval__suspect_attribute,
-    aval__suspect_left_out, suspect_factor,
-    suspect_offset,         suspect_term,
+    suspect_zero,
+    suspect_sign,
+    aval__suspect_attribute,
+    suspect_transposed,
+    suspect_reversed,
+    suspect_shifted,
+    aval__suspect_other_input,
+    suspect_overflow,
+    aval__suspect_upstream,
+    aval__suspect_exchange,
+    aval__suspect_left_out,
+    suspect_factor,
+    suspect_offset,
+    suspect_term,
     suspect_line,
 };
 
@@ -384,16 +391,18 @@ static double poison_of(int type)
 static bool put_unwritten(const aval__evidence *e, aval__text *says)
 {
     double poison = poison_of(e->q->shape->type);
-    size_t same = 0, added = 0, finite = 0, nans = 0;
+    size_t same = 0, added = 0, finite = 0, nans = 0, infinities = 0;
     for (size_t k = 0; k < e->n; k++) {
         if (!e->bad[k]) continue;
         nans += isnan(e->found[k]) != 0;
+        infinities += isinf(e->found[k]) != 0;
         if (e->again == NULL) continue;
         finite += isfinite(e->again[k]) != 0;
         same += e->again[k] == poison;
         added += fabs(e->again[k] - e->expected[k] - poison) <= e->allowed[k] + 1e-3 * poison * (e->q->shape->type == AVAL_FLOAT16);
     }
-    if (nans < e->n_bad) return false;
+    if (infinities == e->n_bad) aval__text_add(says, "infinite: a division by zero, or an overflow");
+    if (nans < e->n_bad) return infinities == e->n_bad;
     if (same == e->n_bad) aval__text_add(says, "never written");
     else if (added == e->n_bad) aval__text_add(says, "accumulates: it adds to what the memory held before, instead of writing");
     else if (finite > 0) aval__text_add(says, "depends on memory that nobody wrote: read out of range, or read before it is written");
@@ -403,21 +412,28 @@ static bool put_unwritten(const aval__evidence *e, aval__text *says)
 
 /* ---- The verdict ------------------------------------------------------------------------------------------------------------------------- */
 
-/* How many of the elements that count a supposed mistake explains. */
+/* Nearly all of many: a rounding here and there is no objection. */
+static bool is_enough(size_t explained, size_t of)
+{
+    return explained >= (of < 50 ? of : of - of / 50);
+}
+
+/* How many elements a supposed mistake explains, of the wrong ones or of all; 0 when those are not enough. */
 static size_t explained(const aval__evidence *e, const double *p, bool all)
 {
-    size_t n = 0;
+    size_t wrong = 0, right = 0;
     for (size_t k = 0; k < e->n; k++) {
-        if (!all && !e->bad[k]) continue;
-        n += fabs(e->found[k] - p[k]) <= e->allowed[k] || e->found[k] == p[k];
+        bool fits = fabs(e->found[k] - p[k]) <= e->allowed[k] || e->found[k] == p[k];
+        *(e->bad[k] ? &wrong : &right) += fits;
     }
-    return n;
+    if (wrong == 0 || !is_enough(wrong, e->n_bad)) return 0;
+    if (!all) return wrong;
+    return is_enough(right, e->n - e->n_bad) ? wrong + right : 0;
 }
 
 /* The first row that explains enough; *fits 0: none. */
 static int find_fit(const aval__evidence *e, bool all, double *p, aval__text *says, size_t *fits)
 {
-    size_t count = all ? e->n : e->n_bad, enough = count < 50 ? count : count - count / 50;
     *fits = 0;
     for (size_t row = 0; row < sizeof suspicions / sizeof *suspicions; row++) {
         bool any = true;
@@ -425,7 +441,7 @@ static int find_fit(const aval__evidence *e, bool all, double *p, aval__text *sa
             aval__text name = { 0 };
             int status = suspicions[row](e, variant, p, &name, &any);
             size_t n = status < 0 || !any ? 0 : explained(e, p, all);
-            if (n >= enough && n > 0) {
+            if (n > 0) {
                 aval__text_add(says, "%s", name.at);
                 *fits = n;
             }

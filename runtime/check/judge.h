@@ -34,6 +34,8 @@ typedef struct aval__witness {
     aval__verdicts *remembered; /* NULL: not wanted, or nothing is kept */
     aval__results results;
     aval__text log; /* messages of failures */
+    aval__text trouble; /* why the case could not run; empty: it could */
+    char fate[16]; /* with it: "error", "crashed" ... */
     bool blamed; /* some failure of this case is said to be the device's */
     aval__pattern pattern; /* of the op under way */
 } aval__witness;

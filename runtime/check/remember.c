@@ -6,8 +6,11 @@
 
 int aval__judge_remember(aval__judge *j)
 {
-    for (size_t d = 0; d < j->n_witnesses; d++)
-        AVAL__TRY(aval__context_verdicts(j->ctx, j->runner->number(j->runner->user, d), &j->witnesses[d].remembered));
+    for (size_t d = 0; d < j->n_witnesses; d++) {
+        size_t number = j->runner->number(j->runner->user, d);
+        if (number >= aval_device_count(j->ctx)) continue; /* the runner's own */
+        AVAL__TRY(aval__context_verdicts(j->ctx, number, &j->witnesses[d].remembered));
+    }
     return AVAL_OK;
 }
 

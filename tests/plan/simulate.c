@@ -168,7 +168,8 @@ void simulate(fixture *f, const aval__plan *plan, aval_value *const *wanted, siz
     s->words = calloc(plan->n_slots, sizeof *s->words);
     for (size_t i = 0; i < plan->n_slots; i++) {
         s->words[i] = calloc(plan->slots[i].bytes / 4 + 1, sizeof **s->words);
-        if (plan->slots[i].kind != AVAL__SLOT_ARENA) put(s, (uint32_t)i, 0, numbered(s, plan->slots[i].value));
+        if (plan->slots[i].kind != AVAL__SLOT_ARENA)
+            put(s, (uint32_t)i, (int64_t)plan->slots[i].guard_bytes, numbered(s, plan->slots[i].value));
     }
     for (size_t i = 0; i < plan->n_steps; i++) run_step(s, &plan->steps[i]);
     size_t n_found = 0;

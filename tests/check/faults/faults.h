@@ -51,7 +51,7 @@
     F(43, MATRIX, "the gradient of the weights leaves out the last row", LIKELY, "left out of the sum") \
     F(44, RMS, "epsilon is left out", LIKELY, "epsilon is left out") \
     F(45, SQUARE, "infinity at the first element", LIKELY, "only the first element") \
-    F(46, SUM, "sums along the wrong axis", LIKELY, "attribute axis is taken wrongly") \
+    F(46, SUM, "sums along the wrong axis", LIKELY, "attribute axis is ") \
     F(47, SUM, "ignores its attribute `scale`", LIKELY, "attribute scale is ignored") \
     F(48, SUM, "the last element of each row is left out of the sum", LIKELY, "off by one: the last element along axis") \
     F(49, SUM, "an empty axis is not summed to zero", PATTERN, "an empty input") \
