@@ -79,6 +79,7 @@ int cli_check(int argc, const char **argv);
 int cli_devices(int argc, const char **argv);
 int cli_graph(int argc, const char **argv);
 int cli_help(int argc, const char **argv);
+int cli_new_op(int argc, const char **argv);
 int cli_ops(int argc, const char **argv);
 int cli_run(int argc, const char **argv);
 int cli_test_onnx(int argc, const char **argv);

@@ -13,6 +13,7 @@ const cli_command cli_commands[] = {
     { "test-onnx", "DIR", "run ONNX's backend test cases", cli_test_onnx },
     { "graph", "NET", "draw the training graph of a built-in net", cli_graph },
     { "bench", "[CASE]...", "measure aval and the devices", cli_bench },
+    { "new-op", "NAME", "make a plugin project with an operator of one's own", cli_new_op },
     { "warm", "", "build all kernels ahead of time", cli_warm },
     { "help", "[COMMAND]", "this text, or a command's options", cli_help },
     { .name = NULL },

@@ -12,10 +12,9 @@ foreach(plugin ${AVAL_PLUGIN_TARGETS})
 endforeach()
 install(DIRECTORY include/aval DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 
-# For plugins outside the tree: aval_add_plugin, the tool that embeds their kernels, what kernels include, and a complete one to copy.
+# For plugins outside the tree, which `aval new-op` begins: aval_add_plugin, the tool that embeds their kernels, what kernels include.
 install(TARGETS embed EXPORT aval RUNTIME DESTINATION ${CMAKE_INSTALL_LIBEXECDIR}/aval)
 install(FILES ${AVAL_KERNEL_HEADERS} DESTINATION ${AVAL_KERNEL_DIR})
-install(FILES plugins/template.c kernels/template.cl DESTINATION ${CMAKE_INSTALL_DATADIR}/aval/template)
 
 install(EXPORT aval NAMESPACE aval:: FILE aval-targets.cmake DESTINATION ${AVAL_CMAKE_DIR})
 configure_package_config_file(cmake/aval-config.cmake.in ${CMAKE_BINARY_DIR}/aval-config.cmake

@@ -2,7 +2,7 @@
  *
  * A plugin is one shared object that exports one constant, AVAL_PLUGIN_SYMBOL, of type aval_plugin.  It links nothing of
  * aval: all that it needs of the runtime comes through the table of host functions (aval_host) that is passed to each of
- * its functions.  plugins/template.c is a complete plugin to copy; docs/writing-operators.md leads through it.
+ * its functions.  `aval new-op NAME` makes a complete plugin to change; docs/writing-operators.md leads through it.
  *
  * Rules that hold for everything here
  *   - All structs that a plugin fills are constant, live as long as the plugin is loaded, and start with their size where

@@ -35,7 +35,7 @@ _aval()
         option=$before
     fi
     case $option in
-        --save | --resume | --junit | --html | --plugin | --replay | --failures | --data)
+        --save | --resume | --dir | --junit | --html | --plugin | --replay | --failures | --data)
             mapfile -t COMPREPLY < <(compgen -f -- "$word")
             return ;;
         --device | -d) words="cpu gpu" ;;

@@ -64,21 +64,20 @@ quietly inside aval train mlp --epochs 1 --quiet
 quietly inside aval check Softmax --quick --failures /tmp/failures
 quietly inside test -s /usr/share/man/man1/aval.1 -o -s /usr/share/man/man1/aval.1.gz
 
-# With a compiler: README's program, and a plugin from the template.
+# With a compiler: README's program, and a plugin project.
 quietly inside apt-get install -y --no-install-recommends gcc libc6-dev make cmake pkg-config
 mkdir -p "$root/root/project"
-cp "$source/examples/first.c" "$root/usr/share/aval/template/template.c" "$root/usr/share/aval/template/template.cl" "$root/root/project"
+cp "$source/examples/first.c" "$root/root/project"
 cat >"$root/root/project/CMakeLists.txt" <<'END'
 cmake_minimum_required(VERSION 3.18)
 project(stranger LANGUAGES C)
 find_package(aval REQUIRED)
 add_executable(first first.c)
 target_link_libraries(first PRIVATE aval::aval)
-aval_add_plugin(roll SOURCES template.c KERNELS template.cl)
 END
 quietly inside sh -c 'cd /root/project && cc first.c -o by_pkg_config $(pkg-config --cflags --libs aval) && ./by_pkg_config | grep "dw = 3.3593"'
 quietly inside sh -c 'cd /root/project && rm -rf build && cmake -S . -B build && cmake --build build && build/first | grep "dw = 3.3593"'
-quietly inside aval check --plugin /root/project/build/roll.so --failures /tmp/failures Roll
+quietly inside sh -c 'cd /root && rm -rf roll && aval new-op Roll --kind kernels && roll/check.sh'
 
 quietly inside apt-get remove -y aval
 left=$(inside sh -c 'find /usr -path "*aval*"')

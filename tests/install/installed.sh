@@ -73,10 +73,17 @@ cp "$source/examples/first.c" "$folder"
 quietly cc "$folder/first.c" -o "$folder/by_pkg_config" $(pkg-config --cflags --libs aval)
 says "$answer" env LD_LIBRARY_PATH="$(pkg-config --variable=libdir aval)" "$folder/by_pkg_config"
 
-# The same by CMake, and a plugin from the installed template, with a header of its own beside its kernel.
-mkdir "$folder/project"
-cp "$folder/first.c" "$prefix"/share/aval/template/* "$folder/project"
-sed -i 's/#include "common.clh"/#include "own.clh"/' "$folder/project/template.cl"
+# A plugin project of each kind, as it is.
+export CMAKE_PREFIX_PATH=$prefix
+for kind in expression kernels body; do
+    quietly "$prefix/bin/aval" new-op "My$kind" --kind $kind --dir "$folder/$kind"
+    CFLAGS="-Wpedantic -Werror" quietly "$folder/$kind/check.sh"
+done
+
+# README's program by CMake, and a plugin with a header of its own beside its kernel.
+quietly "$prefix/bin/aval" new-op Roll --kind kernels --dir "$folder/project"
+cp "$folder/first.c" "$folder/project"
+sed -i 's/#include "common.clh"/#include "own.clh"/' "$folder/project/roll.cl"
 echo '#include "common.clh"' >"$folder/project/own.clh"
 cat >"$folder/project/CMakeLists.txt" <<'END'
 cmake_minimum_required(VERSION 3.18)
@@ -84,7 +91,7 @@ project(stranger LANGUAGES C)
 find_package(aval 0.1 REQUIRED)
 add_executable(first first.c)
 target_link_libraries(first PRIVATE aval::aval)
-aval_add_plugin(roll SOURCES template.c KERNELS template.cl)
+aval_add_plugin(roll SOURCES roll.c KERNELS roll.cl)
 install(TARGETS roll LIBRARY DESTINATION "${AVAL_PLUGIN_DIR}")
 END
 quietly cmake -S "$folder/project" -B "$folder/project/build" -DCMAKE_PREFIX_PATH="$prefix" -DCMAKE_C_FLAGS="-Wall -Wextra -Wpedantic -Werror"
