@@ -85,6 +85,8 @@ void aval__model_tell(aval__model_judge *j, size_t device, const char *what, con
     if (r.message == NULL) r.message = "";
     if (r.blame == NULL) r.blame = "";
     if (r.fate == NULL) r.fate = "";
+    if (r.likely == NULL) r.likely = "";
+    if (r.detail == NULL) r.detail = "";
     j->passed += r.passed > 0;
     j->failed += r.passed == 0;
     if (r.passed == 0) j->witnesses[device].alive = false;

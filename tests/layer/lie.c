@@ -163,11 +163,25 @@ typedef enum read_fault { READ_TRUE, READ_TAIL, READ_NAN, READ_OFF, READ_FAST, R
 static read_fault read_lie;
 static bool stale;
 
+/* Buffers that the host wrote: no sum was computed there.  An address that is used again is taken for one of them, which leaves out a lie. */
+static cl_mem written[1024];
+static size_t n_written;
+
+static bool is_written(cl_mem buffer)
+{
+    size_t known = n_written < sizeof written / sizeof *written ? n_written : sizeof written / sizeof *written;
+    for (size_t i = 0; i < known; i++) {
+        if (written[i] == buffer) return true;
+    }
+    return false;
+}
+
 static cl_int CL_API_CALL enqueue_write(cl_command_queue queue, cl_mem buffer, cl_bool blocking, size_t offset, size_t bytes,
                                         const void *data, cl_uint n, const cl_event *wait, cl_event *event)
 {
     open_gates();
     if (stale && lies(queue, &writes)) return do_nothing(queue, n, wait, event);
+    if (!is_written(buffer)) written[n_written++ % (sizeof written / sizeof *written)] = buffer;
     return before.clEnqueueWriteBuffer(queue, buffer, blocking, offset, bytes, data, n, wait, event);
 }
 
@@ -187,6 +201,7 @@ static void falsify(unsigned char *data, size_t bytes)
     for (size_t i = 0; read_lie >= READ_FAST && i + sizeof x <= bytes; i += sizeof x) {
         memcpy(&x, data + i, sizeof x);
         if (!isfinite(x) || x == 0) continue;
+        if (read_lie == READ_ORDER && memcmp(data + i, data + i + 1, sizeof x - 1) == 0) continue; /* poison, no sum */
         if (read_lie == READ_FAST) x = ldexpf(roundf(ldexpf(x, 11 - ilogbf(x))), ilogbf(x) - 11);
         else if (read_lie == READ_ORDER) data[i] ^= i % sizeof(double) == 0; /* the last place of doubles too */
         else if (fabsf(x) < FLT_MIN) x = 0;
@@ -198,7 +213,7 @@ static cl_int CL_API_CALL enqueue_read(cl_command_queue queue, cl_mem buffer, cl
                                        cl_uint n, const cl_event *wait, cl_event *event)
 {
     if (n_gates > 0 && is_liars(queue)) return read_early(queue, buffer, offset, bytes, data, event);
-    bool lying = read_lie != READ_TRUE && lies(queue, &reads);
+    bool lying = read_lie != READ_TRUE && !(read_lie == READ_ORDER && is_written(buffer)) && lies(queue, &reads);
     cl_int code = before.clEnqueueReadBuffer(queue, buffer, lying ? CL_TRUE : blocking, offset, bytes, data, n, wait, event);
     if (code == CL_SUCCESS && lying) falsify(data, bytes);
     return code;
