@@ -186,6 +186,7 @@ AVAL_API aval_value *aval_graph_constant(aval_graph *g, int type, size_t rank, c
 AVAL_API aval_value *aval_graph_number(aval_graph *g, int type, double number);
 
 /* A node.  `op` is "Name" (ONNX's domain, then "aval") or "domain::Name"; NULL inputs are absent optional ones.
+   An op with any number of outputs (Split) gets as many as its attributes and constant inputs say.
    An output may be the new content of a state that is an input (`updates` in `aval ops NAME`: of Sgd the weight and the velocity, of
    BatchNormalization the running mean and variance).  A run stores it when that output is wanted or read, and then all others that the
    same node updates: Sgd's velocity moves with its weight.  Its other outputs (BatchNormalization's Y) update nothing by themselves. */
