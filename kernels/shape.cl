@@ -29,6 +29,32 @@ __kernel void copy_strided(__global S *to, long to_at, __global const S *from, l
     to[to_at + i * ts[8 - AXES]] = from[from_at + i * fs[8 - AXES]];
 }
 
+/* The same, a run along the last axis a work-item, for CPU devices: places are worked out once a run.  Work-items: n, the product of the lengths
+   of all other axes. */
+__kernel void copy_runs(__global S *to, long to_at, __global const S *from, long from_at, long n, long to_first, long from_first, long d0,
+                        long d1, long d2, long d3, long d4, long d5, long d6, long d7, long ts0, long ts1, long ts2, long ts3, long ts4,
+                        long ts5, long ts6, long ts7, long fs0, long fs1, long fs2, long fs3, long fs4, long fs5, long fs6, long fs7)
+{
+    long i = get_global_id(0);
+    if (i >= n) return;
+    to += to_at + to_first;
+    from += from_at + from_first;
+    const long d[8] = { d0, d1, d2, d3, d4, d5, d6, d7 }, ts[8] = { ts0, ts1, ts2, ts3, ts4, ts5, ts6, ts7 };
+    const long fs[8] = { fs0, fs1, fs2, fs3, fs4, fs5, fs6, fs7 };
+#pragma unroll
+    for (int a = 6; a >= 8 - AXES; a--) {
+        const long index = a > 8 - AXES ? i % d[a] : i;
+        i /= d[a];
+        to += index * ts[a];
+        from += index * fs[a];
+    }
+    if (ts7 == 1 && fs7 == 1) {
+        for (long k = 0; k < d7; k++) to[k] = from[k];
+    } else {
+        for (long k = 0; k < d7; k++) to[k * ts7] = from[k * fs7];
+    }
+}
+
 /* The shape of a tensor as int64 numbers: y [rank].  Work-items: rank. */
 __kernel void shape(__global S *y, long y_at, int rank, long d0, long d1, long d2, long d3, long d4, long d5, long d6, long d7)
 {

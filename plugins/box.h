@@ -39,6 +39,21 @@ static inline void box_simplify(box *b)
     b->rank = n;
 }
 
+/* Runs that a CPU copies by work-items of their own: along the last axis, or the longest where that is short.  0: too few, or too short. */
+static inline int64_t box_runs(box *b, int64_t count)
+{
+    enum { LEAST_RUN = 8, LEAST_RUNS = 16 };
+    uint32_t last = b->rank - 1, longest = last;
+    for (uint32_t i = 0; i < b->rank; i++)
+        if (b->dims[i] > b->dims[longest]) longest = i;
+    if (b->dims[last] < LEAST_RUN && longest != last) {
+        int64_t dim = b->dims[last], to = b->to[last], from = b->from[last];
+        b->dims[last] = b->dims[longest], b->to[last] = b->to[longest], b->from[last] = b->from[longest];
+        b->dims[longest] = dim, b->to[longest] = to, b->from[longest] = from;
+    }
+    return b->dims[last] >= LEAST_RUN && count / b->dims[last] >= LEAST_RUNS ? count / b->dims[last] : 0;
+}
+
 /* `to` need not be written whole. */
 static inline int box_copy(const aval_host *host, aval_call *call, const aval_tensor *to, const aval_tensor *from, box b)
 {
@@ -46,6 +61,7 @@ static inline int box_copy(const aval_host *host, aval_call *call, const aval_te
     if (count == 0) return 0;
     box_simplify(&b);
     if (b.rank == 0 || (b.rank == 1 && b.to[0] == 1 && b.from[0] == 1)) return host->copy(call, to, b.to_first, from, b.from_first, count);
+    int64_t runs = host->device(call)->group == 1 && b.rank > 1 ? box_runs(&b, count) : 0;
     for (uint32_t i = 0; i < 8; i++) {
         uint32_t axis = i + b.rank - 8; /* wraps below the first axis, on purpose */
         int used = i + b.rank >= 8;
@@ -53,9 +69,10 @@ static inline int box_copy(const aval_host *host, aval_call *call, const aval_te
         ts[i] = used ? b.to[axis] : 0;
         fs[i] = used ? b.from[axis] : 0;
     }
-    return host->launch(call, AVAL_LAUNCH(.kernel = "copy_strided", EACH(count), .s_type = aval_carrier(host->type(to)),
-                                          AVAL_DEFINES({ "AXES", b.rank }),
-                                          AVAL_ARGS(AVAL_UPDATE(to), AVAL_READ(from), AVAL_I64(count), AVAL_I64(b.to_first),
+    int64_t items = runs > 0 ? runs : count;
+    return host->launch(call, AVAL_LAUNCH(.kernel = runs > 0 ? "copy_runs" : "copy_strided", EACH(items),
+                                          .s_type = aval_carrier(host->type(to)), AVAL_DEFINES({ "AXES", b.rank }),
+                                          AVAL_ARGS(AVAL_UPDATE(to), AVAL_READ(from), AVAL_I64(items), AVAL_I64(b.to_first),
                                                     AVAL_I64(b.from_first), EIGHT(d), EIGHT(ts), EIGHT(fs))));
 }
 
