@@ -30,7 +30,7 @@ const cli_command *cli_command_find(const char *name);
 /* Options that every command takes. */
 typedef struct cli_common {
     char **devices, **plugins; /* end with NULL; NULL: none given */
-    int json, quiet;
+    int json, quiet, insist;
 } cli_common;
 
 /* Parses the command's own options (ends with POPT_TABLEEND; may be empty) and the common ones.  true: go on, with what is left as

@@ -74,6 +74,7 @@ bool cli_options_parse(cli_options *options, const cli_command *command, const s
         { "device", 'd', POPT_ARG_ARGV, &options->common.devices, 0,
           "index, cpu, gpu, or part of PLATFORM/DEVICE; may be repeated, in order of preference", "SELECTOR" },
         { "plugin", 0, POPT_ARG_ARGV, &options->common.plugins, 0, "load this plugin too; may be repeated", "FILE.so" },
+        { "insist", 0, POPT_ARG_NONE, &options->common.insist, 0, "run on a device even what it gives wrong answers to", NULL },
         { "json", 0, POPT_ARG_NONE, &options->common.json, 0, "results as JSON on stdout", NULL },
         { "quiet", 'q', POPT_ARG_NONE, &options->common.quiet, 0, "no progress and no warnings", NULL },
         { "help", 'h', POPT_ARG_NONE, NULL, SHOW_HELP, "show this text", NULL },
@@ -143,6 +144,7 @@ int cli_context_create(const cli_options *options, aval_context **ctx)
     int status = aval_context_create(ctx);
     if (status < 0) return status;
     if (!options->common.quiet) aval_context_log(*ctx, print_log, NULL);
+    if (options->common.insist) aval_context_insist(*ctx, 1);
     status = load_plugins(options, *ctx);
     for (size_t i = 0; status == AVAL_OK && options->common.devices != NULL && options->common.devices[i] != NULL; i++)
         status = aval_context_select_device(*ctx, options->common.devices[i]);

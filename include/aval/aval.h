@@ -121,6 +121,11 @@ AVAL_API int aval_context_load_plugins(aval_context *ctx, const char *folder, si
    "PLATFORM/DEVICE" (case does not matter).  Two matches are an error that lists them.  Without any call, AVAL_DEVICE of the
    environment (',' between selectors), or else the best device of the machine: GPUs before CPUs, more compute units first. */
 AVAL_API int aval_context_select_device(aval_context *ctx, const char *selector);
+/* Before a device runs a kernel for the first time, a small case of it is compared with the host's referee; the verdict is remembered in
+   the cache folder for this driver and kernel.  A device that is wrong is refused for that operator (the next selected one takes it, or the
+   run fails with AVAL_E_CHECK), unless the user insists: with 1 nothing is asked and nothing refused.  Default: 0, or AVAL_INSIST of the
+   environment. */
+AVAL_API int aval_context_insist(aval_context *ctx, int insist);
 /* All devices of all platforms, usable or not.  0 when enumeration fails: aval_error says why. */
 AVAL_API size_t aval_device_count(aval_context *ctx);
 /* NULL when i is out of range.  Owned by the context. */

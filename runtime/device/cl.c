@@ -95,3 +95,12 @@ int aval__cl_check(cl_int code, const char *call, const char *format, ...)
     bool memory = code == CL_MEM_OBJECT_ALLOCATION_FAILURE || code == CL_OUT_OF_HOST_MEMORY || code == CL_INVALID_BUFFER_SIZE;
     return aval__fail(memory ? AVAL_E_DEVICE_MEMORY : AVAL_E_DEVICE, "%s: %s (%s)", call, aval__cl_name(code), detail);
 }
+
+int aval__queue_wait(cl_command_queue queue, const char *detail)
+{
+    cl_event end = NULL;
+    AVAL__TRY(aval__cl_check(clEnqueueMarkerWithWaitList(queue, 0, NULL, &end), "clEnqueueMarkerWithWaitList", "%s", detail));
+    cl_int code = clWaitForEvents(1, &end);
+    clReleaseEvent(end);
+    return aval__cl_check(code, "clWaitForEvents", "%s", detail);
+}

@@ -19,6 +19,10 @@ const char *aval__cl_name(cl_int code);
    codes; 0 when `code` is CL_SUCCESS. */
 int aval__cl_check(cl_int code, const char *call, const char *format, ...) AVAL__PRINTF(3, 4);
 
+/* Waits until all that was put on a queue is done; `detail` is for the message.  Not by clFinish: that of rusticl (Mesa 22.3) does not wait
+   for what was flushed before, so that memory was given back, and the process ended, under a driver still at work. */
+int aval__queue_wait(cl_command_queue queue, const char *detail);
+
 /* Lists platforms and devices; opens none.  A machine without any platform gives an empty list. */
 int aval__devices_create(const aval__log *log, aval__devices **out);
 void aval__devices_release(aval__devices *devices);

@@ -108,7 +108,10 @@ static void release_device(aval__device *device)
 {
     aval__programs_release(device);
     aval__clblast_drop(device);
-    if (device->queue != NULL) clReleaseCommandQueue(device->queue);
+    if (device->queue != NULL) {
+        aval__queue_wait(device->queue, device->listed->name);
+        clReleaseCommandQueue(device->queue);
+    }
     if (device->context != NULL) clReleaseContext(device->context);
     pthread_mutex_destroy(&device->programs_lock);
     aval__free(device);

@@ -200,8 +200,6 @@ int aval__binding_read(aval__binding *b, const aval__located *value, void *data,
 int aval__binding_wait(aval__binding *b)
 {
     for (uint32_t i = 0; i < b->plan->n_devices; i++)
-        if (b->devices[i].used)
-            AVAL__TRY(
-                aval__cl_check(clFinish(aval__binding_queue(b, i)), "clFinish", "device %" PRIu32 " '%s'", i, b->plan->devices[i]->name));
+        if (b->devices[i].used) AVAL__TRY(aval__queue_wait(aval__binding_queue(b, i), b->plan->devices[i]->name));
     return AVAL_OK;
 }

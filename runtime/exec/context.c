@@ -54,7 +54,9 @@ int aval_context_create(aval_context **ctx)
         return status;
     }
     made->holders = 1;
-    made->hooks = (aval__plan_hooks){ .user = made, .gemm_choose = gemm_choose, .gemm_record = gemm_record };
+    made->hooks = (aval__plan_hooks){ .user = made, .gemm_choose = gemm_choose, .gemm_record = gemm_record, .prove = aval__context_prove };
+    const char *insists = getenv("AVAL_INSIST");
+    made->insists = insists && insists[0] && strcmp(insists, "0") != 0;
     status = aval__registry_create(&made->log, &made->registry);
     if (status < 0) {
         aval_context_release(made);
@@ -74,6 +76,7 @@ void aval__context_drop(aval_context *ctx)
     if (--ctx->holders > 0) return;
     aval__context_forget_plans(ctx);
     aval__context_forget_verdicts(ctx);
+    aval__context_forget_known(ctx);
     for (size_t i = 0; i < ctx->opened.count; i++) aval__device_close(ctx->opened.at[i]);
     aval__vec_release(&ctx->opened);
     aval__vec_release(&ctx->infos);

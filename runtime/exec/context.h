@@ -29,6 +29,9 @@ struct aval_context {
     bool profiled; /* devices keep the times of commands */
     aval__plan_hooks hooks;
     aval__shared_plan *plans; /* uthash */
+    bool insists; /* known answers are not asked for */
+    struct aval__known_answer *answers; /* uthash; known.c */
+    AVAL__VEC(aval__verdicts *) known; /* by selected device; NULL: nothing is kept of it */
     bool remembered_read; /* `remembered` is of all devices in the cache folder */
     AVAL__VEC(aval__verdicts *) remembered;
 };
@@ -40,6 +43,10 @@ void aval__context_drop(aval_context *ctx);
 /* Loads the default plugins unless there are some.  Under the lock. */
 int aval__context_plugins(aval_context *ctx);
 
+/* Known answers (known.c): the hook of planning, and what it found out: put on disk, and given back. */
+int aval__context_prove(void *user, uint32_t device, const aval__plan_unit *unit);
+void aval__context_save_known(aval_context *ctx);
+void aval__context_forget_known(aval_context *ctx);
 /* What was read of verdicts is forgotten, and read again when asked for. */
 void aval__context_forget_verdicts(aval_context *ctx);
 

@@ -52,6 +52,7 @@ int aval__context_plan(aval_context *ctx, const aval__plan_request *request, con
     } else {
         plan = aval__alloc(sizeof *plan);
         status = plan ? aval__plan_make(request, &plan->plan) : AVAL_E_MEMORY;
+        aval__context_save_known(ctx);
         if (status < 0) {
             aval__free(plan);
             goto done;

@@ -155,6 +155,17 @@ typedef struct aval__gemm_choice {
     bool records; /* true: `record` gives ordinary launches; false: the session calls the provider */
 } aval__gemm_choice;
 
+/* What a device is asked to compute as a whole: a cluster of expressions by one generated kernel, or one node by its op's kernels. */
+typedef struct aval__plan_unit {
+    bool cluster;
+    aval_node *const *nodes; /* of the planning copy, in topological order */
+    size_t n_nodes;
+    aval_value *const *inputs, *const *outputs; /* of a cluster: what is read from memory, and written to it */
+    size_t n_inputs, n_outputs;
+    int type; /* element type that it is mainly on */
+    const aval__source *source; /* of its first launch */
+} aval__plan_unit;
+
 typedef struct aval__plan_hooks {
     void *user;
     /* Chooses who computes a matrix product of this type and shape on device `device`. */
@@ -162,6 +173,8 @@ typedef struct aval__plan_hooks {
     /* For choices that record: launches through `host->launch` of the call, from kernel source *source (set before the first). */
     int (*gemm_record)(void *user, uint32_t device, const aval_gemm *gemm, int type, const aval__gemm_choice *choice,
                        const aval_tensor *scratch, aval_call *call, const aval_kernel_source **source);
+    /* May be NULL.  AVAL_E_CHECK with a message: this device is not to be trusted with this unit, another may be. */
+    int (*prove)(void *user, uint32_t device, const aval__plan_unit *unit);
 } aval__plan_hooks;
 
 typedef struct aval__plan_request {

@@ -132,6 +132,9 @@ int aval__planner_finish(aval__planner *p); /* the plan's lists */
    no other device may be taken: then the message is the user's. */
 void aval__planner_refuse(aval__planner *p, const aval_node *node, uint32_t device);
 
+/* Asks the hook whether the unit's device may be trusted with it; `first_step` is the first of its steps. */
+int aval__planner_prove(aval__planner *p, const aval__unit *u, size_t first_step);
+
 /* Output `port` of a node that is the new content of an input: which input, else AVAL__NONE. */
 uint32_t aval__updated_input(const aval_node *node, uint32_t port);
 /* The item of a value on a device; AVAL__NONE when there is none (yet). */

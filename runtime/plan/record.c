@@ -214,6 +214,7 @@ static int record_unit(aval__planner *p, uint32_t unit)
     int status = !u->node ? record_copy(&r) : u->cluster ? aval__record_cluster(&r) : aval__record_node(&r);
     if (status == AVAL_E_UNSUPPORTED && u->node && !u->cluster) aval__planner_refuse(p, u->node, u->device); /* the next attempt knows it */
     if (status < 0) return status;
+    AVAL__TRY(aval__planner_prove(p, u, n_steps));
     return p->steps.count > n_steps ? list_written(p, u) : AVAL_OK;
 }
 
