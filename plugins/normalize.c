@@ -179,6 +179,83 @@ static const aval_op norm_op = {
                      { .inputs = "[16,5,30,31] [5]{0.5..2} [5] [5] [5]{0.5..2}", .attrs = "training_mode=1", .size_class = AVAL_LARGE }),
 };
 
+/* ---- New running statistics as results, where those that come in are no state ------------------------------------------------------- */
+
+static int averaged(const aval_host *host, aval_call *call, const char *op, size_t i, const aval_tensor *statistic)
+{
+    const aval_tensor *pair[] = { host->input(call, i), statistic }, *y;
+    text type = { 0 }, attrs = { 0 };
+    text_int(&type, "to", host->type(pair[0]));
+    text_real(&attrs, "momentum", host->attr_float(call, "momentum"));
+    if (i == 4) text_real(&attrs, "epsilon", host->attr_float(call, "epsilon"));
+    TRY(host->apply(call, "Cast", type.at, 1, &statistic, 1, &pair[1]));
+    TRY(host->apply(call, op, attrs.at, 2, pair, 1, &y));
+    return host->yield(call, i - 2, y);
+}
+
+static int results_body(const aval_host *host, aval_call *call)
+{
+    const aval_tensor *inputs[5], *outputs[5], *same;
+    int64_t training = host->attr_int(call, "training_mode");
+    text attrs = { 0 };
+    for (size_t i = 0; i < 5; i++) inputs[i] = host->input(call, i);
+    text_real(&attrs, "epsilon", host->attr_float(call, "epsilon"));
+    text_int(&attrs, "training_mode", training);
+    TRY(host->apply(call, "BatchNormalization", attrs.at, 5, inputs, 5, outputs));
+    TRY(host->yield(call, 0, outputs[0]));
+    if (training != 0) {
+        TRY(averaged(host, call, "aval::MovingAverage", 3, outputs[3]));
+        return averaged(host, call, "aval::MovingVariance", 4, outputs[4]);
+    }
+    for (size_t i = 3; i < 5; i++) {
+        TRY(host->apply(call, "Identity", NULL, 1, &inputs[i], 1, &same));
+        TRY(host->yield(call, i - 2, same));
+    }
+    return 0;
+}
+
+#define EXPRESSION(op_name, expression) \
+    .size = sizeof(aval_op), .name = op_name, .domain = "aval", .since = 1, .deterministic = 1, .expressions = AVAL_TEXTS(expression), \
+    .outputs = AVAL_PORTS({ .name = "new" })
+#define MOMENTUM \
+    { \
+        .name = "momentum", .type = AVAL_ATTR_FLOAT, .initial = "0.9", .doc = "share of the old one that stays" \
+    }
+static const aval_op average_op = {
+    EXPRESSION("MovingAverage", "momentum * old + (1 - momentum) * mean"),
+    .doc = "A statistic moved towards that of a batch.",
+    .inputs = AVAL_PORTS({ .name = "old" }, { .name = "mean", .like = AVAL_LIKE(0) }),
+    .attrs = AVAL_ATTRS(MOMENTUM),
+    .samples = AVAL_SAMPLES({ .inputs = "[3] [3]" }, { .inputs = "[0] [0]", .attrs = "momentum=0.5" }),
+};
+static const aval_op variance_op = {
+    EXPRESSION("MovingVariance", "momentum * old + (1 - momentum) * (1 / (inverse * inverse) - epsilon)"),
+    .doc = "A variance moved towards that of a batch, of which 1 / sqrt(variance + epsilon) is given.",
+    .inputs = AVAL_PORTS({ .name = "old" }, { .name = "inverse", .like = AVAL_LIKE(0) }),
+    .attrs = AVAL_ATTRS(MOMENTUM, { .name = "epsilon", .type = AVAL_ATTR_FLOAT, .initial = "1e-5", .doc = "as it was added" }),
+    .samples = AVAL_SAMPLES({ .inputs = "[3] [3]{0.5..2}" }, { .inputs = "[0] [0]", .attrs = "momentum=0.5" }),
+};
+static const aval_op results_op = {
+    .size = sizeof(aval_op),
+    .name = "BatchNormalization",
+    .domain = "aval",
+    .since = 1,
+    .deterministic = 1,
+    .doc = "BatchNormalization whose new running statistics are results like others: what comes in need be no state.",
+    .inputs = AVAL_PORTS({ .name = "X" }, { .name = "scale", .like = AVAL_LIKE(0) }, { .name = "B", .like = AVAL_LIKE(0) },
+                         { .name = "input_mean", .like = AVAL_LIKE(0) }, { .name = "input_var", .like = AVAL_LIKE(0) }),
+    .outputs =
+        AVAL_PORTS({ .name = "Y" }, { .name = "running_mean", .flags = AVAL_OPTIONAL }, { .name = "running_var", .flags = AVAL_OPTIONAL }),
+    .attrs = AVAL_ATTRS({ .name = "epsilon", .type = AVAL_ATTR_FLOAT, .initial = "1e-5", .doc = "added to the variance" }, MOMENTUM,
+                        { .name = "training_mode", .type = AVAL_ATTR_INT, .initial = "0", .doc = "1: with the batch's statistics" }),
+    .infer = norm_infer,
+    .body = results_body,
+    .samples = AVAL_SAMPLES({ .inputs = "[4,3,2,5] [3]{0.5..2} [3] [3] [3]{0.5..2}", .attrs = "training_mode=1" },
+                            { .inputs = "[6,2] [2]{0.5..2} [2] [2] [2]{0.5..2}", .attrs = "training_mode=1 momentum=0.5" }),
+};
+
+/* ---- Older forms -------------------------------------------------------------------------------------------------------------------------- */
+
 /* Before opset 14 running statistics are what is normalised with, unless all five outputs are asked for, which nothing exports. */
 static int older_body(const aval_host *host, aval_call *call)
 {
@@ -212,7 +289,7 @@ static const aval_op older_norm_op = {
     .samples = AVAL_SAMPLES({ .inputs = "[4,3,2,5] [3]{0.5..2} [3] [3] [3]{0.5..2}" }),
 };
 
-static const aval_op *const ops[] = { &norm_op, &older_norm_op, NULL };
+static const aval_op *const ops[] = { &norm_op, &older_norm_op, &results_op, &average_op, &variance_op, NULL };
 static const aval_kernel_source sources[] = { { .name = "normalize.cl", .text = normalize_cl }, { .name = NULL } };
 
 AVAL_PLUGIN_EXPORT extern const aval_plugin aval_plugin_entry;

@@ -203,6 +203,22 @@ static size_t without_absent(aval_value *const *inputs, size_t count)
     return count;
 }
 
+/* An op that updates states, where what it would update is none (the model feeds or computes it): its form in aval's own domain, which gives
+   the new content as an ordinary result. */
+static const aval__opdef *form_without_updates(const onnx_reader *r, const aval__opdef *def, const onnx_node *node,
+                                               aval_value *const *inputs, size_t n_inputs)
+{
+    const aval__opdef *other = NULL;
+    char label[NAME_MAX] = "aval::";
+    for (size_t i = 0; i < node->n_output && i < def->n_outputs && strlen(def->name) + 10 < sizeof label; i++) {
+        size_t state = def->op->outputs[i].updates;
+        if (state == 0 || state > n_inputs || !inputs[state - 1] || inputs[state - 1]->kind == AVAL__STATE || !node->output[i][0]) continue;
+        other = aval__registry_find(r->g->registry, strcat(label, def->name), 0);
+        break;
+    }
+    return other ? other : def;
+}
+
 /* *made stays NULL where a problem was found. */
 static int make_node(onnx_reader *r, const onnx_scope *scope, const onnx_node *node, const onnx_attrs *given, aval_value **inputs,
                      size_t n_inputs, bool broken, aval_node **made)
@@ -213,6 +229,7 @@ static int make_node(onnx_reader *r, const onnx_scope *scope, const onnx_node *n
     aval__attrs attrs;
     int status = AVAL_OK;
     if (!def) AVAL__TRY_DONE(fail_operator(r, scope, node));
+    def = form_without_updates(r, def, node, inputs, n_inputs);
     size_t n_outputs = node->n_output > def->n_outputs ? node->n_output : def->n_outputs;
     bool many = def->op->outputs[def->n_outputs - 1].flags & AVAL_VARIADIC;
     if (n_outputs > AVAL_MAX_PORTS || (n_outputs > def->n_outputs && !many))
