@@ -229,6 +229,29 @@ AVAL_API int aval_graph_replace(aval_graph *g, aval_value *old, aval_value *new_
 AVAL_API int aval_graph_remove_node(aval_graph *g, aval_node *node);
 AVAL_API int aval_graph_remove_value(aval_graph *g, aval_value *value);
 
+/* Walking a graph.  Nodes are counted from 0 in the order of making; NULL where one was removed. */
+AVAL_API size_t aval_graph_node_count(const aval_graph *g);
+AVAL_API aval_node *aval_graph_node_at(const aval_graph *g, size_t i);
+/* The operator; NULL for the request of a gradient, whose inputs are of, wrt and upstream. */
+AVAL_API const aval_op *aval_node_op(const aval_node *node);
+/* "" when it has none. */
+AVAL_API const char *aval_node_name(const aval_node *node);
+AVAL_API size_t aval_node_input_count(const aval_node *node);
+/* NULL: absent. */
+AVAL_API aval_value *aval_node_input(const aval_node *node, size_t i);
+/* The attributes that were given, in the grammar of attribute texts; *text is for aval_free. */
+AVAL_API int aval_node_attrs(const aval_node *node, char **text);
+typedef enum aval_value_kind {
+    AVAL_VALUE_INPUT = 1,
+    AVAL_VALUE_STATE = 2,
+    AVAL_VALUE_CONSTANT = 3,
+    AVAL_VALUE_PRODUCED = 4 /* an output of aval_value_producer */
+} aval_value_kind;
+/* 0 for NULL. */
+AVAL_API int aval_value_kind_of(const aval_value *value);
+/* NULL where no node computes it. */
+AVAL_API aval_node *aval_value_producer(const aval_value *value);
+
 /* The graph as text, a line a node, or as Graphviz DOT.  *text is the caller's, to be given to aval_free. */
 AVAL_API int aval_graph_text(const aval_graph *g, char **text);
 AVAL_API int aval_graph_dot(const aval_graph *g, char **text);

@@ -90,6 +90,8 @@ int onnx_attribute_type_of(const onnx_attribute *a); /* onnx_attribute_type, als
 const onnx_attribute *onnx_attrs_find(const onnx_attrs *attrs, const char *name); /* NULL: absent */
 /* As an attribute text of the op.  AVAL_E_UNSUPPORTED for the first attribute that the op does not have. */
 int onnx_attrs_text(const onnx_attrs *attrs, const aval_op *op, aval__text *out);
+/* Where an operator that draws random numbers is given no seed, this number is it: nodes draw numbers of their own, each time the same. */
+int onnx_attrs_seed(const onnx_attrs *attrs, const aval_op *op, size_t number, aval__text *out);
 
 /* ---- Nodes (onnx_node.c, onnx_function.c, onnx_subgraph.c) -------------------------------------------------------------------------------------------- */
 

@@ -130,6 +130,14 @@ static int put_attr(const onnx_attr *attr, const aval_op *op, aval__text *out)
     return AVAL_OK;
 }
 
+int onnx_attrs_seed(const onnx_attrs *attrs, const aval_op *op, size_t number, aval__text *out)
+{
+    const aval_attr *seed = find_declared(op, "seed");
+    if (!seed || onnx_attrs_find(attrs, "seed")) return AVAL_OK;
+    aval__text_add(out, "%sseed=%zu", out->length ? " " : "", number);
+    return out->failed ? AVAL_E_MEMORY : AVAL_OK;
+}
+
 int onnx_attrs_text(const onnx_attrs *attrs, const aval_op *op, aval__text *out)
 {
     for (size_t i = 0; i < attrs->count; i++) AVAL__TRY(put_attr(&attrs->at[i], op, out));

@@ -236,6 +236,7 @@ static int make_node(onnx_reader *r, const onnx_scope *scope, const onnx_node *n
         AVAL__TRY_DONE(aval__fail(AVAL_E_UNSUPPORTED, "%zu outputs (there may be %zu)", node->n_output,
                                   many ? (size_t)AVAL_MAX_PORTS : def->n_outputs));
     AVAL__TRY_DONE(onnx_attrs_text(given, def->op, &text));
+    AVAL__TRY_DONE(onnx_attrs_seed(given, def->op, r->n_nodes, &text));
     AVAL__TRY_DONE(aval__attrs_parse(&arena, def->op->attrs, text.at, &attrs));
     if (broken) goto done;
     AVAL__TRY_DONE(add_tensor_inputs(r, def, given, inputs, &n_inputs));

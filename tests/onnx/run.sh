@@ -40,13 +40,16 @@ if [ ! -d "$data/node" ]; then
     exit 2
 fi
 
+# Cases whose expected outputs are numpy's random numbers, which no other generator draws.
+random='s#^(node/test_(bernoulli|training_dropout)[a-z_]*: failed: ).*#\1it draws other random numbers than numpy did#'
+
 found=$(mktemp) sums=$(mktemp)
 trap 'rm -f "$found" "$sums"' EXIT
 for folder in $folders; do
     lines=$("$program" test-onnx "$data/$folder" --quiet)
     [ $? -le 1 ] || exit 1
     echo "$folder: $(printf '%s\n' "$lines" | tail -n 1)" >>"$sums"
-    printf '%s\n' "$lines" | sed -e '$d' -e "s|^|$folder/|" -e "s|$data/||g" >>"$found"
+    printf '%s\n' "$lines" | sed -e '$d' -e "s|^|$folder/|" -e "s|$data/||g" | sed -E "$random" >>"$found"
 done
 cat "$sums"
 if [ "$write" = --write ]; then
