@@ -24,17 +24,20 @@ __kernel void turn_filters(__global const S *w, long w_at, __global S *turned, l
 }
 
 /* One phase [images, channels, phase] into x [images, .., in] from element x_first on: element p of the phase along an axis is element
-   first + p * stride of x.  Work-items: phase, images * channels. */
+   first + p * stride of x.  Work-items: rows of the phase (or elements, see RUN), images * channels. */
 __kernel void spread_phase(__global const S *phase, long phase_at, __global S *x, long x_at, long x_first, int channels, long image_step, int in_z,
                            int in_y, int in_x, int phase_z, int phase_y, int phase_x, int first_z, int first_y, int first_x, int stride_z,
                            int stride_y, int stride_x)
 {
-    int i = get_global_id(0), px = i % phase_x, py = i / phase_x % phase_y, pz = i / phase_x / phase_y;
-    long plane = get_global_id(1);
-    if (pz >= phase_z) return;
-    long to = x_first + plane / channels * image_step + plane % channels * IN_PLANE;
-    to += ((long)(first_z + pz * stride_z) * in_y + first_y + py * stride_y) * in_x + first_x + px * stride_x;
-    STORE(x, x_at + to, LOAD(phase, phase_at + plane * phase_z * phase_y * phase_x + i));
+    const int row = ROW(phase_x), plane = get_global_id(1);
+    if (row >= phase_z * phase_y) return;
+    const int z = first_z + row / phase_y * stride_z, y = first_y + row % phase_y * stride_y;
+    x += x_at + x_first + plane / channels * image_step + plane % channels * IN_PLANE + ((long)z * in_y + y) * in_x + first_x;
+    phase += phase_at + ((long)plane * phase_z * phase_y + row) * phase_x;
+    EACH_RUN(first, phase_x)
+    {
+        for (int i = first; i < min(first + RUN, phase_x); i++) STORE(x, i * stride_x, LOAD(phase, i));
+    }
 }
 
 /* y = x convolved with w.  Work-items: rows of y's maps (or elements, see RUN), images * groups * maps. */

@@ -69,11 +69,19 @@
 
 /* ---- Packing ------------------------------------------------------------------------------------------------------------------- */
 
-/* Work-items: channels, images.  `width` elements for each remainder of a row's columns by stride_x; `rows` rows for each of `planes`. */
-__kernel void pad_images(__global const S *x, long x_tensor, long x_offset, long x_batch, SCRATCH, long at, int in_z, int in_y, int in_x,
-                         int pad_z, int pad_y, int pad_x, int stride_x, int planes, int rows, int width)
+/* Images with their pads, and where each filter element sees the first window.  Work-items: channels, images.  `width` elements for each remainder
+   of a row's columns by stride_x; `rows` rows for each of `planes`. */
+__kernel void pad_images(__global const S *x, long x_tensor, long x_offset, long x_batch, SCRATCH, long at, long places_at, int in_z, int in_y,
+                         int in_x, int pad_z, int pad_y, int pad_x, int kernel_z, int kernel_y, int kernel_x, int dilation_z, int dilation_y,
+                         int dilation_x, int stride_x, int planes, int rows, int width)
 {
     const long channel = get_global_id(0), image = get_global_id(1);
+    const int taps = kernel_z * kernel_y * kernel_x;
+    for (int i = 0; image == 0 && i < taps; i++) {
+        const int tap_x = i % kernel_x * dilation_x, tap_y = i / kernel_x % kernel_y * dilation_y, tap_z = i / kernel_x / kernel_y * dilation_z;
+        PART(int, places_at)[channel * taps + i] =
+            (((int)channel * planes + tap_z) * rows + tap_y) * stride_x * width + tap_x % stride_x * width + tap_x / stride_x;
+    }
     __global const S *from = x + x_tensor + x_offset + image * x_batch + channel * in_z * in_y * in_x;
     __global T *restrict to = PART(T, at) + (image * get_global_size(0) + channel) * planes * rows * stride_x * width;
     for (int row = 0; row < planes * rows; row++) {
@@ -93,18 +101,6 @@ __kernel void pad_images(__global const S *x, long x_tensor, long x_offset, long
             }
             for (int i = end; i < width; i++) to[i] = 0;
         }
-    }
-}
-
-/* Where each of the k filter elements sees the first window.  Work-items: channels. */
-__kernel void place_filters(SCRATCH, long at, int kernel_z, int kernel_y, int kernel_x, int dilation_z, int dilation_y, int dilation_x,
-                            int stride_x, int planes, int rows, int width)
-{
-    const int taps = kernel_z * kernel_y * kernel_x, row_step = stride_x * width;
-    __global int *to = PART(int, at) + get_global_id(0) * taps;
-    for (int i = 0; i < taps; i++) {
-        const int x = i % kernel_x * dilation_x, y = i / kernel_x % kernel_y * dilation_y, z = i / kernel_x / kernel_y * dilation_z;
-        to[i] = (((int)get_global_id(0) * planes + z) * rows + y) * row_step + x % stride_x * width + x / stride_x;
     }
 }
 

@@ -238,8 +238,10 @@ static int record_phase(const aval_host *host, aval_call *call, const conv *c, c
                    .ld = places,
                    .batch_stride = only ? image_step : channels * places } }));
     if (only) return 0;
+    int64_t run = window_run(host, call);
     return host->launch(call,
-                        AVAL_LAUNCH(.kernel = "spread_phase", .dims = 2, .global = { (uint64_t)places, (uint64_t)(c->images * channels) },
+                        AVAL_LAUNCH(.kernel = "spread_phase", .dims = 2, AVAL_DEFINES({ "RUN", run }),
+                                    .global = { window_items(p->of_y.out, run), (uint64_t)(c->images * channels) },
                                     AVAL_ARGS(AVAL_READ(part), AVAL_UPDATE(x), AVAL_I64(x_first), AVAL_I32(channels), AVAL_I64(image_step),
                                               THREE(c->at.in), THREE(p->of_y.out), THREE(p->first), THREE(c->at.stride))));
 }

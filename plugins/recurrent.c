@@ -500,8 +500,8 @@ static const aval_op lstm_op = {
     .infer = lstm_infer,
     .body = lstm_body,
     .samples =
-        AVAL_SAMPLES({ .inputs = "[3,2,4] [1,12,4] [1,12,3] [1,24]" }, { .inputs = "[1,1,1] [1,4,1] [1,4,1]" },
-                     { .inputs = "[3,2,4] [1,12,4] [1,12,3] [1,24] - [1,2,3] [1,2,3]", .attrs = "direction='reverse' hidden_size=3" },
+        AVAL_SAMPLES({ .inputs = "[2,2,4] [1,12,4] [1,12,3] [1,24]" }, { .inputs = "[1,1,1] [1,4,1] [1,4,1]" },
+                     { .inputs = "[2,2,4] [1,12,4] [1,12,3] [1,24] - [1,2,3] [1,2,3]", .attrs = "direction='reverse' hidden_size=3" },
                      { .inputs = "[2,2,3] [2,8,3] [2,8,2] [2,16]", .attrs = "direction='bidirectional'" },
                      { .inputs = "[3,2,2] [1,8,2] [1,8,2] [1,16] i32[2]{1,3} [1,2,2] [1,2,2] [1,6]",
                        .attrs = "direction='reverse'",
@@ -520,7 +520,7 @@ static const aval_op gru_op = {
     .infer = gru_infer,
     .body = gru_body,
     .samples = AVAL_SAMPLES(
-        { .inputs = "[3,2,4] [1,9,4] [1,9,3] [1,18]" },
+        { .inputs = "[2,2,4] [1,9,4] [1,9,3] [1,18]" },
         { .inputs = "[2,2,3] [2,6,3] [2,6,2] [2,12] i32[2]{2,1} [2,2,2]", .attrs = "direction='bidirectional' linear_before_reset=1" },
         { .inputs = "[2,3,2] [1,6,2] [1,6,2] - - [2,1,2]", .attrs = "layout=1 direction='reverse'" }),
 };

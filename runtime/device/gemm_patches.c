@@ -182,18 +182,6 @@ static int launch(recorder *r, const char *kernel, int64_t x, int64_t y, int64_t
     return aval__host.launch(r->call, &launch);
 }
 
-static int record_places(recorder *r)
-{
-    const layout *l = r->l;
-    const aval_patches *p = l->p;
-    push_scratch(r);
-    LONGS(r, l->places_at);
-    push_ints(r, p->kernel, 3);
-    push_ints(r, p->dilation, 3);
-    INTS(r, p->stride[2], l->planes, l->plane_rows, l->width);
-    return launch(r, "place_filters", p->channels, 1, 1);
-}
-
 static int record_images(recorder *r, int64_t first, int64_t count)
 {
     const layout *l = r->l;
@@ -202,9 +190,11 @@ static int record_images(recorder *r, int64_t first, int64_t count)
     push(r, (aval_arg)AVAL_READ(b->tensor));
     LONGS(r, b->offset + first * b->batch_stride, b->batch_stride);
     push_scratch(r);
-    LONGS(r, l->x_at);
+    LONGS(r, l->x_at, l->places_at);
     push_ints(r, p->in, 3);
     push_ints(r, p->pad, 3);
+    push_ints(r, p->kernel, 3);
+    push_ints(r, p->dilation, 3);
     INTS(r, p->stride[2], l->planes, l->plane_rows, l->width);
     return launch(r, "pad_images", p->channels, count, 1);
 }
@@ -235,7 +225,6 @@ static int record_pixels(recorder *r, const aval_device_info *info)
     LONGS(r, l->a_at);
     INTS(r, g->m, g->k);
     AVAL__TRY(launch(r, "pack_filters", l->panels, 1, 1));
-    AVAL__TRY(record_places(r));
     for (int64_t first = 0; first < g->batch; first += l->round) {
         int64_t count = smaller(l->round, g->batch - first), item_vectors, item_panels;
         AVAL__TRY(record_images(r, first, count));
@@ -259,7 +248,6 @@ static int record_maps(recorder *r)
     int64_t step_y = p->stride[1] * l->row_step, step_z = p->stride[0] * l->plane_rows * l->row_step,
             maps_step = l->panels * l->lanes * g->k;
     int64_t block = BLOCK_BYTES / (l->lanes * g->k * l->bytes);
-    AVAL__TRY(record_places(r));
     for (int64_t first = 0; first < g->batch; first += l->round) {
         int64_t count = smaller(l->round, g->batch - first);
         AVAL__TRY(record_images(r, first, count));
