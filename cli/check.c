@@ -8,8 +8,8 @@
 
 typedef struct check_options {
     int all_devices, quick, forward, worker, in_process, shrink, gradients;
-    uint64_t seed, steps, batch;
-    char *seed_text, *steps_text, *batch_text;
+    uint64_t seed, steps, batch, repeats;
+    char *seed_text, *steps_text, *batch_text, *repeats_text;
     int element_type; /* of --type; 0: not given */
     double timeout;
     long long memory_megabytes;
@@ -120,6 +120,7 @@ static int set_up(check *k)
                                        .seed = own->seed,
                                        .quick = own->quick,
                                        .forward_only = own->forward,
+                                       .repeats = (int)own->repeats,
                                        .failures = own->failures };
     if (own->in_process) return AVAL_OK;
     const check_limits limits = { .seconds = own->timeout, .memory_bytes = (size_t)own->memory_megabytes << 20 };
@@ -294,6 +295,7 @@ int cli_check(int argc, const char **argv)
         { "forward", 0, POPT_ARG_NONE, &own.forward, 0, "no gradients", NULL },
         { "type", 0, POPT_ARG_STRING, &own.type, 0, "samples in one element type only: float, double, float16 [each]", "NAME" },
         { "seed", 0, POPT_ARG_STRING, &own.seed_text, 0, "of the random inputs [0]", "N" },
+        { "repeats", 0, POPT_ARG_STRING, &own.repeats_text, 0, "of operators: runs of a case that must give equal bits [3]", "N" },
         { "steps", 0, POPT_ARG_STRING, &own.steps_text, 0, "of models: training steps that are compared [20]", "N" },
         { "batch", 0, POPT_ARG_STRING, &own.batch_text, 0, "of models: examples a step [32; with --gradients 4]", "N" },
         { "layers", 0, POPT_ARG_STRING, &own.layers, 0, "of models: widths of hidden layers [mlp: 128,128; lenet: 256]", "N,N..." },
@@ -321,6 +323,8 @@ int cli_check(int argc, const char **argv)
     if (code == CLI_OK) code = cli_count("seed", own.seed_text, 0, UINT64_MAX, &own.seed);
     own.steps = 20;
     own.batch = own.gradients ? 4 : 32;
+    own.repeats = 3;
+    if (code == CLI_OK) code = cli_count("repeats", own.repeats_text, 3, INT32_MAX, &own.repeats);
     if (code == CLI_OK) code = cli_count("steps", own.steps_text, 1, INT32_MAX, &own.steps);
     if (code == CLI_OK) code = cli_count("batch", own.batch_text, 1, INT32_MAX, &own.batch);
     int status = code == CLI_OK ? cli_context_create(&options, &k.ctx) : AVAL_OK;
@@ -339,6 +343,7 @@ int cli_check(int argc, const char **argv)
     free(own.replay);
     free(own.seed_text);
     free(own.steps_text);
+    free(own.repeats_text);
     free(own.batch_text);
     free(own.layers);
     free(own.type);

@@ -11,10 +11,10 @@ json_t *check_case_to_json(const aval_check_case *c)
 {
     char seed[32];
     snprintf(seed, sizeof seed, "%" PRIu64, c->seed); /* JSON's integers end at 2^63 */
-    return json_pack("{s:s, s:s, s:s*, s:f, s:f, s:i, s:i, s:i, s:s, s:b, s:b, s:s*}", "op", c->op, "inputs", c->sample->inputs, "attrs",
-                     c->sample->attrs, "low", c->sample->low, "high", c->sample->high, "flags", (int)c->sample->flags, "size_class",
-                     (int)c->sample->size_class, "type", c->type, "seed", seed, "forward_only", c->forward_only, "sources", c->sources,
-                     "contents", c->contents);
+    return json_pack("{s:s, s:s, s:s*, s:f, s:f, s:i, s:i, s:i, s:s, s:b, s:i, s:b, s:s*}", "op", c->op, "inputs", c->sample->inputs,
+                     "attrs", c->sample->attrs, "low", c->sample->low, "high", c->sample->high, "flags", (int)c->sample->flags,
+                     "size_class", (int)c->sample->size_class, "type", c->type, "seed", seed, "forward_only", c->forward_only, "repeats",
+                     c->repeats, "sources", c->sources, "contents", c->contents);
 }
 
 bool check_case_from_json(json_t *line, aval_check_case *c, aval_sample *sample)
@@ -23,9 +23,10 @@ bool check_case_from_json(json_t *line, aval_check_case *c, aval_sample *sample)
     const char *seed;
     *sample = (aval_sample){ .attrs = NULL };
     *c = (aval_check_case){ .size = sizeof *c, .sample = sample };
-    if (json_unpack(line, "{s:s, s:s, s?s, s:F, s:F, s:i, s:i, s:i, s:s, s:b, s:b, s?s}", "op", &c->op, "inputs", &sample->inputs, "attrs",
-                    &sample->attrs, "low", &sample->low, "high", &sample->high, "flags", &flags, "size_class", &size_class, "type",
-                    &c->type, "seed", &seed, "forward_only", &c->forward_only, "sources", &c->sources, "contents", &c->contents) != 0)
+    if (json_unpack(line, "{s:s, s:s, s?s, s:F, s:F, s:i, s:i, s:i, s:s, s:b, s:i, s:b, s?s}", "op", &c->op, "inputs", &sample->inputs,
+                    "attrs", &sample->attrs, "low", &sample->low, "high", &sample->high, "flags", &flags, "size_class", &size_class, "type",
+                    &c->type, "seed", &seed, "forward_only", &c->forward_only, "repeats", &c->repeats, "sources", &c->sources, "contents",
+                    &c->contents) != 0)
         return false;
     sample->flags = (uint32_t)flags;
     sample->size_class = (uint32_t)size_class;

@@ -45,6 +45,7 @@ typedef struct aval_check_case {
     uint64_t seed; /* of inputs and upstream gradients */
     int forward_only;
     const char *contents; /* folder of a failure, whose inputs are taken instead of random ones; NULL: none */
+    int repeats; /* of deterministic operators: runs in all that must give equal bits; 3 at least */
     int sources; /* 1: nothing is run; the results are the kernel sources that would be */
 } aval_check_case;
 
@@ -84,6 +85,7 @@ typedef struct aval_check_options {
     int quick; /* 1: no samples of class AVAL_LARGE; software renderers and simulators are spared them anyway */
     int forward_only;
     const aval_check_runner *runner; /* NULL: in this process, on the first selected device */
+    int repeats; /* as in aval_check_case */
     const char *failures; /* folder in which each failed case leaves one of its own; NULL: none */
     int type; /* AVAL_FLOAT, AVAL_DOUBLE or AVAL_FLOAT16: samples in this element type only; 0: in each */
 } aval_check_options;

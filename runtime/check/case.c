@@ -247,7 +247,7 @@ static int make_node(aval__case *c, const char *op)
 
 int aval__case_make(aval_context *ctx, const aval_check_case *what, aval__case *c, const char **skip)
 {
-    *c = (aval__case){ .ctx = ctx, .sample = what->sample, .type = what->type, .seed = what->seed };
+    *c = (aval__case){ .ctx = ctx, .sample = what->sample, .type = what->type, .seed = what->seed, .repeats = what->repeats };
     *skip = NULL;
     c->kinked = (what->sample->flags & AVAL_NO_GRADIENT_CHECK) != 0;
     c->graph = aval_graph_create(ctx); /* loads the plugins, if that has not happened yet */

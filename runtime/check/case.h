@@ -18,6 +18,7 @@ typedef struct aval__case {
     const aval_sample *sample;
     int type; /* under test */
     uint64_t seed;
+    int repeats;
     bool kinked; /* the sample lies at kinks or ties: gradients are held between the one-sided derivatives */
 
     aval_graph *graph;

@@ -44,7 +44,9 @@ static int check_op(aval__judge *j, const aval__opdef *def, bool newest)
     if (!newest) aval__text_add(&label, "@%u", (unsigned)def->op->since);
     char *op = aval__text_take(&label);
     if (op == NULL) return AVAL_E_MEMORY;
-    aval_check_case what = { .size = sizeof what, .op = op, .seed = j->options->seed, .forward_only = j->options->forward_only };
+    aval_check_case what = {
+        .size = sizeof what, .op = op, .seed = j->options->seed, .forward_only = j->options->forward_only, .repeats = j->options->repeats
+    };
     j->compared_ports = j->moved_ports = 0;
     j->diagnosed = 0;
     for (size_t d = 0; d < j->n_witnesses; d++) j->witnesses[d].compared = j->witnesses[d].lost = j->witnesses[d].told_doubles = false;
