@@ -92,6 +92,7 @@ else
     part "build (clang)" 3 build build/clang all -DCMAKE_BUILD_TYPE=Release -DCMAKE_C_COMPILER=clang
     part "unit and integration" 6 run_ctest build/test
     part "operators" 8 operators
+    part "oclgrind" 5 python3 tests/oclgrind/run.py build/test
     part "operators on a small device" 4 bash tests/check/small_device.sh build/test
     part "vendors' compilers" 3 bash tests/vendors/run.sh build/test
     part "ONNX cases" 7 bash tests/onnx/run.sh build/test/aval

@@ -80,6 +80,14 @@ for kind in expression kernels body; do
     CFLAGS="-Wpedantic -Werror" quietly "$folder/$kind/check.sh"
 done
 
+for wrong in "Mybody --dir $folder/body" 3rd Test "Fine --kind kernel --dir $folder/fine"; do
+    # shellcheck disable=SC2086 # a list of words
+    if "$prefix/bin/aval" new-op $wrong >"$folder/log" 2>&1 || [ "$(wc -l <"$folder/log")" != 1 ]; then
+        cat "$folder/log"
+        fail "aval new-op $wrong: expected one message, and nothing written over"
+    fi
+done
+
 # README's program by CMake, and a plugin with a header of its own beside its kernel.
 quietly "$prefix/bin/aval" new-op Roll --kind kernels --dir "$folder/project"
 cp "$folder/first.c" "$folder/project"
