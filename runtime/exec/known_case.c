@@ -14,15 +14,24 @@ static bool is_float(int type)
 }
 
 /* How far results may be off, absolutely and of a tensor's largest element: a wrong kernel is off by far more, and rounding by less. */
-static void set_tolerance(aval__known *k, int type)
+static void allow_for(aval__known *k, int type)
 {
     static const struct {
         int type;
         double atol, rtol;
     } rows[] = { { AVAL_DOUBLE, 1e-7, 1e-7 }, { AVAL_FLOAT, 1e-3, 1e-3 } };
+    double atol = 0.05, rtol = 0.05; /* halves and smaller */
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
-        if (rows[i].type == type) k->atol = rows[i].atol, k->rtol = rows[i].rtol;
-    if (k->rtol == 0) k->atol = k->rtol = 0.05; /* halves and smaller */
+        if (rows[i].type == type) atol = rows[i].atol, rtol = rows[i].rtol;
+    k->atol = fmax(k->atol, atol);
+    k->rtol = fmax(k->rtol, rtol);
+}
+
+/* Where several types meet, as in a cast, the coarsest one rounds the result. */
+static void allow_for_all(aval__known *k)
+{
+    for (size_t i = 0; i < k->graph->values.count; i++)
+        if (is_float(k->graph->values.at[i]->tensor.type)) allow_for(k, k->graph->values.at[i]->tensor.type);
 }
 
 /* ---- Contents ----------------------------------------------------------------------------------------------------------------- */
@@ -260,10 +269,11 @@ int aval__known_make(aval_context *ctx, uint32_t device, const aval__plan_unit *
 {
     *k = (aval__known){ .ctx = ctx };
     *exists = true;
-    set_tolerance(k, unit->type);
+    allow_for(k, unit->type);
     k->graph = aval_graph_create(ctx);
     int status = k->graph ? aval_store_create(ctx, &k->store) : AVAL_E_MEMORY;
     if (status == AVAL_OK) status = unit->cluster ? make_cluster(k, device, unit, draw) : make_sample(k, device, unit, draw, exists);
+    if (status == AVAL_OK && *exists) allow_for_all(k);
     if (status == AVAL_OK && *exists) status = aval_graph_status(k->graph);
     if (status == AVAL_OK && k->n_wanted == 0) *exists = false;
     return status;
