@@ -190,7 +190,7 @@ static int compare_all(graph_check *k, const aval_value *of, aval_value *const *
                       failed, n, aval__value_label(of), first.value, first.worst, first.found, first.expected, first.error);
 }
 
-int aval_check_gradient(aval_session *s, aval_value *of, aval_value *const *wrt, size_t n_wrt, aval_gradient_function report, void *user)
+static int check_gradient(aval_session *s, aval_value *of, aval_value *const *wrt, size_t n_wrt, aval_gradient_function report, void *user)
 {
     AVAL__NEED(s, "a session");
     AVAL__NEED(of, "a value to differentiate");
@@ -217,5 +217,15 @@ done:
     if (upstream != NULL) (void)aval_graph_remove_value(g, upstream);
     aval__free(gradients);
     release(&k);
+    return status;
+}
+
+int aval_check_gradient(aval_session *s, aval_value *of, aval_value *const *wrt, size_t n_wrt, aval_gradient_function report, void *user)
+{
+    AVAL__NEED(s, "a session");
+    aval_context *ctx = aval__session_context(s);
+    aval__context_check(ctx, true);
+    int status = check_gradient(s, of, wrt, n_wrt, report, user);
+    aval__context_check(ctx, false);
     return status;
 }

@@ -29,6 +29,7 @@ struct aval_context {
     bool profiled; /* devices keep the times of commands */
     aval__plan_hooks hooks;
     aval__shared_plan *plans; /* uthash */
+    int checks; /* under way, which judge for themselves */
     bool insists; /* known answers are not asked for */
     struct aval__known_answer *answers; /* uthash; known.c */
     AVAL__VEC(aval__verdicts *) known; /* by selected device; NULL: nothing is kept of it */

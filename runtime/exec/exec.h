@@ -25,6 +25,8 @@ const aval__log *aval__context_log(const aval_context *ctx);
 size_t aval__context_device_count(const aval_context *ctx);
 aval__device *aval__context_device(const aval_context *ctx, size_t i);
 bool aval__context_profiled(const aval_context *ctx);
+/* Between the two, no device is asked for known answers: a check judges for itself. */
+void aval__context_check(aval_context *ctx, bool begin);
 /* The callbacks that planning for this context's devices uses; `user` is the context. */
 const aval__plan_hooks *aval__context_hooks(aval_context *ctx);
 
