@@ -74,18 +74,13 @@ static int64_t count_nonzero(aval_type type, const void *data, int64_t count)
     return n;
 }
 
-/* A scalar counts as a vector of one element. */
-static uint32_t nonzero_rank(const aval_host *host, const aval_tensor *x)
-{
-    return host->rank(x) == 0 ? 1 : host->rank(x);
-}
-
+/* A scalar has no axes, so that its result is empty, 0 by 0 or 0 by 1. */
 static int nonzero_infer(const aval_host *host, aval_call *call)
 {
     const aval_tensor *x = host->input(call, 0);
     const void *data;
     TRY(ask_content(host, call, 0, "X", &data));
-    const int64_t dims[] = { nonzero_rank(host, x), count_nonzero(host->type(x), data, host->count(x)) };
+    const int64_t dims[] = { host->rank(x), count_nonzero(host->type(x), data, host->count(x)) };
     return host->set_output(call, 0, AVAL_INT64, 2, dims);
 }
 
@@ -95,7 +90,6 @@ static void nonzero_write(const aval_host *host, const aval_tensor *x, const voi
     for (int64_t i = 0, at = 0; i < host->count(x); i++) {
         int64_t rest = i;
         if (is_zero(element_of(host->type(x), data, i))) continue;
-        if (host->rank(x) == 0) indices[at] = 0;
         for (uint32_t a = host->rank(x); a-- > 0; rest /= host->dims(x)[a]) indices[a * n + at] = rest % host->dims(x)[a];
         at++;
     }

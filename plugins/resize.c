@@ -351,8 +351,9 @@ static const aval_op resize_op = {
     .since = 11,
     .deterministic = 1,
     .doc = "The input resampled along its axes, by scales or to sizes.",
-    RESIZE_PORTS({ .name = "roi", .flags = AVAL_SHAPE_INPUT | AVAL_OPTIONAL }, SCALES_INPUT(AVAL_OPTIONAL),
-                 { .name = "sizes", .flags = AVAL_SHAPE_INPUT | AVAL_OPTIONAL, .types = AVAL_TYPE_SET(AVAL_INT64) }),
+    RESIZE_PORTS(
+        { .name = "roi", .flags = AVAL_SHAPE_INPUT | AVAL_OPTIONAL, .types = AVAL_TYPE_SET(AVAL_FLOAT) | AVAL_TYPE_SET(AVAL_DOUBLE) },
+        SCALES_INPUT(AVAL_OPTIONAL), { .name = "sizes", .flags = AVAL_SHAPE_INPUT | AVAL_OPTIONAL, .types = AVAL_TYPE_SET(AVAL_INT64) }),
     .zero_gradient = 14,
     .attrs = AVAL_ATTRS({ .name = "mode", .type = AVAL_ATTR_STRING, .initial = "'nearest'", .doc = "nearest, linear or cubic" },
                         { .name = "nearest_mode",
