@@ -86,10 +86,11 @@ typedef long Part;
 #define B_MATRIX(z) (b + b_tensor + b_offset + (z)*b_batch)
 #define C_MATRIX(z) (c + c_tensor + c_offset + (z)*c_batch)
 
+/* Integers are not sent through a float where nothing is scaled: it has 24 bits. */
 inline void store_element(__global S *c, long at, T sum, REAL alpha, REAL beta)
 {
-    T x = (T)(alpha * sum);
-    if (beta != 0) x += (T)(beta * LOAD(c, at));
+    T x = alpha == 1 ? sum : (T)(alpha * sum);
+    if (beta != 0) x += beta == 1 ? LOAD(c, at) : (T)(beta * LOAD(c, at));
     STORE(c, at, x);
 }
 
