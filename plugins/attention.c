@@ -336,8 +336,8 @@ static const aval_op dot_op = {
           .low = -9,
           .high = 9,
           .why = "shares from nearly 0 to nearly 1, over several tiles" },
-        { .inputs = "[2,2,70,16] [2,2,90,16] [2,2,90,16]", .size_class = AVAL_LARGE },
-        { .inputs = "[1,2,130,12] [1,2,130,12] [1,2,130,12]", .attrs = "is_causal=1", .size_class = AVAL_LARGE }),
+        { .inputs = "[1,2,70,16] [1,2,90,16] [1,2,90,16]", .size_class = AVAL_LARGE },
+        { .inputs = "[1,1,130,12] [1,1,130,12] [1,1,130,12]", .attrs = "is_causal=1", .size_class = AVAL_LARGE }),
 };
 static const aval_op onnx_op = {
     .size = sizeof(aval_op),

@@ -342,7 +342,7 @@ static const aval_op fourier_op = {
                             { .inputs = "[1,1]", .attrs = "length=1 count=1" }, { .inputs = "[0,4,1]", .attrs = "length=4 count=3" },
                             { .inputs = "[30,1]", .attrs = "length=30 count=16" },
                             { .inputs = "[3,0,2]", .attrs = "length=2 count=2", .why = "nothing but padding" },
-                            { .inputs = "[40,1024,2]", .attrs = "length=1024 count=1024", .size_class = AVAL_LARGE }),
+                            { .inputs = "[2100,16,2]", .attrs = "length=16 count=16", .size_class = AVAL_LARGE }),
 };
 static const aval_op dft_op = {
     .size = sizeof(aval_op),
