@@ -88,6 +88,25 @@ static const rule rules[] = {
     { "aval::HingeTerm", NULL, 2, { { VECTOR(2), { 0, 1 }, { 0, 1 } }, { VECTOR(2), { 1, 0 }, { 0, -1 } } }, EXTRA(AVAL_BOOL, 2, others) },
     { "aval::MulticlassHinge", NULL, 1, { { 2, { 1, 3 }, { 1, 0, 1 }, { -1, 0, 1 } } }, EXTRA(AVAL_INT64, 1, &class_0) },
     { "MaxPool", "kernel_shape=[2,2]", 1, { { 4, { 1, 1, 2, 2 }, { 5, 5, 5, 5 }, { 1, 0, 0, 0 } } }, NO_EXTRA },
+    { "GlobalMaxPool", NULL, 1, { { 4, { 1, 1, 2, 2 }, { 5, 5, 5, 5 }, { 1, 0, 0, 0 } } }, NO_EXTRA },
+    { "MaxRoiPool",
+      "pooled_shape=[1,1]",
+      2,
+      { { 4, { 1, 1, 2, 2 }, { 5, 5, 5, 5 }, { 1, 0, 0, 0 } }, { 2, { 1, 5 }, { 0, 0, 0, 1, 1 }, { 0 } } },
+      NO_EXTRA },
+    { "RoiAlign", /* one sample in the middle of four elements */
+      "mode='max' sampling_ratio=1 coordinate_transformation_mode='output_half_pixel'",
+      2,
+      { { 4, { 1, 1, 2, 2 }, { 1, 1, 1, 1 }, { 0.25f, 0, 0, 0 } }, { 2, { 1, 4 }, { 0, 0, 1, 1 }, { 0 } } },
+      EXTRA(AVAL_INT64, 1, &class_0) },
+    { "aval::DeformColumns", /* rows of the offset's gradient: down, then to the right; outside the image is 0 */
+      "kernel_shape=[1,1]",
+      2,
+      { { 4, { 1, 1, 2, 2 }, { 1, 2, 3, 5 }, { 1, 1, 1, 1 } }, { 4, { 1, 2, 2, 2 }, { 0 }, { 2, 3, -3, -5, 1, -2, 2, -5 } } },
+      NO_EXTRA },
+    { "aval::Limit", "limit=1", 1, { { VECTOR(5), { -2, -1, 0, 1, 2 }, { 0, 1, 1, 1, 0 } } }, NO_EXTRA },
+    { "aval::NormTerm", "p=1", 1, { { VECTOR(3), { -2, 0, 2 }, { -1, 0, 1 } } }, NO_EXTRA },
+    { "aval::NormRoot", "p=2", 1, { { VECTOR(2), { 0, 4 }, { 0, 0.25f } } }, NO_EXTRA },
 };
 
 static size_t count_of(const rule *r, size_t i)
