@@ -18,6 +18,7 @@ import time
 HERE = os.path.dirname(os.path.abspath(__file__))
 ICDS = glob.glob("/usr/lib/oclgrind/liboclgrind-rt-icd.so") + glob.glob("/usr/lib/*/oclgrind/liboclgrind-rt-icd.so")
 SECONDS = 240  # for one operator
+SHOWN = 20  # seconds from which on an operator is named as it ends
 GROUP = 8  # work-items that share a reduction: enough for a race, and a simulator runs each of them
 
 
@@ -62,7 +63,7 @@ def read_log(path):
 def check(build, op, options, folder):
     log, started = os.path.join(folder, op.replace("::", "_") + ".log"), time.time()
     command = [os.path.join(build, "aval"), "check", "--quick", "--quiet", "--timeout", str(SECONDS),
-               "--failures", os.path.join(build, "oclgrind-failures"), *options, op]
+               "--type", "float", "--failures", os.path.join(build, "oclgrind-failures"), *options, op]
     done = subprocess.run(command, env=environment(build, log, os.path.join(folder, "cache")), capture_output=True, text=True)
     return op, done, read_log(log), time.time() - started
 
@@ -81,8 +82,11 @@ def main():
     with tempfile.TemporaryDirectory() as folder, concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         os.mkdir(os.path.join(folder, "cache"), 0o700)
         # the slow ones first, so that none of them is left for the end
-        order = sorted(ops, key=lambda op: op not in slow)
-        for op, done, log, took in pool.map(lambda op: check(build, op, slow.get(op, ([], ""))[0], folder), order):
+        order = sorted((op for op in ops if slow.get(op, ([], ""))[0] != ["skip"]), key=lambda op: op not in slow)
+        runs = [pool.submit(check, build, op, slow.get(op, ([], ""))[0], folder) for op in order]
+        for op, done, log, took in (run.result() for run in concurrent.futures.as_completed(runs)):
+            if took > SHOWN:
+                print(f"{op} took {took:.0f} s", flush=True)
             seconds.append((took, op))
             passed += int((re.findall(r"(\d+) passed", done.stdout) or [0])[-1])
             if done.returncode != 0:
@@ -95,9 +99,10 @@ def main():
                 print(f"{op}: {what}, kernel {kernel}, line {line}")
     for op, (options, reason) in slow.items():
         if op in ops:
-            print(f"{op}: only {' '.join(options)}, {reason}")
+            print(f"{op}: {'left out' if options == ['skip'] else 'only ' + ' '.join(options)}, {reason}")
+    print("samples of the type under test: float only, since doubles and halves run the same kernels")
     print("slowest: " + ", ".join(f"{op} {took:.1f} s" for took, op in sorted(seconds, reverse=True)[:8]))
-    print(f"oclgrind: {len(ops)} operators, {passed} comparisons passed, {bad} faults")
+    print(f"oclgrind: {len(order)} operators, {passed} comparisons passed, {bad} faults")
     return 1 if bad or passed == 0 else 0
 
 
