@@ -336,7 +336,7 @@ static const aval_op top_k = {
                               .attrs = "axis=1",
                               .flags = AVAL_DISTINCT,
                               .why = "runs are merged, of which the last is short" },
-                            { .inputs = "[2,1000]{0..4} i64[1]{20}", .flags = AVAL_NO_GRADIENT_CHECK, .why = "runs are merged" },
+                            { .inputs = "[2,1000]{0..4} i64[1]{20}", .flags = AVAL_DISTINCT, .why = "runs are merged" },
                             { .inputs = "[8,9001] i64[1]{2}", .flags = AVAL_DISTINCT, .size_class = AVAL_LARGE }),
 };
 static const aval_op older_top_k = {
