@@ -142,6 +142,7 @@ int cli_bench(int argc, const char **argv)
     if (options.common.json) b.rows = json_array();
     int status = cli_context_create(&options, &b.ctx);
     if (status == AVAL_OK) status = cli_need_device(b.ctx);
+    if (status == AVAL_OK) status = aval_context_insist(b.ctx, 1); /* what is measured is not judged: `aval check` does that */
     if (status == AVAL_OK && b.roofline) status = aval_context_profile(b.ctx);
     if (status == AVAL_OK) status = run_cases(&b, &options);
     if (status < 0) exit_code = cli_fail_status(status);

@@ -2,6 +2,12 @@
 #include "common.clh"
 #include "philox.clh"
 
+#if S_TYPE == 11
+#define TWO_PI 6.283185307179586476925286766559
+#else
+#define TWO_PI 6.283185307179586476925286766559f
+#endif
+
 /* One product and one sum rounded each, as on the host: with both in one rounding a device would draw other numbers. */
 #pragma OPENCL FP_CONTRACT OFF
 
@@ -21,7 +27,7 @@ __kernel void draw(__global S *y, long y_at, __global const long *state, long st
     for (int j = 0; j < 4; j += 2) {
         T first = philox_uniform(w[j]), second = philox_uniform(w[j + 1]), scale = high - low;
         if (normal) {
-            T radius = sqrt(-2 * log(first + (T)0x1p-24f)), angle = (T)6.283185307179586476925286766559 * second;
+            T radius = sqrt(-2 * log(first + (T)0x1p-24f)), angle = TWO_PI * second;
             first = radius * cos(angle);
             second = radius * sin(angle);
             scale = high;

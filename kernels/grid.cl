@@ -11,7 +11,7 @@
 #define ZEROS 0
 #define BORDER 1
 #define REFLECTION 2
-#define CUBIC_A ((T)-0.75)
+#define CUBIC_A ((T)-0.75f)
 
 /* What a point reads along one axis. */
 typedef struct {
@@ -55,7 +55,7 @@ static T cubic_slope(T x)
 
 static long tap_place(long i, long length, int padding, int align)
 {
-    T sign = 1, half_of = align ? 0 : (T)0.5;
+    T sign = 1, half_of = align ? 0 : (T)0.5f;
     if (i >= 0 && i < length) return i;
     if (padding == ZEROS) return -1;
     if (padding == REFLECTION) i = (long)reflected((T)i, -half_of, (T)(length - 1) + half_of, &sign);
@@ -66,7 +66,7 @@ static long tap_place(long i, long length, int padding, int align)
 static axis_taps taps_of(T n, long length, int mode, int padding, int align)
 {
     axis_taps t;
-    T half_of = align ? 0 : (T)0.5, low = -half_of, high = (T)(length - 1) + half_of;
+    T half_of = align ? 0 : (T)0.5f, low = -half_of, high = (T)(length - 1) + half_of;
     T slope = (align ? (T)(length - 1) : (T)length) / 2, sign = 1;
     T x = align ? (n + 1) / 2 * (T)(length - 1) : ((n + 1) * (T)length - 1) / 2;
     if (mode == NEAREST) x = rint(x);

@@ -17,7 +17,7 @@ typedef struct Bins {
 static Bins bins_of(__global const S *roi, int half_pixel, int samples, ROI_PARAMETERS)
 {
     Bins b;
-    const ACC shift = half_pixel ? (ACC)0.5 : 0;
+    const ACC shift = half_pixel ? (ACC)0.5f : 0;
     b.left = LOAD(roi, 0) * scale - shift;
     b.top = LOAD(roi, 1) * scale - shift;
     b.width = LOAD(roi, 2) * scale - shift - b.left;
@@ -36,8 +36,8 @@ static Bins bins_of(__global const S *roi, int half_pixel, int samples, ROI_PARA
 /* The four elements around sample `i` of a bin and their weights; all of weight 0 outside. */
 static void around(Bins b, int bin_y, int bin_x, int i, int in_y, int in_x, int *at, ACC *weight)
 {
-    ACC y = b.top + (bin_y + (i / b.columns + (ACC)0.5) / b.rows) * b.height;
-    ACC x = b.left + (bin_x + (i % b.columns + (ACC)0.5) / b.columns) * b.width;
+    ACC y = b.top + (bin_y + (i / b.columns + (ACC)0.5f) / b.rows) * b.height;
+    ACC x = b.left + (bin_x + (i % b.columns + (ACC)0.5f) / b.columns) * b.width;
     const bool outside = y < -1 || y > in_y || x < -1 || x > in_x;
     y = fmin(fmax(y, (ACC)0), (ACC)(in_y - 1));
     x = fmin(fmax(x, (ACC)0), (ACC)(in_x - 1));

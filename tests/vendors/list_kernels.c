@@ -249,8 +249,16 @@ static int write_plugin_sources(const lister *l, FILE *index)
     return AVAL_OK;
 }
 
-/* A generated text is a prelude, equal in all that agree in fp64, and one function, which gets its number for a name. */
+/* A generated text is a prelude, equal in many, and one function, which gets its number for a name. */
 static const char head[] = "__kernel void fused(";
+
+static bool same_prelude(const listed *a, const listed *b)
+{
+    const char *end_of_a = strstr(a->text, head), *end_of_b = strstr(b->text, head);
+    if (end_of_a == NULL || end_of_b == NULL) return false;
+    size_t bytes = (size_t)(end_of_a - a->text);
+    return bytes == (size_t)(end_of_b - b->text) && memcmp(a->text, b->text, bytes) == 0;
+}
 
 static int write_group(const lister *l, FILE *index, const listed *const *group, size_t count, size_t number)
 {
@@ -286,7 +294,7 @@ static int write_generated_sources(const lister *l, FILE *index)
         for (size_t i = 0; i < l->sources.count && count < GENERATED_IN_A_FILE; i++) {
             const listed *source = &l->sources.at[i];
             if (written[i] || !is_generated(source)) continue;
-            if (count > 0 && (strcmp(source->options, group[0]->options) != 0 || needs_fp64(source) != needs_fp64(group[0]))) continue;
+            if (count > 0 && (strcmp(source->options, group[0]->options) != 0 || !same_prelude(source, group[0]))) continue;
             group[count++] = source;
             written[i] = true;
         }

@@ -2,7 +2,8 @@
 
 import re
 
-TYPES = {"1": "float", "2": "uint8", "3": "int8", "4": "uint16", "5": "int16", "6": "int32", "7": "int64", "10": "half", "11": "double"}
+TYPES = {"1": "float", "2": "uint8", "3": "int8", "4": "uint16", "5": "int16", "6": "int32", "7": "int64", "9": "bool", "10": "half", "11": "double",
+         "12": "uint32", "13": "uint64"}
 GENERATED = "generated"
 # Registers may differ from the page by so many, or by so large a part, before that is a regression: other versions of a compiler allocate
 # otherwise.
