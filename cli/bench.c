@@ -23,13 +23,6 @@ static const bench_case cases[] = {
     { "step", "training steps of the built-in nets on the digits", bench_step },
 };
 
-double bench_seconds(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 static int by_size(const void *a, const void *b)
 {
     double x = *(const double *)a, y = *(const double *)b;

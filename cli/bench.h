@@ -38,7 +38,6 @@ int bench_report(bench *b, const bench_row *row);
 
 /* Times in milliseconds, sorted: median, min and max go to the row. */
 void bench_times(bench_row *row, double *ms, size_t count);
-double bench_seconds(void);
 
 /* The cases; each returns a status. */
 int bench_plan(bench *b);

@@ -17,11 +17,11 @@ static int time_runs(aval_session *s, aval_value *y, size_t queued, bench_row *r
     size_t n = 0;
     int status = aval_session_run(s, AVAL_VALUES(y));
     if (status == 0) status = aval_session_wait(s);
-    for (from = bench_seconds(); status == 0 && n < MOST_RUNS && (n < LEAST_RUNS || bench_seconds() - from < SECONDS); n++) {
-        double start = bench_seconds();
+    for (from = cli_seconds(); status == 0 && n < MOST_RUNS && (n < LEAST_RUNS || cli_seconds() - from < SECONDS); n++) {
+        double start = cli_seconds();
         for (size_t i = 0; status == 0 && i < queued; i++) status = aval_session_run(s, AVAL_VALUES(y));
         if (status == 0) status = aval_session_wait(s);
-        ms[n] = 1e3 * (bench_seconds() - start) / (double)queued;
+        ms[n] = 1e3 * (cli_seconds() - start) / (double)queued;
     }
     if (status == 0) bench_times(row, ms, n);
     return status;

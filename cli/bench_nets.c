@@ -26,14 +26,14 @@ static int warm_up(const bench *b, const net *n, aval_session *s)
 
 static int time_steps(bench *b, const net_kind *kind, const net *n, aval_session *s)
 {
-    double ms[BENCH_MOST_STEPS], from = bench_seconds();
+    double ms[BENCH_MOST_STEPS], from = cli_seconds();
     size_t steps = 0;
     int status = 0;
     size_t least = b->steps > 0 ? b->steps : LEAST_STEPS, most = b->steps > 0 ? b->steps : BENCH_MOST_STEPS;
-    for (; status == 0 && steps < most && (steps < least || bench_seconds() - from < SECONDS); steps++) {
-        double start = bench_seconds();
+    for (; status == 0 && steps < most && (steps < least || cli_seconds() - from < SECONDS); steps++) {
+        double start = cli_seconds();
         status = step(n, s);
-        ms[steps] = 1e3 * (bench_seconds() - start);
+        ms[steps] = 1e3 * (cli_seconds() - start);
     }
     if (status < 0) return status;
     char shape[64];

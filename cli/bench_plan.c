@@ -129,9 +129,9 @@ int bench_launch(bench *b)
     if (status == 0) status = aval_session_counters(s, &counters);
     uint64_t a_run = counters.launches;
     for (size_t i = 0; status == 0 && i < RUNS; i++) {
-        double start = bench_seconds();
+        double start = cli_seconds();
         status = aval_session_run(s, AVAL_VALUES(y));
-        ms[i] = 1e3 * (bench_seconds() - start);
+        ms[i] = 1e3 * (cli_seconds() - start);
         if (status == 0) status = aval_session_wait(s);
     }
     if (status == 0) {

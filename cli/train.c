@@ -76,7 +76,7 @@ static int train(const cli_options *options, const train_arguments *a, double st
                      "warning: this folder cannot be written, so an interrupted training would be lost: --save names another place");
         if (d.bar) fprintf(stderr, "preparing %s ...", device);
         train_catch_signals();
-        double before = train_seconds() - started;
+        double before = cli_seconds() - started;
         status = aval_train(ctx, &o, training, test, train_show_progress, &d, &r);
         r.seconds_to_first_step += before;
         train_clear_bar(&d);
@@ -91,7 +91,7 @@ static int train(const cli_options *options, const train_arguments *a, double st
 
 int cli_train(int argc, const char **argv)
 {
-    double started = train_seconds();
+    double started = cli_seconds();
     train_arguments a = { .nesterov = -1 };
     const struct poptOption own[] = {
         { "data", 0, POPT_ARG_STRING, &a.data, 0, "folder with MNIST's four IDX files, plain or .gz [the digits in the library]", "DIR" },

@@ -32,6 +32,5 @@ typedef struct train_display {
 
 int train_show_progress(void *display, const aval_train_progress *p);
 void train_clear_bar(const train_display *d);
-double train_seconds(void);
 
 #endif

@@ -7,13 +7,6 @@
 #include <time.h>
 #include <unistd.h>
 
-double train_seconds(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 void train_clear_bar(const train_display *d)
 {
     if (d->bar) fputs("\r\033[K", stderr);
@@ -80,7 +73,7 @@ int train_show_progress(void *display, const aval_train_progress *p)
     train_display *d = display;
     print_start(d);
     if (!p->epoch_done) {
-        double now = train_seconds();
+        double now = cli_seconds();
         if (d->bar && now - d->drawn_at > 0.1) {
             draw_bar(p);
             d->drawn_at = now;

@@ -3,9 +3,7 @@
  *   pixels  c[image] = a patches(image), a being the same for all images
  *   maps    c = sum over images of a[image] patches(image)'
  * What is chosen here depends on shapes and device_info alone, so that a plan repeats. */
-#include "device/private.h"
-
-#include "op/op.h"
+#include "device/gemm_record.h"
 #include "patches.cl.h"
 
 #include <string.h>
@@ -37,16 +35,6 @@ typedef struct layout {
     int64_t a_at, places_at, x_at, sums_at, end; /* byte offsets in scratch: packed a, filter places, images, sums */
 } layout;
 
-static int64_t divide_up(int64_t x, int64_t by)
-{
-    return (x + by - 1) / by;
-}
-
-static int64_t smaller(int64_t x, int64_t y)
-{
-    return x < y ? x : y;
-}
-
 static int64_t take(layout *l, int64_t elements, int64_t bytes)
 {
     int64_t at = l->end;
@@ -57,7 +45,7 @@ static int64_t take(layout *l, int64_t elements, int64_t bytes)
 /* The register tile: sums, the vectors of a step and a factor fill the registers. */
 static void lay_out_tile(layout *l, const aval_device_info *info)
 {
-    int64_t floats = info->float_vector_width >= 16 ? 16 : info->float_vector_width >= 8 ? 8 : 4, width = l->p->out[2];
+    int64_t floats = vector_floats(info), width = l->p->out[2];
     l->vector = l->bytes == 8 ? floats / 2 : floats;
     l->rows = floats == 16 ? 8 : 4;
     l->vectors = l->over_maps && l->g.m <= l->vector ? 1 : 2;
@@ -118,68 +106,21 @@ static bool lay_out(const aval_device_info *info, const aval_gemm *gemm, int typ
 
 /* ---- Recording ---------------------------------------------------------------------------------------------------------------------- */
 
-#define MOST_ARGS 32
-
 typedef struct recorder {
     const layout *l;
-    aval_call *call;
-    const aval_tensor *scratch;
-    int type;
-    aval_arg args[MOST_ARGS];
-    size_t n_args;
+    aval__gemm_launch to;
 } recorder;
-
-static void push(recorder *r, aval_arg arg)
-{
-    r->args[r->n_args++] = arg;
-}
-
-static void push_ints(recorder *r, const int64_t *values, size_t count)
-{
-    for (size_t i = 0; i < count; i++) push(r, (aval_arg)AVAL_I32(values[i]));
-}
-#define INTS(r, ...) push_ints(r, (const int64_t[]){ __VA_ARGS__ }, sizeof((const int64_t[]){ __VA_ARGS__ }) / sizeof(int64_t))
-
-static void push_longs(recorder *r, const int64_t *values, size_t count)
-{
-    for (size_t i = 0; i < count; i++) push(r, (aval_arg)AVAL_I64(values[i]));
-}
-#define LONGS(r, ...) push_longs(r, (const int64_t[]){ __VA_ARGS__ }, sizeof((const int64_t[]){ __VA_ARGS__ }) / sizeof(int64_t))
-
-static void push_scales(recorder *r, double alpha, double beta)
-{
-    uint32_t kind = r->type == AVAL_DOUBLE ? AVAL_ARG_REAL : AVAL_ARG_FLOAT;
-    push(r, (aval_arg){ .kind = kind, .real = alpha });
-    push(r, (aval_arg){ .kind = kind, .real = beta });
-}
-
-static void push_c(recorder *r, double beta)
-{
-    const aval_tensor *c = r->l->g.c.tensor;
-    push(r, beta == 0 ? (aval_arg)AVAL_WRITE(c) : (aval_arg)AVAL_UPDATE(c));
-}
 
 static void push_scratch(recorder *r)
 {
-    push(r, (aval_arg)AVAL_UPDATE(r->scratch));
+    push(&r->to, (aval_arg)AVAL_UPDATE(r->to.scratch));
 }
 
-static int launch(recorder *r, const char *kernel, int64_t x, int64_t y, int64_t z)
+static int launch_items(recorder *r, const char *kernel, int64_t x, int64_t y, int64_t z)
 {
     const layout *l = r->l;
     const aval_define defines[] = { { "VW", l->vector }, { "MR", l->rows }, { "NV", l->vectors }, { "ROWS", l->lines } };
-    const aval_launch launch = { .size = sizeof launch,
-                                 .kernel = kernel,
-                                 .dims = 3,
-                                 .global = { (uint64_t)x, (uint64_t)y, (uint64_t)z },
-                                 .local = { 1, 1, 1 },
-                                 .args = r->args,
-                                 .n_args = r->n_args,
-                                 .defines = defines,
-                                 .n_defines = sizeof defines / sizeof defines[0],
-                                 .s_type = (uint32_t)r->type };
-    r->n_args = 0;
-    return aval__host.launch(r->call, &launch);
+    return launch(&r->to, kernel, x, y, z, 1, defines, sizeof defines / sizeof defines[0]);
 }
 
 static int record_images(recorder *r, int64_t first, int64_t count)
@@ -187,16 +128,16 @@ static int record_images(recorder *r, int64_t first, int64_t count)
     const layout *l = r->l;
     const aval_patches *p = l->p;
     const aval_operand *b = &l->g.b;
-    push(r, (aval_arg)AVAL_READ(b->tensor));
-    LONGS(r, b->offset + first * b->batch_stride, b->batch_stride);
+    push(&r->to, (aval_arg)AVAL_READ(b->tensor));
+    LONGS(&r->to, b->offset + first * b->batch_stride, b->batch_stride);
     push_scratch(r);
-    LONGS(r, l->x_at, l->places_at);
-    push_ints(r, p->in, 3);
-    push_ints(r, p->pad, 3);
-    push_ints(r, p->kernel, 3);
-    push_ints(r, p->dilation, 3);
-    INTS(r, p->stride[2], l->planes, l->plane_rows, l->width);
-    return launch(r, "pad_images", p->channels, count, 1);
+    LONGS(&r->to, l->x_at, l->places_at);
+    push_ints(&r->to, p->in, 3);
+    push_ints(&r->to, p->pad, 3);
+    push_ints(&r->to, p->kernel, 3);
+    push_ints(&r->to, p->dilation, 3);
+    INTS(&r->to, p->stride[2], l->planes, l->plane_rows, l->width);
+    return launch_items(r, "pad_images", p->channels, count, 1);
 }
 
 /* Sides of a work-item's block of vectors and panels: whole images where there are enough of them. */
@@ -219,23 +160,24 @@ static int record_pixels(recorder *r, const aval_device_info *info)
     const aval_patches *p = l->p;
     int64_t step_y = p->stride[1] * l->row_step, step_z = p->stride[0] * l->plane_rows * l->row_step;
     int64_t per_row = l->lines > 1 ? 1 : divide_up(p->out[2], l->vector), vectors = divide_up(l->out_rows, l->lines) * per_row;
-    push(r, (aval_arg)AVAL_READ(g->a.tensor));
-    LONGS(r, g->a.offset, g->a.transposed ? 1 : g->a.ld, g->a.transposed ? g->a.ld : 1);
+    push(&r->to, (aval_arg)AVAL_READ(g->a.tensor));
+    LONGS(&r->to, g->a.offset, g->a.transposed ? 1 : g->a.ld, g->a.transposed ? g->a.ld : 1);
     push_scratch(r);
-    LONGS(r, l->a_at);
-    INTS(r, g->m, g->k);
-    AVAL__TRY(launch(r, "pack_filters", l->panels, 1, 1));
+    LONGS(&r->to, l->a_at);
+    INTS(&r->to, g->m, g->k);
+    AVAL__TRY(launch_items(r, "pack_filters", l->panels, 1, 1));
     for (int64_t first = 0; first < g->batch; first += l->round) {
         int64_t count = smaller(l->round, g->batch - first), item_vectors, item_panels;
         AVAL__TRY(record_images(r, first, count));
         choose_blocks(info, vectors, l->panels, count, l->vectors, &item_vectors, &item_panels);
-        push_c(r, g->beta);
-        LONGS(r, g->c.offset + first * g->c.batch_stride, g->c.batch_stride, g->c.ld);
+        push_result(&r->to, g->c.tensor, g->beta);
+        LONGS(&r->to, g->c.offset + first * g->c.batch_stride, g->c.batch_stride, g->c.ld);
         push_scratch(r);
-        LONGS(r, l->a_at, l->places_at, l->x_at);
-        INTS(r, l->image_step, g->m, g->k, vectors, item_vectors, item_panels, per_row, l->out_rows, p->out[1], p->out[2], step_z, step_y);
-        push_scales(r, g->alpha, g->beta);
-        AVAL__TRY(launch(r, "over_pixels", divide_up(vectors, item_vectors), divide_up(l->panels, item_panels), count));
+        LONGS(&r->to, l->a_at, l->places_at, l->x_at);
+        INTS(&r->to, l->image_step, g->m, g->k, vectors, item_vectors, item_panels, per_row, l->out_rows, p->out[1], p->out[2], step_z,
+             step_y);
+        push_scales(&r->to, g->alpha, g->beta);
+        AVAL__TRY(launch_items(r, "over_pixels", divide_up(vectors, item_vectors), divide_up(l->panels, item_panels), count));
     }
     return AVAL_OK;
 }
@@ -251,34 +193,28 @@ static int record_maps(recorder *r)
     for (int64_t first = 0; first < g->batch; first += l->round) {
         int64_t count = smaller(l->round, g->batch - first);
         AVAL__TRY(record_images(r, first, count));
-        push(r, (aval_arg)AVAL_READ(g->a.tensor));
-        LONGS(r, g->a.offset + first * g->a.batch_stride, g->a.batch_stride, g->a.ld);
+        push(&r->to, (aval_arg)AVAL_READ(g->a.tensor));
+        LONGS(&r->to, g->a.offset + first * g->a.batch_stride, g->a.batch_stride, g->a.ld);
         push_scratch(r);
-        LONGS(r, l->a_at);
-        INTS(r, g->m, g->k);
-        AVAL__TRY(launch(r, "pack_maps", l->panels, count, 1));
+        LONGS(&r->to, l->a_at);
+        INTS(&r->to, g->m, g->k);
+        AVAL__TRY(launch_items(r, "pack_maps", l->panels, count, 1));
         push_scratch(r);
-        LONGS(r, l->places_at, l->x_at, l->a_at, l->sums_at);
-        INTS(r, l->image_step, maps_step, count, l->part_images, block > 0 ? block : 1, g->n, l->item_tiles, l->out_rows, p->out[1],
+        LONGS(&r->to, l->places_at, l->x_at, l->a_at, l->sums_at);
+        INTS(&r->to, l->image_step, maps_step, count, l->part_images, block > 0 ? block : 1, g->n, l->item_tiles, l->out_rows, p->out[1],
              p->out[2], step_z, step_y, first > 0);
-        AVAL__TRY(launch(r, "over_maps", divide_up(divide_up(g->n, l->rows), l->item_tiles), l->panels, l->parts));
+        AVAL__TRY(launch_items(r, "over_maps", divide_up(divide_up(g->n, l->rows), l->item_tiles), l->panels, l->parts));
     }
-    push_c(r, g->beta);
-    LONGS(r, g->c.offset, g->c.ld);
+    push_result(&r->to, g->c.tensor, g->beta);
+    LONGS(&r->to, g->c.offset, g->c.ld);
     push_scratch(r);
-    LONGS(r, l->sums_at);
-    INTS(r, g->n, l->parts, l->panels);
-    push_scales(r, g->alpha, g->beta);
-    return launch(r, "sum_parts", divide_up(g->n, SUMMED_TAPS), g->m, 1);
+    LONGS(&r->to, l->sums_at);
+    INTS(&r->to, g->n, l->parts, l->panels);
+    push_scales(&r->to, g->alpha, g->beta);
+    return launch_items(r, "sum_parts", divide_up(g->n, SUMMED_TAPS), g->m, 1);
 }
 
 /* ---- The provider ------------------------------------------------------------------------------------------------------------------- */
-
-/* Sizes and places in an image are int in the kernels. */
-static bool fits_int(int64_t x)
-{
-    return x >= 0 && x <= INT32_MAX / 4;
-}
 
 static int supports(const aval_device_info *info, const aval_gemm *gemm, int type)
 {
@@ -304,7 +240,7 @@ static int record(const aval_device_info *info, const aval_gemm *gemm, int type,
 {
     layout l;
     if (!lay_out(info, gemm, type, &l)) return aval__fail(AVAL_E_INTERNAL, "patches was given a transposed product");
-    recorder r = { .l = &l, .call = call, .scratch = scratch, .type = type };
+    recorder r = { .l = &l, .to = { .call = call, .scratch = scratch, .type = type } };
     return l.over_maps ? record_maps(&r) : record_pixels(&r, info);
 }
 

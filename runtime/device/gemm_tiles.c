@@ -1,9 +1,7 @@
 /* Matrix products by our own kernels (kernels/gemm.cl), recorded as ordinary launches: every storage type, and b from the patches
  * of an image without an im2col buffer of the user's.  What is chosen here depends on shapes and device_info alone, so that a plan repeats. */
-#include "device/private.h"
-
+#include "device/gemm_record.h"
 #include "gemm.cl.h"
-#include "op/op.h"
 
 #include <string.h>
 
@@ -51,16 +49,6 @@ typedef struct layout {
     int64_t k_packed; /* steps of a packed panel: k, or k times round when summed */
     uint64_t a_bytes, b_bytes;
 } layout;
-
-static int64_t divide_up(int64_t x, int64_t by)
-{
-    return (x + by - 1) / by;
-}
-
-static int64_t smaller(int64_t x, int64_t y)
-{
-    return x < y ? x : y;
-}
 
 static uint64_t align_up(uint64_t bytes)
 {
@@ -141,7 +129,7 @@ static bool lay_out(const aval_device_info *info, const aval_gemm *gemm, int typ
     l->b_row = g->b.transposed ? 1 : g->b.ld;
     l->b_column = g->b.transposed ? g->b.ld : 1;
     /* Registers of AVX-512 hold 28 sums of 16 floats, those of AVX2 and smaller vectors 12. */
-    int64_t floats = info->float_vector_width >= 16 ? 16 : info->float_vector_width >= 8 ? 8 : 4;
+    int64_t floats = vector_floats(info);
     l->rows = floats == 16 ? 14 : 6;
     l->vector = bytes == 8 ? floats / 2 : floats;
     l->columns = VECTORS * l->vector;
@@ -153,47 +141,17 @@ static bool lay_out(const aval_device_info *info, const aval_gemm *gemm, int typ
 
 /* ---- Recording ---------------------------------------------------------------------------------------------------------------- */
 
-#define MOST_ARGS 48
-
 typedef struct recorder {
     const layout *l;
-    aval_call *call;
-    const aval_tensor *scratch;
-    int type;
-    aval_arg args[MOST_ARGS];
-    size_t n_args;
+    aval__gemm_launch to;
 } recorder;
-
-static void push(recorder *r, aval_arg arg)
-{
-    r->args[r->n_args++] = arg;
-}
-
-static void push_int(recorder *r, int64_t x)
-{
-    push(r, (aval_arg)AVAL_I32(x));
-}
-
-static void push_long(recorder *r, int64_t x)
-{
-    push(r, (aval_arg)AVAL_I64(x));
-}
-
-/* alpha and beta are float in the kernels, or double with double. */
-static void push_scale(recorder *r, double x)
-{
-    push(r, (aval_arg){ .kind = r->type == AVAL_DOUBLE ? AVAL_ARG_REAL : AVAL_ARG_FLOAT, .real = x });
-}
 
 /* A_PARAMS of gemm.cl, from matrix `first` of the batch on. */
 static void push_a(recorder *r, int64_t first)
 {
     const aval_operand *a = &r->l->g.a;
-    push(r, (aval_arg)AVAL_READ(a->tensor));
-    push_long(r, a->offset + first * a->batch_stride);
-    push_long(r, a->batch_stride);
-    push_long(r, r->l->a_row);
-    push_long(r, r->l->a_column);
+    push(&r->to, (aval_arg)AVAL_READ(a->tensor));
+    LONGS(&r->to, a->offset + first * a->batch_stride, a->batch_stride, r->l->a_row, r->l->a_column);
 }
 
 /* B_PARAMS */
@@ -201,33 +159,27 @@ static void push_b(recorder *r, int64_t first)
 {
     const aval_operand *b = &r->l->g.b;
     const aval_patches *p = b->patches;
-    push(r, (aval_arg)AVAL_READ(b->tensor));
-    push_long(r, b->offset + first * b->batch_stride);
-    push_long(r, b->batch_stride);
+    push(&r->to, (aval_arg)AVAL_READ(b->tensor));
+    LONGS(&r->to, b->offset + first * b->batch_stride, b->batch_stride);
     if (p == NULL) {
-        push_long(r, r->l->b_row);
-        push_long(r, r->l->b_column);
+        LONGS(&r->to, r->l->b_row, r->l->b_column);
         return;
     }
-    push_int(r, b->transposed != 0);
+    INTS(&r->to, b->transposed != 0);
     const int64_t *const geometry[] = { p->in, p->kernel, p->stride, p->pad, p->dilation };
-    for (size_t i = 0; i < 3 * sizeof geometry / sizeof geometry[0]; i++) push_int(r, geometry[i / 3][i % 3]);
-    push_int(r, p->out[1]);
-    push_int(r, p->out[2]);
+    for (size_t i = 0; i < sizeof geometry / sizeof geometry[0]; i++) push_ints(&r->to, geometry[i], 3);
+    INTS(&r->to, p->out[1], p->out[2]);
 }
 
-/* C_PARAMS; with beta 0 nothing of c is read. */
+/* C_PARAMS */
 static void push_c(recorder *r, int64_t first, double beta)
 {
     const aval_operand *c = &r->l->g.c;
-    push(r, beta == 0 ? (aval_arg)AVAL_WRITE(c->tensor) : (aval_arg)AVAL_UPDATE(c->tensor));
-    push_long(r, c->offset + (r->l->g.sum ? 0 : first * c->batch_stride));
-    push_long(r, c->batch_stride);
-    push_long(r, c->ld);
+    push_result(&r->to, c->tensor, beta);
+    LONGS(&r->to, c->offset + (r->l->g.sum ? 0 : first * c->batch_stride), c->batch_stride, c->ld);
 }
 
-/* Launches with the arguments pushed so far.  `side` is that of the square work-group. */
-static int launch(recorder *r, const char *kernel, int64_t x, int64_t y, int64_t z, int64_t side)
+static int launch_items(recorder *r, const char *kernel, int64_t x, int64_t y, int64_t z, int64_t side)
 {
     const aval_define defines[] = {
         { "VW", r->l->vector },
@@ -235,18 +187,7 @@ static int launch(recorder *r, const char *kernel, int64_t x, int64_t y, int64_t
         { "TS", r->l->tile > 0 ? r->l->tile : 16 },
         { "PATCHES", r->l->g.b.patches != NULL },
     };
-    const aval_launch launch = { .size = sizeof launch,
-                                 .kernel = kernel,
-                                 .dims = 3,
-                                 .global = { (uint64_t)(divide_up(x, side) * side), (uint64_t)(divide_up(y, side) * side), (uint64_t)z },
-                                 .local = { (uint64_t)side, (uint64_t)side, 1 },
-                                 .args = r->args,
-                                 .n_args = r->n_args,
-                                 .defines = defines,
-                                 .n_defines = sizeof defines / sizeof defines[0],
-                                 .s_type = (uint32_t)r->type };
-    r->n_args = 0;
-    return aval__host.launch(r->call, &launch);
+    return launch(&r->to, kernel, x, y, z, side, defines, sizeof defines / sizeof defines[0]);
 }
 
 /* The kernels without packing take the same arguments. */
@@ -256,13 +197,9 @@ static int record_unpacked(recorder *r, const char *kernel, int64_t columns_per_
     push_c(r, 0, g->beta);
     push_a(r, 0);
     push_b(r, 0);
-    push_int(r, g->m);
-    push_int(r, g->n);
-    push_int(r, g->k);
-    push_int(r, g->sum ? g->batch : 1);
-    push_scale(r, g->alpha);
-    push_scale(r, g->beta);
-    return launch(r, kernel, divide_up(g->n, columns_per_item), divide_up(g->m, rows_per_item), g->sum ? 1 : g->batch, side);
+    INTS(&r->to, g->m, g->n, g->k, g->sum ? g->batch : 1);
+    push_scales(&r->to, g->alpha, g->beta);
+    return launch_items(r, kernel, divide_up(g->n, columns_per_item), divide_up(g->m, rows_per_item), g->sum ? 1 : g->batch, side);
 }
 
 /* Packs `count` matrices from `first` on; `lanes` is MR for a and NR for b. */
@@ -271,15 +208,13 @@ static int record_pack(recorder *r, bool of_b, int64_t first, int64_t count)
     const layout *l = r->l;
     int64_t panels = of_b ? l->b_panels : l->a_panels, lanes = of_b ? l->columns : l->rows;
     int64_t panel_step = l->k_packed * lanes;
-    push(r, (aval_arg)AVAL_UPDATE(r->scratch));
-    push_long(r, of_b ? (int64_t)l->a_bytes : 0);
+    push(&r->to, (aval_arg)AVAL_UPDATE(r->to.scratch));
+    LONGS(&r->to, of_b ? (int64_t)l->a_bytes : 0);
     if (of_b) push_b(r, first);
     else push_a(r, first);
-    push_int(r, of_b ? l->g.n : l->g.m);
-    push_int(r, l->g.k);
-    push_long(r, panel_step);
-    push_long(r, l->g.sum ? l->g.k * lanes : panels * panel_step);
-    return launch(r, of_b ? "pack_b" : "pack_a", panels, count, divide_up(l->g.k, K_SLICE), 1);
+    INTS(&r->to, of_b ? l->g.n : l->g.m, l->g.k);
+    LONGS(&r->to, panel_step, l->g.sum ? l->g.k * lanes : panels * panel_step);
+    return launch_items(r, of_b ? "pack_b" : "pack_a", panels, count, divide_up(l->g.k, K_SLICE), 1);
 }
 
 /* Sides of the blocks of panels: large for reuse in the caches, small enough that every compute unit has work. */
@@ -311,32 +246,19 @@ static int record_panels(recorder *r, const aval_device_info *info)
         r->l = l;
         choose_blocks(l, info, matrices, &row_panels, &column_panels);
         push_c(r, first, beta);
-        push(r, (aval_arg)AVAL_READ(r->scratch));
-        push_long(r, 0);
-        push_long(r, (int64_t)l->a_bytes);
-        push_int(r, g->m);
-        push_int(r, g->n);
-        push_int(r, k);
+        push(&r->to, (aval_arg)AVAL_READ(r->to.scratch));
+        LONGS(&r->to, 0, (int64_t)l->a_bytes);
         /* Slices add up in c, which would round each time when c is stored in half. */
-        push_int(r, r->type == AVAL_FLOAT16 ? k : K_SLICE);
-        push_long(r, l->a_matrices > 1 ? l->a_panels * l->rows * k : 0);
-        push_long(r, l->b_matrices > 1 ? l->b_panels * l->columns * k : 0);
-        push_int(r, row_panels);
-        push_int(r, column_panels);
-        push_scale(r, g->alpha);
-        push_scale(r, beta);
-        AVAL__TRY(launch(r, "gemm_panels", divide_up(l->a_panels, row_panels), divide_up(l->b_panels, column_panels), matrices, 1));
+        INTS(&r->to, g->m, g->n, k, r->to.type == AVAL_FLOAT16 ? k : K_SLICE);
+        LONGS(&r->to, l->a_matrices > 1 ? l->a_panels * l->rows * k : 0, l->b_matrices > 1 ? l->b_panels * l->columns * k : 0);
+        INTS(&r->to, row_panels, column_panels);
+        push_scales(&r->to, g->alpha, beta);
+        AVAL__TRY(launch_items(r, "gemm_panels", divide_up(l->a_panels, row_panels), divide_up(l->b_panels, column_panels), matrices, 1));
     }
     return AVAL_OK;
 }
 
 /* ---- The provider --------------------------------------------------------------------------------------------------------------- */
-
-/* Sizes are int in the kernels. */
-static bool fits_int(int64_t x)
-{
-    return x >= 0 && x <= INT32_MAX / 4;
-}
 
 static int supports(const aval_device_info *info, const aval_gemm *gemm, int type)
 {
@@ -361,7 +283,7 @@ static int record(const aval_device_info *info, const aval_gemm *gemm, int type,
     layout l;
     if (!lay_out(info, gemm, type, &l)) return aval__fail(AVAL_E_INTERNAL, "tiles was given a transposed product from patches");
     if (l.g.m == 0 || l.g.n == 0) return AVAL_OK;
-    recorder r = { .l = &l, .call = call, .scratch = scratch, .type = type };
+    recorder r = { .l = &l, .to = { .call = call, .scratch = scratch, .type = type } };
     switch (l.method) {
     case METHOD_PANELS: return record_panels(&r, info);
     case METHOD_LOCAL: return record_unpacked(&r, "gemm_local", 1, 1, l.tile);
