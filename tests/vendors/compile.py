@@ -34,7 +34,14 @@ MAY_SPILL = {
 }
 
 
-PVC_FUSED = 128  # bytes that Intel's pvc keeps in memory of generated kernels with conversions of small floats; not understood yet
+PVC_POW = 128  # bytes of a generated kernel in double with pow, which Intel's compiler expands in line, on pvc: focal loss's gradient
+
+
+def allowed_spill(variant, target, kernel):
+    if variant["name"] != "fused" or target != "pvc" or not variant["fp64"]:
+        return 0
+    body = variant["text"].split(f"__kernel void {kernel}(")[1].split("__kernel void ")[0]
+    return PVC_POW if "pow(" in body else 0
 
 
 def read_variants(folder):
@@ -121,7 +128,7 @@ def problems_of(results):
                 found = kernels.get(name)
                 if found is None:
                     problems.append(f"{where}: {target} has no kernel {name}")
-                elif found["spilled"] > (0 if variant["name"] != "fused" or target != "pvc" else PVC_FUSED) and variant["file"] not in MAY_SPILL:
+                elif found["spilled"] > allowed_spill(variant, target, name) and variant["file"] not in MAY_SPILL:
                     problems.append(f"{where}: {target}: {name} keeps {found['spilled']} bytes a work-item in memory instead of registers")
     return [f"{', '.join(names)}: {build}: {message}" for (build, message), names in said.items()] + problems
 
