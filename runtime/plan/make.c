@@ -163,7 +163,7 @@ static int make_once(const aval__plan_request *request, aval__refusals *refusals
     AVAL__TRY_DONE(aval__graph_expand(p.g, p.wanted, request->n_wanted, request->strict));
     double start = aval__seconds();
     AVAL__TRY_DONE(run_stages(&p));
-    p.plan->statistics.seconds = aval__seconds() - start;
+    p.plan->statistics.seconds = aval__seconds() - start - p.proof_seconds;
     *out = p.plan;
 done:
     if (request->missing) *request->missing = status == AVAL_E_CONTENT ? find_missing(&p) : AVAL__NONE;

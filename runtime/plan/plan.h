@@ -121,7 +121,7 @@ typedef struct aval__plan_statistics {
     uint64_t launches, copies;
     uint64_t arena_bytes; /* sum over devices */
     uint64_t live_bytes; /* most bytes of intermediates alive at once, sum over devices */
-    double seconds; /* spent planning, gradients not counted */
+    double seconds; /* spent planning, gradients and known answers not counted */
 } aval__plan_statistics;
 
 typedef struct aval__plan {

@@ -104,6 +104,7 @@ typedef struct aval__planner {
     struct aval__shared_entry *shared; /* sources, generated kernels and tensors, by hash */
     const aval_tensor *last_kept; /* neighbours are often alike */
     aval__fuse_words words; /* for keys of generated kernels */
+    double proof_seconds; /* spent in known answers, which build kernels and run them */
     aval__text text; /* reused for labels and options */
 } aval__planner;
 

@@ -43,7 +43,9 @@ int aval__planner_prove(aval__planner *p, const aval__unit *u, size_t first_step
         unit.outputs = c->outputs;
         unit.n_outputs = c->n_outputs;
     }
+    double start = aval__seconds();
     int status = hooks->prove(hooks->user, u->device, &unit);
+    p->proof_seconds += aval__seconds() - start;
     for (size_t i = 0; status == AVAL_E_CHECK && i < unit.n_nodes; i++) aval__planner_refuse(p, unit.nodes[i], u->device);
     return status;
 }
