@@ -96,11 +96,8 @@ static int make_lists(aval__known *k, size_t n_inputs, size_t n_wanted)
 static bool is_updated(const aval__plan_unit *unit, const aval_value *value)
 {
     for (size_t n = 0; n < unit->n_nodes; n++)
-        for (size_t i = 0; i < unit->nodes[n]->n_inputs; i++)
-            for (size_t o = 0; unit->nodes[n]->inputs[i] == value && o < unit->nodes[n]->def->n_outputs; o++)
-                if (unit->nodes[n]->def->kind == AVAL__EXPRESSION && !unit->nodes[n]->def->forward_of &&
-                    unit->nodes[n]->def->op->outputs[o].updates == i + 1)
-                    return true;
+        for (size_t o = 0; o < unit->nodes[n]->n_outputs; o++)
+            if (aval__node_updates(unit->nodes[n], o) == value) return true;
     return false;
 }
 
