@@ -51,6 +51,13 @@ for file in $(git ls-files 'include/*' 'runtime/*' 'plugins/*' 'cli/*' | xargs g
         *) complain "$file includes OpenCL's header; only runtime/device and runtime/exec may" ;;
     esac
 done
+# Interoperation is for who has OpenCL objects: the runtime's own layers, the program and the other public headers do without.
+for file in $(git ls-files 'include/*' 'runtime/*' 'plugins/*' 'cli/*' | xargs grep -lE '#[[:space:]]*include [<"]aval/opencl.h'); do
+    case $file in
+        runtime/exec/*) ;;
+        *) complain "$file includes aval/opencl.h; only runtime/exec and programs of users may" ;;
+    esac
+done
 if sed -n 's/^#[[:space:]]*include[[:space:]]*\(.*\)/\1/p' include/aval/plugin.h | grep -vqE '^<(stddef|stdint)\.h>$'; then
     complain "include/aval/plugin.h includes more than stddef.h and stdint.h"
 fi

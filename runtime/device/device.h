@@ -37,6 +37,9 @@ int aval__devices_fail_none(const aval__devices *devices);
 /* Index of the device that is taken when the user names none. */
 int aval__devices_best(const aval__devices *devices, size_t *index);
 
+/* The device is to work in the caller's cl_context and on his queue (NULL: on one of aval's), all retained.  It may be a sub-device, which comes
+   to the end of the list.  Before it is opened. */
+int aval__devices_bring(aval__devices *devices, cl_context context, cl_device_id id, cl_command_queue queue, size_t *index);
 /* Devices that are opened from now on keep the times of each command (CL_QUEUE_PROFILING_ENABLE). */
 void aval__devices_profile(aval__devices *devices);
 /* Opens a device, or gives the one that is open (counted).  Its info may be more exact after opening. */

@@ -71,6 +71,7 @@ int aval__devices_create(const aval__log *log, aval__devices **out)
         AVAL__TRY_DONE(aval__cl_check(clGetPlatformIDs(count, platforms, NULL), "clGetPlatformIDs", "%u platforms", count));
         for (cl_uint i = 0; i < count; i++) AVAL__TRY_DONE(list_platform(devices, platforms[i]));
     }
+    if (status == AVAL_OK) status = aval__vec_reserve(&devices->list, devices->list.count + AVAL__MOST_BROUGHT);
 done:
     aval__free(platforms);
     if (status < 0) aval__devices_release(devices);
@@ -129,9 +130,13 @@ static int make_device(aval__devices *devices, size_t index, aval__device **out)
     device->index = index;
     pthread_mutex_init(&device->programs_lock, NULL);
     aval__clblast_hold(device);
-    const cl_context_properties properties[] = { CL_CONTEXT_PLATFORM, (cl_context_properties)listed->platform, 0 };
-    device->context = clCreateContext(properties, 1, &listed->id, NULL, NULL, &code);
-    AVAL__TRY_DONE(aval__cl_check(code, "clCreateContext", "device %zu '%s'", index, listed->name));
+    if (listed->context != NULL) AVAL__TRY_DONE(aval__device_take(device, devices->profiled));
+    if (device->context == NULL) {
+        const cl_context_properties properties[] = { CL_CONTEXT_PLATFORM, (cl_context_properties)listed->platform, 0 };
+        device->context = clCreateContext(properties, 1, &listed->id, NULL, NULL, &code);
+        AVAL__TRY_DONE(aval__cl_check(code, "clCreateContext", "device %zu '%s'", index, listed->name));
+    }
+    if (device->queue != NULL) goto done;
     device->queue = clCreateCommandQueue(device->context, listed->id, devices->profiled ? CL_QUEUE_PROFILING_ENABLE : 0, &code);
     AVAL__TRY_DONE(aval__cl_check(code, "clCreateCommandQueue", "device %zu '%s'", index, listed->name));
 done:

@@ -177,4 +177,7 @@ void aval__listed_release(aval__listed *l)
     free_text(&l->vendor);
     free_text(&l->driver);
     free_text(&l->version);
+    if (l->queue != NULL) clReleaseCommandQueue(l->queue);
+    if (l->context != NULL) clReleaseContext(l->context);
+    if (l->brought) clReleaseDevice(l->id);
 }

@@ -14,11 +14,19 @@ typedef struct aval__listed {
     char *platform_name, *platform_version, *name, *vendor, *driver, *version;
     const char *refusal; /* NULL: usable.  A constant text */
     aval__device *open; /* NULL: not open */
+    /* What the caller brought (foreign.c), retained; NULL: aval makes its own */
+    cl_context context;
+    cl_command_queue queue;
+    bool brought; /* `id` is retained */
 } aval__listed;
+
+/* Sub-devices that a caller may bring: room is kept for them, since callers hold addresses of what is listed. */
+#define AVAL__MOST_BROUGHT 64
 
 struct aval__devices {
     const aval__log *log;
     AVAL__VEC(aval__listed) list;
+    size_t n_brought; /* at its end */
     pthread_mutex_t lock; /* of every listed `open`, and of the cache folder */
     char *left_out; /* why a device or platform is not in the list, the last of these reasons; NULL: none is missing */
     bool profiled;
@@ -45,6 +53,9 @@ int aval__listed_query(aval__listed *listed);
 void aval__listed_release(aval__listed *listed);
 /* Appends "0 cpu  PLATFORM/DEVICE" for one device. */
 void aval__listed_print(aval__text *text, const aval__devices *devices, size_t i);
+
+/* foreign.c: the context and, where there is one, the queue that the caller brought for this device. */
+int aval__device_take(aval__device *device, bool profiled);
 
 /* program.c */
 void aval__programs_release(aval__device *device);

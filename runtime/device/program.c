@@ -82,7 +82,8 @@ static bool caches_itself(const aval__listed *listed)
     return false;
 }
 
-/* Keeps the built program on disk.  Drivers may hand out no binary; then the next process builds from source again. */
+/* Keeps the built program on disk.  Drivers may hand out no binary, and for a caller's cl_context of several devices they want room for one each;
+   then the next process builds from source again. */
 static void save_binary(const char *folder, aval__hash key, cl_program program)
 {
     size_t bytes = 0;

@@ -129,25 +129,39 @@ static int write_constant(aval__binding *b, const aval__slot *slot, aval__bound_
         "clEnqueueWriteBuffer", "constant of %zu bytes, device %" PRIu32 " '%s'", bytes, slot->device, device_name(b, slot->device));
 }
 
-static int make_slot(aval__binding *b, uint32_t i)
+static int make_buffers(aval__binding *b, uint32_t i, size_t count)
 {
     const aval__slot *slot = &b->plan->slots[i];
     aval__bound_slot *bound = &b->slots[i];
-    b->devices[slot->device].used = true;
-    if (slot->kind == AVAL__SLOT_STATE) return AVAL_OK; /* the store has its buffer */
-    size_t count = slot->kind == AVAL__SLOT_INPUT ? 2 : 1;
     bound->poison = POISON_NAN;
     for (size_t k = 0; k < count; k++) {
+        if (bound->buffers[k]) continue;
         AVAL__TRY(make_buffer(b, i, &bound->buffers[k]));
         if (slot->guard_bytes > 0) AVAL__TRY(fill(b, slot->device, bound->buffers[k], 0, slot->bytes, POISON_NAN));
     }
-    /* inputs are fed on a queue of their own, which must find the bands in place */
-    if (slot->guard_bytes > 0 && slot->kind == AVAL__SLOT_INPUT)
-        AVAL__TRY(aval__cl_check(clFinish(aval__binding_queue(b, slot->device)), "clFinish", "device %" PRIu32 " '%s'", slot->device,
-                                 device_name(b, slot->device)));
     if (slot->guard_bytes > 0) b->guarded = true;
-    bound->buffer = bound->buffers[0];
-    return slot->kind == AVAL__SLOT_CONSTANT ? write_constant(b, slot, bound) : AVAL_OK;
+    return AVAL_OK;
+}
+
+int aval__binding_make_input(aval__binding *b, uint32_t i)
+{
+    const aval__slot *slot = &b->plan->slots[i];
+    if (b->slots[i].buffers[1]) return AVAL_OK;
+    AVAL__TRY(make_buffers(b, i, 2));
+    /* inputs are fed on a queue of their own, which must find the bands in place */
+    if (slot->guard_bytes == 0) return AVAL_OK;
+    return aval__queue_wait(aval__binding_queue(b, slot->device), device_name(b, slot->device));
+}
+
+static int make_slot(aval__binding *b, uint32_t i)
+{
+    const aval__slot *slot = &b->plan->slots[i];
+    b->devices[slot->device].used = true;
+    if (slot->kind == AVAL__SLOT_STATE) return AVAL_OK; /* the store has its buffer */
+    if (slot->kind == AVAL__SLOT_INPUT) return AVAL_OK; /* fed or bound before the first run */
+    AVAL__TRY(make_buffers(b, i, 1));
+    b->slots[i].buffer = b->slots[i].buffers[0];
+    return slot->kind == AVAL__SLOT_CONSTANT ? write_constant(b, slot, &b->slots[i]) : AVAL_OK;
 }
 
 static int make_devices(aval__binding *b)
@@ -428,6 +442,8 @@ void aval__binding_release(aval__binding *b)
             if (b->slots[i].used[k]) clReleaseEvent(b->slots[i].used[k]);
             if (b->slots[i].buffers[k]) clReleaseMemObject(b->slots[i].buffers[k]);
         }
+    for (size_t i = 0; b->slots && i < b->plan->n_slots; i++)
+        if (b->slots[i].bound) clReleaseMemObject(b->slots[i].bound);
     for (size_t i = 0; b->devices && i < b->plan->n_devices; i++) {
         if (b->devices[i].transfers) clReleaseCommandQueue(b->devices[i].transfers);
         if (b->devices[i].nothing) clReleaseMemObject(b->devices[i].nothing);

@@ -20,8 +20,9 @@ typedef struct aval__slot_use {
 } aval__slot_use;
 
 typedef struct aval__bound_slot {
-    cl_mem buffer; /* what launches use now; NULL: a state before the first run */
-    cl_mem buffers[2]; /* inputs: both; else the first is owned (states: none) */
+    cl_mem buffer; /* what launches use now; NULL: a state before the first run, an input before it is fed */
+    cl_mem buffers[2]; /* inputs: both, made when first fed; else the first is owned (states: none) */
+    cl_mem bound; /* inputs: the caller's buffer that is in use instead, retained; NULL: none */
     cl_event used[2]; /* inputs: the end of the last run that read that buffer */
     uint32_t current; /* inputs: which of the two */
     bool fed;
@@ -90,6 +91,8 @@ struct aval__binding {
 
 /* Kernel argument `index` of a launch := a buffer.  Names kernel, device and node in the message. */
 int aval__binding_set_buffer(const aval__binding *b, const aval__step *step, cl_kernel kernel, uint32_t index, cl_mem buffer);
+/* The buffers of an input that is fed. */
+int aval__binding_make_input(aval__binding *b, uint32_t slot);
 /* All arguments of a launch. */
 int aval__binding_set_args(const aval__binding *b, const aval__step *step, cl_kernel kernel);
 /* Points a slot at another buffer. */

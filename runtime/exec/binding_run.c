@@ -5,6 +5,13 @@
 
 /* ---- Inputs ---------------------------------------------------------------------------------------------------------------- */
 
+/* The slot's buffer is no caller's any more. */
+static void forget_bound(aval__bound_slot *bound)
+{
+    if (bound->bound) clReleaseMemObject(bound->bound);
+    bound->bound = NULL;
+}
+
 /* Writes into the buffer that the run before the last one read, on a queue beside the launches: the run under way is not waited for,
    and a program that feeds faster than the device computes is held back to two runs ahead. */
 int aval__binding_feed(aval__binding *b, uint32_t index, const void *data, size_t bytes)
@@ -16,16 +23,47 @@ int aval__binding_feed(aval__binding *b, uint32_t index, const void *data, size_
     if (bytes != aval__tensor_bytes(&slot->tensor))
         return aval__fail(AVAL_E_ARGUMENT, "input '%s' has %zu bytes, found %zu", slot->name ? slot->name : "",
                           aval__tensor_bytes(&slot->tensor), bytes);
+    AVAL__TRY(aval__binding_make_input(b, index));
     if (slot->guard_bytes > 0) bound->content = aval__hash64(data, bytes, 0);
     if (bytes > 0)
         AVAL__TRY(aval__cl_check(clEnqueueWriteBuffer(d->transfers, bound->buffers[next], CL_TRUE, slot->guard_bytes, bytes, data,
                                                       bound->used[next] ? 1 : 0, bound->used[next] ? &bound->used[next] : NULL, NULL),
                                  "clEnqueueWriteBuffer", "input '%s', %zu bytes, device %" PRIu32 " '%s'", slot->name ? slot->name : "",
                                  bytes, slot->device, b->plan->devices[slot->device]->name));
-    if (next != bound->current || !bound->fed) AVAL__TRY(aval__binding_point(b, index, bound->buffers[next]));
+    if (bound->buffer != bound->buffers[next]) AVAL__TRY(aval__binding_point(b, index, bound->buffers[next]));
+    forget_bound(bound);
     bound->current = next;
     bound->fed = true;
     return AVAL_OK;
+}
+
+static int check_context(const aval__binding *b, const aval__slot *slot, cl_mem buffer)
+{
+    cl_context context = NULL;
+    AVAL__TRY(aval__cl_check(clGetMemObjectInfo(buffer, CL_MEM_CONTEXT, sizeof context, &context, NULL), "clGetMemObjectInfo", "input '%s'",
+                             slot->name ? slot->name : ""));
+    if (context == aval__device_context(b->devices[slot->device].device)) return AVAL_OK;
+    return aval__fail(AVAL_E_ARGUMENT,
+                      "input '%s' is bound to a buffer of another cl_context than that of device %" PRIu32
+                      " '%s', which reads it: give aval that cl_context (aval_context_use_opencl), or make the buffer in aval's "
+                      "(aval_context_opencl)",
+                      slot->name ? slot->name : "", slot->device, b->plan->devices[slot->device]->name);
+}
+
+int aval__binding_bind(aval__binding *b, uint32_t index, cl_mem buffer)
+{
+    const aval__slot *slot = &b->plan->slots[index];
+    aval__bound_slot *bound = &b->slots[index];
+    if (slot->guard_bytes > 0)
+        return aval__fail(AVAL_E_UNSUPPORTED, "input '%s' is bound to a buffer, which has no guard bands: feed it in AVAL_MEMORY_GUARDED",
+                          slot->name ? slot->name : "");
+    if (bound->bound == buffer) return AVAL_OK;
+    AVAL__TRY(check_context(b, slot, buffer));
+    AVAL__TRY(aval__cl_check(clRetainMemObject(buffer), "clRetainMemObject", "input '%s'", slot->name ? slot->name : ""));
+    int status = aval__binding_point(b, index, buffer);
+    forget_bound(bound);
+    bound->bound = buffer;
+    return status;
 }
 
 /* The buffers of this device that inputs were read from may be written again after `end`. */
@@ -189,12 +227,20 @@ int aval__binding_read(aval__binding *b, const aval__located *value, void *data,
         return aval__fail(AVAL_E_ARGUMENT, "value '%s' has %zu bytes, found room for %zu", value->name ? value->name : "",
                           aval__tensor_bytes(value->tensor), bytes);
     if (bytes == 0) return AVAL_OK;
-    /* Another session may have moved the state since. */
-    if (b->plan->slots[value->place.slot].kind == AVAL__SLOT_STATE) AVAL__TRY(point_states(b, b->store));
-    return aval__cl_check(clEnqueueReadBuffer(aval__binding_queue(b, value->device), b->slots[value->place.slot].buffer, CL_TRUE,
-                                              (size_t)value->place.offset, bytes, data, 0, NULL, NULL),
+    cl_mem buffer;
+    AVAL__TRY(aval__binding_place(b, value, &buffer));
+    return aval__cl_check(clEnqueueReadBuffer(aval__binding_queue(b, value->device), buffer, CL_TRUE, (size_t)value->place.offset, bytes,
+                                              data, 0, NULL, NULL),
                           "clEnqueueReadBuffer", "value '%s', %zu bytes, device %" PRIu32 " '%s'", value->name ? value->name : "", bytes,
                           value->device, b->plan->devices[value->device]->name);
+}
+
+int aval__binding_place(aval__binding *b, const aval__located *value, cl_mem *buffer)
+{
+    /* Another session may have moved the state since. */
+    if (b->plan->slots[value->place.slot].kind == AVAL__SLOT_STATE) AVAL__TRY(point_states(b, b->store));
+    *buffer = b->slots[value->place.slot].buffer;
+    return AVAL_OK;
 }
 
 int aval__binding_wait(aval__binding *b)
@@ -202,4 +248,14 @@ int aval__binding_wait(aval__binding *b)
     for (uint32_t i = 0; i < b->plan->n_devices; i++)
         if (b->devices[i].used) AVAL__TRY(aval__queue_wait(aval__binding_queue(b, i), b->plan->devices[i]->name));
     return AVAL_OK;
+}
+
+int aval__binding_end(aval__binding *b, cl_event *end)
+{
+    uint32_t first = 0;
+    while (first + 1 < b->plan->n_devices && !b->devices[first].used) first++;
+    for (uint32_t i = first + 1; i < b->plan->n_devices; i++)
+        if (b->devices[i].used) AVAL__TRY(aval__queue_wait(aval__binding_queue(b, i), b->plan->devices[i]->name));
+    return aval__cl_check(clEnqueueMarkerWithWaitList(aval__binding_queue(b, first), 0, NULL, end), "clEnqueueMarkerWithWaitList",
+                          "device %" PRIu32 " '%s'", first, b->plan->devices[first]->name);
 }

@@ -119,14 +119,19 @@ static int list_devices(aval_context *ctx)
     return ctx->devices ? AVAL_OK : aval__devices_create(&ctx->log, &ctx->devices);
 }
 
+static int select_index(aval_context *ctx, size_t index)
+{
+    for (size_t i = 0; i < ctx->selected.count; i++)
+        if (ctx->selected.at[i] == index) return AVAL_OK;
+    return aval__vec_push(&ctx->selected, index);
+}
+
 static int select_device(aval_context *ctx, const char *selector)
 {
     size_t index;
     AVAL__TRY(list_devices(ctx));
     AVAL__TRY(aval__devices_find(ctx->devices, selector, &index));
-    for (size_t i = 0; i < ctx->selected.count; i++)
-        if (ctx->selected.at[i] == index) return AVAL_OK;
-    return aval__vec_push(&ctx->selected, index);
+    return select_index(ctx, index);
 }
 
 int aval_context_select_device(aval_context *ctx, const char *selector)
@@ -137,6 +142,23 @@ int aval_context_select_device(aval_context *ctx, const char *selector)
     int status = ctx->ready ? aval__fail(AVAL_E_ARGUMENT,
                                          "device '%s' is selected too late: devices are chosen before the first session runs", selector)
                             : select_device(ctx, selector);
+    aval__context_unlock(ctx);
+    return status;
+}
+
+static int bring_device(aval_context *ctx, cl_context context, cl_device_id id, cl_command_queue queue)
+{
+    size_t index;
+    if (ctx->ready) return aval__fail(AVAL_E_ARGUMENT, "a cl_context is given too late: devices are chosen before the first session runs");
+    AVAL__TRY(list_devices(ctx));
+    AVAL__TRY(aval__devices_bring(ctx->devices, context, id, queue, &index));
+    return select_index(ctx, index);
+}
+
+int aval__context_bring(aval_context *ctx, cl_context context, cl_device_id id, cl_command_queue queue)
+{
+    aval__context_lock(ctx);
+    int status = bring_device(ctx, context, id, queue);
     aval__context_unlock(ctx);
     return status;
 }

@@ -41,6 +41,9 @@ struct aval_context {
 void aval__context_hold(aval_context *ctx);
 void aval__context_drop(aval_context *ctx);
 
+/* Selects a device that is to work in the caller's cl_context and on his queue, which may be NULL. */
+int aval__context_bring(aval_context *ctx, cl_context context, cl_device_id id, cl_command_queue queue);
+
 /* Loads the default plugins unless there are some.  Under the lock. */
 int aval__context_plugins(aval_context *ctx);
 

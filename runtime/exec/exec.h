@@ -64,6 +64,8 @@ int aval__binding_create(aval_context *ctx, const aval__plan *plan, aval__bindin
 void aval__binding_release(aval__binding *binding);
 /* Copies a fed input into the slot's spare buffer and points the slot at it. */
 int aval__binding_feed(aval__binding *binding, uint32_t slot, const void *data, size_t bytes);
+/* Points the slot at the caller's buffer, which is retained until the slot is fed or bound again. */
+int aval__binding_bind(aval__binding *binding, uint32_t slot, cl_mem buffer);
 /* Points state slots at the store's buffers where that changed, then enqueues all steps. */
 int aval__binding_run(aval__binding *binding, aval_store *store, bool anomaly);
 /* The times of the last run's commands (aval_session_profile). */
@@ -74,6 +76,10 @@ int aval__binding_run_steps(aval__binding *binding, aval_store *store, int (*aft
 /* Reads a located value; waits. */
 int aval__binding_read(aval__binding *binding, const aval__located *value, void *data, size_t bytes);
 int aval__binding_wait(aval__binding *binding);
+/* The buffer that a located value lies in. */
+int aval__binding_place(aval__binding *binding, const aval__located *value, cl_mem *buffer);
+/* An event for the end of the last run.  Where several devices have run, those behind the first are waited for. */
+int aval__binding_end(aval__binding *binding, cl_event *end);
 /* Guarded mode: AVAL_E_CHECK names the value and the side on which a guard band was overwritten. */
 int aval__binding_check_guards(aval__binding *binding);
 

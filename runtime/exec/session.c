@@ -25,11 +25,21 @@ int aval_session_create(aval_context *ctx, aval_graph *g, aval_store *store, ava
     return AVAL_OK;
 }
 
+/* A caller's buffer that is not bound any more. */
+static void forget_mem(aval__fed *fed)
+{
+    if (fed->mem) clReleaseMemObject(fed->mem);
+    fed->mem = NULL;
+}
+
 void aval_session_release(aval_session *s)
 {
     if (!s) return;
-    aval__session_release_bindings(s);
-    for (size_t i = 0; i < s->fed.count; i++) aval__free(s->fed.at[i].data);
+    aval__session_release_bindings(s, NULL);
+    for (size_t i = 0; i < s->fed.count; i++) {
+        forget_mem(&s->fed.at[i]);
+        aval__free(s->fed.at[i].data);
+    }
     aval__vec_release(&s->fed);
     aval__vec_release(&s->asked);
     aval__vec_release(&s->wanted);
@@ -68,9 +78,11 @@ int aval_session_set_strict(aval_session *s, int on)
 
 /* ---- Feeding --------------------------------------------------------------------------------------------------------------- */
 
-/* The declared shape with its free dimensions taken from `dims`. */
-static int fed_shape(const aval_value *input, const int64_t *dims, aval_tensor *out)
+int aval__session_fed_shape(const aval_session *s, const aval_value *input, const int64_t *dims, aval_tensor *out)
 {
+    AVAL__NEED(input, "an input");
+    if (input->graph != s->graph || input->dead || input->kind != AVAL__INPUT)
+        return aval__fail(AVAL_E_ARGUMENT, "'%s' is not an input of this session's graph", aval__value_label(input));
     const char *name = aval__value_label(input);
     int64_t bound[AVAL_MAX_RANK];
     for (int32_t i = 0; i < input->tensor.rank; i++) {
@@ -92,6 +104,13 @@ static int grow_fed(aval_session *s, size_t count)
     return AVAL_OK;
 }
 
+static void note_fed(aval_session *s, aval__fed *fed, const aval_value *value, const aval_tensor *shape)
+{
+    fed->tensor = *shape;
+    fed->born = value->born;
+    fed->version = ++s->feeds;
+}
+
 int aval__session_keep(aval_session *s, const aval_value *value, const aval_tensor *shape, const void *data)
 {
     size_t bytes = aval__tensor_bytes(shape);
@@ -104,13 +123,24 @@ int aval__session_keep(aval_session *s, const aval_value *value, const aval_tens
         fed->capacity = bytes;
         fed->version = 0; /* its old content is gone */
     }
-    if (!aval__session_fed(s, value) || !aval__tensor_same_shape(&fed->tensor, shape) ||
+    if (!aval__session_fed(s, value) || !aval__tensor_same_shape(&fed->tensor, shape) || fed->mem ||
         (fed->content && memcmp(fed->data, data, bytes) != 0))
         s->changes++;
     if (bytes > 0) memcpy(fed->data, data, bytes);
-    fed->tensor = *shape;
-    fed->born = value->born;
-    fed->version = ++s->feeds;
+    forget_mem(fed);
+    note_fed(s, fed, value, shape);
+    return AVAL_OK;
+}
+
+int aval__session_keep_mem(aval_session *s, const aval_value *input, const aval_tensor *shape, cl_mem mem)
+{
+    AVAL__TRY(grow_fed(s, (size_t)input->id + 1));
+    aval__fed *fed = &s->fed.at[input->id];
+    AVAL__TRY(aval__cl_check(clRetainMemObject(mem), "clRetainMemObject", "input '%s'", aval__value_label(input)));
+    if (!aval__session_fed(s, input) || !aval__tensor_same_shape(&fed->tensor, shape) || !fed->mem) s->changes++;
+    forget_mem(fed);
+    fed->mem = mem;
+    note_fed(s, fed, input, shape);
     return AVAL_OK;
 }
 
@@ -118,10 +148,7 @@ int aval_session_feed(aval_session *s, const aval_value *input, const void *data
 {
     AVAL__NEED(s, "a session");
     aval_tensor shape;
-    AVAL__NEED(input, "an input");
-    if (input->graph != s->graph || input->dead || input->kind != AVAL__INPUT)
-        return aval__fail(AVAL_E_ARGUMENT, "'%s' is not an input of this session's graph", aval__value_label(input));
-    AVAL__TRY(fed_shape(input, dims, &shape));
+    AVAL__TRY(aval__session_fed_shape(s, input, dims, &shape));
     if (bytes != aval__tensor_bytes(&shape))
         return aval__fail(AVAL_E_ARGUMENT, "input '%s' has %zu bytes, found %zu", aval__value_label(input), aval__tensor_bytes(&shape),
                           bytes);
@@ -135,6 +162,12 @@ aval__fed *aval__session_fed(const aval_session *s, const aval_value *value)
     return fed && fed->version > 0 && fed->born == value->born ? fed : NULL;
 }
 
+static int carry_one(aval__bound_plan *bound, uint32_t slot, const aval__fed *fed)
+{
+    if (fed->mem) return aval__binding_bind(bound->binding, slot, fed->mem);
+    return aval__binding_feed(bound->binding, slot, fed->data, aval__tensor_bytes(&fed->tensor));
+}
+
 int aval__session_carry(aval_session *s, aval__bound_plan *bound, const aval__numbering *numbers)
 {
     const aval__plan *plan = bound->shared->plan;
@@ -144,7 +177,12 @@ int aval__session_carry(aval_session *s, aval__bound_plan *bound, const aval__nu
         const aval__fed *fed = aval__session_fed(s, s->graph->values.at[numbers->at[slot->value]]);
         if (!fed) return aval__fail(AVAL_E_ARGUMENT, "input '%s' was never fed", slot->name ? slot->name : "");
         if (bound->carried[i] == fed->version) continue;
-        AVAL__TRY(aval__binding_feed(bound->binding, i, fed->data, aval__tensor_bytes(&fed->tensor)));
+        int status = carry_one(bound, i, fed);
+        if (status == AVAL_E_DEVICE_MEMORY && HASH_COUNT(s->bindings) > 1) { /* the other plans' buffers may be what is in the way */
+            aval__session_release_bindings(s, bound);
+            status = carry_one(bound, i, fed);
+        }
+        if (status < 0) return status;
         bound->carried[i] = fed->version;
     }
     return AVAL_OK;
@@ -193,8 +231,7 @@ const aval__located *aval__plan_locate(const aval__plan *plan, uint32_t number)
     return plan->n_located == 0 ? NULL : bsearch(&number, plan->located, plan->n_located, sizeof *plan->located, by_value);
 }
 
-/* A value of the last run that lies on a device. */
-static int locate(const aval_session *s, const aval_value *value, const aval__located **out)
+int aval__session_locate(const aval_session *s, const aval_value *value, const aval__located **out)
 {
     const aval__plan *plan = s->ran && s->current ? s->current->shared->plan : NULL;
     if (!plan) return aval__fail(AVAL_E_ARGUMENT, "value '%s' cannot be read: no run was completed", aval__value_label(value));
@@ -220,6 +257,7 @@ static int read_fed(aval_session *s, const aval_value *value, void *data, size_t
     const aval__fed *fed = aval__session_fed(s, value);
     if (!fed) return aval__fail(AVAL_E_ARGUMENT, "input '%s' was never fed", aval__value_label(value));
     AVAL__TRY(check_size(value, aval__tensor_bytes(&fed->tensor), bytes));
+    if (fed->mem) return aval__session_read_mem(s, value, fed, data);
     if (bytes > 0) memcpy(data, fed->data, bytes);
     return AVAL_OK;
 }
@@ -242,7 +280,7 @@ static int read_produced(aval_session *s, const aval_value *value, void *data, s
 {
     const aval__located *located;
     if (s->ran && aval__session_asked(s, value)) return read_fed(s, value, data, bytes);
-    AVAL__TRY(locate(s, value, &located));
+    AVAL__TRY(aval__session_locate(s, value, &located));
     return aval__binding_read(s->current->binding, located, data, bytes);
 }
 
@@ -253,7 +291,7 @@ static int (*const readers[])(aval_session *s, const aval_value *value, void *da
     [AVAL__PRODUCED] = read_produced,
 };
 
-static int check_readable(const aval_session *s, const aval_value *value)
+int aval__session_owns(const aval_session *s, const aval_value *value)
 {
     AVAL__NEED(value, "a value");
     if (value->graph != s->graph || value->dead)
@@ -264,7 +302,7 @@ static int check_readable(const aval_session *s, const aval_value *value)
 int aval_session_read(aval_session *s, const aval_value *value, void *data, size_t bytes)
 {
     AVAL__NEED(s, "a session");
-    AVAL__TRY(check_readable(s, value));
+    AVAL__TRY(aval__session_owns(s, value));
     AVAL__NEED(data || bytes == 0, "a place for the content");
     return readers[value->kind](s, value, data, bytes);
 }
@@ -272,13 +310,13 @@ int aval_session_read(aval_session *s, const aval_value *value, void *data, size
 int aval_session_shape(aval_session *s, const aval_value *value, size_t *rank, int64_t *dims)
 {
     AVAL__NEED(s, "a session");
-    AVAL__TRY(check_readable(s, value));
+    AVAL__TRY(aval__session_owns(s, value));
     bool asked = s->ran && aval__session_asked(s, value);
     const aval__fed *fed = value->kind == AVAL__INPUT || asked ? aval__session_fed(s, value) : NULL;
     const aval_tensor *shape = fed ? &fed->tensor : &value->tensor;
     if (value->kind == AVAL__PRODUCED && !asked) {
         const aval__located *located;
-        AVAL__TRY(locate(s, value, &located));
+        AVAL__TRY(aval__session_locate(s, value, &located));
         shape = located->tensor;
     } else if (!aval__tensor_known(shape)) {
         return aval__fail(AVAL_E_ARGUMENT, "the shape of '%s' is not known: it was never fed", aval__value_label(value));
@@ -292,10 +330,10 @@ int aval_session_type(aval_session *s, const aval_value *value)
 {
     const aval__located *located;
     AVAL__NEED_OR(AVAL_NONE, s, "a session");
-    if (check_readable(s, value) < 0) return AVAL_NONE;
+    if (aval__session_owns(s, value) < 0) return AVAL_NONE;
     if (value->kind != AVAL__PRODUCED) return value->tensor.type;
     if (s->ran && aval__session_asked(s, value)) return aval__session_fed(s, value)->tensor.type;
-    return locate(s, value, &located) < 0 ? AVAL_NONE : located->tensor->type;
+    return aval__session_locate(s, value, &located) < 0 ? AVAL_NONE : located->tensor->type;
 }
 
 /* ---- About the session ----------------------------------------------------------------------------------------------------- */

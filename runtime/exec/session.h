@@ -17,7 +17,8 @@ typedef struct aval__fed {
     uint64_t born; /* of the input that was fed: another one may have its id by now */
     bool content; /* shape inference may read it, so plans depend on its content */
     aval_tensor tensor;
-    void *data;
+    cl_mem mem; /* the caller's own buffer (aval/opencl.h), retained; NULL: the content is in `data` */
+    void *data; /* of an input with `mem`: what was read from there for planning */
     size_t capacity;
 } aval__fed;
 
@@ -60,16 +61,28 @@ int aval__session_plan(aval_session *s, aval_value *const *wanted, size_t n_want
 int aval__session_prepare(aval_session *s, aval_value *const *wanted, size_t n_wanted);
 /* As before a run: `current` is the bound plan for what is wanted, and has what was fed. */
 int aval__session_ready(aval_session *s, aval_value *const *wanted, size_t n_wanted);
-void aval__session_release_bindings(aval_session *s);
+void aval__session_release_bindings(aval_session *s, const aval__bound_plan *kept); /* but the one that is kept, if any */
 
 /* ---- session.c, for segments ---- */
 
+/* The shape of what is fed: as declared, with free dimensions taken from `dims`. */
+int aval__session_fed_shape(const aval_session *s, const aval_value *input, const int64_t *dims, aval_tensor *out);
+/* The input's content is in `mem`, which is retained, until it is fed again. */
+int aval__session_keep_mem(aval_session *s, const aval_value *input, const aval_tensor *shape, cl_mem mem);
+/* Reads an input from the caller's buffer to the host, for planning and for who asks; `data` has room for it. */
+int aval__session_read_mem(const aval_session *s, const aval_value *input, const aval__fed *fed, void *data);
+/* The selected device whose cl_context a buffer is of; NULL: none. */
+aval__device *aval__context_device_of(const aval_context *ctx, cl_mem mem);
 /* Keeps a copy of an input's content, or of what another value was found to be. */
 int aval__session_keep(aval_session *s, const aval_value *value, const aval_tensor *shape, const void *data);
 /* Brings to the devices what a plan reads and was fed since it last ran; `numbers` as the plan counts values. */
 int aval__session_carry(aval_session *s, aval__bound_plan *bound, const aval__numbering *numbers);
 /* Where a plan keeps the value of that number; NULL: nowhere. */
 const aval__located *aval__plan_locate(const aval__plan *plan, uint32_t number);
+/* Where the last run has left a value that a node computes. */
+int aval__session_locate(const aval_session *s, const aval_value *value, const aval__located **out);
+/* AVAL_E_ARGUMENT unless it is a value of the session's graph. */
+int aval__session_owns(const aval_session *s, const aval_value *value);
 
 /* ---- session_plan.c, for segments ---- */
 

@@ -34,7 +34,7 @@ static int follow(trail *t, aval_value *value, bool direct)
     if (!value || t->met[value->id]) return AVAL_OK;
     aval__fed *fed = value->kind == AVAL__INPUT ? aval__session_fed(t->session, value) : NULL;
     if (fed && !may_say_shapes(value, direct)) return AVAL_OK;
-    if (fed) fed->content = aval__tensor_bytes(&fed->tensor) <= AVAL__CONTENT_BYTES;
+    if (fed) fed->content = !fed->mem && aval__tensor_bytes(&fed->tensor) <= AVAL__CONTENT_BYTES; /* of a buffer: once planning asks */
     t->met[value->id] = true;
     return aval__vec_push(&t->left, value);
 }
@@ -189,10 +189,11 @@ static void release_bound(aval_session *s, aval__bound_plan *bound)
     aval__free(bound);
 }
 
-void aval__session_release_bindings(aval_session *s)
+void aval__session_release_bindings(aval_session *s, const aval__bound_plan *kept)
 {
     aval__bound_plan *bound, *next;
     HASH_ITER (hh, s->bindings, bound, next) {
+        if (bound == kept) continue;
         HASH_DEL(s->bindings, bound);
         release_bound(s, bound);
     }
@@ -203,7 +204,7 @@ static int bind(aval_session *s, aval__bound_plan *bound)
     const aval__plan *plan = bound->shared->plan;
     int status = aval__binding_create(s->context, plan, &bound->binding);
     if (status == AVAL_E_DEVICE_MEMORY && s->bindings) { /* the other plans' buffers may be what is in the way */
-        aval__session_release_bindings(s);
+        aval__session_release_bindings(s, NULL);
         status = aval__binding_create(s->context, plan, &bound->binding);
     }
     return status;

@@ -7,8 +7,10 @@
 
 bool aval__session_has_segments(const aval_session *s)
 {
-    for (size_t i = 0; i < s->asked.count; i++)
-        if (s->asked.at[i]->kind != AVAL__INPUT) return true;
+    for (size_t i = 0; i < s->asked.count; i++) {
+        const aval__fed *fed = aval__session_fed(s, s->asked.at[i]);
+        if (s->asked.at[i]->kind != AVAL__INPUT || (fed && fed->mem)) return true;
+    }
     return false;
 }
 
@@ -45,6 +47,21 @@ static int keep_state(aval_session *s, const aval_value *value)
     return status;
 }
 
+/* Of an input that was fed the content is there; what lies in a caller's buffer may be another one at each run. */
+static int keep_bound(aval_session *s, const aval_value *value)
+{
+    aval__fed *fed = aval__session_fed(s, value);
+    if (!fed || !fed->mem) return AVAL_OK;
+    size_t bytes = aval__tensor_bytes(&fed->tensor);
+    if (bytes > fed->capacity || !fed->data) {
+        void *grown = aval__resize(fed->data, bytes + 1, 1);
+        if (!grown) return AVAL_E_MEMORY;
+        fed->data = grown;
+        fed->capacity = bytes;
+    }
+    return aval__session_read_mem(s, value, fed, fed->data);
+}
+
 static int read_result(aval_session *s, const aval__bound_plan *bound, const aval__numbering *numbers, const aval_value *value)
 {
     const aval__located *located = NULL;
@@ -78,7 +95,7 @@ static int run_segment(aval_session *s, size_t i, uint32_t *missing)
     aval__look l = { .wanted = &value, .n_wanted = 1, .n_asked = i, .numbers = &numbers };
     aval__shared_plan *shared = NULL;
     aval__bound_plan *bound = NULL;
-    if (value->kind == AVAL__INPUT) return AVAL_OK; /* fed */
+    if (value->kind == AVAL__INPUT) return keep_bound(s, value);
     if (value->kind == AVAL__STATE) return keep_state(s, value);
     int status = aval__session_look(s, &l, &bound, &shared);
     if (status == AVAL_OK) status = aval__session_bind(s, &l, shared, &bound);

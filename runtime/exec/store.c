@@ -233,6 +233,17 @@ static int make_buffer(const aval__entry *entry, aval__device *device, const voi
     return code;
 }
 
+/* The content is in `buffer` from now on. */
+static void entry_place(aval_store *store, aval__entry *entry, aval__device *device, cl_mem buffer)
+{
+    if (entry->buffer) clReleaseMemObject(entry->buffer);
+    aval__free(entry->host);
+    entry->host = NULL;
+    entry->buffer = buffer;
+    entry->device = device;
+    entry->generation = ++store->generation;
+}
+
 /* Moves the content to `device`, through the host when it is on another one. */
 static int entry_move(aval_store *store, aval__entry *entry, aval__device *device)
 {
@@ -245,12 +256,7 @@ static int entry_move(aval_store *store, aval__entry *entry, aval__device *devic
         AVAL__TRY_DONE(aval__entry_read(entry, passing));
     }
     AVAL__TRY_DONE(make_buffer(entry, device, passing ? passing : entry->host, &buffer));
-    if (entry->buffer) clReleaseMemObject(entry->buffer);
-    aval__free(entry->host);
-    entry->host = NULL;
-    entry->buffer = buffer;
-    entry->device = device;
-    entry->generation = ++store->generation;
+    entry_place(store, entry, device, buffer);
 done:
     aval__free(passing);
     return status;
@@ -266,6 +272,21 @@ int aval__store_buffer(aval_store *store, const char *name, const aval_tensor *s
     if (entry->device != device) AVAL__TRY(entry_move(store, entry, device));
     *buffer = entry->buffer;
     *generation = entry->generation;
+    return AVAL_OK;
+}
+
+int aval__store_adopt(aval_store *store, const char *name, const aval_tensor *tensor, aval__device *device, cl_mem buffer)
+{
+    aval__entry *entry;
+    AVAL__TRY(aval__store_check(store, name, tensor));
+    AVAL__TRY(aval__cl_check(clRetainMemObject(buffer), "clRetainMemObject", "state '%s'", name));
+    entry = aval__store_find(store, name);
+    int status = entry ? AVAL_OK : entry_make(store, name, tensor, &entry);
+    if (status < 0) {
+        clReleaseMemObject(buffer);
+        return status;
+    }
+    entry_place(store, entry, device, buffer);
     return AVAL_OK;
 }
 

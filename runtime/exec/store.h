@@ -38,5 +38,7 @@ int aval__store_check(const aval_store *store, const char *name, const aval_tens
 /* Writes a whole entry, which is made if it is not there. */
 int aval__store_write(aval_store *store, const char *name, const aval_tensor *tensor, const void *data);
 int aval__entry_read(const aval__entry *entry, void *data);
+/* The entry, which is made if it is not there, has the content of `buffer`, which is retained. */
+int aval__store_adopt(aval_store *store, const char *name, const aval_tensor *tensor, aval__device *device, cl_mem buffer);
 
 #endif

@@ -72,6 +72,9 @@ cp "$source/examples/first.c" "$folder"
 # shellcheck disable=SC2046 # a list of words
 quietly cc "$folder/first.c" -o "$folder/by_pkg_config" $(pkg-config --cflags --libs aval)
 says "$answer" env LD_LIBRARY_PATH="$(pkg-config --variable=libdir aval)" "$folder/by_pkg_config"
+# Interoperation, for who has OpenCL's headers and loader.
+# shellcheck disable=SC2046 # a list of words
+quietly cc "$source/examples/own_buffers.c" -o "$folder/own_buffers" $(pkg-config --cflags --libs aval) -lOpenCL
 
 # A plugin project of each kind, as it is.
 export CMAKE_PREFIX_PATH=$prefix

@@ -61,6 +61,7 @@
     X(clReleaseEvent, RELEASED, CL_OUT_OF_HOST_MEMORY, 0, NO_EVENT, (cl_event a), (a)) \
     X(clRetainEvent, MADE, CL_OUT_OF_HOST_MEMORY, 0, NO_EVENT, (cl_event a), (a)) \
     X(clRetainContext, MADE, CL_OUT_OF_HOST_MEMORY, 0, NO_EVENT, (cl_context a), (a)) \
+    X(clRetainCommandQueue, MADE, CL_OUT_OF_HOST_MEMORY, 0, NO_EVENT, (cl_command_queue a), (a)) \
     X(clRetainMemObject, MADE, CL_OUT_OF_HOST_MEMORY, 0, NO_EVENT, (cl_mem a), (a)) \
     X(clRetainKernel, MADE, CL_OUT_OF_HOST_MEMORY, 0, NO_EVENT, (cl_kernel a), (a)) \
     X(clRetainProgram, MADE, CL_OUT_OF_HOST_MEMORY, 0, NO_EVENT, (cl_program a), (a)) \
