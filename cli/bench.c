@@ -19,6 +19,7 @@ static const bench_case cases[] = {
     { "memory", "arena against the most bytes alive, training graphs of a ResNet, a U-Net and a transformer", bench_memory },
     { "gemm", "matrix products of a network's layers and of squares", bench_gemm },
     { "elementwise", "relu(a x + b) in one launch, which the memory's bandwidth bounds", bench_elementwise },
+    { "rows", "an activation, softmax, normalisations and a loss, forward and with gradients", bench_rows },
     { "step", "training steps of the built-in nets on the digits", bench_step },
 };
 

@@ -39,6 +39,12 @@ int bench_report(bench *b, const bench_row *row);
 /* Times in milliseconds, sorted: median, min and max go to the row. */
 void bench_times(bench_row *row, double *ms, size_t count);
 
+/* Runs until half a second has passed, `queued` runs at a time before they are waited for, as the launches of a network are; the first plans,
+   builds and warms the caches.  Times are of one run. */
+int bench_time_runs(aval_session *s, aval_value *const *wanted, size_t n_wanted, size_t queued, bench_row *row);
+/* Feeds `count` small floats of both signs. */
+int bench_feed(aval_session *s, const aval_value *input, size_t count);
+
 /* The cases; each returns a status. */
 int bench_plan(bench *b);
 int bench_launch(bench *b);
@@ -46,6 +52,7 @@ int bench_memory(bench *b);
 int bench_step(bench *b);
 int bench_gemm(bench *b);
 int bench_elementwise(bench *b);
+int bench_rows(bench *b);
 int bench_net(bench *b, const net_kind *kind);
 
 #endif

@@ -9,17 +9,15 @@
 #define QUEUED 8 /* products that are enqueued before they are waited for */
 #define SECONDS 0.5 /* that a case is repeated for */
 
-/* Runs until SECONDS have passed, `queued` runs at a time before they are waited for, as the launches of a network are; the first plans,
-   builds and warms the caches.  Times are of one run. */
-static int time_runs(aval_session *s, aval_value *y, size_t queued, bench_row *row)
+int bench_time_runs(aval_session *s, aval_value *const *wanted, size_t n_wanted, size_t queued, bench_row *row)
 {
     double ms[MOST_RUNS], from = 0;
     size_t n = 0;
-    int status = aval_session_run(s, AVAL_VALUES(y));
+    int status = aval_session_run(s, wanted, n_wanted);
     if (status == 0) status = aval_session_wait(s);
     for (from = cli_seconds(); status == 0 && n < MOST_RUNS && (n < LEAST_RUNS || cli_seconds() - from < SECONDS); n++) {
         double start = cli_seconds();
-        for (size_t i = 0; status == 0 && i < queued; i++) status = aval_session_run(s, AVAL_VALUES(y));
+        for (size_t i = 0; status == 0 && i < queued; i++) status = aval_session_run(s, wanted, n_wanted);
         if (status == 0) status = aval_session_wait(s);
         ms[n] = 1e3 * (cli_seconds() - start) / (double)queued;
     }
@@ -27,8 +25,12 @@ static int time_runs(aval_session *s, aval_value *y, size_t queued, bench_row *r
     return status;
 }
 
-/* Feeds `count` small numbers of both signs. */
-static int feed(aval_session *s, const aval_value *input, size_t count)
+static int time_runs(aval_session *s, aval_value *y, size_t queued, bench_row *row)
+{
+    return bench_time_runs(s, AVAL_VALUES(y), queued, row);
+}
+
+int bench_feed(aval_session *s, const aval_value *input, size_t count)
 {
     float *data = malloc(count * sizeof *data);
     if (data == NULL) return AVAL_E_MEMORY;
@@ -48,8 +50,8 @@ static int time_product(bench *b, int64_t m, int64_t n, int64_t k, bench_row *ro
     aval_value *y = aval_apply(g, "MatMul", NULL, x, w);
     int status = aval_graph_status(g);
     if (status == 0) status = aval_session_create(b->ctx, g, NULL, &s);
-    if (status == 0) status = feed(s, x, (size_t)(m * k));
-    if (status == 0) status = feed(s, w, (size_t)(k * n));
+    if (status == 0) status = bench_feed(s, x, (size_t)(m * k));
+    if (status == 0) status = bench_feed(s, w, (size_t)(k * n));
     if (status == 0) status = time_runs(s, y, QUEUED, row);
     if (status == 0) row->gflops = 2e-6 * (double)m * (double)n * (double)k / row->median_ms;
     aval_session_release(s);
@@ -91,7 +93,7 @@ static int time_elementwise(bench *b, bench_row *row)
     aval_value *y = aval_apply(g, "Relu", NULL, aval_apply(g, "Add", NULL, aval_apply(g, "Mul", NULL, x, a), c));
     int status = aval_graph_status(g);
     if (status == 0) status = aval_session_create(b->ctx, g, NULL, &s);
-    if (status == 0) status = feed(s, x, ELEMENTS);
+    if (status == 0) status = bench_feed(s, x, ELEMENTS);
     if (status == 0) status = aval_session_feed(s, a, &factor, sizeof factor, NULL);
     if (status == 0) status = aval_session_feed(s, c, &bias, sizeof bias, NULL);
     if (status == 0) status = time_runs(s, y, 1, row);
@@ -123,7 +125,7 @@ static int time_chain(bench *b, bench_row *row)
     for (int i = 0; i < CHAIN; i++) y = aval_apply(g, "Add", NULL, aval_apply(g, "Mul", NULL, y, a), c);
     int status = aval_graph_status(g);
     if (status == 0) status = aval_session_create(b->ctx, g, NULL, &s);
-    if (status == 0) status = feed(s, x, CHAIN_ELEMENTS);
+    if (status == 0) status = bench_feed(s, x, CHAIN_ELEMENTS);
     if (status == 0) status = time_runs(s, y, 1, row);
     if (status == 0) row->gflops = 1e-6 * 2 * CHAIN * (double)CHAIN_ELEMENTS / row->min_ms;
     aval_session_release(s);

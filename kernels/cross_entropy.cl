@@ -12,31 +12,55 @@ static ACC label_weight(long label, __global const S *weights, long weights_at, 
     return weights_at < 0 ? (ACC)1 : (ACC)LOAD(weights, weights_at + label);
 }
 
-/* losses[r] = -weight * log softmax(x)[label], or -weight * x[label] where `normal`; log_prob, when it is wanted (offset >= 0), is
-   log softmax(x).  Groups: rows. */
-__kernel void loss_rows(__global const S *x, long x_at, __global const I *labels, long labels_at, __global const S *weights, long weights_at,
-                        __global D *losses, long losses_at, __global S *log_prob, long log_prob_at, long rows, long length, long inner,
-                        long ignored, int normal)
+/* -weight * log softmax(x)[label], or -weight * x[label] where `normal`, of the row that x points to; reached by all lanes.  log_prob, where it
+   is wanted (NULL: it is not), becomes log softmax(x). */
+static ACC row_loss(__local ACC *shared, __global const S *x, __global S *log_prob, long length, long inner, long label, ACC weight, int normal)
 {
-    __local ACC shared[WG];
-    GROUP_GUARD(rows);
-    x += x_at + ROW_AT(GROUP);
     ACC best = 0, shift = 0;
     if (!normal) {
         best = row_max(shared, x, length, inner);
-        shift = log(row_sum(shared, x, length, inner, best));
+        shift = log(row_sum(shared, x, length, inner, best, 0, false));
     }
-    if (log_prob_at >= 0) {
-        log_prob += log_prob_at + ROW_AT(GROUP);
+    if (log_prob != 0) {
         for (long j = LANE; j < length; j += WG) STORE(log_prob, j * inner, LOAD(x, j * inner) - best - shift);
     }
-    if (LANE > 0) return;
-    long label = LOAD_I(labels, labels_at + GROUP);
-    ACC weight = label_weight(label, weights, weights_at, length, ignored), loss = 0;
-    if (isnan(weight)) loss = weight;
-    else if (weight != 0) loss = -weight * (LOAD(x, label * inner) - best - shift);
-    STORE_D(losses, losses_at + GROUP, loss);
+    return isnan(weight) || weight == 0 ? weight : -weight * (LOAD(x, label * inner) - best - shift);
 }
+
+/* The losses of all rows; log_prob may be absent.  Results: rows. */
+__kernel void loss_rows(__global const S *x, long x_at, __global const I *labels, long labels_at, __global const S *weights, long weights_at,
+                        __global D *losses, long losses_at, __global S *log_prob, long log_prob_at, long rows, long chunk, long length,
+                        long inner, long ignored, int normal)
+{
+    __local ACC shared[WG];
+    EACH_RESULT(r, rows)
+    {
+        const long label = LOAD_I(labels, labels_at + r);
+        const ACC weight = label_weight(label, weights, weights_at, length, ignored);
+        const ACC loss = row_loss(shared, x + x_at + ROW_AT(r), log_prob_at < 0 ? 0 : log_prob + log_prob_at + ROW_AT(r), length, inner,
+                                  label, weight, normal);
+        if (LANE == 0) STORE_D(losses, losses_at + r, loss);
+    }
+}
+
+#if WG == 1
+/* Few rows on CPUs: their total at once, divided by the sum of weights where `mean`.  One work-item. */
+__kernel void loss_at_once(__global const S *x, long x_at, __global const I *labels, long labels_at, __global const S *weights,
+                           long weights_at, __global S *total, long total_at, __global S *log_prob, long log_prob_at, long rows, long length,
+                           long inner, long ignored, int normal, int mean)
+{
+    __local ACC shared[WG];
+    ACC sum = 0, weight_sum = 0;
+    for (long r = 0; r < rows; r++) {
+        const long label = LOAD_I(labels, labels_at + r);
+        const ACC weight = label_weight(label, weights, weights_at, length, ignored);
+        sum += row_loss(shared, x + x_at + ROW_AT(r), log_prob_at < 0 ? 0 : log_prob + log_prob_at + ROW_AT(r), length, inner, label,
+                        weight, normal);
+        weight_sum += weight;
+    }
+    STORE(total, total_at, mean ? sum / weight_sum : sum);
+}
+#endif
 
 #ifndef WIDE
 #define WIDE 0 /* 1: loss_total writes its result in type D, for loss_backward */
@@ -65,32 +89,49 @@ __kernel void loss_total(__global const D *losses, long losses_at, __global cons
     if (LANE == 0) STORE_TOTAL(total, total_at, mean ? sum / weight : sum);
 }
 
-/* dx_j = u weight (softmax_j - [j = label]), without softmax_j where `normal`, + gl_j - softmax_j sum_k gl_k, with u the gradient of the row's loss: g of the row, or
-   where `one` g[0] * factor[0] for all rows (factor absent: 1), and gl that of log_prob.  g or gl may be absent.  Groups: rows. */
+/* dx_j = u weight (softmax_j - [j = label]), without softmax_j where `normal`, + gl_j - softmax_j sum_k gl_k, with u the gradient of the row's
+   loss: `share` times g of the row, or where `one` g[0] * factor[0] for all rows (factor absent: 1), and gl that of log_prob.  g or gl may be
+   absent.  Results: rows. */
 __kernel void loss_backward(__global const S *x, long x_at, __global const I *labels, long labels_at, __global const S *weights,
                             long weights_at, __global const S *g, long g_at, __global const D *factor, long factor_at, __global const S *gl,
-                            long gl_at, __global S *dx, long dx_at, long rows, long length, long inner, long ignored, int one, int normal)
+                            long gl_at, __global S *dx, long dx_at, long rows, long chunk, long length, long inner, long ignored, int one,
+                            int normal, REAL share)
 {
     __local ACC shared[WG];
-    GROUP_GUARD(rows);
-    x += x_at + ROW_AT(GROUP);
-    dx += dx_at + ROW_AT(GROUP);
-    ACC best = 0, inverse = 0, up = 0, sum = 0;
-    if (!normal) {
-        best = row_max(shared, x, length, inner);
-        inverse = 1 / row_sum(shared, x, length, inner, best);
-    }
-    long label = LOAD_I(labels, labels_at + GROUP);
-    ACC weight = label_weight(label, weights, weights_at, length, ignored);
-    if (g_at >= 0 && weight != 0) up = weight * LOAD(g, g_at + (one ? 0 : GROUP)) * (factor_at >= 0 ? LOAD_D(factor, factor_at) : (TD)1);
-    if (gl_at >= 0) {
-        gl += gl_at + ROW_AT(GROUP);
-        for (long j = LANE; j < length; j += WG) sum += LOAD(gl, j * inner);
-        sum = group_sum(shared, sum);
-    }
-    for (long j = LANE; j < length; j += WG) {
-        ACC p = normal ? (ACC)0 : exp(LOAD(x, j * inner) - best) * inverse, d = up * (p - (j == label ? 1 : 0));
-        if (gl_at >= 0) d += LOAD(gl, j * inner) - p * sum;
-        STORE(dx, j * inner, d);
+    EACH_RESULT(r, rows)
+    {
+        __global const S *from = x + x_at + ROW_AT(r), *up_log = gl + gl_at + ROW_AT(r);
+        __global S *to = dx + dx_at + ROW_AT(r);
+        ACC best = 0, inverse = 0, up = 0, sum = 0;
+        const bool kept = KEPT(inner) && !normal;
+        if (!normal) {
+            best = row_max(shared, from, length, inner);
+            inverse = 1 / row_sum(shared, from, length, inner, best, to, kept);
+        }
+        const long label = LOAD_I(labels, labels_at + r);
+        const ACC weight = label_weight(label, weights, weights_at, length, ignored);
+        if (g_at >= 0 && weight != 0)
+            up = share * weight * LOAD(g, g_at + (one ? 0 : r)) * (factor_at >= 0 ? LOAD_D(factor, factor_at) : (TD)1);
+        if (gl_at >= 0) {
+            for (long j = LANE; j < length; j += WG) sum += LOAD(up_log, j * inner);
+            sum = group_sum(shared, sum);
+        }
+        long j = LANE;
+#if WG == 1
+        if (kept && gl_at < 0) { /* the label's element is taken care of last */
+            const T scale = up * inverse;
+            for (; j + VN <= length; j += VN) VSTORE(to, j, VLOAD(to, j) * scale);
+        }
+        const long walked = j;
+#endif
+        for (; j < length; j += WG) {
+            const ACC p = normal ? (ACC)0 : (kept ? (ACC)LOAD(to, j) : exp(LOAD(from, j * inner) - best)) * inverse;
+            ACC d = up * (p - (j == label ? 1 : 0));
+            if (gl_at >= 0) d += LOAD(up_log, j * inner) - p * sum;
+            STORE(to, j * inner, d);
+        }
+#if WG == 1
+        if (label >= 0 && label < walked) STORE(to, label, LOAD(to, label) - up);
+#endif
     }
 }

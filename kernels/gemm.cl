@@ -9,7 +9,7 @@
  *             MR|   a   ||  c     |
  *               +-------++--------+
  *   direct  one work-item computes COLUMNS neighbours of one row of c, or (dots) one element: small products, no packing;
- *           narrow: NARROW_ROWS rows of a c of at most COLUMNS columns; wide: two rows of WIDE columns of a c of few rows.
+ *           narrow: NARROW_ROWS rows of a c of at most COLUMNS columns; wide: columns of a c of few rows.
  *   local   GPUs: a work-group of TS x TS work-items computes as many elements of c through tiles in local memory.
  *
  * Everywhere: a is [m, k], b [k, n], c [m, n]; element (i, p) of matrix z of the batch lies at offset + z * batch + i * row + p * column.
@@ -286,14 +286,10 @@ __kernel void gemm_direct(C_PARAMS, A_PARAMS, B_PARAMS, int m, int n, int k, int
 /* Sums are variables of their own, not arrays: compilers for CPUs keep arrays in memory where they do not unroll. */
 #if VW >= 16
 #define NARROW_ROWS 8
-#define WIDE_V 8
 #define EACH(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7)
-#define EACH_V EACH
 #else
 #define NARROW_ROWS 6
-#define WIDE_V 4
 #define EACH(X) X(0) X(1) X(2) X(3) X(4) X(5)
-#define EACH_V(X) X(0) X(1) X(2) X(3)
 #endif
 
 /* c has at most COLUMNS columns, and rows of b are contiguous.  Index space: 1, groups of NARROW_ROWS rows, matrices of the batch. */
@@ -333,37 +329,57 @@ __kernel void gemm_narrow(C_PARAMS, A_PARAMS, B_PARAMS, int m, int n, int k, int
     EACH(NARROW_STORE)
 }
 
-/* c has few rows and at least WIDE columns, and rows of b are contiguous.  Index space: groups of WIDE columns, pairs of rows, matrices of the
-   batch.  The last group begins where it ends with the row, and stores what the group before it does not. */
-#define WIDE (WIDE_V * VW)
-#define WIDE_SUM(v) V low##v = 0, high##v = 0;
-#define WIDE_ADD(v) \
-    { \
-        const V b_line = VLOAD(right + v * VW); \
-        low##v += x * b_line; \
-        high##v += y * b_line; \
-    }
-#define WIDE_LOW(v) VSTORE(low##v, line + v * VW);
-#define WIDE_HIGH(v) VSTORE(high##v, line + v * VW);
-__kernel void gemm_wide(C_PARAMS, A_PARAMS, B_PARAMS, int m, int n, int k, int summed, REAL alpha, REAL beta)
+/* c has at most WIDE_ROWS rows and at least VW columns, and rows of b are contiguous.  b is read once, in order, a few rows at a time; the sums of
+   a work-item lie in the nearest cache.  Index space: groups of `columns` columns, at most WIDE; 1; matrices of the batch.  The last vector of
+   a row ends with it: what the vector before it has too is not stored again. */
+#define WIDE 512
+#define WIDE_ROWS 6
+#define WIDE_STEPS(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7)
+#define WIDE_STEP 8
+#define WIDE_FACTOR(p) const V x##p = (V)(LOAD(left, p * a_column));
+#define WIDE_ADD(p) sum += x##p * VLOAD(right + p * b_row + at);
+#define WIDE_AT(v) min(first + (v)*VW, n - VW)
+
+/* sums [vectors][VW] of one row of c += rows p, p + 1 ... of b times elements of a; `steps` is WIDE_STEP or 1. */
+inline void wide_add(T *sums, __global const S *left, long a_column, __global const S *right, long b_row, int first, int n, int vectors,
+                     int steps)
 {
-    const int own = get_global_id(0) * WIDE, first = min(own, n - WIDE), i = get_global_id(1) * 2, z = get_global_id(2);
-    const long other = i + 1 < m ? a_row : 0;
-    T line[WIDE];
-    if (own >= n || i >= m) return;
-    EACH_V(WIDE_SUM)
+    if (steps == 1) {
+        const V x = (V)(LOAD(left, 0));
+        for (int v = 0; v < vectors; v++) VSTORE(VLOAD(sums + v * VW) + x * VLOAD(right + WIDE_AT(v)), sums + v * VW);
+        return;
+    }
+    WIDE_STEPS(WIDE_FACTOR)
+    for (int v = 0; v < vectors; v++) {
+        const int at = WIDE_AT(v);
+        V sum = VLOAD(sums + v * VW);
+        WIDE_STEPS(WIDE_ADD)
+        VSTORE(sum, sums + v * VW);
+    }
+}
+
+__kernel void gemm_wide(C_PARAMS, A_PARAMS, B_PARAMS, int m, int n, int k, int summed, REAL alpha, REAL beta, int columns)
+{
+    const int first = get_global_id(0) * columns, z = get_global_id(2);
+    T sums[WIDE_ROWS * WIDE];
+    if (first >= n) return;
+    const int vectors = (min(columns, n - first) + VW - 1) / VW;
+    for (int v = 0; v < WIDE_ROWS * WIDE; v += VW) VSTORE((V)(0), sums + v);
     for (int s = 0; s < summed; s++) {
-        __global const S *left = A_MATRIX(z + s) + i * a_row, *right = B_MATRIX(z + s) + first;
-        for (int p = 0; p < k; p++, left += a_column, right += b_row) {
-            const V x = (V)(LOAD(left, 0)), y = (V)(LOAD(left, other));
-            EACH_V(WIDE_ADD)
+        __global const S *left = A_MATRIX(z + s), *right = B_MATRIX(z + s);
+        for (int p = 0; p < k;) {
+            const int steps = p + WIDE_STEP <= k ? WIDE_STEP : 1;
+            for (int i = 0; i < m; i++)
+                wide_add(sums + i * WIDE, left + i * a_row + p * a_column, a_column, right + p * b_row, b_row, first, n, vectors, steps);
+            p += steps;
         }
     }
-    EACH_V(WIDE_LOW)
-    for (int j = own - first; j < WIDE; j++) store_element(C_MATRIX(z), i * c_row + first + j, line[j], alpha, beta);
-    if (other == 0) return;
-    EACH_V(WIDE_HIGH)
-    for (int j = own - first; j < WIDE; j++) store_element(C_MATRIX(z), (i + 1) * c_row + first + j, line[j], alpha, beta);
+    for (int i = 0; i < m; i++) {
+        for (int j = first; j < min(first + vectors * VW, n); j++) {
+            const int v = (j - first) / VW;
+            store_element(C_MATRIX(z), i * c_row + j, sums[i * WIDE + v * VW + j - WIDE_AT(v)], alpha, beta);
+        }
+    }
 }
 #endif
 

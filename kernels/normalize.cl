@@ -14,44 +14,73 @@
 #define CHANNEL(i) (SMALL(n) ? (uint)(i) / (uint)inner % (uint)channels : (i) / inner % channels)
 #endif
 
-/* Sums over channel c of x - centre, or of its square. */
-static ACC channel_sum(__global const S *x, long c, long channels, long count, long inner, ACC centre, int squared)
-{
+/* Mean and variance of channel c, the same in all lanes; reached by all. */
 #if WG == 1
-    V lanes = 0;
-    ACC sum = 0;
+#define SAMPLE 16
+/* In one pass over memory: sums of d and d^2, d being the distance from the mean of some of the channel's elements, so that hardly anything
+   cancels. */
+static void channel_moments(__local ACC *shared, __global const S *x, long c, long channels, long count, long inner, ACC *average, ACC *variance)
+{
+    const long planes = min(count / inner, (long)SAMPLE), sample = min(inner, (long)SAMPLE);
+    ACC centre = 0, sum = 0, squares = 0;
+    V sums = 0, square_sums = 0;
+    for (long b = 0; b < planes; b++) {
+        for (long i = 0; i < sample; i++) centre += LOAD(PLANE(x, b), i);
+    }
+    centre /= planes * sample;
     for (long b = 0; b * inner < count; b++) {
         __global const S *plane = PLANE(x, b);
         long i = 0;
         for (; i + VN <= inner; i += VN) {
             const V d = VLOAD(plane, i) - (V)(centre);
-            lanes += squared ? d * d : d;
+            sums += d;
+            square_sums += d * d;
         }
         for (; i < inner; i++) {
             const ACC d = LOAD(plane, i) - centre;
-            sum += squared ? d * d : d;
+            sum += d;
+            squares += d * d;
         }
     }
-    return sum + vector_sum(lanes);
-#else
-    ACC sum = 0;
-    for (long i = LANE; i < count; i += WG) {
-        const ACC d = LOAD(x, AT(i)) - centre;
-        sum += squared ? d * d : d;
-    }
-    return sum;
-#endif
+    const ACC shift = (sum + vector_sum(sums)) / count, spread = (squares + vector_sum(square_sums)) / count - shift * shift;
+    *average = centre + shift;
+    *variance = spread < 0 ? 0 : spread;
 }
+#else
+static void channel_moments(__local ACC *shared, __global const S *x, long c, long channels, long count, long inner, ACC *average, ACC *variance)
+{
+    ACC sum = 0, squares = 0;
+    for (long i = LANE; i < count; i += WG) sum += LOAD(x, AT(i));
+    *average = group_sum(shared, sum) / count;
+    for (long i = LANE; i < count; i += WG) {
+        const ACC d = LOAD(x, AT(i)) - *average;
+        squares += d * d;
+    }
+    *variance = group_sum(shared, squares) / count;
+}
+#endif
+
+#if WG == 1
+/* One plane of y = (x - average) * factor + shift. */
+static void apply_plane(__global const S *x, __global S *y, long inner, T average, T factor, T shift)
+{
+    long i = 0;
+    for (; i + VN <= inner; i += VN) VSTORE(y, i, (VLOAD(x, i) - (V)(average)) * (V)(factor) + (V)(shift));
+    for (; i < inner; i++) STORE(y, i, (LOAD(x, i) - average) * factor + shift);
+}
+#endif
 
 /* Mean and 1 / sqrt(variance + epsilon) of each channel: of x with training, which also moves the running statistics, else the running
-   ones.  New running statistics are written where they are wanted (offset >= 0).  Groups: channels. */
+   ones.  New running statistics are written where they are wanted (offset >= 0).  On CPUs y may be wanted too, as batch_apply makes it: a channel is
+   still in a near cache then.  Groups: channels. */
 __kernel void batch_statistics(__global const S *x, long x_at, __global const S *mean_in, long mean_in_at, __global const S *var_in,
                                long var_in_at, __global S *mean_out, long mean_out_at, __global S *var_out, long var_out_at, __global D *mean,
-                               long mean_at, __global D *inverse, long inverse_at, long channels, long count, long inner, REAL epsilon, REAL momentum,
-                               int training)
+                               long mean_at, __global D *inverse, long inverse_at, __global const S *scale, long scale_at,
+                               __global const S *bias, long bias_at, __global S *y, long y_at, long channels, long count, long inner,
+                               REAL epsilon, REAL momentum, int training)
 {
     __local ACC shared[WG];
-    long c = GROUP;
+    const long c = GROUP;
     GROUP_GUARD(channels);
     /* read by the lane that writes them: the outputs may lie in the same memory */
     ACC old_average = 0, old_variance = 0;
@@ -60,15 +89,18 @@ __kernel void batch_statistics(__global const S *x, long x_at, __global const S 
         old_variance = LOAD(var_in, var_in_at + c);
     }
     ACC average = old_average, variance = old_variance;
-    if (training) {
-        average = group_sum(shared, channel_sum(x + x_at, c, channels, count, inner, 0, 0)) / count;
-        variance = group_sum(shared, channel_sum(x + x_at, c, channels, count, inner, average, 1)) / count;
-    }
+    if (training) channel_moments(shared, x + x_at, c, channels, count, inner, &average, &variance);
     if (LANE > 0) return;
+    const ACC deviation = 1 / sqrt(variance + epsilon);
     STORE_D(mean, mean_at + c, average);
-    STORE_D(inverse, inverse_at + c, 1 / sqrt(variance + epsilon));
+    STORE_D(inverse, inverse_at + c, deviation);
     if (mean_out_at >= 0) STORE(mean_out, mean_out_at + c, training ? momentum * old_average + (1 - momentum) * average : old_average);
     if (var_out_at >= 0) STORE(var_out, var_out_at + c, training ? momentum * old_variance + (1 - momentum) * variance : old_variance);
+#if WG == 1
+    if (y_at < 0) return;
+    const T factor = deviation * LOAD(scale, scale_at + c), shift = LOAD(bias, bias_at + c);
+    for (long b = 0; b * inner < count; b++) apply_plane(PLANE(x + x_at, b), PLANE(y + y_at, b), inner, average, factor, shift);
+#endif
 }
 
 /* y = (x - mean) * inverse * scale + bias.  Work-items: with WG=1 `n` planes, else all `n` elements. */
@@ -86,19 +118,46 @@ __kernel void batch_apply(__global const S *x, long x_at, __global const S *scal
     const T factor = LOAD_D(inverse, inverse_at + c) * LOAD(scale, scale_at + c), average = LOAD_D(mean, mean_at + c);
     const T shift = LOAD(bias, bias_at + c);
 #if WG == 1
-    long k = i * inner;
-    const long end = k + inner;
-    for (; k + VN <= end; k += VN) VSTORE(y, y_at + k, (VLOAD(x, x_at + k) - (V)(average)) * (V)(factor) + (V)(shift));
-    for (; k < end; k++) STORE(y, y_at + k, (LOAD(x, x_at + k) - average) * factor + shift);
+    apply_plane(x + x_at + i * inner, y + y_at + i * inner, inner, average, factor, shift);
 #else
     STORE(y, y_at + i, (LOAD(x, x_at + i) - average) * factor + shift);
 #endif
 }
 
-/* sums [2, channels]: of g, and of g times the normalised x; the same as gradients of bias and scale where wanted.  Groups: channels. */
-__kernel void batch_sums(__global const S *x, long x_at, __global const S *g, long g_at, __global const D *mean, long mean_at,
-                         __global const D *inverse, long inverse_at, __global D *sums, long sums_at, __global S *dscale, long dscale_at,
-                         __global S *dbias, long dbias_at, long channels, long count, long inner)
+/* What makes dx of a channel: dx = g * up + (x - average) * slope + added. */
+typedef struct Slopes {
+    ACC up, slope, added, average;
+} Slopes;
+
+/* dx = scale * inverse * (g - (sum g + xn * sum g xn) / count) with training, xn the normalised x; else scale * inverse * g.  With training
+   the gradients gm and gi of mean and inverse come in too. */
+static Slopes slopes_of(ACC average, ACC factor, ACC scale, ACC sum, ACC product, ACC gm, ACC gi, long count, int training)
+{
+    const ACC a = scale * factor, added = gm - a * sum, normalised = -a * product - gi * factor * factor;
+    Slopes s = { a, 0, 0, average };
+    if (training) {
+        s.slope = normalised * factor / count;
+        s.added = added / count;
+    }
+    return s;
+}
+
+#if WG == 1
+static void gradient_plane(__global const S *x, __global const S *g, __global S *dx, long inner, Slopes s)
+{
+    long i = 0;
+    for (; i + VN <= inner; i += VN)
+        VSTORE(dx, i, VLOAD(g, i) * (V)(s.up) + (VLOAD(x, i) - (V)(s.average)) * (V)(s.slope) + (V)(s.added));
+    for (; i < inner; i++) STORE(dx, i, LOAD(g, i) * s.up + (LOAD(x, i) - s.average) * s.slope + s.added);
+}
+#endif
+
+/* sums [2, channels]: of g, and of g times the normalised x; the same as gradients of bias and scale where wanted.  On CPUs dx may be wanted too, as
+   batch_backward makes it without gm and gi.  Groups: channels. */
+__kernel void batch_sums(__global const S *x, long x_at, __global const S *g, long g_at, __global const S *scale, long scale_at,
+                         __global const D *mean, long mean_at, __global const D *inverse, long inverse_at, __global D *sums, long sums_at,
+                         __global S *dscale, long dscale_at, __global S *dbias, long dbias_at, __global S *dx, long dx_at, long channels,
+                         long count, long inner, int training)
 {
     __local ACC shared[WG];
     long c = GROUP;
@@ -136,11 +195,14 @@ __kernel void batch_sums(__global const S *x, long x_at, __global const S *g, lo
     STORE_D(sums, sums_at + channels + c, product);
     if (dbias_at >= 0) STORE(dbias, dbias_at + c, sum);
     if (dscale_at >= 0) STORE(dscale, dscale_at + c, product);
+#if WG == 1
+    if (dx_at < 0) return;
+    const Slopes s = slopes_of(average, factor, LOAD(scale, scale_at + c), sum, product, 0, 0, count, training);
+    for (long b = 0; b * inner < count; b++) gradient_plane(PLANE(x + x_at, b), PLANE(g + g_at, b), PLANE(dx + dx_at, b), inner, s);
+#endif
 }
 
-/* dx = scale * inverse * (g - (sum g + xn * sum g xn) / count) with training, xn the normalised x; else scale * inverse * g.  With training
-   the gradients gm and gi of mean and inverse come in too; any of g, gm, gi may be absent.  That is g a + x b + d with numbers a, b, d of the
-   channel.  Work-items: as of batch_apply. */
+/* dx by slopes_of; any of g (with sums), gm, gi may be absent.  Work-items: as of batch_apply. */
 __kernel void batch_backward(__global const S *x, long x_at, __global const S *g, long g_at, __global const S *scale, long scale_at,
                              __global const D *mean, long mean_at, __global const D *inverse, long inverse_at, __global const D *sums,
                              long sums_at, __global const D *gm, long gm_at, __global const D *gi, long gi_at, __global S *dx, long dx_at,
@@ -153,28 +215,17 @@ __kernel void batch_backward(__global const S *x, long x_at, __global const S *g
 #else
     const long c = CHANNEL(i);
 #endif
-    const ACC factor = LOAD_D(inverse, inverse_at + c), average = LOAD_D(mean, mean_at + c), a = LOAD(scale, scale_at + c) * factor;
-    ACC added = 0, normalised = 0; /* what is added, and what xn is multiplied by */
-    if (training && g_at >= 0) {
-        added = -a * LOAD_D(sums, sums_at + c) / count;
-        normalised = -a * LOAD_D(sums, sums_at + channels + c) / count;
-    }
-    if (training && gm_at >= 0) added += LOAD_D(gm, gm_at + c) / count;
-    if (training && gi_at >= 0) normalised -= LOAD_D(gi, gi_at + c) * factor * factor / count;
-    normalised *= factor;
+    const ACC sum = g_at >= 0 ? LOAD_D(sums, sums_at + c) : (TD)0, product = g_at >= 0 ? LOAD_D(sums, sums_at + channels + c) : (TD)0;
+    const Slopes s = slopes_of(LOAD_D(mean, mean_at + c), LOAD_D(inverse, inverse_at + c), LOAD(scale, scale_at + c), sum, product,
+                               gm_at >= 0 ? LOAD_D(gm, gm_at + c) : (TD)0, gi_at >= 0 ? LOAD_D(gi, gi_at + c) : (TD)0, count, training);
 #if WG == 1
-    long k = i * inner;
-    const long end = k + inner;
-    for (; k + VN <= end; k += VN) {
-        const V up = g_at >= 0 ? VLOAD(g, g_at + k) : (V)(0);
-        VSTORE(dx, dx_at + k, up * (V)(a) + (VLOAD(x, x_at + k) - (V)(average)) * (V)(normalised) + (V)(added));
+    if (g_at >= 0) {
+        gradient_plane(x + x_at + i * inner, g + g_at + i * inner, dx + dx_at + i * inner, inner, s);
+        return;
     }
-    for (; k < end; k++) {
-        const ACC up = g_at >= 0 ? (ACC)LOAD(g, g_at + k) : (ACC)0;
-        STORE(dx, dx_at + k, up * a + (LOAD(x, x_at + k) - average) * normalised + added);
-    }
+    for (long k = i * inner; k < (i + 1) * inner; k++) STORE(dx, dx_at + k, (LOAD(x, x_at + k) - s.average) * s.slope + s.added);
 #else
     const ACC up = g_at >= 0 ? (ACC)LOAD(g, g_at + i) : (ACC)0;
-    STORE(dx, dx_at + i, up * a + (LOAD(x, x_at + i) - average) * normalised + added);
+    STORE(dx, dx_at + i, up * s.up + (LOAD(x, x_at + i) - s.average) * s.slope + s.added);
 #endif
 }

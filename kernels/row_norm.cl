@@ -40,35 +40,11 @@ static ACC row_squares(__global const S *x, long length, ACC mean)
 }
 #endif
 
-/* mean and inverse [rows] may be absent.  Groups: rows; length >= 1. */
-__kernel void norm_rows(__global const S *x, long x_at, __global const S *scale, long scale_at, __global const S *bias, long bias_at,
-                        __global S *y, long y_at, __global D *mean, long mean_at, __global D *inverse, long inverse_at, long rows, long length,
-                        long inner, long channels, int center, REAL epsilon)
+#if WG == 1
+/* y = (x - average) * factor * scale + bias of one row; `first` is its first element among all. */
+static void write_row(__global const S *x, __global S *y, __global const S *scale, long scale_at, __global const S *bias, long bias_at, long first,
+                      long length, long inner, long channels, ACC average, ACC factor)
 {
-    __local ACC shared[WG];
-    long first = GROUP * length;
-    GROUP_GUARD(rows);
-    x += x_at + first;
-    y += y_at + first;
-    ACC average = 0, squares = 0;
-#if WG == 1
-    if (center) average = row_sum(x, length) / length;
-    squares = row_squares(x, length, average);
-#else
-    if (center) {
-        for (long i = LANE; i < length; i += WG) average += LOAD(x, i);
-        average = group_sum(shared, average) / length;
-    }
-    for (long i = LANE; i < length; i += WG) {
-        ACC d = LOAD(x, i) - average;
-        squares += d * d;
-    }
-    squares = group_sum(shared, squares);
-#endif
-    ACC factor = 1 / sqrt(squares / length + epsilon);
-    if (LANE == 0 && mean_at >= 0) STORE_D(mean, mean_at + GROUP, average);
-    if (LANE == 0 && inverse_at >= 0) STORE_D(inverse, inverse_at + GROUP, factor);
-#if WG == 1
     if (inner == 1 && scale_at >= 0) { /* channels = length */
         long i = 0;
         scale += scale_at;
@@ -81,17 +57,53 @@ __kernel void norm_rows(__global const S *x, long x_at, __global const S *scale,
         return;
     }
     for (long from = 0; from < length; from += inner) {
-        long c = (first + from) / inner % channels, i = from;
-        T a = factor * SCALE(c), b = BIAS(c);
+        const long c = (first + from) / inner % channels;
+        const T a = factor * SCALE(c), b = BIAS(c);
+        long i = from;
         for (; i + VN <= from + inner; i += VN) VSTORE(y, i, (VLOAD(x, i) - average) * a + b);
         for (; i < from + inner; i++) STORE(y, i, (LOAD(x, i) - average) * a + b);
     }
-#else
-    for (long i = LANE; i < length; i += WG) {
-        long c = (first + i) / inner % channels;
-        STORE(y, i, (LOAD(x, i) - average) * factor * SCALE(c) + BIAS(c));
-    }
+}
 #endif
+
+/* mean and inverse [rows] may be absent.  Results: rows; length >= 1. */
+__kernel void norm_rows(__global const S *x, long x_at, __global const S *scale, long scale_at, __global const S *bias, long bias_at,
+                        __global S *y, long y_at, __global D *mean, long mean_at, __global D *inverse, long inverse_at, long rows, long chunk,
+                        long length, long inner, long channels, int center, REAL epsilon)
+{
+    __local ACC shared[WG];
+    EACH_RESULT(r, rows)
+    {
+        const long first = r * length;
+        __global const S *from = x + x_at + first;
+        __global S *to = y + y_at + first;
+        ACC average = 0, squares = 0;
+#if WG == 1
+        if (center) average = row_sum(from, length) / length;
+        squares = row_squares(from, length, average);
+#else
+        if (center) {
+            for (long i = LANE; i < length; i += WG) average += LOAD(from, i);
+            average = group_sum(shared, average) / length;
+        }
+        for (long i = LANE; i < length; i += WG) {
+            const ACC d = LOAD(from, i) - average;
+            squares += d * d;
+        }
+        squares = group_sum(shared, squares);
+#endif
+        const ACC factor = 1 / sqrt(squares / length + epsilon);
+        if (LANE == 0 && mean_at >= 0) STORE_D(mean, mean_at + r, average);
+        if (LANE == 0 && inverse_at >= 0) STORE_D(inverse, inverse_at + r, factor);
+#if WG == 1
+        write_row(from, to, scale, scale_at, bias, bias_at, first, length, inner, channels, average, factor);
+#else
+        for (long i = LANE; i < length; i += WG) {
+            const long c = (first + i) / inner % channels;
+            STORE(to, i, (LOAD(from, i) - average) * factor * SCALE(c) + BIAS(c));
+        }
+#endif
+    }
 }
 
 /* ---- Backward by x ------------------------------------------------------------------------------------------------------------------- */
@@ -126,67 +138,79 @@ static void add_sums(__global const S *g, __global const S *x, long n, ACC avera
 }
 #endif
 
-/* With u = g * scale and xn the normalised x: dx = inverse * (u - mean(u) - xn * mean(u xn)) + gm / length - gi * inverse^2 * xn / length,
-   where gm and gi are the gradients of mean and inverse.  Without `center` the mean takes no part.  Any of g, gm, gi may be absent.
-   Groups: rows. */
-__kernel void norm_rows_backward(__global const S *x, long x_at, __global const S *g, long g_at, __global const S *scale, long scale_at,
-                                 __global const D *mean, long mean_at, __global const D *inverse, long inverse_at, __global const D *gm,
-                                 long gm_at, __global const D *gi, long gi_at, __global S *dx, long dx_at, long rows, long length, long inner,
-                                 long channels, int center)
+#if WG == 1
+/* dx = factor u + slope (x - average) + shift of one row, u = g * scale. */
+static void write_gradient(__global const S *x, __global const S *g, __global S *dx, __global const S *scale, long scale_at, long first,
+                           long length, long inner, long channels, ACC average, ACC factor, ACC slope, ACC shift)
 {
-    __local ACC shared[WG];
-    long first = GROUP * length;
-    GROUP_GUARD(rows);
-    ACC average = LOAD_D(mean, mean_at + GROUP), factor = LOAD_D(inverse, inverse_at + GROUP), ups = 0, products = 0;
-    x += x_at + first;
-    dx += dx_at + first;
-    if (g_at >= 0) {
-        g += g_at + first;
-#if WG == 1
-        if (inner == 1 && scale_at >= 0) {
-            add_sums(g, x, length, average, 1, scale + scale_at, 1, &ups, &products);
-        } else {
-            for (long from = 0; from < length; from += inner) {
-                T a = SCALE((first + from) / inner % channels);
-                add_sums(g + from, x + from, inner, average, a, x, 0, &ups, &products);
-            }
-        }
-#else
-        for (long i = LANE; i < length; i += WG) {
-            ACC up = LOAD(g, i) * SCALE((first + i) / inner % channels);
-            ups += up;
-            products += up * (LOAD(x, i) - average);
-        }
-        ups = group_sum(shared, ups);
-        products = group_sum(shared, products);
-#endif
-    }
-    /* dx = factor u + slope (x - mean) + shift */
-    ACC slope = -factor * factor * factor * products / length, shift = center ? -factor * ups / length : (ACC)0;
-    if (gm_at >= 0 && center) shift += LOAD_D(gm, gm_at + GROUP) / length;
-    if (gi_at >= 0) slope -= LOAD_D(gi, gi_at + GROUP) * factor * factor * factor / length;
-#if WG == 1
-    if (g_at >= 0) {
-        for (long from = 0; from < length;) {
-            int wide = inner == 1 && scale_at >= 0;
-            long n = wide ? length : inner, i = from, end = from + n;
-            T a = wide ? (T)0 : factor * SCALE((first + from) / inner % channels);
-            if (wide) {
-                for (; i + VN <= end; i += VN)
-                    VSTORE(dx, i, VLOAD(g, i) * VLOAD(scale, scale_at + i) * factor + (VLOAD(x, i) - average) * slope + shift);
-            } else {
-                for (; i + VN <= end; i += VN) VSTORE(dx, i, VLOAD(g, i) * a + (VLOAD(x, i) - average) * slope + shift);
-            }
-            for (; i < end; i++)
-                STORE(dx, i, LOAD(g, i) * (wide ? factor * SCALE(i) : a) + (LOAD(x, i) - average) * slope + shift);
-            from = end;
-        }
+    if (inner == 1 && scale_at >= 0) {
+        long i = 0;
+        scale += scale_at;
+        for (; i + VN <= length; i += VN)
+            VSTORE(dx, i, VLOAD(g, i) * VLOAD(scale, i) * factor + (VLOAD(x, i) - average) * slope + shift);
+        for (; i < length; i++) STORE(dx, i, LOAD(g, i) * factor * LOAD(scale, i) + (LOAD(x, i) - average) * slope + shift);
         return;
     }
+    for (long from = 0; from < length; from += inner) {
+        const T a = factor * SCALE((first + from) / inner % channels);
+        long i = from;
+        for (; i + VN <= from + inner; i += VN) VSTORE(dx, i, VLOAD(g, i) * a + (VLOAD(x, i) - average) * slope + shift);
+        for (; i < from + inner; i++) STORE(dx, i, LOAD(g, i) * a + (LOAD(x, i) - average) * slope + shift);
+    }
+}
 #endif
-    for (long i = LANE; i < length; i += WG) {
-        ACC u = g_at >= 0 ? LOAD(g, i) * SCALE((first + i) / inner % channels) : (ACC)0;
-        STORE(dx, i, factor * u + (LOAD(x, i) - average) * slope + shift);
+
+/* With u = g * scale and xn the normalised x: dx = inverse * (u - mean(u) - xn * mean(u xn)) + gm / length - gi * inverse^2 * xn / length,
+   where gm and gi are the gradients of mean and inverse.  Without `center` the mean takes no part.  Any of g, gm, gi may be absent.
+   Results: rows. */
+__kernel void norm_rows_backward(__global const S *x, long x_at, __global const S *g, long g_at, __global const S *scale, long scale_at,
+                                 __global const D *mean, long mean_at, __global const D *inverse, long inverse_at, __global const D *gm,
+                                 long gm_at, __global const D *gi, long gi_at, __global S *dx, long dx_at, long rows, long chunk, long length,
+                                 long inner, long channels, int center)
+{
+    __local ACC shared[WG];
+    EACH_RESULT(r, rows)
+    {
+        const long first = r * length;
+        const ACC average = LOAD_D(mean, mean_at + r), factor = LOAD_D(inverse, inverse_at + r);
+        __global const S *from = x + x_at + first, *up_row = g + g_at + first;
+        __global S *to = dx + dx_at + first;
+        ACC ups = 0, products = 0;
+        if (g_at >= 0) {
+#if WG == 1
+            if (inner == 1 && scale_at >= 0) {
+                add_sums(up_row, from, length, average, 1, scale + scale_at, 1, &ups, &products);
+            } else {
+                for (long k = 0; k < length; k += inner) {
+                    const T a = SCALE((first + k) / inner % channels);
+                    add_sums(up_row + k, from + k, inner, average, a, from, 0, &ups, &products);
+                }
+            }
+#else
+            for (long i = LANE; i < length; i += WG) {
+                const ACC up = LOAD(up_row, i) * SCALE((first + i) / inner % channels);
+                ups += up;
+                products += up * (LOAD(from, i) - average);
+            }
+            ups = group_sum(shared, ups);
+            products = group_sum(shared, products);
+#endif
+        }
+        /* dx = factor u + slope (x - mean) + shift */
+        ACC slope = -factor * factor * factor * products / length, shift = center ? -factor * ups / length : (ACC)0;
+        if (gm_at >= 0 && center) shift += LOAD_D(gm, gm_at + r) / length;
+        if (gi_at >= 0) slope -= LOAD_D(gi, gi_at + r) * factor * factor * factor / length;
+        long i = LANE;
+#if WG == 1
+        if (g_at >= 0) {
+            write_gradient(from, up_row, to, scale, scale_at, first, length, inner, channels, average, factor, slope, shift);
+            i = length;
+        }
+#endif
+        for (; i < length; i += WG) {
+            const ACC u = g_at >= 0 ? LOAD(up_row, i) * SCALE((first + i) / inner % channels) : (ACC)0;
+            STORE(to, i, factor * u + (LOAD(from, i) - average) * slope + shift);
+        }
     }
 }
 
@@ -244,6 +268,43 @@ __kernel void scale_columns(__global const S *x, long x_at, __global const S *g,
         STORE_D(parts, length + k, sum);
     }
 }
+
+#if WG == 1
+/* Both at once on CPUs, where a row stays in the nearest cache: dx as norm_rows_backward without gm and gi, and the parts of scale_columns, each of
+   `chunk` rows, which are scale_total's to sum up.  inner = 1; scale is there.  Work-items: ceil(rows / chunk). */
+__kernel void norm_rows_gradients(__global const S *x, long x_at, __global const S *g, long g_at, __global const S *scale, long scale_at,
+                                  __global const D *mean, long mean_at, __global const D *inverse, long inverse_at, __global S *dx, long dx_at,
+                                  __global D *parts, long parts_at, long rows, long chunk, long length, int center)
+{
+    const long whole = length / VN * VN;
+    __global D *products_of = parts + parts_at + GROUP * 2 * length, *sums_of = products_of + length;
+    scale += scale_at;
+    for (long i = 0; i < 2 * length; i++) products_of[i] = 0;
+    EACH_RESULT(r, rows)
+    {
+        const ACC average = LOAD_D(mean, mean_at + r), factor = LOAD_D(inverse, inverse_at + r);
+        __global const S *from = x + x_at + r * length, *up_row = g + g_at + r * length;
+        V ups = 0, products = 0;
+        for (long i = 0; i < whole; i += VN) {
+            const V up = VLOAD(up_row, i), d = VLOAD(from, i) - average, scaled = up * VLOAD(scale, i);
+            ups += scaled;
+            products += scaled * d;
+            DSTORE(products_of, i, DLOAD(products_of, i) + up * (d * factor));
+            DSTORE(sums_of, i, DLOAD(sums_of, i) + up);
+        }
+        ACC up_sum = vector_sum(ups), product = vector_sum(products);
+        for (long i = whole; i < length; i++) {
+            const T up = LOAD(up_row, i), d = LOAD(from, i) - average, scaled = up * LOAD(scale, i);
+            up_sum += scaled;
+            product += scaled * d;
+            products_of[i] += up * (d * factor);
+            sums_of[i] += up;
+        }
+        write_gradient(from, up_row, dx + dx_at + r * length, scale, 0, 0, length, 1, length, average, factor,
+                       -factor * factor * factor * product / length, center ? -factor * up_sum / length : (ACC)0);
+    }
+}
+#endif
 
 /* The same where a scale serves `inner` neighbours: parts [outer, 2, channels], outer = rows * length / inner / channels.
    Groups: outer * channels. */

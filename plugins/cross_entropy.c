@@ -50,22 +50,36 @@ static int infer_either(const aval_host *host, aval_call *call, int normal)
     return host->n_outputs(call) > 1 ? aval_infer_like(host, call, 1, 0) : 0;
 }
 
+/* So few scores that one work-item of a CPU is done with them before another launch would have begun. */
+#define AT_ONCE 2048
+
+static int is_small(const aval_host *host, aval_call *call, const loss *l)
+{
+    return host->device(call)->group == 1 && l->rows * (l->classes < 16 ? 16 : l->classes) <= AT_ONCE;
+}
+
 static int record_forward(const aval_host *host, aval_call *call, int normal)
 {
     const aval_tensor *y = host->output(call, 0), *log_prob = host->n_outputs(call) > 1 ? host->output(call, 1) : NULL, *rows = y;
-    uint32_t group = host->device(call)->group;
+    const aval_device_info *device = host->device(call);
     loss l;
     TRY(loss_read(host, call, &l, normal));
     if (l.rows == 0 || l.classes == 0) return l.none || y == NULL ? 0 : host->fill(call, y, l.mean ? (double)NAN : 0.0);
+    if (!l.none && y != NULL && is_small(host, call, &l))
+        return host->launch(call, AVAL_LAUNCH(.kernel = "loss_at_once", BY_GROUPS(1, 1), .i_type = (uint32_t)host->type(l.labels),
+                                              AVAL_ARGS(AVAL_READ(l.scores), AVAL_READ(l.labels), AVAL_READ(l.weights), AVAL_WRITE(y),
+                                                        AVAL_WRITE(log_prob), AVAL_I64(l.rows), AVAL_I64(l.classes), AVAL_I64(l.inner),
+                                                        AVAL_I64(l.ignored), AVAL_I32(l.normal), AVAL_I32(l.mean))));
     if (!l.none || y == NULL) rows = host->scratch(call, sum_type(host->type(l.scores)), l.rows);
     if (rows == NULL) return host->fail(call, AVAL_PLUGIN_UNSUPPORTED, "no scratch memory for the losses of rows");
-    TRY(host->launch(
-        call, AVAL_LAUNCH(.kernel = "loss_rows", BY_GROUPS(group, l.rows), .i_type = (uint32_t)host->type(l.labels),
-                          .d_type = (uint32_t)host->type(rows),
-                          AVAL_ARGS(AVAL_READ(l.scores), AVAL_READ(l.labels), AVAL_READ(l.weights), AVAL_WRITE(rows), AVAL_WRITE(log_prob),
-                                    AVAL_I64(l.rows), AVAL_I64(l.classes), AVAL_I64(l.inner), AVAL_I64(l.ignored), AVAL_I32(l.normal)))));
+    int64_t chunk = chunk_of(device, l.rows, l.classes);
+    TRY(host->launch(call, AVAL_LAUNCH(.kernel = "loss_rows", BY_CHUNKS(device, l.rows, chunk), .i_type = (uint32_t)host->type(l.labels),
+                                       .d_type = (uint32_t)host->type(rows),
+                                       AVAL_ARGS(AVAL_READ(l.scores), AVAL_READ(l.labels), AVAL_READ(l.weights), AVAL_WRITE(rows),
+                                                 AVAL_WRITE(log_prob), AVAL_I64(l.rows), AVAL_I64(chunk), AVAL_I64(l.classes),
+                                                 AVAL_I64(l.inner), AVAL_I64(l.ignored), AVAL_I32(l.normal)))));
     if (l.none || y == NULL) return 0;
-    return host->launch(call, AVAL_LAUNCH(.kernel = "loss_total", BY_GROUPS(group, 1), .s_type = (uint32_t)host->type(l.scores),
+    return host->launch(call, AVAL_LAUNCH(.kernel = "loss_total", BY_GROUPS(device->group, 1), .s_type = (uint32_t)host->type(l.scores),
                                           .i_type = (uint32_t)host->type(l.labels), .d_type = (uint32_t)host->type(rows),
                                           AVAL_ARGS(AVAL_READ(rows), AVAL_READ(l.labels), AVAL_READ(l.weights), AVAL_WRITE(y),
                                                     AVAL_I64(l.rows), AVAL_I64(l.classes), AVAL_I64(l.ignored), AVAL_I32(l.mean))));
@@ -75,12 +89,15 @@ static int record_backward(const aval_host *host, aval_call *call, int normal)
 {
     const aval_tensor *g = host->upstream(call, 0), *g_log = host->n_outputs(call) > 1 ? host->upstream(call, 1) : NULL;
     const aval_tensor *dx = host->gradient(call, 0), *factor = NULL;
-    uint32_t group = host->device(call)->group;
+    const aval_device_info *device = host->device(call);
+    uint32_t group = device->group;
     loss l;
     TRY(loss_read(host, call, &l, normal));
     aval_type type = host->type(l.scores), wide = sum_type(type);
     if (host->count(dx) == 0) return 0;
-    if (l.mean && g != NULL) {
+    /* Where each row weighs 1 their sum is known. */
+    int alike = l.weights == NULL && l.ignored == INT64_MIN;
+    if (l.mean && g != NULL && !alike) {
         factor = host->scratch(call, wide, 1);
         if (factor == NULL) return host->fail(call, AVAL_PLUGIN_UNSUPPORTED, "no scratch memory for the sum of weights");
         /* WIDE makes a program of its own: only where the types differ */
@@ -91,12 +108,13 @@ static int record_backward(const aval_host *host, aval_call *call, int normal)
                                            AVAL_ARGS(AVAL_READ(NULL), AVAL_READ(l.labels), AVAL_READ(l.weights), AVAL_WRITE(factor),
                                                      AVAL_I64(l.rows), AVAL_I64(l.classes), AVAL_I64(l.ignored), AVAL_I32(1)))));
     }
-    return host->launch(call,
-                        AVAL_LAUNCH(.kernel = "loss_backward", BY_GROUPS(group, l.rows), .s_type = (uint32_t)type,
-                                    .i_type = (uint32_t)host->type(l.labels), .d_type = (uint32_t)wide,
-                                    AVAL_ARGS(AVAL_READ(l.scores), AVAL_READ(l.labels), AVAL_READ(l.weights), AVAL_READ(g),
-                                              AVAL_READ(factor), AVAL_READ(g_log), AVAL_WRITE(dx), AVAL_I64(l.rows), AVAL_I64(l.classes),
-                                              AVAL_I64(l.inner), AVAL_I64(l.ignored), AVAL_I32(!l.none), AVAL_I32(l.normal))));
+    int64_t chunk = chunk_of(device, l.rows, l.classes);
+    return host->launch(call, AVAL_LAUNCH(.kernel = "loss_backward", BY_CHUNKS(device, l.rows, chunk), .s_type = (uint32_t)type,
+                                          .i_type = (uint32_t)host->type(l.labels), .d_type = (uint32_t)wide,
+                                          AVAL_ARGS(AVAL_READ(l.scores), AVAL_READ(l.labels), AVAL_READ(l.weights), AVAL_READ(g),
+                                                    AVAL_READ(factor), AVAL_READ(g_log), AVAL_WRITE(dx), AVAL_I64(l.rows), AVAL_I64(chunk),
+                                                    AVAL_I64(l.classes), AVAL_I64(l.inner), AVAL_I64(l.ignored), AVAL_I32(!l.none),
+                                                    AVAL_I32(l.normal), AVAL_REAL(l.mean && alike ? 1.0 / (double)l.rows : 1.0))));
 }
 
 /* log sum exp of a row of `length` scores, `step` elements apart. */

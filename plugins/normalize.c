@@ -48,6 +48,13 @@ static int64_t norm_items(const aval_host *host, aval_call *call, const norm *p)
     return p->batch * p->channels * (host->device(call)->group == 1 ? 1 : p->inner);
 }
 
+/* On CPUs one launch does all of a channel, where there are channels enough to keep each core at work. */
+static int by_channels(const aval_host *host, aval_call *call, const norm *p)
+{
+    const aval_device_info *device = host->device(call);
+    return device->group == 1 && p->training && p->inner > 1 && p->channels >= 4 * (int64_t)device->compute_units;
+}
+
 static const aval_tensor *wanted(const aval_host *host, aval_call *call, size_t i)
 {
     return i < host->n_outputs(call) ? host->output(call, i) : NULL;
@@ -55,7 +62,8 @@ static const aval_tensor *wanted(const aval_host *host, aval_call *call, size_t 
 
 static int norm_forward(const aval_host *host, aval_call *call)
 {
-    const aval_tensor *x = host->input(call, 0), *mean = wanted(host, call, 3), *inverse = wanted(host, call, 4);
+    const aval_tensor *x = host->input(call, 0), *mean = wanted(host, call, 3), *inverse = wanted(host, call, 4),
+                      *y = host->output(call, 0);
     aval_type wide = sum_type(host->type(x));
     norm p;
     TRY(norm_read(host, call, &p));
@@ -63,20 +71,21 @@ static int norm_forward(const aval_host *host, aval_call *call)
     if (mean == NULL) mean = host->scratch(call, wide, p.channels);
     if (inverse == NULL) inverse = host->scratch(call, wide, p.channels);
     if (mean == NULL || inverse == NULL) return host->fail(call, AVAL_PLUGIN_UNSUPPORTED, "no scratch memory for the statistics");
+    int at_once = by_channels(host, call, &p) && y != NULL && host->count(x) > 0;
     TRY(host->launch(
         call,
         AVAL_LAUNCH(.kernel = "batch_statistics", BY_GROUPS(host->device(call)->group, p.channels), .d_type = (uint32_t)wide,
                     AVAL_ARGS(AVAL_READ(x), AVAL_READ(host->input(call, 3)), AVAL_READ(host->input(call, 4)),
                               AVAL_WRITE(wanted(host, call, 1)), AVAL_WRITE(wanted(host, call, 2)), AVAL_WRITE(mean), AVAL_WRITE(inverse),
+                              AVAL_READ(host->input(call, 1)), AVAL_READ(host->input(call, 2)), AVAL_WRITE(at_once ? y : NULL),
                               AVAL_I64(p.channels), AVAL_I64(p.count), AVAL_I64(p.inner), AVAL_REAL(host->attr_float(call, "epsilon")),
                               AVAL_REAL(host->attr_float(call, "momentum")), AVAL_I32(p.training)))));
-    if (host->count(x) == 0) return 0;
+    if (host->count(x) == 0 || at_once) return 0;
     int64_t items = norm_items(host, call, &p);
-    return host->launch(call, AVAL_LAUNCH(.kernel = "batch_apply", EACH(items), .d_type = (uint32_t)wide,
-                                          AVAL_DEFINES({ "WG", host->device(call)->group }),
-                                          AVAL_ARGS(AVAL_READ(x), AVAL_READ(host->input(call, 1)), AVAL_READ(host->input(call, 2)),
-                                                    AVAL_READ(mean), AVAL_READ(inverse), AVAL_WRITE(host->output(call, 0)), AVAL_I64(items),
-                                                    AVAL_I64(p.channels), AVAL_I64(p.inner))));
+    return host->launch(
+        call, AVAL_LAUNCH(.kernel = "batch_apply", EACH(items), .d_type = (uint32_t)wide, AVAL_DEFINES({ "WG", host->device(call)->group }),
+                          AVAL_ARGS(AVAL_READ(x), AVAL_READ(host->input(call, 1)), AVAL_READ(host->input(call, 2)), AVAL_READ(mean),
+                                    AVAL_READ(inverse), AVAL_WRITE(y), AVAL_I64(items), AVAL_I64(p.channels), AVAL_I64(p.inner))));
 }
 
 static const aval_tensor *upstream(const aval_host *host, aval_call *call, size_t i)
@@ -88,7 +97,7 @@ static int norm_backward(const aval_host *host, aval_call *call)
 {
     const aval_tensor *x = host->input(call, 0), *g = host->upstream(call, 0), *mean = host->output(call, 3),
                       *inverse = host->output(call, 4);
-    const aval_tensor *dx = host->gradient(call, 0), *sums;
+    const aval_tensor *dx = host->gradient(call, 0), *gm = upstream(host, call, 3), *gi = upstream(host, call, 4), *sums;
     aval_type wide = sum_type(host->type(x));
     uint32_t group = host->device(call)->group;
     norm p;
@@ -99,19 +108,20 @@ static int norm_backward(const aval_host *host, aval_call *call)
     if (p.channels == 0) return 0;
     sums = host->scratch(call, wide, 2 * p.channels);
     if (sums == NULL) return host->fail(call, AVAL_PLUGIN_UNSUPPORTED, "no scratch memory for the sums over channels");
+    int at_once = by_channels(host, call, &p) && g != NULL && gm == NULL && gi == NULL && dx != NULL && host->count(dx) > 0;
     if (g != NULL)
         TRY(host->launch(call, AVAL_LAUNCH(.kernel = "batch_sums", BY_GROUPS(group, p.channels), .d_type = (uint32_t)wide,
-                                           AVAL_ARGS(AVAL_READ(x), AVAL_READ(g), AVAL_READ(mean), AVAL_READ(inverse), AVAL_WRITE(sums),
-                                                     AVAL_WRITE(host->gradient(call, 1)), AVAL_WRITE(host->gradient(call, 2)),
-                                                     AVAL_I64(p.channels), AVAL_I64(p.count), AVAL_I64(p.inner)))));
-    if (dx == NULL || host->count(dx) == 0) return 0;
+                                           AVAL_ARGS(AVAL_READ(x), AVAL_READ(g), AVAL_READ(host->input(call, 1)), AVAL_READ(mean),
+                                                     AVAL_READ(inverse), AVAL_WRITE(sums), AVAL_WRITE(host->gradient(call, 1)),
+                                                     AVAL_WRITE(host->gradient(call, 2)), AVAL_WRITE(at_once ? dx : NULL),
+                                                     AVAL_I64(p.channels), AVAL_I64(p.count), AVAL_I64(p.inner), AVAL_I32(p.training)))));
+    if (dx == NULL || host->count(dx) == 0 || at_once) return 0;
     int64_t items = norm_items(host, call, &p);
-    return host->launch(call,
-                        AVAL_LAUNCH(.kernel = "batch_backward", EACH(items), .d_type = (uint32_t)wide, AVAL_DEFINES({ "WG", group }),
-                                    AVAL_ARGS(AVAL_READ(x), AVAL_READ(g), AVAL_READ(host->input(call, 1)), AVAL_READ(mean),
-                                              AVAL_READ(inverse), AVAL_READ(g == NULL ? NULL : sums), AVAL_READ(upstream(host, call, 3)),
-                                              AVAL_READ(upstream(host, call, 4)), AVAL_WRITE(dx), AVAL_I64(items), AVAL_I64(p.channels),
-                                              AVAL_I64(p.count), AVAL_I64(p.inner), AVAL_I32(p.training))));
+    return host->launch(
+        call, AVAL_LAUNCH(.kernel = "batch_backward", EACH(items), .d_type = (uint32_t)wide, AVAL_DEFINES({ "WG", group }),
+                          AVAL_ARGS(AVAL_READ(x), AVAL_READ(g), AVAL_READ(host->input(call, 1)), AVAL_READ(mean), AVAL_READ(inverse),
+                                    AVAL_READ(g == NULL ? NULL : sums), AVAL_READ(gm), AVAL_READ(gi), AVAL_WRITE(dx), AVAL_I64(items),
+                                    AVAL_I64(p.channels), AVAL_I64(p.count), AVAL_I64(p.inner), AVAL_I32(p.training))));
 }
 
 /* Element i of channel c. */
@@ -176,6 +186,9 @@ static const aval_op norm_op = {
                      { .inputs = "[4,3,2,5] [3]{0.5..2} [3] [3] [3]{0.5..2}" },
                      { .inputs = "[6,2] [2]{0.5..2} [2] [2] [2]{0.5..2}", .attrs = "training_mode=1 momentum=0.5" },
                      { .inputs = "[0,2] [2]{0.5..2} [2] [2] [2]{0.5..2}" }, { .inputs = "[1,1] [1] [1] [1] [1]{0.5..2}" },
+                     { .inputs = "[3,64,3,7] [64]{0.5..2} [64] [64] [64]{0.5..2}",
+                       .attrs = "training_mode=1",
+                       .why = "channels enough that CPUs take all of one at once" },
                      { .inputs = "[16,5,30,31] [5]{0.5..2} [5] [5] [5]{0.5..2}", .attrs = "training_mode=1", .size_class = AVAL_LARGE }),
 };
 

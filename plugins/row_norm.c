@@ -72,12 +72,38 @@ static int rows_forward(const aval_host *host, aval_call *call)
     const aval_tensor *y = host->output(call, 0);
     if (y == NULL) y = host->scratch(call, host->type(r.x), host->count(r.x));
     if (y == NULL) return host->fail(call, AVAL_PLUGIN_UNSUPPORTED, "no scratch memory for the normalised rows");
+    int64_t chunk = chunk_of(host->device(call), r.rows, r.length);
     return host->launch(
         call,
-        AVAL_LAUNCH(.kernel = "norm_rows", BY_GROUPS(host->device(call)->group, r.rows), .d_type = (uint32_t)sum_type(host->type(r.x)),
+        AVAL_LAUNCH(.kernel = "norm_rows", BY_CHUNKS(host->device(call), r.rows, chunk), .d_type = (uint32_t)sum_type(host->type(r.x)),
                     AVAL_ARGS(AVAL_READ(r.x), AVAL_READ(r.scale), AVAL_READ(r.bias), AVAL_WRITE(y), AVAL_WRITE(wanted(host, call, 1)),
-                              AVAL_WRITE(wanted(host, call, 2)), AVAL_I64(r.rows), AVAL_I64(r.length), AVAL_I64(r.inner),
+                              AVAL_WRITE(wanted(host, call, 2)), AVAL_I64(r.rows), AVAL_I64(chunk), AVAL_I64(r.length), AVAL_I64(r.inner),
                               AVAL_I64(r.channels), AVAL_I32(r.center), AVAL_REAL(r.epsilon))));
+}
+
+/* Adds up the parts [chunks, 2, channels] of the gradients of scale and bias. */
+static int total_parts(const aval_host *host, aval_call *call, const rows *r, const aval_tensor *parts, int64_t chunks)
+{
+    const aval_tensor *dscale = host->gradient(call, 1), *dbias = r->bias == NULL ? NULL : host->gradient(call, 2);
+    aval_type type = host->type(r->x);
+    return host->launch(
+        call, AVAL_LAUNCH(.kernel = "scale_total", EACH(r->channels), AVAL_DEFINES({ "WG", host->device(call)->group }),
+                          .s_type = (uint32_t)type, .d_type = (uint32_t)sum_type(type),
+                          AVAL_ARGS(AVAL_READ(parts), AVAL_WRITE(dscale), AVAL_WRITE(dbias), AVAL_I64(chunks), AVAL_I64(r->channels))));
+}
+
+/* All gradients in one pass, where a work-item walks over whole rows whose elements have a scale each. */
+static int gradients_at_once(const aval_host *host, aval_call *call, const rows *r, const aval_tensor *g)
+{
+    aval_type wide = sum_type(host->type(r->x));
+    int64_t chunk = chunk_of(host->device(call), r->rows, r->length), chunks = (r->rows + chunk - 1) / chunk;
+    const aval_tensor *parts = host->scratch(call, wide, chunks * 2 * r->length);
+    if (parts == NULL) return host->fail(call, AVAL_PLUGIN_UNSUPPORTED, "no scratch memory for partial sums");
+    TRY(host->launch(call, AVAL_LAUNCH(.kernel = "norm_rows_gradients", BY_GROUPS(1, chunks), .d_type = (uint32_t)wide,
+                                       AVAL_ARGS(AVAL_READ(r->x), AVAL_READ(g), AVAL_READ(r->scale), AVAL_READ(host->output(call, 1)),
+                                                 AVAL_READ(host->output(call, 2)), AVAL_WRITE(host->gradient(call, 0)), AVAL_WRITE(parts),
+                                                 AVAL_I64(r->rows), AVAL_I64(chunk), AVAL_I64(r->length), AVAL_I32(r->center)))));
+    return total_parts(host, call, r, parts, chunks);
 }
 
 static int scale_backward(const aval_host *host, aval_call *call, const rows *r, const aval_tensor *g)
@@ -110,10 +136,7 @@ static int scale_backward(const aval_host *host, aval_call *call, const rows *r,
                                      AVAL_ARGS(AVAL_READ(r->x), AVAL_READ(g), AVAL_READ(mean), AVAL_READ(inverse), AVAL_WRITE(parts),
                                                AVAL_I64(r->outer), AVAL_I64(r->length), AVAL_I64(r->inner), AVAL_I64(r->channels)))));
     }
-    return host->launch(
-        call, AVAL_LAUNCH(.kernel = "scale_total", EACH(r->channels), AVAL_DEFINES({ "WG", device->group }), .s_type = (uint32_t)type,
-                          .d_type = (uint32_t)wide,
-                          AVAL_ARGS(AVAL_READ(parts), AVAL_WRITE(dscale), AVAL_WRITE(dbias), AVAL_I64(chunks), AVAL_I64(r->channels))));
+    return total_parts(host, call, r, parts, chunks);
 }
 
 static int rows_backward(const aval_host *host, aval_call *call)
@@ -127,14 +150,18 @@ static int rows_backward(const aval_host *host, aval_call *call)
         if (host->gradient(call, i) != NULL) TRY(host->fill(call, host->gradient(call, i), 0));
     }
     if (r.rows == 0) return 0;
+    const aval_device_info *device = host->device(call);
+    int of_scale = host->gradient(call, 1) != NULL || (r.bias != NULL && host->gradient(call, 2) != NULL);
+    if (device->group == 1 && dx != NULL && g != NULL && gm == NULL && gi == NULL && r.inner == 1 && r.scale != NULL && of_scale)
+        return gradients_at_once(host, call, &r, g);
     if (g != NULL) TRY(scale_backward(host, call, &r, g));
     if (dx == NULL) return 0;
+    int64_t chunk = chunk_of(device, r.rows, r.length);
     return host->launch(
-        call, AVAL_LAUNCH(.kernel = "norm_rows_backward", BY_GROUPS(host->device(call)->group, r.rows),
-                          .d_type = (uint32_t)sum_type(host->type(r.x)),
+        call, AVAL_LAUNCH(.kernel = "norm_rows_backward", BY_CHUNKS(device, r.rows, chunk), .d_type = (uint32_t)sum_type(host->type(r.x)),
                           AVAL_ARGS(AVAL_READ(r.x), AVAL_READ(g), AVAL_READ(r.scale), AVAL_READ(host->output(call, 1)),
                                     AVAL_READ(host->output(call, 2)), AVAL_READ(gm), AVAL_READ(gi), AVAL_WRITE(dx), AVAL_I64(r.rows),
-                                    AVAL_I64(r.length), AVAL_I64(r.inner), AVAL_I64(r.channels), AVAL_I32(r.center))));
+                                    AVAL_I64(chunk), AVAL_I64(r.length), AVAL_I64(r.inner), AVAL_I64(r.channels), AVAL_I32(r.center))));
 }
 
 static int rows_reference(const aval_host *host, aval_call *call)

@@ -41,8 +41,10 @@ static int record_softmax(const aval_host *host, aval_call *call, int logarithm)
                             AVAL_LAUNCH(.kernel = "softmax_columns", .global = { column_items(host, x, s) }, AVAL_DEFINES({ "WG", 1 }),
                                         AVAL_ARGS(AVAL_READ(x), AVAL_WRITE(y), AVAL_I64(s.outer), AVAL_I64(s.length), AVAL_I64(s.inner),
                                                   AVAL_I32(logarithm))));
-    return host->launch(call, AVAL_LAUNCH(.kernel = "softmax_forward", BY_GROUPS(host->device(call)->group, s.outer * s.inner),
-                                          AVAL_ARGS(AVAL_READ(x), AVAL_WRITE(y), AVAL_I64(s.outer * s.inner), AVAL_I64(s.length),
+    const aval_device_info *device = host->device(call);
+    int64_t rows = s.outer * s.inner, chunk = chunk_of(device, rows, s.length);
+    return host->launch(call, AVAL_LAUNCH(.kernel = "softmax_forward", BY_CHUNKS(device, rows, chunk),
+                                          AVAL_ARGS(AVAL_READ(x), AVAL_WRITE(y), AVAL_I64(rows), AVAL_I64(chunk), AVAL_I64(s.length),
                                                     AVAL_I64(s.inner), AVAL_I32(logarithm))));
 }
 
@@ -56,8 +58,10 @@ static int record_softmax_backward(const aval_host *host, aval_call *call, int l
                                               AVAL_DEFINES({ "WG", 1 }),
                                               AVAL_ARGS(AVAL_READ(y), AVAL_READ(g), AVAL_WRITE(dx), AVAL_I64(s.outer), AVAL_I64(s.length),
                                                         AVAL_I64(s.inner), AVAL_I32(logarithm))));
-    return host->launch(call, AVAL_LAUNCH(.kernel = "softmax_backward", BY_GROUPS(host->device(call)->group, s.outer * s.inner),
-                                          AVAL_ARGS(AVAL_READ(y), AVAL_READ(g), AVAL_WRITE(dx), AVAL_I64(s.outer * s.inner),
+    const aval_device_info *device = host->device(call);
+    int64_t rows = s.outer * s.inner, chunk = chunk_of(device, rows, s.length);
+    return host->launch(call, AVAL_LAUNCH(.kernel = "softmax_backward", BY_CHUNKS(device, rows, chunk),
+                                          AVAL_ARGS(AVAL_READ(y), AVAL_READ(g), AVAL_WRITE(dx), AVAL_I64(rows), AVAL_I64(chunk),
                                                     AVAL_I64(s.length), AVAL_I64(s.inner), AVAL_I32(logarithm))));
 }
 

@@ -23,6 +23,24 @@
 #define BY_GROUPS_WITH(group, results, name, value) \
     .global = { (uint64_t)(results) * (group) }, .local = { (group) }, AVAL_DEFINES({ "WG", (group) }, { name, value })
 
+/* What a work-item of a CPU walks over at least: about a microsecond of memory, what starting a work-group costs PoCL; and how many work-items each
+   compute unit gets, so that one that is late leaves work to the others. */
+#define PIECE_ELEMENTS 4096
+#define PIECES_PER_UNIT 8
+
+/* The argument `chunk` of kernels with EACH_RESULT (common.clh): how many results of so many elements a work-item makes, 1 but on CPUs. */
+static inline int64_t chunk_of(const aval_device_info *device, int64_t results, int64_t elements)
+{
+    int64_t pieces = (int64_t)(device->compute_units > 0 ? device->compute_units : 1) * PIECES_PER_UNIT;
+    int64_t even = (results + pieces - 1) / pieces;
+    int64_t least = PIECE_ELEMENTS / (elements < 1 ? 1 : elements);
+    if (device->group > 1) return 1;
+    return even > least ? even : least < 1 ? 1 : least;
+}
+
+/* BY_GROUPS for such kernels. */
+#define BY_CHUNKS(device, results, chunk) BY_GROUPS((device)->group, ((results) + (chunk)-1) / (chunk))
+
 /* Eight arguments: a number for each of AVAL_MAX_RANK axes. */
 #define EIGHT(v) \
     AVAL_I64((v)[0]), AVAL_I64((v)[1]), AVAL_I64((v)[2]), AVAL_I64((v)[3]), AVAL_I64((v)[4]), AVAL_I64((v)[5]), AVAL_I64((v)[6]), \

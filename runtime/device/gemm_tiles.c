@@ -8,6 +8,9 @@
 #define SCRATCH_TARGET_BYTES ((uint64_t)32 << 20) /* a batch is packed in rounds of about so much */
 #define K_SLICE 256 /* as in gemm.cl: steps that a work-item packs, and walks before it turns to the next panel */
 #define COLUMNS 16 /* as in gemm.cl */
+#define WIDE 512 /* as in gemm.cl */
+#define WIDE_ROWS 6 /* as in gemm.cl */
+#define LEAST_WIDE 4 /* vectors in a row of c below which gemm_wide is not worth its sums */
 #define VECTORS 2 /* NV in gemm.cl: vectors in a row of the register tile */
 #define BLOCK_PANELS 8 /* panels of a and of b that a work-item multiplies, at most */
 #define ITEMS_PER_UNIT 4 /* work-items for each compute unit, so that none waits for long at the end */
@@ -66,12 +69,14 @@ static int64_t local_tile(const aval_device_info *info, uint32_t bytes)
     return 0;
 }
 
-/* WIDE and NARROW_ROWS in gemm.cl. */
-static int64_t wide_columns(const layout *l)
+/* Columns of a work-item of gemm_wide: two work-items a compute unit, or more where sums would not stay in the nearest cache. */
+static int64_t wide_columns(const layout *l, const aval_device_info *info)
 {
-    return (l->vector >= 16 ? 8 : 4) * l->vector;
+    int64_t units = info->compute_units > 0 ? info->compute_units : 1, each = divide_up(l->g.n, 2 * units);
+    return smaller(divide_up(each, l->vector) * l->vector, WIDE);
 }
 
+/* NARROW_ROWS in gemm.cl. */
 static int64_t narrow_rows(const layout *l)
 {
     return l->vector >= 16 ? 8 : 6;
@@ -83,7 +88,7 @@ static method choose_skinny(const layout *l, int type)
     const aval_gemm *g = &l->g;
     bool rows_of_b = g->b.patches == NULL && l->b_column == 1 && l->b_row >= g->n && aval_type_bytes(type) == computed_bytes(type);
     if (rows_of_b && g->n <= COLUMNS && g->m >= narrow_rows(l)) return METHOD_NARROW;
-    if (rows_of_b && g->m < l->rows / 2 && g->n >= wide_columns(l)) return METHOD_WIDE;
+    if (rows_of_b && g->m <= WIDE_ROWS && g->m < l->rows / 2 && g->n >= LEAST_WIDE * l->vector) return METHOD_WIDE;
     return METHOD_PANELS;
 }
 
@@ -191,7 +196,7 @@ static int launch_items(recorder *r, const char *kernel, int64_t x, int64_t y, i
 }
 
 /* The kernels without packing take the same arguments. */
-static int record_unpacked(recorder *r, const char *kernel, int64_t columns_per_item, int64_t rows_per_item, int64_t side)
+static void push_unpacked(recorder *r)
 {
     const aval_gemm *g = &r->l->g;
     push_c(r, 0, g->beta);
@@ -199,7 +204,22 @@ static int record_unpacked(recorder *r, const char *kernel, int64_t columns_per_
     push_b(r, 0);
     INTS(&r->to, g->m, g->n, g->k, g->sum ? g->batch : 1);
     push_scales(&r->to, g->alpha, g->beta);
+}
+
+static int record_unpacked(recorder *r, const char *kernel, int64_t columns_per_item, int64_t rows_per_item, int64_t side)
+{
+    const aval_gemm *g = &r->l->g;
+    push_unpacked(r);
     return launch_items(r, kernel, divide_up(g->n, columns_per_item), divide_up(g->m, rows_per_item), g->sum ? 1 : g->batch, side);
+}
+
+static int record_wide(recorder *r, const aval_device_info *info)
+{
+    const aval_gemm *g = &r->l->g;
+    int64_t columns = wide_columns(r->l, info);
+    push_unpacked(r);
+    INTS(&r->to, columns);
+    return launch_items(r, "gemm_wide", divide_up(g->n, columns), 1, g->sum ? 1 : g->batch, 1);
 }
 
 /* Packs `count` matrices from `first` on; `lanes` is MR for a and NR for b. */
@@ -289,7 +309,7 @@ static int record(const aval_device_info *info, const aval_gemm *gemm, int type,
     case METHOD_LOCAL: return record_unpacked(&r, "gemm_local", 1, 1, l.tile);
     case METHOD_DOTS: return record_unpacked(&r, "gemm_dots", 1, 1, 1);
     case METHOD_NARROW: return record_unpacked(&r, "gemm_narrow", COLUMNS, narrow_rows(&l), 1);
-    case METHOD_WIDE: return record_unpacked(&r, "gemm_wide", wide_columns(&l), 2, 1);
+    case METHOD_WIDE: return record_wide(&r, info);
     case METHOD_DIRECT: break;
     }
     return record_unpacked(&r, "gemm_direct", COLUMNS, 1, 1);

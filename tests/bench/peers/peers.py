@@ -36,6 +36,9 @@ PRODUCTS = {
     "128 x 10 x 512": 0.8,
     "1 x 1000 x 2048": 0.8,
 }
+# Least ratio of all cases of `aval bench rows`.
+ROWS_BAR = 1.0
+CASES = [*NETS, "gemm", "rows", "start", "tinygrad"]
 
 
 def run(command, **environment):
@@ -80,6 +83,13 @@ class Systems:
                     times[row["shape"]][system] = row["median_ms"]
         return times
 
+    def rows(self):
+        """{name and shape: {system: ms}} of what the memory's bandwidth bounds."""
+        times = {f"{row['name']} {row['shape']}": {"aval": row["median_ms"]} for row in self.aval(["rows"])}
+        for row in self.peer("worker_torch_rows.py", []):
+            times[f"{row['name']} {row['shape']}"][row["variant"]] = row["median_ms"]
+        return times
+
     def tinygrad(self, name):
         return {"tinygrad": self.peer("worker_tinygrad.py", NETS[name][1], OCL_ICD_VENDORS=POCL, DEV="CL", TRAINING="1")[0]["median_ms"]}
 
@@ -113,7 +123,7 @@ def print_row(name, samples, bar):
     ratios = [t / o for t, o in zip(first, ours)]
     row["ratio"], row["ratio_spread"] = statistics.median(ratios), [min(ratios), max(ratios)]
     verdict = "" if bar is None else f"  bar {bar}: {'ok' if row['ratio'] >= bar else 'MISSED'}"
-    print(f"{name:22} aval {row['aval_ms']:9.3f} ms   ratio {row['ratio']:6.2f} ({min(ratios):.2f} to {max(ratios):.2f}){verdict}   "
+    print(f"{name:40} aval {row['aval_ms']:9.3f} ms   ratio {row['ratio']:6.2f} ({min(ratios):.2f} to {max(ratios):.2f}){verdict}   "
           f"[{', '.join(cells)}]", flush=True)
     return row
 
@@ -142,14 +152,14 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--python", required=True)
     parser.add_argument("build")
-    parser.add_argument("cases", nargs="*", help=f"of {', '.join([*NETS, 'gemm', 'start', 'tinygrad'])}; all without")
+    parser.add_argument("cases", nargs="*", help=f"of {', '.join(CASES)}; all without")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json")
     parser.add_argument("--plot")
     options = parser.parse_args()
-    unknown = set(options.cases) - {*NETS, "gemm", "start", "tinygrad"}
+    unknown = set(options.cases) - set(CASES)
     if unknown:
-        sys.exit(f"peers.py: no case {', '.join(sorted(unknown))}; there are {', '.join([*NETS, 'gemm', 'start', 'tinygrad'])}")
+        sys.exit(f"peers.py: no case {', '.join(sorted(unknown))}; there are {', '.join(CASES)}")
     systems, rows = Systems(os.path.join(os.path.abspath(options.build), "aval"), options.python), []
     asked = lambda name: not options.cases or name in options.cases
     for name in filter(asked, NETS):
@@ -158,6 +168,10 @@ def main():
         rounds = [systems.products() for _ in range(options.rounds)]
         for shape, bar in PRODUCTS.items():
             rows.append(print_row(shape, [r[shape] for r in rounds], bar))
+    if asked("rows"):
+        rounds = [systems.rows() for _ in range(options.rounds)]
+        for name in rounds[0]:
+            rows.append(print_row(name, [r[name] for r in rounds], ROWS_BAR))
     if asked("tinygrad"):
         for name in NETS:
             samples = [{"aval": systems.aval(NETS[name][0])[0]["median_ms"], **systems.tinygrad(name)} for _ in range(options.rounds)]

@@ -1,0 +1,89 @@
+"""Times PyTorch on the cases of `aval bench rows`: worker_torch_rows.py.  Prints rows as JSON, one for each shape and variant: eager, compiled, and for
+the chain of elementwise operations written into memory that is there (out=)."""
+import json
+import sys
+import time
+
+import torch
+from torch.nn import functional as F
+
+torch.set_num_threads(2)
+
+
+def measure(step, seconds=0.7, least=5):
+    for _ in range(3):
+        step()
+    times, start = [], time.perf_counter()
+    while len(times) < least or time.perf_counter() - start < seconds:
+        begin = time.perf_counter()
+        step()
+        times.append(1e3 * (time.perf_counter() - begin))
+    times.sort()
+    return {"median_ms": times[len(times) // 2], "min_ms": times[0], "max_ms": times[-1]}
+
+
+def activation(x, w, b):
+    return torch.relu(torch.tanh(x) * w + b)
+
+
+def batch_norm(x, scale, bias):
+    return F.batch_norm(x, torch.zeros(x.shape[1]), torch.ones(x.shape[1]), scale, bias, training=True)
+
+
+def cases():
+    """name, shape of x, shapes of the other inputs, function"""
+    yield "activation", (16 << 20,), ((), ()), activation
+    yield "softmax", (512, 1024), (), lambda x: torch.softmax(x, -1)
+    yield "softmax", (4096, 128), (), lambda x: torch.softmax(x, -1)
+    yield "layer_norm", (4096, 256), ((256,), (256,)), lambda x, scale, bias: F.layer_norm(x, x.shape[-1:], scale, bias)
+    yield "batch_norm", (32, 64, 32, 32), ((64,), (64,)), batch_norm
+    labels = torch.arange(1024) * 7 % 1000
+    yield "cross_entropy", (1024, 1000), (), lambda x: F.cross_entropy(x, labels)
+
+
+def forward_of(function, inputs):
+    def step():
+        with torch.no_grad():
+            function(*inputs)
+
+    return step
+
+
+def both_ways_of(function, inputs, upstream):
+    def step():
+        torch.autograd.grad(function(*inputs), inputs, upstream)
+
+    return step
+
+
+def written_into(inputs, y):
+    x, w, b = inputs
+
+    def step():
+        with torch.no_grad():
+            torch.tanh(x, out=y)
+            y.mul_(w).add_(b).relu_()
+
+    return step
+
+
+def main():
+    rows = []
+    for name, dims, others, function in cases():
+        inputs = [torch.rand(d).requires_grad_() for d in (dims, *others)]
+        with torch.no_grad():
+            upstream = torch.rand_like(function(*inputs))
+        for variant, run in (("torch eager", function), ("torch compiled", torch.compile(function))):
+            for what, step in (("forward", forward_of(run, inputs)), ("both ways", both_ways_of(run, inputs, upstream))):
+                shape = f"{' x '.join(map(str, dims))}, {what}"
+                try:
+                    rows.append({"name": name, "shape": shape, "variant": variant, **measure(step)})
+                except Exception as reason:  # no C++ compiler for torch.compile, e.g.
+                    print(f"{name}, {variant}: {reason}", file=sys.stderr)
+        if name == "activation":
+            step = written_into(inputs, torch.empty(dims))
+            rows.append({"name": name, "shape": f"{dims[0]}, forward", "variant": "torch out=", **measure(step)})
+    print(json.dumps(rows))
+
+
+main()
