@@ -9,12 +9,13 @@
  *             MR|   a   ||  c     |
  *               +-------++--------+
  *   direct  one work-item computes COLUMNS neighbours of one row of c, or (dots) one element: small products, no packing;
+ *           lines: dots of rows of a and columns of b in register tiles;
  *           narrow: NARROW_ROWS rows of a c of at most COLUMNS columns; wide: columns of a c of few rows.
  *   local   GPUs: a work-group of TS x TS work-items computes as many elements of c through tiles in local memory.
  *
  * Everywhere: a is [m, k], b [k, n], c [m, n]; element (i, p) of matrix z of the batch lies at offset + z * batch + i * row + p * column.
- * `summed` matrices of the batch are added up in c.  Element types as in common.clh; products are summed in T, in ascending order of k, so that
- * results repeat bit for bit.  beta = 0 does not read c. */
+ * `summed` matrices of the batch are added up in c.  Element types as in common.clh; products are summed in T, in an order that sizes
+ * decide, so that results repeat bit for bit.  beta = 0 does not read c. */
 #include "common.clh"
 
 /* Vector of T that the device computes with, rows of the register tile, vectors in its row. */
@@ -378,6 +379,110 @@ __kernel void gemm_wide(C_PARAMS, A_PARAMS, B_PARAMS, int m, int n, int k, int s
         for (int j = first; j < min(first + vectors * VW, n); j++) {
             const int v = (j - first) / VW;
             store_element(C_MATRIX(z), i * c_row + j, sums[i * WIDE + v * VW + j - WIDE_AT(v)], alpha, beta);
+        }
+    }
+}
+#endif
+
+/* ---- Both operands in lines along k: dots of LINE_ROWS rows of a and 4 columns of b at a time --------------------------------------- */
+
+#if !PATCHES && WHOLE
+#if VW >= 16
+#define LINE_ROWS 4
+#define LINES(X) X(0) X(1) X(2) X(3)
+#else
+#define LINE_ROWS 2
+#define LINES(X) X(0) X(1)
+#endif
+
+inline T sum_of(V v)
+{
+#if VW == 16
+    const CAT(T, 8) eight = v.lo + v.hi;
+    const T4 four = eight.lo + eight.hi;
+#elif VW == 8
+    const T4 four = v.lo + v.hi;
+#elif VW == 4
+    const T4 four = v;
+#else
+    const T4 four = (T4)(v, 0, 0);
+#endif
+    return (four.x + four.y) + (four.z + four.w);
+}
+
+#define LINE_SUMS(r) V sum##r##_0 = 0, sum##r##_1 = 0, sum##r##_2 = 0, sum##r##_3 = 0;
+#define LINE_ROW(r) __global const S *row##r = a + min(r, rows - 1) * a_row;
+#define LINE_ADD(r) \
+    { \
+        const V x = VLOAD(row##r + p); \
+        sum##r##_0 += x * b0; \
+        sum##r##_1 += x * b1; \
+        sum##r##_2 += x * b2; \
+        sum##r##_3 += x * b3; \
+    }
+#define LINE_STORE_ONE(r, j) \
+    if (j < columns) { \
+        T sum = sum_of(sum##r##_##j); \
+        for (int q = p; q < k; q++) sum += LOAD(row##r, q) * LOAD(column##j, q); \
+        store_element(c, r * c_row + j, sum, alpha, beta); \
+    }
+#define LINE_STORE(r) \
+    if (r < rows) { \
+        LINE_STORE_ONE(r, 0) \
+        LINE_STORE_ONE(r, 1) \
+        LINE_STORE_ONE(r, 2) \
+        LINE_STORE_ONE(r, 3) \
+    }
+inline void line_tile(__global S *c, long c_row, __global const S *a, long a_row, __global const S *b, long b_column, int k, int rows, int columns,
+                      REAL alpha, REAL beta)
+{
+    __global const S *column0 = b, *column1 = b + min(1, columns - 1) * b_column;
+    __global const S *column2 = b + min(2, columns - 1) * b_column, *column3 = b + min(3, columns - 1) * b_column;
+    int p = 0;
+    LINES(LINE_ROW)
+    LINES(LINE_SUMS)
+    for (; p + VW <= k; p += VW) {
+        const V b0 = VLOAD(column0 + p), b1 = VLOAD(column1 + p), b2 = VLOAD(column2 + p), b3 = VLOAD(column3 + p);
+        LINES(LINE_ADD)
+    }
+    LINES(LINE_STORE)
+}
+
+/* The columns of b [k, n <= COLUMNS], whose rows are contiguous, as lines of length k. */
+inline void lay_lines(__global const S *restrict b, long b_row, __global S *restrict out, int n, int k)
+{
+    /* Rows whose columns can be read by fours, what follows them being of b too. */
+    const long beyond = (k - 1) * b_row + n - COLUMNS;
+    const int whole = beyond < 0 ? 0 : (int)min((long)k, beyond / b_row + 1) / 4 * 4;
+    for (int p = 0; p < whole; p += 4) {
+        for (int j = 0; j < n; j += 4) transpose_4x4(b + p * b_row + j, b_row, out + (long)j * k + p, k);
+    }
+    for (int p = whole; p < k; p++) {
+        for (int j = 0; j < n; j++) out[(long)j * k + p] = b[p * b_row + j];
+    }
+}
+
+/* Rows of a are contiguous, and columns of b are, or b has at most COLUMNS columns and is laid into lines first: each work-item has `line_bytes` of
+   scratch memory for that (0: columns are contiguous), with room for n rounded up to 4 lines.  Index space: groups of `item_rows` rows, groups of
+   `item_columns` columns (all of them where lines are laid), matrices of the batch. */
+__kernel void gemm_lines(C_PARAMS, A_PARAMS, B_PARAMS, int m, int n, int k, int summed, REAL alpha, REAL beta, __global uchar *scratch,
+                         long scratch_tensor, long line_bytes, int item_rows, int item_columns)
+{
+    const int first = get_global_id(0) * item_rows, end = min(first + item_rows, m), z = get_global_id(2);
+    const int from = get_global_id(1) * item_columns, to = min(from + item_columns, n);
+    for (int s = 0; s < summed; s++) {
+        __global const S *left = A_MATRIX(z + s), *right = B_MATRIX(z + s);
+        long column = b_column;
+        if (line_bytes > 0) {
+            __global S *lines = (__global S *)(scratch + scratch_tensor + (get_global_id(0) + get_global_id(2) * get_global_size(0)) * line_bytes);
+            lay_lines(right, b_row, lines, n, k);
+            right = lines;
+            column = k;
+        }
+        for (int i = first; i < end; i += LINE_ROWS) {
+            for (int j = from; j < to; j += 4)
+                line_tile(C_MATRIX(z) + i * c_row + j, c_row, left + i * a_row, a_row, right + j * column, column, k, min(LINE_ROWS, end - i),
+                          min(4, to - j), alpha, s == 0 ? beta : 1);
         }
     }
 }

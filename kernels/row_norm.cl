@@ -269,7 +269,7 @@ __kernel void scale_columns(__global const S *x, long x_at, __global const S *g,
     }
 }
 
-#if WG == 1
+#if WG == 1 && D_TYPE != 10
 /* Both at once on CPUs, where a row stays in the nearest cache: dx as norm_rows_backward without gm and gi, and the parts of scale_columns, each of
    `chunk` rows, which are scale_total's to sum up.  inner = 1; scale is there.  Work-items: ceil(rows / chunk). */
 __kernel void norm_rows_gradients(__global const S *x, long x_at, __global const S *g, long g_at, __global const S *scale, long scale_at,

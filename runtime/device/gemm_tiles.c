@@ -10,6 +10,9 @@
 #define COLUMNS 16 /* as in gemm.cl */
 #define WIDE 512 /* as in gemm.cl */
 #define WIDE_ROWS 6 /* as in gemm.cl */
+#define LINE_ROWS 4 /* multiples of these in gemm.cl's tiles */
+#define LINE_COLUMNS 4
+#define LEAST_LINE_ROWS 8 /* of a below which laying b into lines costs more than it gains */
 #define LEAST_WIDE 4 /* vectors in a row of c below which gemm_wide is not worth its sums */
 #define VECTORS 2 /* NV in gemm.cl: vectors in a row of the register tile */
 #define BLOCK_PANELS 8 /* panels of a and of b that a work-item multiplies, at most */
@@ -36,7 +39,7 @@ static uint32_t computed_bytes(int type)
 
 /* ---- The layout of a product ------------------------------------------------------------------------------------------------ */
 
-typedef enum method { METHOD_DIRECT, METHOD_DOTS, METHOD_NARROW, METHOD_WIDE, METHOD_PANELS, METHOD_LOCAL } method;
+typedef enum method { METHOD_DIRECT, METHOD_DOTS, METHOD_LINES, METHOD_NARROW, METHOD_WIDE, METHOD_PANELS, METHOD_LOCAL } method;
 
 typedef struct layout {
     aval_gemm g; /* c row-major, batch at least 1 */
@@ -51,6 +54,9 @@ typedef struct layout {
     int64_t b_matrices;
     int64_t k_packed; /* steps of a packed panel: k, or k times round when summed */
     uint64_t a_bytes, b_bytes;
+    /* lines: of a work-item */
+    int64_t item_rows, item_columns;
+    uint64_t line_bytes; /* 0: b is in lines already */
 } layout;
 
 static uint64_t align_up(uint64_t bytes)
@@ -82,13 +88,23 @@ static int64_t narrow_rows(const layout *l)
     return l->vector >= 16 ? 8 : 6;
 }
 
-/* With few rows or columns nothing that is packed is read twice; both kernels read rows of b as vectors. */
+/* Whether rows of a and columns of b are contiguous, or few columns can be made so. */
+static bool suits_lines(const layout *l, bool rows_of_b)
+{
+    const aval_gemm *g = &l->g;
+    bool long_lines = l->a_column == 1 && g->k >= 2 * l->vector;
+    return long_lines && ((l->b_row == 1 && l->b_column != 1) || (rows_of_b && g->n <= COLUMNS && g->m >= LEAST_LINE_ROWS));
+}
+
+/* With few rows or columns nothing that is packed is read twice; these kernels read vectors of what is stored as it is computed. */
 static method choose_skinny(const layout *l, int type)
 {
     const aval_gemm *g = &l->g;
-    bool rows_of_b = g->b.patches == NULL && l->b_column == 1 && l->b_row >= g->n && aval_type_bytes(type) == computed_bytes(type);
+    if (g->b.patches != NULL || aval_type_bytes(type) != computed_bytes(type)) return METHOD_PANELS;
+    bool rows_of_b = l->b_column == 1 && l->b_row >= g->n, few_rows = g->m <= WIDE_ROWS && g->m < l->rows / 2;
+    if ((g->n <= COLUMNS || few_rows) && suits_lines(l, rows_of_b)) return METHOD_LINES;
     if (rows_of_b && g->n <= COLUMNS && g->m >= narrow_rows(l)) return METHOD_NARROW;
-    if (rows_of_b && g->m <= WIDE_ROWS && g->m < l->rows / 2 && g->n >= LEAST_WIDE * l->vector) return METHOD_WIDE;
+    if (rows_of_b && few_rows && g->n >= LEAST_WIDE * l->vector) return METHOD_WIDE;
     return METHOD_PANELS;
 }
 
@@ -123,6 +139,22 @@ static void lay_out_panels(layout *l, int type)
     l->b_bytes = align_up(b_one * (uint64_t)l->b_matrices * lengthened);
 }
 
+/* Two work-items a compute unit, by rows where each lays its own copy of b into lines. */
+static void lay_out_lines(layout *l, const aval_device_info *info, int type)
+{
+    const aval_gemm *g = &l->g;
+    int64_t items = 2 * (int64_t)(info->compute_units > 0 ? info->compute_units : 1);
+    bool laid = l->b_row != 1, by_rows = laid || g->m >= g->n;
+    l->item_rows = by_rows ? divide_up(divide_up(g->m, items), LINE_ROWS) * LINE_ROWS : g->m;
+    l->item_columns = by_rows ? g->n : divide_up(divide_up(g->n, items), LINE_COLUMNS) * LINE_COLUMNS;
+    if (laid) l->line_bytes = align_up((uint64_t)(divide_up(g->n, LINE_COLUMNS) * LINE_COLUMNS * g->k) * computed_bytes(type));
+}
+
+static int64_t line_items(const layout *l)
+{
+    return divide_up(l->g.m, l->item_rows) * (l->g.sum ? 1 : l->g.batch);
+}
+
 static bool lay_out(const aval_device_info *info, const aval_gemm *gemm, int type, layout *l)
 {
     memset(l, 0, sizeof *l);
@@ -141,6 +173,7 @@ static bool lay_out(const aval_device_info *info, const aval_gemm *gemm, int typ
     l->tile = local_tile(info, bytes);
     l->method = choose_method(l, info, type);
     if (l->method == METHOD_PANELS) lay_out_panels(l, type);
+    if (l->method == METHOD_LINES) lay_out_lines(l, info, type);
     return true;
 }
 
@@ -222,6 +255,17 @@ static int record_wide(recorder *r, const aval_device_info *info)
     return launch_items(r, "gemm_wide", divide_up(g->n, columns), 1, g->sum ? 1 : g->batch, 1);
 }
 
+static int record_lines(recorder *r)
+{
+    const layout *l = r->l;
+    push_unpacked(r);
+    /* where no lines are laid the kernel touches nothing here: any buffer will do */
+    push(&r->to, l->line_bytes > 0 ? (aval_arg)AVAL_UPDATE(r->to.scratch) : (aval_arg)AVAL_READ(l->g.a.tensor));
+    LONGS(&r->to, (int64_t)l->line_bytes);
+    INTS(&r->to, l->item_rows, l->item_columns);
+    return launch_items(r, "gemm_lines", divide_up(l->g.m, l->item_rows), divide_up(l->g.n, l->item_columns), l->g.sum ? 1 : l->g.batch, 1);
+}
+
 /* Packs `count` matrices from `first` on; `lanes` is MR for a and NR for b. */
 static int record_pack(recorder *r, bool of_b, int64_t first, int64_t count)
 {
@@ -294,8 +338,9 @@ static int supports(const aval_device_info *info, const aval_gemm *gemm, int typ
 static uint64_t scratch_bytes(const aval_device_info *info, const aval_gemm *gemm, int type)
 {
     layout l;
-    if (!lay_out(info, gemm, type, &l) || l.g.m == 0 || l.g.n == 0 || l.method != METHOD_PANELS) return 0;
-    return l.a_bytes + l.b_bytes;
+    if (!lay_out(info, gemm, type, &l) || l.g.m == 0 || l.g.n == 0) return 0;
+    if (l.method == METHOD_LINES) return l.line_bytes * (uint64_t)line_items(&l);
+    return l.method != METHOD_PANELS ? 0 : l.a_bytes + l.b_bytes;
 }
 
 static int record(const aval_device_info *info, const aval_gemm *gemm, int type, const aval_tensor *scratch, aval_call *call)
@@ -308,6 +353,7 @@ static int record(const aval_device_info *info, const aval_gemm *gemm, int type,
     case METHOD_PANELS: return record_panels(&r, info);
     case METHOD_LOCAL: return record_unpacked(&r, "gemm_local", 1, 1, l.tile);
     case METHOD_DOTS: return record_unpacked(&r, "gemm_dots", 1, 1, 1);
+    case METHOD_LINES: return record_lines(&r);
     case METHOD_NARROW: return record_unpacked(&r, "gemm_narrow", COLUMNS, narrow_rows(&l), 1);
     case METHOD_WIDE: return record_wide(&r, info);
     case METHOD_DIRECT: break;
