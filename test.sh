@@ -80,6 +80,10 @@ sanitized() {
     run_ctest build/threads -R '^threads'
 }
 
+build_fuzzers() {
+    build build/fuzz fuzz -DCMAKE_C_COMPILER=clang -DCMAKE_BUILD_TYPE=RelWithDebInfo -DAVAL_FUZZ=ON -DAVAL_SANITIZE=address,undefined,fuzzer-no-link
+}
+
 # Every sample, ten times for equal bits; and once more with other random numbers, which must find nothing either.
 operators() {
     build/test/aval check --quiet --repeats 10 && build/test/aval check --quiet --seed 1
@@ -98,6 +102,8 @@ else
     part "vendors' compilers" 3 bash tests/vendors/run.sh build/test
     part "ONNX cases" 7 bash tests/onnx/run.sh build/test/aval
     part "sanitizers" 6 sanitized
+    part "build (fuzzers)" 3 build_fuzzers
+    part "fuzzing" 2 bash tests/fuzz/run.sh build/fuzz seconds 60
     if [ -f "$data/train-images-idx3-ubyte.gz" ] || [ -f "$data/train-images-idx3-ubyte" ]; then
         part "MNIST" 4 bash tests/bench/mnist.sh build/test/aval "$data"
     else
@@ -109,6 +115,7 @@ if [ "$tier" = nightly ]; then
     for seed in $(seq 1 20); do part "operators, seed $seed" 8 build/test/aval check --quiet --seed "$seed"; done
     export RUSTICL_ENABLE=llvmpipe
     part "operators on llvmpipe" 120 build/test/aval check --quiet --quick --repeats 10 --device llvmpipe
+    part "fuzzing, 1,000,000 executions each" 240 bash tests/fuzz/run.sh build/fuzz runs 1000000
     part "an empty Debian" 15 bash tests/install/clean_root.sh build/test
 fi
 

@@ -23,6 +23,24 @@ int cli_array_of(aval_session *s, const aval_value *value, aval_array *array)
     return aval_session_read(s, value, array->data, array->bytes);
 }
 
+static bool is_archive(const char *file)
+{
+    size_t length = strlen(file);
+    return length > 4 && strcmp(file + length - 4, ".npz") == 0;
+}
+
+int cli_array_read(const char *file, const char *name, aval_array *array)
+{
+    aval_archive *archive = NULL;
+    if (!is_archive(file)) return aval_array_read(file, array);
+    int status = aval_archive_open(file, &archive);
+    /* of a single array the name does not matter */
+    if (status == AVAL_OK)
+        status = aval_archive_read(archive, aval_archive_count(archive) == 1 ? aval_archive_name(archive, 0) : name, array);
+    aval_archive_release(archive);
+    return status;
+}
+
 static void print_shape(const aval_array *a, char *text, size_t bytes)
 {
     size_t length = (size_t)snprintf(text, bytes, "%s[", aval_type_name(a->type));

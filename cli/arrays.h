@@ -4,6 +4,8 @@
 
 #include "cli.h"
 
+/* From .npy or TensorProto; or, of an archive (FILE.npz), the array of this name or the only one that there is.  The data is for aval_free. */
+int cli_array_read(const char *file, const char *name, aval_array *array);
 /* What the last run computed; the data is for aval_free. */
 int cli_array_of(aval_session *s, const aval_value *value, aval_array *array);
 /* Can a file of `file_type` hold a tensor of `type`?  ONNX's cases keep bfloat16 as the uint16 of its bits. */

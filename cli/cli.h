@@ -61,6 +61,8 @@ double cli_seconds(void);
 
 /* The name, with its domain, of the operator that is called `name` with or without one; CLI_USAGE, with a message, when there is none. */
 int cli_op_find(aval_context *ctx, const char *name, char *full, size_t bytes);
+/* All operators as a table in Markdown (docs/operators.md); returns an exit code. */
+int cli_ops_table(aval_context *ctx);
 
 /* "aval: " and one line on stderr; returns `exit_code`. */
 int cli_fail(int exit_code, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -235,13 +235,20 @@ static int list_named(const cli_options *options, aval_context *ctx)
 
 int cli_ops(int argc, const char **argv)
 {
-    const struct poptOption own[] = { POPT_TABLEEND };
+    int markdown = 0, code;
+    const struct poptOption own[] = {
+        { "markdown", 0, POPT_ARG_NONE, &markdown, 0, "the table of all operators, their types and gradients, as docs/operators.md has it",
+          NULL },
+        POPT_TABLEEND,
+    };
     cli_options options;
     aval_context *ctx = NULL;
-    int code;
     if (!cli_options_parse(&options, cli_command_find("ops"), own, 0, (size_t)-1, argc, argv, &code)) return code;
     int status = cli_context_create(&options, &ctx);
     if (status < 0) code = cli_fail_status(status);
+    else if (markdown)
+        code = options.n_rest > 0 || options.common.json ? cli_fail(CLI_USAGE, "--markdown is the table of all, and its own form")
+                                                         : cli_ops_table(ctx);
     else code = options.n_rest > 0 ? list_named(&options, ctx) : list_all(&options, ctx);
     aval_context_release(ctx);
     cli_options_release(&options);

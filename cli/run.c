@@ -10,7 +10,10 @@
 
 typedef struct arguments {
     char **inputs, **upstreams; /* NAME=FILE, end with NULL; NULL: none */
+    char *archive; /* .npz with inputs by their names; NULL: none */
+    char *weights; /* safetensors; NULL: those of the model */
     char *folder;
+    char *output; /* one .npz instead of files in the folder; NULL: none */
     int gradients;
 } arguments;
 
@@ -23,6 +26,7 @@ typedef struct result {
 typedef struct job {
     const arguments *a;
     const aval_model *model;
+    aval_archive *archive; /* of inputs; NULL: none */
     aval_graph *graph;
     aval_session *session;
     result *results;
@@ -72,7 +76,7 @@ static int set_weight(const job *j, const char *pair, bool *found)
         if (file == NULL) continue;
         aval_array array = { .size = sizeof array };
         *found = true;
-        int status = aval_array_read(file, &array);
+        int status = cli_array_read(file, name, &array);
         if (status == AVAL_OK) status = aval_store_set(store, name, array.type, array.rank, array.dims, array.data);
         aval_free(array.data);
         return status;
@@ -88,7 +92,8 @@ static int list_names(const job *j, char *const *pairs, const char *option, size
         size_t length = strlen(names);
         snprintf(names + length, sizeof names - length, "%s'%s'", i > 0 ? ", " : "", name(j->model, i));
     }
-    return cli_fail(CLI_USAGE, "%s %s: expected NAME=FILE.npy with one of %s", option, *pairs, count > 0 ? names : "none (there are none)");
+    return cli_fail(CLI_USAGE, "%s %s: expected NAME=FILE.npy (or .npz) with one of %s", option, *pairs,
+                    count > 0 ? names : "none (there are none)");
 }
 
 static int check_pairs(const job *j)
@@ -105,10 +110,12 @@ static int check_pairs(const job *j)
     return CLI_OK;
 }
 
-static int feed_file(const job *j, const aval_value *input, const char *name, const char *file)
+/* `own`: a file of this input alone; else the archive of several. */
+static int feed_file(const job *j, const aval_value *input, const char *name, const char *own)
 {
     aval_array array = { .size = sizeof array };
-    int status = aval_array_read(file, &array);
+    const char *file = own != NULL ? own : j->a->archive;
+    int status = own != NULL ? cli_array_read(file, name, &array) : aval_archive_read(j->archive, name, &array);
     if (status < 0) return cli_fail_status(status);
     int code = CLI_OK;
     if (array.type != aval_value_type(input) || array.rank != (size_t)aval_value_rank(input))
@@ -124,7 +131,8 @@ static int feed_inputs(const job *j)
     int code = CLI_OK;
     for (size_t i = 0; i < aval_model_input_count(j->model) && code == CLI_OK; i++) {
         const char *name = aval_model_input_name(j->model, i), *file = find_file(j->a->inputs, name);
-        if (file == NULL) code = cli_fail(CLI_USAGE, "input '%s' is missing: give it by --input '%s=FILE.npy'", name, name);
+        if (file == NULL && j->archive == NULL)
+            code = cli_fail(CLI_USAGE, "input '%s' is missing: give it by --input '%s=FILE.npy'", name, name);
         else code = feed_file(j, aval_model_input(j->model, i), name, file);
     }
     return code;
@@ -166,7 +174,7 @@ static int add_upstream(const job *j, size_t output, aval_value **upstream)
     const char *name = aval_model_output_name(j->model, output), *file = find_file(j->a->upstreams, name);
     if (file == NULL) return CLI_OK;
     aval_array array = { .size = sizeof array };
-    int status = aval_array_read(file, &array);
+    int status = cli_array_read(file, name, &array);
     if (status == AVAL_OK) {
         *upstream = aval_graph_input(j->graph, name, array.type, array.rank, array.dims);
         status =
@@ -251,9 +259,54 @@ static int write_result(const job *j, const result *r)
     return status < 0 ? cli_fail_status(status) : CLI_OK;
 }
 
+/* All results in one archive, under their names. */
+static int write_archive(const job *j)
+{
+    aval_array *arrays = calloc(j->n_results + 1, sizeof *arrays);
+    char(*names)[PATH_MAX] = calloc(j->n_results + 1, sizeof *names);
+    const char **list = calloc(j->n_results + 1, sizeof *list);
+    int status = arrays != NULL && names != NULL && list != NULL ? AVAL_OK : AVAL_E_MEMORY;
+    for (size_t i = 0; i < j->n_results && status == AVAL_OK; i++) {
+        const result *r = &j->results[i];
+        snprintf(names[i], sizeof *names, "%s%s", r->prefix, r->name);
+        list[i] = names[i];
+        status = cli_array_of(j->session, r->value, &arrays[i]);
+    }
+    if (status == AVAL_OK) status = aval_archive_write(j->a->output, list, arrays, j->n_results, 0);
+    for (size_t i = 0; i < j->n_results && arrays != NULL; i++) {
+        if (status == AVAL_OK) tell(j, &j->results[i], &arrays[i], j->a->output);
+        aval_free(arrays[i].data);
+    }
+    free(arrays);
+    free(names);
+    free(list);
+    return status < 0 ? cli_fail_status(status) : CLI_OK;
+}
+
+static int write_results(const job *j)
+{
+    int code = CLI_OK;
+    if (j->a->output != NULL) return write_archive(j);
+    mkdir(j->a->folder, 0777); /* where it is there, or cannot be made, writing tells */
+    for (size_t i = 0; i < j->n_results && code == CLI_OK; i++) code = write_result(j, &j->results[i]);
+    return code;
+}
+
+/* What comes from files beside the model. */
+static int open_files(job *j)
+{
+    int status = AVAL_OK;
+    const aval_weights_options options = { .size = sizeof options, .allow = AVAL_ALLOW_MISSING, .convert = 1 };
+    if (j->a->archive != NULL) status = aval_archive_open(j->a->archive, &j->archive);
+    if (status == AVAL_OK && j->a->weights != NULL)
+        status = aval_store_load_weights(aval_model_store(j->model), j->a->weights, &options, NULL);
+    return status < 0 ? cli_fail_status(status) : CLI_OK;
+}
+
 static int work(job *j)
 {
-    int code = check_pairs(j);
+    int code = open_files(j);
+    if (code == CLI_OK) code = check_pairs(j);
     if (code == CLI_OK) code = feed_inputs(j);
     for (size_t i = 0; i < aval_model_output_count(j->model) && code == CLI_OK; i++)
         code = add_result(j, "", aval_model_output_name(j->model, i), aval_model_output(j->model, i));
@@ -262,9 +315,7 @@ static int work(job *j)
         code = add_gradients(j);
         if (code == CLI_OK) code = run(j);
     }
-    if (code == CLI_OK) mkdir(j->a->folder, 0777); /* where it is there, or cannot be made, writing tells */
-    for (size_t i = 0; i < j->n_results && code == CLI_OK; i++) code = write_result(j, &j->results[i]);
-    return code;
+    return code == CLI_OK ? write_results(j) : code;
 }
 
 static int run_model(const cli_options *options, const arguments *a)
@@ -284,6 +335,7 @@ static int run_model(const cli_options *options, const arguments *a)
         if (code == CLI_OK) code = printed;
     }
     free(j.results);
+    aval_archive_release(j.archive);
     aval_session_release(j.session);
     aval_model_release(m);
     aval_context_release(ctx);
@@ -302,9 +354,12 @@ int cli_run(int argc, const char **argv)
     cli_options options;
     int code;
     const struct poptOption own[] = {
-        { "input", 0, POPT_ARG_ARGV, &a.inputs, 0, "an input (or a weight) from a file, .npy or TensorProto; may be repeated",
+        { "input", 0, POPT_ARG_ARGV, &a.inputs, 0, "an input (or a weight) from a file, .npy, .npz or TensorProto; may be repeated",
           "NAME=FILE" },
+        { "inputs", 0, POPT_ARG_STRING, &a.archive, 0, "all other inputs from one .npz, by their names", "FILE.npz" },
+        { "weights", 0, POPT_ARG_STRING, &a.weights, 0, "weights from a safetensors file; those that it lacks stay the model's", "FILE" },
         { "output-dir", 0, POPT_ARG_STRING, &a.folder, 0, "folder for the outputs, NAME.npy each [.]", "DIR" },
+        { "output", 0, POPT_ARG_STRING, &a.output, 0, "all of them in one .npz instead", "FILE.npz" },
         { "gradients", 0, POPT_ARG_NONE, &a.gradients, 0,
           "write d(sum of upstream x outputs) by each input and weight too, as grad_NAME.npy", NULL },
         { "upstream", 0, POPT_ARG_ARGV, &a.upstreams, 0, "upstream gradient of an output [ones]; may be repeated", "NAME=FILE" },
@@ -318,6 +373,9 @@ int cli_run(int argc, const char **argv)
         cli_options_release(&options);
     }
     free(a.folder);
+    free(a.output);
+    free(a.archive);
+    free(a.weights);
     free_texts(a.inputs);
     free_texts(a.upstreams);
     return code;

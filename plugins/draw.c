@@ -268,6 +268,7 @@ DRAW(random_normal, "RandomNormal", normal, MEAN, SCALE, "Numbers drawn from a n
         .doc = summary, \
         .infer = like_infer, \
         .body = function, \
+        .no_gradient = "reads the shape alone", \
         .zero_gradient = 1, \
         .inputs = AVAL_PORTS(PORT("input", AVAL_STORED)), \
         .outputs = AVAL_PORTS(REAL("output")), \
@@ -290,6 +291,7 @@ static const aval_op bernoulli = {
     .inputs = AVAL_PORTS(REAL("input")),
     .outputs = AVAL_PORTS(PORT("output", AVAL_STORED)),
     .attrs = AVAL_ATTRS(SEED, LIKE_DTYPE),
+    .no_gradient = "what is drawn jumps",
     .samples = AVAL_SAMPLES({ .inputs = "[20]", .low = 0, .high = 1 }, { .inputs = "[2,3]{0,1,0,1,0,1}", .attrs = "dtype=9" },
                             { .inputs = "[5]", .low = 0, .high = 1, .attrs = "dtype=7 seed=3" }, { .inputs = "[0]" }),
 };
@@ -307,6 +309,7 @@ static const aval_op multinomial = {
     .outputs = AVAL_PORTS(PORT("output", AVAL_TYPE_SET(AVAL_INT32) | AVAL_TYPE_SET(AVAL_INT64))),
     .attrs = AVAL_ATTRS(SEED, DTYPE("6", "int32 (6) or int64 (7)"),
                         { .name = "sample_size", .type = AVAL_ATTR_INT, .initial = "1", .doc = "how many are drawn for each row" }),
+    .no_gradient = "what is drawn jumps",
     .samples =
         AVAL_SAMPLES({ .inputs = "[2,3]", .attrs = "sample_size=20 seed=2" }, { .inputs = "[3,1]", .attrs = "dtype=7" },
                      { .inputs = "[1,4]{-90,90,-90,90}", .attrs = "sample_size=9", .why = "exp overflows without the largest taken off" },

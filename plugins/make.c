@@ -230,6 +230,7 @@ static const aval_op shape_op = {
     .infer = shape_infer,
     .forward = shape_forward,
     .reference = shape_reference,
+    .no_gradient = "reads the shape alone",
     .samples = AVAL_SAMPLES({ .inputs = "[2,3]" }, { .inputs = "[]" }, { .inputs = "[0,1,2]" },
                             { .inputs = "[2,3,4,5]", .attrs = "start=1 end=-1" }, { .inputs = "[2,3]", .attrs = "start=-9 end=9" },
                             { .inputs = "[2,3]", .attrs = "start=1 end=1", .why = "nothing" }),
@@ -243,6 +244,7 @@ static const aval_op size_op = {
     .infer = size_infer,
     .forward = size_forward,
     .reference = size_reference,
+    .no_gradient = "reads the shape alone",
     .samples = AVAL_SAMPLES({ .inputs = "[2,3]" }, { .inputs = "[]" }, { .inputs = "[0,3]" }),
 };
 static const aval_op constant_op = {
@@ -270,6 +272,7 @@ static const aval_op range_op = {
     .infer = range_infer,
     .forward = range_forward,
     .reference = range_reference,
+    .no_gradient = "its inputs say a shape",
     .samples = AVAL_SAMPLES({ .inputs = "[]{1} []{5} []{1.5}" }, { .inputs = "i64[]{10} i64[]{4} i64[]{-2}", .why = "downwards" },
                             { .inputs = "i32[]{3} i32[]{3} i32[]{1}", .why = "nothing" }, { .inputs = "i64[]{0} i64[]{70000} i64[]{1}" }),
 };
@@ -283,6 +286,7 @@ static const aval_op eye_op = {
                         { .name = "k", .type = AVAL_ATTR_INT, .initial = "0", .doc = "the diagonal: 1 is the first above the main one" }),
     .infer = eye_infer,
     .body = eye_body,
+    .no_gradient = "reads the shape alone",
     .samples = AVAL_SAMPLES({ .inputs = "[3,4]" }, { .inputs = "[4,3]", .attrs = "k=-1" }, { .inputs = "i64[2,2]", .attrs = "dtype=1 k=5" },
                             { .inputs = "[0,2]" }, { .inputs = "[1,1]" }),
 };

@@ -45,6 +45,7 @@ static const aval_op sgd = {
     .infer = infer_sgd,
     .zero_gradient = 15,
     .expressions = AVAL_TEXTS("W - LR * (nesterov != 0 ? " DECAYED " + momentum * " VELOCITY " : " VELOCITY ")", VELOCITY),
+    .no_gradient = "an update ends a step",
     .samples = AVAL_SAMPLES({ .inputs = "[2,3] [2,3] [2,3] []{0.1}" },
                             { .inputs = "[2,3] [2,3] [2,3] []{0.1}", .attrs = "momentum=0.9 weight_decay=0.01" },
                             { .inputs = "[2,3] [2,3] [2,3] []{0.1}", .attrs = "momentum=0.9 weight_decay=0.01 nesterov=1" },
@@ -63,6 +64,7 @@ static const aval_op accumulate = {
     .infer = infer_accumulate,
     .zero_gradient = 3,
     .expressions = AVAL_TEXTS("sum + value"),
+    .no_gradient = "an update ends a step",
     .samples = AVAL_SAMPLES({ .inputs = "[2,3] [2,3]" }, { .inputs = "[] []" }, { .inputs = "[0] [0]" },
                             { .inputs = "i64[2]{1,2} i64[2]{3,-4}", .why = "integers" }),
 };

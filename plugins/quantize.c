@@ -74,6 +74,7 @@ static const aval_op dynamic_scale = {
     .doc = "The step that divides the range from low to high, 0 included, into 255; of an empty range 1 / 255.",
     .inputs = AVAL_PORTS(REAL("low"), REAL_LIKE("high", 0)),
     .outputs = AVAL_PORTS(REAL("scale")),
+    .no_gradient = "scales are constants of a quantisation",
     .samples = AVAL_SAMPLES({ .inputs = "[4]{-1,0.5,-3,0} [4]{2,1,-2,0}" }, { .inputs = "[] []" }),
 };
 static int infer_byte(const aval_host *host, aval_call *call)
@@ -88,6 +89,7 @@ static const aval_op dynamic_zero = {
     .doc = "Which of 256 steps from low on stands for 0.",
     .inputs = AVAL_PORTS(REAL("low"), REAL_LIKE("scale", 0)),
     .outputs = AVAL_PORTS(PORT("zero", AVAL_TYPE_SET(AVAL_UINT8))),
+    .no_gradient = "scales are constants of a quantisation",
     .samples = AVAL_SAMPLES({ .inputs = "[4]{-1,0.5,-3,0} [4]{0.0625,1,0.01171875,2}" }, { .inputs = "[] []{0.5}" }),
 };
 

@@ -65,6 +65,8 @@ static int interpolate_backward(const aval_host *host, aval_call *call)
 
 /* ---- What a node of Resize asks for ------------------------------------------------------------------------------------------------------ */
 
+#define MOST_LENGTH 0x1p40 /* of an axis, so that no scale of a file leaves the range of integers */
+
 typedef struct resizing {
     resize_rule rule;
     uint32_t rank;
@@ -162,6 +164,9 @@ static int read_resizing(const aval_host *host, aval_call *call, resizing *r)
         r->axes[i] = (resize_axis){ .length = host->dims(x)[i], .count = host->dims(x)[i], .scale = 1, .roi = { 0, 1 } };
     for (size_t i = 0; i < n; i++) {
         resize_axis *a = &r->axes[axes[i]];
+        if (n_scales > 0 && !(scales[i] >= 0 && scales[i] * (double)a->length < MOST_LENGTH))
+            return host->fail(call, AVAL_PLUGIN_BAD_ARGUMENT,
+                              "scales: expected numbers from 0 on that give axes of fewer than 2^40 elements, found %g", scales[i]);
         a->scale = n_scales > 0 ? scales[i] : a->length == 0 ? 1 : (double)sizes[i] / (double)a->length;
         a->count = n_scales > 0 ? (int64_t)floor(scales[i] * (double)a->length) : sizes[i];
         if (n_roi > 0) a->roi[0] = roi[i], a->roi[1] = roi[n + i];

@@ -328,6 +328,7 @@ static const aval_op gradient_op = {
     .infer = gradient_infer,
     .forward = gradient_forward,
     .reference = gradient_reference,
+    .no_gradient = "it is a gradient by kernels, which is not differentiated again",
     .samples = AVAL_SAMPLES({ .inputs = "[4] i64[6]{1,1,1,3,9,0} [6] [4]", .attrs = "reduction='mul'" },
                             { .inputs = "[3,2] i64[3,1]{1,-2,0} [3,2] [3,2]", .attrs = "form='tuples' reduction='max'" },
                             { .inputs = "[2]{1,2} i64[3]{1,1,0} [3]{2,2,1} [2]",

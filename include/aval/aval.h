@@ -293,6 +293,34 @@ AVAL_API int aval_store_save(aval_store *store, const char *file, const char *co
 AVAL_API int aval_store_can_save(const aval_store *store, const char *file);
 AVAL_API int aval_store_load(aval_store *store, const char *file);
 
+/* How an entry of a file of weights is called in the store.  The first rule whose `file` fits is taken; where none does the name stays.  One
+   `*` in a text stands for any part of the name, and for the same in both. */
+typedef struct aval_weight_rule {
+    const char *file; /* "encoder.*.weight" */
+    const char *store; /* "enc.*.w"; NULL: the entry is left out, as "*.num_batches_tracked" might be */
+    int transposed; /* 1: a matrix [out, in] in the file, as of torch.nn.Linear, is [in, out] in the store */
+} aval_weight_rule;
+
+#define AVAL_ALLOW_MISSING 1u /* names of the store that the file has not keep their content */
+#define AVAL_ALLOW_UNEXPECTED 2u /* names of the file that the store has not are passed over */
+
+typedef struct aval_weights_options {
+    size_t size;
+    const aval_weight_rule *rules; /* ends with a NULL file; NULL: none */
+    uint32_t allow; /* AVAL_ALLOW_...; 0: the names must be the same */
+    int convert; /* 1: floats of other types (half, bfloat16 ...) are rounded to those of the store */
+} aval_weights_options;
+
+typedef struct aval_weights_report {
+    size_t size; /* set by the caller */
+    size_t loaded, missing, unexpected; /* entries */
+} aval_weights_report;
+
+/* Gives entries that the store has (of aval_model_load, or made by hand) the contents of a safetensors file, such as safetensors.torch writes of
+   a state_dict.  Where names or shapes do not fit, one message lists all of them and nothing is changed: AVAL_E_UNKNOWN, AVAL_E_SHAPE.
+   options (NULL: strict, no rules) and report may be NULL. */
+AVAL_API int aval_store_load_weights(aval_store *store, const char *file, const aval_weights_options *options, aval_weights_report *report);
+
 /* ---- Session ------------------------------------------------------------------------------------------------------------ */
 
 typedef enum aval_memory_mode {
@@ -403,6 +431,19 @@ typedef struct aval_array {
 AVAL_API int aval_array_read(const char *file, aval_array *array);
 /* Writes .npy beside `file`, then renames it. */
 AVAL_API int aval_array_write(const char *file, const aval_array *array);
+
+/* NumPy's .npz: arrays by name in one file, stored or deflated.  Archives of 4 GB and more (zip64) are AVAL_E_UNSUPPORTED. */
+typedef struct aval_archive aval_archive;
+/* Errors as those of aval_array_read.  The file must not be made shorter until the release. */
+AVAL_API int aval_archive_open(const char *file, aval_archive **archive);
+AVAL_API void aval_archive_release(aval_archive *archive);
+/* In the order of the file; the name is that of the member without .npy, and NULL when i is out of range. */
+AVAL_API size_t aval_archive_count(const aval_archive *archive);
+AVAL_API const char *aval_archive_name(const aval_archive *archive, size_t i);
+/* One array; array->size is set by the caller, the data is for aval_free.  AVAL_E_UNKNOWN lists the names that there are. */
+AVAL_API int aval_archive_read(const aval_archive *archive, const char *name, aval_array *array);
+/* Writes a .npz file beside `file`, then renames it.  compress 1: deflated. */
+AVAL_API int aval_archive_write(const char *file, const char *const *names, const aval_array *arrays, size_t count, int compress);
 /* Elements in another type, by C's rules, round to nearest even; AVAL_E_TYPE where the host has no arithmetic for one of them. */
 AVAL_API int aval_convert(void *to, int to_type, const void *from, int from_type, size_t count);
 

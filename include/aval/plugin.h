@@ -5,8 +5,12 @@
  * its functions.  `aval new-op NAME` makes a complete plugin to change; docs/writing-operators.md leads through it.
  *
  * Rules that hold for everything here
- *   - All structs that a plugin fills are constant, live as long as the plugin is loaded, and start with their size where
- *     they may grow.  New members come at the end; a member that an older plugin lacks reads as zero.
+ *   - All structs that a plugin fills are constant and live as long as the plugin is loaded.  Those that start with their size grow at their
+ *     end: a member that an older plugin lacks reads as zero, and of a newer plugin's, those that this runtime does not know must be zero.
+ *     Those that stand in arrays (ports, attributes, samples, arguments) never grow: what they may need later goes behind `more`.
+ *   - `reserved` and `more` are 0 and NULL.  A bit, number or name that the runtime does not know is refused with a message, so a plugin
+ *     that uses what came later is told so by an older runtime.
+ *   - Enumerations give names to numbers; where one is stored or passed it is a uint32_t.
  *   - Functions return 0, or a negative code; the code and its message come from `fail`.  On any error the runtime gives
  *     back what was made; a plugin owns no memory of the runtime's.
  *   - Plugin functions may be called by several threads at once, each with its own aval_call, and keep no state.
@@ -34,7 +38,8 @@ extern "C" {
 
 /* ---- Element types: ONNX's numbers.  A set of types is a uint64_t with bit (1 << number). ---------------------------- */
 
-typedef enum aval_type {
+typedef uint32_t aval_type;
+enum {
     AVAL_NONE = 0,
     AVAL_FLOAT = 1,
     AVAL_UINT8 = 2,
@@ -59,8 +64,8 @@ typedef enum aval_type {
     AVAL_UINT4 = 21, /* one an element in a byte, in memory and in every call here; files pack two */
     AVAL_INT4 = 22,
     AVAL_FLOAT4E2M1 = 23,
-    AVAL_TYPES = 24 /* how many numbers are given out */
-} aval_type;
+    AVAL_TYPES = 24 /* how many numbers are given out in this version of the header */
+};
 
 #define AVAL_TYPE_SET(type) ((uint64_t)1 << (type))
 #define AVAL_FLOATS (AVAL_TYPE_SET(AVAL_FLOAT) | AVAL_TYPE_SET(AVAL_FLOAT16) | AVAL_TYPE_SET(AVAL_DOUBLE))
@@ -133,7 +138,8 @@ typedef enum aval_arg_kind {
 } aval_arg_kind;
 
 typedef struct aval_arg {
-    uint32_t kind;
+    uint32_t kind; /* aval_arg_kind */
+    uint32_t reserved;
     const aval_tensor *tensor; /* a null tensor reads as "absent": the kernel gets some valid buffer and offset -1 */
     int64_t integer;
     double real;
@@ -183,6 +189,7 @@ typedef struct aval_launch {
     size_t size;
     const char *kernel; /* function in the op's kernel file */
     uint32_t dims; /* 1 to 3; 0 means 1 */
+    uint32_t reserved;
     uint64_t global[3]; /* work-items; the runtime rounds up to a multiple of local, so a kernel guards its range */
     uint64_t local[3]; /* work-group; 0: the runtime chooses */
     const aval_arg *args;
@@ -192,6 +199,7 @@ typedef struct aval_launch {
     /* The element types that the file's macros S_TYPE (data), I_TYPE (indices) and D_TYPE (second data type) are set to.
        0: S is the type of the first tensor argument, I is int64, D is S. */
     uint32_t s_type, i_type, d_type;
+    uint32_t reserved2;
 } aval_launch;
 
 #define AVAL_LAUNCH(...) (&(const aval_launch){ .size = sizeof(aval_launch), __VA_ARGS__ })
@@ -213,7 +221,9 @@ typedef struct aval_operand {
     int64_t ld; /* elements from one row to the next, as stored (before transposition) */
     int64_t batch_stride; /* elements from one matrix of the batch to the next; 0: the same matrix for all */
     uint32_t transposed; /* 1: the stored matrix is the operand's transpose */
+    uint32_t reserved;
     const aval_patches *patches; /* b only: the matrix is read from images; ld is not used */
+    const void *more;
 } aval_operand;
 
 /* c[b] = alpha op(a[b]) op(b[b]) + beta c[b], row-major, m x k times k x n, for each b of the batch.  With `sum` the batch
@@ -224,22 +234,26 @@ typedef struct aval_gemm {
     double alpha, beta;
     aval_operand a, b, c;
     uint32_t sum;
+    uint32_t reserved;
 } aval_gemm;
 
 /* ---- The table of host functions ---------------------------------------------------------------------------------------- */
 
-typedef enum aval_phase {
+typedef uint32_t aval_phase;
+enum {
     AVAL_PHASE_INFER = 1, /* shapes and element types of the outputs from those of the inputs */
     AVAL_PHASE_FORWARD = 2, /* launches of the forward pass are recorded */
     AVAL_PHASE_BACKWARD = 3, /* launches of the backward pass are recorded */
     AVAL_PHASE_BODY = 4, /* the op is built from other ops */
     AVAL_PHASE_BACKWARD_BODY = 5, /* the op's backward is built from other ops */
     AVAL_PHASE_REFERENCE = 6 /* the result is computed on the host */
-} aval_phase;
+};
 
+/* A member that came after the first version of ABI 1 is there when AVAL_HOST_HAS(host, member). */
 typedef struct aval_host {
     size_t size;
     uint32_t abi;
+    uint32_t reserved;
 
     /* Ends the call with an error: `code` is returned, the message is prefixed with the op's and node's name.
        State what was expected and what was found. */
@@ -262,6 +276,7 @@ typedef struct aval_host {
     double (*attr_float)(const aval_call *call, const char *name);
     const char *(*attr_string)(const aval_call *call, const char *name);
     const int64_t *(*attr_ints)(const aval_call *call, const char *name, size_t *count); /* NULL and 0: empty */
+    const double *(*attr_floats)(const aval_call *call, const char *name, size_t *count); /* NULL and 0: empty */
     int (*attr_given)(const aval_call *call, const char *name); /* 1: set by the user or by its default */
     /* The elements of input i in its own element type, when the host knows them (a constant, or computed from shapes);
        NULL when it does not.  In infer: asking for an unknown content makes the plan read the value first, so return
@@ -300,9 +315,9 @@ typedef struct aval_host {
 
     /* Abilities that came later, by name; NULL when this runtime has not got it. */
     const void *(*extension)(const aval_call *call, const char *id);
-
-    const double *(*attr_floats)(const aval_call *call, const char *name, size_t *count); /* NULL and 0: empty; in every phase */
 } aval_host;
+
+#define AVAL_HOST_HAS(host, member) ((host)->size >= offsetof(aval_host, member) + sizeof((host)->member))
 
 /* Codes that plugins return through `fail`; the whole list is in aval.h. */
 #define AVAL_PLUGIN_BAD_ARGUMENT (-1) /* an attribute or input has a value that the op cannot take */
@@ -329,6 +344,9 @@ typedef struct aval_port {
     /* Output only: 1 + index of the state input whose new content this is, 0: none; AVAL_UPDATES(i).  A node's updates go together: when one
        of them is wanted or read, all states that the node updates get their new content. */
     uint32_t updates;
+    uint32_t reserved;
+    const char *doc; /* one line; NULL: the name says it */
+    const void *more;
 } aval_port;
 
 #define AVAL_LIKE(i) ((i) + 1u)
@@ -358,6 +376,7 @@ typedef struct aval_attr {
     uint32_t required;
     const char *initial;
     const char *doc;
+    const void *more;
 } aval_attr;
 
 #define AVAL_ATTRS(...) \
@@ -409,6 +428,7 @@ typedef struct aval_sample {
     uint32_t flags;
     uint32_t size_class; /* aval_size_class */
     const char *why; /* what this case is there for; required where a tolerance is loosened */
+    const void *more;
 } aval_sample;
 
 #define AVAL_SAMPLES(...) \
@@ -471,8 +491,11 @@ typedef struct aval_op {
     aval_op_function reference;
 
     uint32_t deterministic; /* 1: equal inputs give bitwise equal outputs and gradients on one device; checks enforce it */
+    uint32_t reserved;
     const char *subgradient; /* the rule at kinks and ties, in words; NULL: smooth */
     const aval_sample *samples; /* ends with NULL inputs; at least one */
+    /* Why there is no gradient where one could be looked for: of an op with none, or whose derivative is 0; for the table of operators. */
+    const char *no_gradient;
 } aval_op;
 
 typedef struct aval_kernel_source {
@@ -500,14 +523,18 @@ typedef struct aval_plugin {
 
 #if UINTPTR_MAX == UINT64_MAX && !defined(__cplusplus)
 _Static_assert(offsetof(aval_plugin, abi) == 0, "the ABI version is first for ever");
-_Static_assert(offsetof(aval_plugin, size) == 8 && sizeof(aval_plugin) == 48, "aval_plugin");
-_Static_assert(sizeof(aval_port) == 32 && offsetof(aval_port, types) == 16, "aval_port");
-_Static_assert(sizeof(aval_attr) == 32, "aval_attr");
-_Static_assert(sizeof(aval_arg) == 32, "aval_arg");
-_Static_assert(sizeof(aval_launch) == 120 && offsetof(aval_launch, args) == 72, "aval_launch");
-_Static_assert(sizeof(aval_sample) == 80, "aval_sample");
+_Static_assert(offsetof(aval_plugin, size) == 8 && offsetof(aval_plugin, sources) == 40, "aval_plugin");
+_Static_assert(sizeof(aval_port) == 48 && offsetof(aval_port, types) == 16 && offsetof(aval_port, more) == 40, "aval_port");
+_Static_assert(sizeof(aval_attr) == 40 && offsetof(aval_attr, more) == 32, "aval_attr");
+_Static_assert(sizeof(aval_sample) == 88 && offsetof(aval_sample, more) == 80, "aval_sample");
+_Static_assert(sizeof(aval_arg) == 32 && offsetof(aval_arg, real) == 24, "aval_arg");
+_Static_assert(sizeof(aval_define) == 16 && sizeof(aval_kernel_source) == 16, "aval_define, aval_kernel_source");
+_Static_assert(sizeof(aval_patches) == 152 && sizeof(aval_operand) == 56, "aval_patches, aval_operand");
+_Static_assert(offsetof(aval_gemm, a) == 56 && offsetof(aval_gemm, sum) == 224, "aval_gemm");
+_Static_assert(offsetof(aval_launch, args) == 72 && offsetof(aval_launch, d_type) == 112, "aval_launch");
+_Static_assert(offsetof(aval_host, fail) == 16 && offsetof(aval_host, extension) == 288, "aval_host");
 _Static_assert(offsetof(aval_op, expressions) == 72 && offsetof(aval_op, samples) == 176, "aval_op");
-_Static_assert(sizeof(aval_op) == 184, "aval_op");
+_Static_assert(offsetof(aval_op, no_gradient) == 184, "aval_op");
 #endif
 
 /* ---- Helpers, inline because a plugin links nothing ------------------------------------------------------------------------- */

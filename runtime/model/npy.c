@@ -2,10 +2,8 @@
  * (which differ in the width of the length, and in what names of fields may hold). */
 #include "model/model.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #define MAGIC "\x93NUMPY"
 #define MAGIC_BYTES 6
@@ -117,7 +115,7 @@ int aval__npy_parse(const void *bytes, size_t count, aval_tensor *shape, const v
 /* ---- Writing ------------------------------------------------------------------------------------------------------------------------ */
 
 /* Magic, length and dictionary, padded so that the elements begin at a multiple of 64. */
-static int print_header(aval__text *out, const aval_tensor *t)
+int aval__npy_header(aval__text *out, const aval_tensor *t)
 {
     const char *type = NULL;
     for (size_t i = 0; i < TYPE_NAMES; i++)
@@ -138,28 +136,15 @@ static int print_header(aval__text *out, const aval_tensor *t)
     return failed ? AVAL_E_MEMORY : AVAL_OK;
 }
 
-static int write_all(int fd, const void *data, size_t bytes)
-{
-    const char *at = data;
-    while (bytes > 0) {
-        ssize_t n = write(fd, at, bytes);
-        if (n < 0 && errno == EINTR) continue;
-        if (n <= 0) return aval__fail(AVAL_E_IO, "cannot be written: %s", strerror(errno));
-        at += n;
-        bytes -= (size_t)n;
-    }
-    return AVAL_OK;
-}
-
 int aval__npy_write(const char *file, const aval_tensor *shape, const void *data)
 {
     int status = AVAL_OK;
     aval__text header = { 0 };
     aval__safe_file safe = { .fd = -1 };
-    AVAL__TRY_DONE(print_header(&header, shape));
+    AVAL__TRY_DONE(aval__npy_header(&header, shape));
     AVAL__TRY_DONE(aval__safe_file_open(&safe, file));
-    AVAL__TRY_DONE(write_all(safe.fd, header.at, header.length));
-    AVAL__TRY_DONE(write_all(safe.fd, data, aval__tensor_bytes(shape)));
+    AVAL__TRY_DONE(aval__safe_file_write(&safe, header.at, header.length));
+    AVAL__TRY_DONE(aval__safe_file_write(&safe, data, aval__tensor_bytes(shape)));
     AVAL__TRY_DONE(aval__safe_file_rename(&safe));
 done:
     if (status < 0) aval__fail_in(status, "'%s'", file);

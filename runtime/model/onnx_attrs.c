@@ -2,6 +2,7 @@
 #include "model/onnx.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <string.h>
 
 int onnx_attribute_type_of(const onnx_attribute *a)
@@ -115,6 +116,13 @@ static bool holds_zero(const onnx_attribute *a)
     return found;
 }
 
+static bool holds_nan(const onnx_attribute *a)
+{
+    bool found = a->has_f && isnan(a->f);
+    for (size_t i = 0; i < a->n_floats; i++) found = found || isnan(a->floats[i]);
+    return found;
+}
+
 static int put_attr(const onnx_attr *attr, const aval_op *op, aval__text *out)
 {
     int type = onnx_attribute_type_of(attr->content);
@@ -125,6 +133,7 @@ static int put_attr(const onnx_attr *attr, const aval_op *op, aval__text *out)
     if (!declared) return aval__fail(AVAL_E_UNSUPPORTED, "attribute %.100s (%s)", attr->name, kind);
     if (!known || conversions[type].aval_type != (int)declared->type || holds_zero(attr->content))
         return aval__fail(AVAL_E_UNSUPPORTED, "attribute %s as %s", declared->name, kind);
+    if (holds_nan(attr->content)) return aval__fail(AVAL_E_FORMAT, "attribute %s: expected numbers, found NaN", declared->name);
     aval__text_add(out, "%s%s=", out->length ? " " : "", declared->name);
     conversions[type].put(out, attr->content);
     return AVAL_OK;

@@ -67,6 +67,7 @@ int onnx_external_read(aval__arena *arena, const char *folder, const onnx_tensor
     struct stat about;
     int status = AVAL_OK;
     const char *location = entry(t, "location");
+    if (!folder) return aval__fail(AVAL_E_UNSUPPORTED, "external data of a model that lies in no folder");
     if (!location) return aval__fail(AVAL_E_FORMAT, "external data without a location");
     AVAL__TRY(read_number(t, "offset", 0, &offset));
     AVAL__TRY(read_number(t, "length", bytes, &length));

@@ -21,15 +21,11 @@ static void give_back(void *unused, void *memory)
 
 static ProtobufCAllocator releaser = { .alloc = allocate, .free = give_back };
 
-static int unpack(const char *file, onnx_model **out)
+static int unpack(const void *bytes, size_t count, onnx_model **out)
 {
-    unsigned char *bytes = NULL;
-    size_t count = 0;
     bool out_of_memory = false;
     ProtobufCAllocator allocator = { .alloc = allocate, .free = give_back, .allocator_data = &out_of_memory };
-    AVAL__TRY(aval__file_read(file, INT_MAX, &bytes, &count)); /* the format's own limit */
     *out = aval__onnx__model__unpack(&allocator, count, bytes);
-    aval__free(bytes);
     if (*out) return AVAL_OK;
     return out_of_memory ? AVAL_E_MEMORY : aval__fail(AVAL_E_FORMAT, "not an ONNX model, or damaged");
 }
@@ -179,26 +175,34 @@ static char *folder_of(const char *file)
     return folder;
 }
 
-int aval__onnx_read(const char *file, aval_graph *g, aval__onnx_model *out)
+int aval__onnx_parse(const void *bytes, size_t count, const char *folder, aval_graph *g, aval__onnx_model *out)
 {
-    onnx_reader r = { .g = g, .out = out };
+    onnx_reader r = { .g = g, .out = out, .folder = folder };
     int status = AVAL_OK;
     *out = (aval__onnx_model){ 0 };
-    char *folder = folder_of(file);
-    if (!folder) return AVAL_E_MEMORY;
-    r.folder = folder;
-    AVAL__TRY_DONE(unpack(file, &out->file));
+    AVAL__TRY_DONE(unpack(bytes, count, &out->file));
     r.model = out->file;
     AVAL__TRY_DONE(read_model(&r));
     AVAL__TRY_DONE(tell_problems(&r));
 done:
     aval__text_release(&r.problems);
-    aval__free(folder);
-    if (status < 0) {
-        aval__fail_in(status, "%s", file);
-        aval__onnx_release(out);
-    }
+    if (status < 0) aval__onnx_release(out);
     return status;
+}
+
+int aval__onnx_read(const char *file, aval_graph *g, aval__onnx_model *out)
+{
+    aval__mapped map = { 0 };
+    int status = AVAL_OK;
+    *out = (aval__onnx_model){ 0 };
+    char *folder = folder_of(file);
+    if (!folder) return AVAL_E_MEMORY;
+    AVAL__TRY_DONE(aval__file_map(file, INT_MAX, &map)); /* the format's own limit */
+    AVAL__TRY_DONE(aval__onnx_parse(map.at, map.bytes, folder, g, out));
+done:
+    aval__file_unmap(&map);
+    aval__free(folder);
+    return status < 0 ? aval__fail_in(status, "%s", file) : AVAL_OK;
 }
 
 void aval__onnx_forget_file(aval__onnx_model *model)

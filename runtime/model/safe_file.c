@@ -95,6 +95,19 @@ int aval__safe_file_open(aval__safe_file *safe, const char *file)
     return AVAL_OK;
 }
 
+int aval__safe_file_write(aval__safe_file *safe, const void *data, size_t bytes)
+{
+    const char *at = data;
+    while (bytes > 0) {
+        ssize_t n = write(safe->fd, at, bytes);
+        if (n < 0 && errno == EINTR) continue;
+        if (n <= 0) return aval__fail(AVAL_E_IO, "cannot be written: %s", strerror(errno));
+        at += n;
+        bytes -= (size_t)n;
+    }
+    return AVAL_OK;
+}
+
 int aval__safe_file_rename(aval__safe_file *safe)
 {
     if (rename(safe->beside, safe->target) != 0)

@@ -11,7 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #define PREFIX_BYTES 8
@@ -146,27 +145,26 @@ done:
 
 /* ---- Reading --------------------------------------------------------------------------------------------------------------- */
 
-/* The whole file but its prefix: header and data.  *total is the file's length. */
-static int read_parts(FILE *in, char **header, uint64_t *header_bytes, void **data, uint64_t *data_bytes)
+/* A file's content in two parts behind its prefix. */
+typedef struct parts {
+    const char *header;
+    size_t header_bytes;
+    const unsigned char *data;
+    size_t data_bytes;
+} parts;
+
+static int split(const unsigned char *bytes, size_t count, parts *out)
 {
-    struct stat about;
-    unsigned char prefix[PREFIX_BYTES];
-    if (fstat(fileno(in), &about) != 0) return aval__fail(AVAL_E_IO, "cannot be read: %s", strerror(errno));
-    if (!S_ISREG(about.st_mode)) return aval__fail(AVAL_E_FORMAT, "not a file");
-    uint64_t total = (uint64_t)about.st_size;
-    if (total < PREFIX_BYTES || fread(prefix, 1, sizeof prefix, in) != sizeof prefix)
-        return aval__fail(AVAL_E_FORMAT, "expected a safetensors file, found %" PRIu64 " bytes: too short for its header's length", total);
-    *header_bytes = 0;
-    for (unsigned i = 0; i < PREFIX_BYTES; i++) *header_bytes |= (uint64_t)prefix[i] << (8 * i);
-    if (*header_bytes > LARGEST_HEADER_BYTES || *header_bytes > total - PREFIX_BYTES)
-        return aval__fail(AVAL_E_FORMAT, "expected a safetensors file, found a header of %" PRIu64 " bytes in a file of %" PRIu64,
-                          *header_bytes, total);
-    *data_bytes = total - PREFIX_BYTES - *header_bytes;
-    *header = aval__alloc((size_t)*header_bytes);
-    *data = *header ? aval__alloc((size_t)*data_bytes) : NULL;
-    if (!*data) return AVAL_E_MEMORY;
-    if (fread(*header, 1, (size_t)*header_bytes, in) != *header_bytes || fread(*data, 1, (size_t)*data_bytes, in) != *data_bytes)
-        return aval__fail(AVAL_E_IO, "cannot be read to its end");
+    if (count < PREFIX_BYTES)
+        return aval__fail(AVAL_E_FORMAT, "expected a safetensors file, found %zu bytes: too short for its header's length", count);
+    uint64_t length = 0;
+    for (unsigned i = 0; i < PREFIX_BYTES; i++) length |= (uint64_t)bytes[i] << (8 * i);
+    if (length > LARGEST_HEADER_BYTES || length > count - PREFIX_BYTES)
+        return aval__fail(AVAL_E_FORMAT, "expected a safetensors file, found a header of %" PRIu64 " bytes in a file of %zu", length,
+                          count);
+    *out = (parts){ .header = (const char *)bytes + PREFIX_BYTES, .header_bytes = (size_t)length };
+    out->data = bytes + PREFIX_BYTES + length;
+    out->data_bytes = count - PREFIX_BYTES - out->header_bytes;
     return AVAL_OK;
 }
 
@@ -245,7 +243,7 @@ static int check_cover(aval__safetensors *out, uint64_t data_bytes)
     qsort(order, out->count, sizeof *order, by_place);
     uint64_t at = 0;
     for (size_t i = 0; i < out->count; i++) {
-        uint64_t begin = (uint64_t)((const char *)order[i]->data - (const char *)out->data);
+        uint64_t begin = (uint64_t)((const unsigned char *)order[i]->data - out->data);
         if (begin != at)
             return aval__fail(AVAL_E_FORMAT, "'%s' begins at byte %" PRIu64 " of the data, expected %" PRIu64 " (gap or overlap)",
                               order[i]->name, begin, at);
@@ -271,45 +269,51 @@ static int read_header(const json_t *header, aval__safetensors *out, uint64_t da
         AVAL__TRY(read_tensor(name, item, data_bytes, &begin, &end, &t->tensor));
         t->name = aval__arena_text(&out->arena, name);
         if (!t->name) return AVAL_E_MEMORY;
-        t->data = (const char *)out->data + begin;
+        t->data = out->data + begin;
         out->count++;
     }
     return check_cover(out, data_bytes);
 }
 
-int aval__safetensors_read(const char *file, aval__safetensors *out)
+int aval__safetensors_parse(const void *bytes, size_t count, aval__safetensors *out)
 {
     int status = AVAL_OK;
-    char *header = NULL;
-    uint64_t header_bytes = 0, data_bytes = 0;
+    parts of = { 0 };
     json_t *json = NULL;
     json_error_t error;
     memset(out, 0, sizeof *out);
-
-    FILE *in = fopen(file, "rbe");
-    if (!in) return aval__fail(errno == ENOENT ? AVAL_E_UNKNOWN : AVAL_E_IO, "%s cannot be opened: %s", file, strerror(errno));
-    AVAL__TRY_DONE(read_parts(in, &header, &header_bytes, &out->data, &data_bytes));
-    json = json_loadb(header, (size_t)header_bytes, JSON_REJECT_DUPLICATES, &error);
+    AVAL__TRY_DONE(split(bytes, count, &of));
+    out->data = of.data;
+    json = json_loadb(of.header, of.header_bytes, JSON_REJECT_DUPLICATES, &error);
     if (!json_is_object(json)) {
         status = aval__fail(AVAL_E_FORMAT, "expected a safetensors file, but its header is not a JSON object: %s",
                             json ? "it is another kind of value" : error.text);
         goto done;
     }
-    status = read_header(json, out, data_bytes);
+    status = read_header(json, out, of.data_bytes);
 done:
-    if (status < 0) {
-        aval__fail_in(status, "%s", file);
-        aval__safetensors_release(out);
-    }
     json_decref(json);
-    aval__free(header);
-    fclose(in);
+    if (status < 0) aval__safetensors_release(out);
+    return status;
+}
+
+int aval__safetensors_read(const char *file, aval__safetensors *out)
+{
+    aval__mapped map;
+    memset(out, 0, sizeof *out);
+    int status = aval__file_map(file, SIZE_MAX / 2, &map);
+    if (status == AVAL_OK) status = aval__safetensors_parse(map.at, map.bytes, out);
+    if (status == AVAL_OK) out->map = map;
+    else {
+        aval__file_unmap(&map);
+        aval__fail_in(status, "%s", file);
+    }
     return status;
 }
 
 void aval__safetensors_release(aval__safetensors *file)
 {
-    aval__free(file->data);
+    aval__file_unmap(&file->map);
     aval__arena_release(&file->arena);
     memset(file, 0, sizeof *file);
 }

@@ -224,12 +224,18 @@ static const aval_tensor *host_scratch(aval_call *call, aval_type type, int64_t 
 
 static int host_launch(aval_call *call, const aval_launch *launch)
 {
-    return call->table->launch ? note(call, call->table->launch(call, launch)) : wrong_phase(call, "launch");
+    aval_launch known;
+    if (!call->table->launch) return wrong_phase(call, "launch");
+    int status = aval__abi_take(&known, sizeof known, AVAL__LAUNCH_LEAST, launch, launch->size, "launch");
+    return note(call, status < 0 ? status : call->table->launch(call, &known));
 }
 
 static int host_gemm(aval_call *call, const aval_gemm *gemm)
 {
-    return call->table->gemm ? note(call, call->table->gemm(call, gemm)) : wrong_phase(call, "gemm");
+    aval_gemm known;
+    if (!call->table->gemm) return wrong_phase(call, "gemm");
+    int status = aval__abi_take(&known, sizeof known, AVAL__GEMM_LEAST, gemm, gemm->size, "matrix product");
+    return note(call, status < 0 ? status : call->table->gemm(call, &known));
 }
 
 static int host_copy(aval_call *call, const aval_tensor *to, int64_t to_offset, const aval_tensor *from, int64_t from_offset, int64_t count)
@@ -307,6 +313,7 @@ const aval_host aval__host = {
     .attr_float = host_attr_float,
     .attr_string = host_attr_string,
     .attr_ints = host_attr_ints,
+    .attr_floats = host_attr_floats,
     .attr_given = host_attr_given,
     .content = host_content,
     .set_output = host_set_output,
@@ -326,5 +333,4 @@ const aval_host aval__host = {
     .real = host_real,
     .integer = host_integer,
     .extension = host_extension,
-    .attr_floats = host_attr_floats,
 };

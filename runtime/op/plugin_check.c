@@ -72,6 +72,7 @@ static int check_identity(const place *at)
     }
     if (op->since < 1) return refuse(at, "since", "expected a version from 1 on, found %u", (unsigned)op->since);
     if (op->role > AVAL_ROLE_RESHAPE) { return refuse(at, "role", "expected at most %d, found %u", AVAL_ROLE_RESHAPE, (unsigned)op->role); }
+    if (op->reserved) return refuse(at, "reserved", "expected 0, found %#x", (unsigned)op->reserved);
     if (!op->doc || !*op->doc) return refuse(at, "doc", "expected a line of text, found %s", op->doc ? "an empty one" : "NULL");
     return AVAL_OK;
 }
@@ -86,8 +87,9 @@ static int check_port(const place *at, const char *field, const aval_port *ports
         if (strcmp(ports[j].name, p->name) == 0) return refuse(at, field, "expected different names, found '%s' twice", p->name);
     }
     if (p->flags & ~(AVAL_OPTIONAL | AVAL_VARIADIC | AVAL_SHAPE_INPUT | AVAL_LAZY)) {
-        return refuse(at, field, "'%s': flags: expected bits 0 to 2, found %#x", p->name, (unsigned)p->flags);
+        return refuse(at, field, "'%s': flags: expected bits 0 to 3, found %#x", p->name, (unsigned)p->flags);
     }
+    if (p->reserved || p->more) return refuse(at, field, "'%s': reserved, more: expected 0 and NULL, found something", p->name);
     if (p->flags & AVAL_VARIADIC && i + 1 != n)
         return refuse(at, field, "'%s': expected only the last to be variadic, found %zu after it", p->name, n - 1 - i);
     if (p->types >> AVAL_TYPES)
@@ -154,6 +156,7 @@ static int check_attrs(const place *at)
             return refuse(at, "attrs", "'%s': type: expected %d to %d, found %u", attrs[i].name, AVAL_ATTR_INT, AVAL_ATTR_FLOATS,
                           (unsigned)attrs[i].type);
         }
+        if (attrs[i].more) return refuse(at, "attrs", "'%s': more: expected NULL, found something", attrs[i].name);
         if (!attrs[i].initial) continue;
         aval__attr_value value;
         const char *end;
@@ -187,6 +190,7 @@ static int check_sample(const place *at, const aval_sample *sample, size_t i)
     aval__attrs attrs;
     status = aval__attrs_parse(at->arena, at->op->attrs, sample->attrs, &attrs);
     if (status < 0) return refuse_parsed(at, status, "samples: attributes of sample", i);
+    if (sample->more) return refuse(at, "samples", "sample %zu: more: expected NULL, found something", i);
     if (sample->size_class > AVAL_LARGE)
         return refuse(at, "samples", "sample %zu: size_class: expected 0 or 1, found %u", i, (unsigned)sample->size_class);
     if (sample->flags & ~(AVAL_DISTINCT | AVAL_NO_GRADIENT_CHECK)) {
@@ -316,26 +320,24 @@ static int check_sources(const place *at)
     return AVAL_OK;
 }
 
+int aval__plugin_check_abi(const aval_plugin *plugin, const char *file)
+{
+    place at = { .plugin = plugin, .file = file };
+    if (plugin->abi == AVAL_PLUGIN_ABI) return AVAL_OK;
+    return refuse(&at, "abi", "expected %d, found %u: %s", AVAL_PLUGIN_ABI, (unsigned)plugin->abi,
+                  plugin->abi == 0 ? "it was built before the ABI was settled; build it again with the plugin.h of this aval"
+                                   : "build it with the plugin.h of this aval, or use a newer aval");
+}
+
 int aval__plugin_check(const aval_plugin *plugin, const char *file)
 {
     place at = { .plugin = plugin, .file = file };
-    /* Until the version is known to be ours nothing after it may be read. */
-    if (plugin->abi != AVAL_PLUGIN_ABI) {
-        return refuse(&at, "abi", "expected %d, found %u: %s", AVAL_PLUGIN_ABI, (unsigned)plugin->abi,
-                      "build the plugin with the plugin.h of this aval");
-    }
-    if (plugin->size != sizeof *plugin) {
-        return refuse(&at, "size", "expected %zu, found %zu: the table lies about its size", sizeof *plugin, plugin->size);
-    }
+    if (plugin->reserved) return refuse(&at, "reserved", "expected 0, found %#x", (unsigned)plugin->reserved);
     if (!plugin->name || !*plugin->name) return refuse(&at, "name", "expected a text, found %s", plugin->name ? "an empty one" : "NULL");
     if (!plugin->version) return refuse(&at, "version", "expected a text, found NULL");
     if (!plugin->ops) return refuse(&at, "ops", "expected an array that ends with NULL, found NULL");
     AVAL__TRY(check_sources(&at));
-    for (size_t i = 0; plugin->ops[i]; i++) {
+    for (size_t i = 0; plugin->ops[i]; i++)
         if (i == MAX_OPS) return refuse(&at, "ops", "expected at most %d, ended by NULL, found more", MAX_OPS);
-        if (plugin->ops[i]->size == sizeof(aval_op)) continue;
-        return refuse(&at, "ops", "op %zu: size: expected %zu, found %zu: the op lies about its size", i, sizeof(aval_op),
-                      plugin->ops[i]->size);
-    }
     return AVAL_OK;
 }

@@ -216,14 +216,20 @@ static int check_among_others(const aval__registry *r, const aval__plugin *plugi
 
 static int check_and_define(const aval__registry *r, aval__plugin *plugin)
 {
+    AVAL__TRY(aval__plugin_check_abi(plugin->table, plugin->file)); /* until it is ours nothing behind it may be read */
+    int status = aval__abi_plugin(&plugin->arena, plugin->table, &plugin->table);
+    if (status < 0) return aval__fail_in(status, "%s", plugin->file);
     const aval_plugin *table = plugin->table;
     AVAL__TRY(aval__plugin_check(table, plugin->file));
     while (table->ops[plugin->n_defs]) plugin->n_defs++;
     plugin->defs = aval__arena_alloc(&plugin->arena, plugin->n_defs * sizeof *plugin->defs);
     if (!plugin->defs) return AVAL_E_MEMORY;
     for (size_t i = 0; i < plugin->n_defs; i++) {
-        AVAL__TRY(aval__op_check(&plugin->arena, table, table->ops[i], plugin->file));
-        AVAL__TRY(make_def(plugin, table->ops[i], &plugin->defs[i]));
+        const aval_op *op;
+        status = aval__abi_op(&plugin->arena, table->ops[i], &op);
+        if (status < 0) return aval__fail_in(status, "%s: ops: op %zu", plugin->file, i);
+        AVAL__TRY(aval__op_check(&plugin->arena, table, op, plugin->file));
+        AVAL__TRY(make_def(plugin, op, &plugin->defs[i]));
         AVAL__TRY(check_among_others(r, plugin, &plugin->defs[i]));
     }
     return AVAL_OK;

@@ -33,8 +33,26 @@ int aval__attr_parse_value(aval__arena *arena, const aval_attr *attr, const char
 /* The table, without looking into its ops: version, sizes, names.  Like the next one fails with AVAL_E_PLUGIN and a message of
    file, op, field, what was expected and what was found. */
 int aval__plugin_check(const aval_plugin *plugin, const char *file);
+/* Its version alone, before anything else of it is read. */
+int aval__plugin_check_abi(const aval_plugin *plugin, const char *file);
 /* One op by itself.  `arena` takes what is parsed on the way. */
 int aval__op_check(aval__arena *arena, const aval_plugin *plugin, const aval_op *op, const char *file);
+
+/* ---- Structs that grew (abi.c) --------------------------------------------------------------------------------------------------- */
+
+/* Where the first version of ABI 1 ends in each: one that is smaller was never right. */
+#define AVAL__LEAST(type, last) (offsetof(type, last) + sizeof(((type *)0)->last))
+#define AVAL__PLUGIN_LEAST AVAL__LEAST(aval_plugin, sources)
+#define AVAL__OP_LEAST AVAL__LEAST(aval_op, no_gradient)
+#define AVAL__LAUNCH_LEAST AVAL__LEAST(aval_launch, reserved2)
+#define AVAL__GEMM_LEAST AVAL__LEAST(aval_gemm, reserved)
+
+/* Copies a plugin's struct of `size` bytes to one of the `known` bytes that it has here.  AVAL_E_PLUGIN: it is too small, or uses what is not
+   known here. */
+int aval__abi_take(void *to, size_t known, size_t least, const void *from, size_t size, const char *what);
+/* The struct itself where it has today's size, else a copy. */
+int aval__abi_op(aval__arena *arena, const aval_op *op, const aval_op **out);
+int aval__abi_plugin(aval__arena *arena, const aval_plugin *plugin, const aval_plugin **out);
 
 /* ---- Files: plugins are code, so who may have written them matters --------------------------------------------------------------- */
 

@@ -1,6 +1,8 @@
 /* What tells the launches of one generated kernel apart: sizes, attributes and ranges; and the key that says which clusters share a kernel. */
 #include "plan/fuse.h"
 
+#include <math.h>
+
 #define LEAST_CHUNK 4096 /* elements a work-item on CPUs: about a microsecond of memory, what starting a work-group costs */
 /* So many that a core which is busy elsewhere leaves most of its share to the others: on 2 cores that do other work too, bench_fused finds
    medians of 0.83 of a copy kernel's bandwidth with 4 chunks, 0.88 with 16, 0.84 with 64 and 0.83 with 512. */
@@ -69,6 +71,7 @@ static void set_range(uint64_t count, const aval_device_info *device, aval__fuse
 
 static int64_t to_integer(double real)
 {
+    if (isnan(real)) return 0;
     return real >= 0x1p63 ? INT64_MAX : real < -0x1p63 ? INT64_MIN : (int64_t)real;
 }
 
