@@ -145,38 +145,18 @@ typedef struct aval_arg {
     double real;
 } aval_arg;
 
-#define AVAL_READ(t) \
+#define AVAL_ARG_OF(number, ...) \
     { \
-        .kind = AVAL_ARG_READ, .tensor = (t) \
+        .kind = (number), __VA_ARGS__ \
     }
-#define AVAL_WRITE(t) \
-    { \
-        .kind = AVAL_ARG_WRITE, .tensor = (t) \
-    }
-#define AVAL_UPDATE(t) \
-    { \
-        .kind = AVAL_ARG_UPDATE, .tensor = (t) \
-    }
-#define AVAL_I32(x) \
-    { \
-        .kind = AVAL_ARG_INT, .integer = (x) \
-    }
-#define AVAL_I64(x) \
-    { \
-        .kind = AVAL_ARG_LONG, .integer = (x) \
-    }
-#define AVAL_F32(x) \
-    { \
-        .kind = AVAL_ARG_FLOAT, .real = (x) \
-    }
-#define AVAL_REAL(x) \
-    { \
-        .kind = AVAL_ARG_REAL, .real = (x) \
-    }
-#define AVAL_LOCAL(bytes) \
-    { \
-        .kind = AVAL_ARG_LOCAL, .integer = (bytes) \
-    }
+#define AVAL_READ(t) AVAL_ARG_OF(AVAL_ARG_READ, .tensor = (t))
+#define AVAL_WRITE(t) AVAL_ARG_OF(AVAL_ARG_WRITE, .tensor = (t))
+#define AVAL_UPDATE(t) AVAL_ARG_OF(AVAL_ARG_UPDATE, .tensor = (t))
+#define AVAL_I32(x) AVAL_ARG_OF(AVAL_ARG_INT, .integer = (x))
+#define AVAL_I64(x) AVAL_ARG_OF(AVAL_ARG_LONG, .integer = (x))
+#define AVAL_F32(x) AVAL_ARG_OF(AVAL_ARG_FLOAT, .real = (x))
+#define AVAL_REAL(x) AVAL_ARG_OF(AVAL_ARG_REAL, .real = (x))
+#define AVAL_LOCAL(bytes) AVAL_ARG_OF(AVAL_ARG_LOCAL, .integer = (bytes))
 
 /* A macro that the kernel file is built with.  Each distinct list of macros is a program of its own, built at first use
    and kept on disk, so keep them few: sizes are arguments, not macros. */
