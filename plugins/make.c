@@ -222,7 +222,7 @@ static const aval_op fill_op = {
 static const aval_op shape_op = {
     MAKES("Shape", 1),
     .doc = "The shape of the input as a tensor.",
-    .inputs = AVAL_PORTS({ .name = "data", .types = AVAL_STORED }),
+    .inputs = AVAL_PORTS({ .name = "data", .types = AVAL_STORED, .flags = AVAL_SHAPE_ONLY }),
     .outputs = AVAL_PORTS({ .name = "shape", .types = AVAL_TYPE_SET(AVAL_INT64) }),
     .zero_gradient = 1,
     .attrs = AVAL_ATTRS({ .name = "start", .type = AVAL_ATTR_INT, .initial = "0", .doc = "first axis" },
@@ -238,7 +238,7 @@ static const aval_op shape_op = {
 static const aval_op size_op = {
     MAKES("Size", 1),
     .doc = "How many elements the input has.",
-    .inputs = AVAL_PORTS({ .name = "data", .types = AVAL_STORED }),
+    .inputs = AVAL_PORTS({ .name = "data", .types = AVAL_STORED, .flags = AVAL_SHAPE_ONLY }),
     .outputs = AVAL_PORTS({ .name = "size", .types = AVAL_TYPE_SET(AVAL_INT64) }),
     .zero_gradient = 1,
     .infer = size_infer,

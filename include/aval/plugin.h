@@ -311,6 +311,7 @@ typedef struct aval_host {
 #define AVAL_OPTIONAL 1u /* port: may be absent */
 #define AVAL_VARIADIC 2u /* last port only: one or more; of outputs as many as infer sets */
 #define AVAL_SHAPE_INPUT 4u /* input: infer reads its content (axes, shapes) */
+#define AVAL_SHAPE_ONLY 16u /* input: its shape and type are read, never its content, so that the host knows the result from these */
 #define AVAL_LAZY \
     8u /* input of an op given as a body: where the body does not use it, what leads to it need not even have a shape; infer sees rank 0
                         and no type then */

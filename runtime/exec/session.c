@@ -35,6 +35,7 @@ static void forget_mem(aval__fed *fed)
 void aval_session_release(aval_session *s)
 {
     if (!s) return;
+    aval__session_release_turning(s);
     aval__session_release_bindings(s, NULL);
     for (size_t i = 0; i < s->fed.count; i++) {
         forget_mem(&s->fed.at[i]);

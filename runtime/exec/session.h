@@ -47,6 +47,7 @@ struct aval_session {
     uint64_t graph_generation, seen_changes;
     aval__numbering numbers; /* by number that the plan gives a value: its id in the graph */
     AVAL__VEC(uint32_t) number_of; /* the other way round; UINT32_MAX: the plan does not know it */
+    struct aval__turning *turning; /* a list: sessions for the turns of loops */
     aval__bound_plan *current; /* NULL: look again */
     aval__bound_plan *bindings; /* uthash */
     bool ran; /* the last run was completed with `current` */
@@ -105,9 +106,25 @@ int aval__session_bind(aval_session *s, const aval__look *look, aval__shared_pla
 
 /* As aval__session_look, with all contents that planning asks for computed first. */
 int aval__session_look_through(aval_session *s, aval__look *look, aval__bound_plan **bound, aval__shared_plan **out);
+/* Computes and keeps the contents of values, with the first `n_asked` of those asked for known.  *missing: one more is needed first. */
+int aval__session_compute(aval_session *s, aval_value *const *values, size_t n_values, size_t n_asked, uint32_t *missing);
+/* Keeps the content of a state, or of an input that lies in a caller's buffer, as it is now. */
+int aval__session_keep_source(aval_session *s, const aval_value *value);
+/* Does the content of one, when it is found, bring that of the other?  A loop's outputs come together. */
+static inline bool aval__session_found_with(const aval_value *asked, const aval_value *value)
+{
+    return asked == value || (asked->kind == AVAL__PRODUCED && value->kind == AVAL__PRODUCED && asked->producer == value->producer &&
+                              value->producer->kind == AVAL__LOOP);
+}
 /* True when runs compute contents first. */
 bool aval__session_has_segments(const aval_session *s);
 /* Is it a value whose content the last run computed first? */
 bool aval__session_asked(const aval_session *s, const aval_value *value);
+
+/* ---- session_loop.c ---- */
+
+/* Takes the turns of a loop whose number shows only on the way, and keeps all of its outputs; as aval__session_compute. */
+int aval__session_take_turns(aval_session *s, aval_node *loop, size_t n_asked, uint32_t *missing);
+void aval__session_release_turning(aval_session *s);
 
 #endif

@@ -43,8 +43,10 @@ static int follow_shape_inputs(const aval_graph *g, trail *t)
 {
     for (size_t n = 0; n < g->nodes.count; n++) {
         const aval_node *node = g->nodes.at[n];
-        if (node->dead || node->kind != AVAL__OP) continue;
-        for (uint32_t i = 0; i < node->n_inputs; i++)
+        if (node->dead) continue;
+        for (uint32_t i = 0; node->kind == AVAL__LOOP && i < node->n_inputs; i++)
+            if (node->inputs[i]) AVAL__TRY(follow(t, node->inputs[i], i < 2));
+        for (uint32_t i = 0; node->kind == AVAL__OP && i < node->n_inputs; i++)
             if (node->inputs[i] && node->def->op->inputs[aval__input_port(node->def, i)].flags & AVAL_SHAPE_INPUT)
                 AVAL__TRY(follow(t, node->inputs[i], true));
     }
@@ -109,11 +111,16 @@ static void list_known(const aval_session *s, size_t n_asked, const aval_tensor 
         if (fed && fed->content) contents[i] = fed->data;
     }
     for (size_t i = 0; i < n_asked; i++) {
-        aval__fed *fed = aval__session_fed(s, s->asked.at[i]);
-        if (!fed) continue;
-        fed->content = true;
-        shapes[s->asked.at[i]->id] = &fed->tensor;
-        contents[s->asked.at[i]->id] = fed->data;
+        const aval_value *value = s->asked.at[i];
+        bool loop = value->kind == AVAL__PRODUCED && value->producer->kind == AVAL__LOOP;
+        for (size_t k = 0; k < (loop ? value->producer->n_outputs : 1); k++) {
+            const aval_value *found = loop ? value->producer->outputs[k] : value;
+            aval__fed *fed = aval__session_fed(s, found);
+            if (!fed) continue;
+            fed->content = true;
+            shapes[found->id] = &fed->tensor;
+            contents[found->id] = fed->data;
+        }
     }
 }
 

@@ -17,7 +17,7 @@ bool aval__session_has_segments(const aval_session *s)
 bool aval__session_asked(const aval_session *s, const aval_value *value)
 {
     for (size_t i = 0; i < s->asked.count; i++)
-        if (s->asked.at[i] == value) return aval__session_fed(s, value) != NULL;
+        if (aval__session_found_with(s->asked.at[i], value)) return aval__session_fed(s, value) != NULL;
     return false;
 }
 
@@ -62,6 +62,12 @@ static int keep_bound(aval_session *s, const aval_value *value)
     return aval__session_read_mem(s, value, fed, fed->data);
 }
 
+int aval__session_keep_source(aval_session *s, const aval_value *value)
+{
+    if (value->kind == AVAL__STATE) return keep_state(s, value);
+    return value->kind == AVAL__INPUT ? keep_bound(s, value) : AVAL_OK;
+}
+
 static int read_result(aval_session *s, const aval__bound_plan *bound, const aval__numbering *numbers, const aval_value *value)
 {
     const aval__located *located = NULL;
@@ -84,25 +90,32 @@ static int run_plan(aval_session *s, aval__look *l, aval__bound_plan *bound)
     if (s->memory == AVAL_MEMORY_GUARDED) AVAL__TRY(aval__binding_check_guards(bound->binding));
     s->counters.launches += bound->shared->plan->statistics.launches;
     s->counters.copies += bound->shared->plan->statistics.copies;
-    return read_result(s, bound, l->numbers, l->wanted[0]);
+    for (size_t i = 0; i < l->n_wanted; i++) AVAL__TRY(read_result(s, bound, l->numbers, l->wanted[i]));
+    return AVAL_OK;
 }
 
-/* Computes number `i` of those asked for, with those before it known.  *missing: one more is needed first. */
-static int run_segment(aval_session *s, size_t i, uint32_t *missing)
+int aval__session_compute(aval_session *s, aval_value *const *values, size_t n_values, size_t n_asked, uint32_t *missing)
 {
-    aval_value *value = s->asked.at[i];
     aval__numbering numbers = { 0 };
-    aval__look l = { .wanted = &value, .n_wanted = 1, .n_asked = i, .numbers = &numbers };
+    aval__look l = { .wanted = values, .n_wanted = n_values, .n_asked = n_asked, .numbers = &numbers };
     aval__shared_plan *shared = NULL;
     aval__bound_plan *bound = NULL;
-    if (value->kind == AVAL__INPUT) return keep_bound(s, value);
-    if (value->kind == AVAL__STATE) return keep_state(s, value);
     int status = aval__session_look(s, &l, &bound, &shared);
     if (status == AVAL_OK) status = aval__session_bind(s, &l, shared, &bound);
     if (status == AVAL_OK) status = run_plan(s, &l, bound);
     *missing = l.missing;
     aval__vec_release(&numbers);
     return status;
+}
+
+/* Computes number `i` of those asked for, with those before it known.  *missing: one more is needed first. */
+static int run_segment(aval_session *s, size_t i, uint32_t *missing)
+{
+    aval_value *value = s->asked.at[i];
+    if (value->kind != AVAL__PRODUCED) return aval__session_keep_source(s, value);
+    if (value->producer->kind == AVAL__LOOP && value == aval__loop_turns(value->producer))
+        return aval__session_take_turns(s, value->producer, i, missing);
+    return aval__session_compute(s, &value, 1, i, missing);
 }
 
 /* What is asked for comes in order, the wanted values last; whatever misses a content lets that come before it. */

@@ -2,8 +2,15 @@
  * Shape inference asks for them (axes, target shapes). */
 #include "graph/parts.h"
 
+#include <string.h>
+
 /* A longer chain of shape arithmetic counts as unknown; folding reaches it all the same. */
 #define MAX_DEPTH 256
+
+bool aval__node_reads_shape_only(const aval_node *node, size_t i)
+{
+    return node->def->op->inputs[aval__input_port(node->def, i)].flags & AVAL_SHAPE_ONLY;
+}
 
 int aval__node_compute(aval__arena *arena, const aval_node *node, const void *data[AVAL_MAX_PORTS])
 {
@@ -17,8 +24,9 @@ int aval__node_compute(aval__arena *arena, const aval_node *node, const void *da
     for (size_t i = 0; i < node->n_inputs; i++) {
         const aval_value *value = node->inputs[i];
         if (!value) continue;
-        AVAL__TRY_DONE(aval__host_tensor_make(&tensors[made], &value->tensor));
-        aval__host_tensor_from(&tensors[made], value->data);
+        if (aval__node_reads_shape_only(node, i)) tensors[made].tensor = value->tensor;
+        else AVAL__TRY_DONE(aval__host_tensor_make(&tensors[made], &value->tensor));
+        if (!aval__node_reads_shape_only(node, i)) aval__host_tensor_from(&tensors[made], value->data);
         inputs[i] = &tensors[made++];
     }
     for (size_t i = 0; i < node->n_outputs; i++) {
@@ -55,7 +63,7 @@ static int get(aval__contents *contents, aval_value *value, unsigned depth, cons
     aval_node *node = value->producer;
     for (size_t i = 0; i < node->n_inputs; i++) {
         const void *input = NULL;
-        if (!node->inputs[i]) continue;
+        if (!node->inputs[i] || (aval__node_reads_shape_only(node, i) && aval__tensor_known(&node->inputs[i]->tensor))) continue;
         AVAL__TRY(get(contents, node->inputs[i], depth + 1, &input));
         if (!input) return AVAL_OK;
     }
@@ -81,4 +89,15 @@ void aval__contents_release(aval__contents *contents)
     for (size_t i = 0; i < contents->made.count; i++) contents->made.at[i]->data = NULL;
     aval__vec_release(&contents->made);
     aval__arena_release(&contents->arena);
+}
+
+int aval__value_content(aval_value *value, void *data, size_t bytes, bool *known)
+{
+    aval__contents contents = { 0 };
+    const void *found = NULL;
+    int status = aval__contents_get(&contents, value, &found);
+    *known = found && aval__tensor_bytes(&value->tensor) == bytes;
+    if (*known) memcpy(data, found, bytes);
+    aval__contents_release(&contents);
+    return status;
 }

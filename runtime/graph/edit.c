@@ -30,9 +30,11 @@ int aval_node_set_input(aval_node *node, size_t i, aval_value *value)
 {
     if (!node) return aval__fail(AVAL_E_ARGUMENT, "expected a node, found NULL");
     if (node->dead) return aval__fail(AVAL_E_ARGUMENT, "the node was removed from the graph");
-    size_t limit = node->kind == AVAL__GRADIENT_REQUEST ? 3 : node->def->n_inputs;
-    bool variadic = node->kind == AVAL__OP && node->def->variadic;
-    bool optional = node->kind == AVAL__GRADIENT_REQUEST ? i == 2 : i < limit && node->def->op->inputs[i].flags & AVAL_OPTIONAL;
+    size_t limit = node->def ? node->def->n_inputs : node->n_inputs;
+    bool variadic = node->def && node->def->variadic;
+    bool optional = node->def                              ? i < limit && node->def->op->inputs[i].flags & AVAL_OPTIONAL
+                    : node->kind == AVAL__GRADIENT_REQUEST ? i == 2
+                                                           : i < 2;
     if (i >= limit && !(variadic && i <= node->n_inputs))
         return aval__fail(AVAL_E_ARGUMENT, "input %zu was given to a node that takes %zu", i, limit);
     if (!value && !optional) return aval__fail(AVAL_E_ARGUMENT, "input %zu of the node cannot be absent, found NULL", i);

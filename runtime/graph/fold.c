@@ -8,7 +8,9 @@ static bool is_foldable(const aval_node *node, size_t limit_bytes)
     if (node->kind != AVAL__OP || (node->def->kind != AVAL__EXPRESSION && node->def->kind != AVAL__KERNELS)) return false;
     if (node->n_outputs > AVAL_MAX_PORTS) return false;
     for (size_t i = 0; i < node->n_inputs; i++)
-        if (node->inputs[i] && (!node->inputs[i]->data || aval__tensor_bytes(&node->inputs[i]->tensor) > limit_bytes)) return false;
+        if (node->inputs[i] && !aval__node_reads_shape_only(node, i) &&
+            (!node->inputs[i]->data || aval__tensor_bytes(&node->inputs[i]->tensor) > limit_bytes))
+            return false;
     for (size_t i = 0; i < node->n_outputs; i++)
         if (!aval__tensor_known(&node->outputs[i]->tensor) || aval__tensor_bytes(&node->outputs[i]->tensor) > limit_bytes ||
             aval__node_updates(node, i))

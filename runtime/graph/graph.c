@@ -23,6 +23,10 @@ void aval__graph_hold(aval_graph *g)
 void aval_graph_release(aval_graph *g)
 {
     if (!g || --g->holders > 0) return;
+    for (aval__loop *loop = g->loops, *next; loop; loop = next) {
+        next = loop->next;
+        aval_graph_release(loop->g); /* and with it the loop */
+    }
     aval__names_release(&g->states);
     aval__vec_release(&g->nodes);
     aval__vec_release(&g->values);

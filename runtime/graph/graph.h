@@ -34,7 +34,8 @@ struct aval_value {
 
 typedef enum aval__node_kind {
     AVAL__OP,
-    AVAL__GRADIENT_REQUEST /* inputs: of, wrt, upstream (may be NULL); output: the gradient.  Gone after expansion */
+    AVAL__GRADIENT_REQUEST, /* inputs: of, wrt, upstream (may be NULL); output: the gradient.  Gone after expansion */
+    AVAL__LOOP /* see aval__loop.  Gone once shapes are inferred for planning */
 } aval__node_kind;
 
 struct aval_node {
@@ -42,6 +43,7 @@ struct aval_node {
     bool dead;
     uint32_t id; /* index in graph->nodes */
     const aval__opdef *def; /* AVAL__OP */
+    const struct aval__loop *loop; /* AVAL__LOOP; belongs to the graph that it was first added to */
     aval__attrs attrs;
     aval_value **inputs; /* NULL: absent */
     aval_value **outputs; /* NULL: not wanted (backward nodes) */
@@ -65,6 +67,7 @@ struct aval_graph {
     AVAL__VEC(aval_value *) unused_values;
     struct aval__spare *spares[AVAL__SPARE_CLASSES]; /* what else removed ones held, in lists by size: 2^index bytes */
     struct aval__graph_names *states; /* name -> value */
+    struct aval__loop *loops; /* owned */
     uint64_t generation; /* goes up with each edit, so that a session sees that it must look again */
     bool planning; /* a copy for planning: contents that were computed on the host stay in value->data */
     uint32_t version; /* of ONNX's operator set that the graph was read with; 0: it was not */
@@ -102,6 +105,50 @@ size_t aval__output_port(const aval__opdef *def, size_t i); /* the same of outpu
 aval_value *aval__node_updates(const aval_node *node, size_t output);
 /* A node's updates go together: where `needed` (by value id) has one of its outputs that update a state, it gets the others. */
 void aval__node_need_updates(const aval_node *node, bool *needed);
+
+/* ---- Loops (loop.c).  A node of kind AVAL__LOOP stands for a graph that runs again and again.  Its inputs: how many turns there are at most
+   (int64, NULL: no bound), whether there is a first one (bool, NULL: yes), what turns hand on, what they only read.  Its outputs: what the last
+   turn handed on, what was stacked, the number of turns (int64).
+   Where the number of turns is known while planning, the node becomes so many copies of its graph.  Else the session takes turns, and
+   the number is a content like others that planning asks for. */
+
+/* What each turn gives is put together along an axis of length 1. */
+typedef struct aval__stacked {
+    int64_t axis; /* counted from the end when negative */
+    bool backwards; /* the last turn's comes first */
+} aval__stacked;
+
+typedef struct aval__loop {
+    aval_graph *g; /* of one turn: a pattern that is never run itself.  Owned */
+    /* Values of g.  Ports: number of the turn (int64), condition (bool), handed on, only read: inputs, or states where the node's input is the state
+       of that name.  Results: whether there is another turn (NULL: yes), to hand on, to stack. */
+    aval_value **ports, **results;
+    size_t n_carried, n_read, n_stacked;
+    aval__stacked *stacked;
+    const aval__opdef *join; /* op with an attribute `axis` that puts tensors together */
+    aval__hash key; /* set by aval__graph_add_loop */
+    struct aval__loop *next; /* of the graph's */
+} aval__loop;
+
+static inline size_t aval__loop_ports(const aval__loop *loop)
+{
+    return 2 + loop->n_carried + loop->n_read;
+}
+
+static inline size_t aval__loop_results(const aval__loop *loop)
+{
+    return 1 + loop->n_carried + loop->n_stacked;
+}
+
+/* `loop` lies in the arena of its own graph, which belongs to g from here on, also on failure. */
+int aval__graph_add_loop(aval_graph *g, aval__loop *loop, aval_value *const *inputs, aval_node **out);
+/* Puts a loop's turns in its place.  AVAL_E_CONTENT: their number is not known here (g->missing says what would help), and what there is of
+   them leads nowhere. */
+int aval__loop_unroll(aval_node *node);
+/* One turn as nodes of `g`: ports and results as those of the loop; a result may be NULL. */
+int aval__loop_turn(const aval__loop *loop, aval_graph *g, const char *name, aval_value *const *ports, aval_value **results);
+/* The value that tells how many turns there were. */
+aval_value *aval__loop_turns(const aval_node *node);
 
 /* ---- Backward nodes (def->kind AVAL__BACKWARD).  Output i is the gradient of input i of node->forward, NULL when unwanted.  Inputs, in
    this order: each input of the forward node whose port is in op->keeps, each kept output, the upstream gradient of each output, and for each
@@ -154,6 +201,9 @@ int aval__graph_fold(aval_graph *g, aval_value *const *wanted, size_t n_wanted, 
 
 /* Ids of the values that something needs, in an order that follows from the links alone.  A value's number is its place there. */
 typedef AVAL__VEC(uint32_t) aval__numbering;
+
+/* Copies the content of a value of a graph that is being built, if the host knows it or can compute it and it has so many bytes. */
+int aval__value_content(aval_value *value, void *data, size_t bytes, bool *known);
 
 /* A hash of all that planning depends on: living nodes that `wanted` need, ops, attributes, links, shapes, constants' bytes, names,
    placements, `wanted` itself; but no id.  In graphs of equal hash the values of equal number correspond.  *numbers is reused; for

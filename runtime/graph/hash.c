@@ -99,6 +99,7 @@ static int put_node(walk *w, const aval_node *node)
         put_number(w, (int64_t)node->attrs.count);
         for (size_t i = 0; i < node->attrs.count; i++) put_attribute(w, &node->attrs.at[i]);
     }
+    if (node->loop) put_bytes(w, &node->loop->key, sizeof node->loop->key);
     put_number(w, node->n_inputs);
     for (size_t i = 0; i < node->n_inputs; i++) AVAL__TRY(put_value(w, node->inputs[i]));
     put_number(w, node->n_outputs);

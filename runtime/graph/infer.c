@@ -110,6 +110,8 @@ size_t aval__graph_count_outputs(const aval__opdef *def, const aval__attrs *attr
 int aval__node_infer(aval_node *node)
 {
     if (node->kind == AVAL__GRADIENT_REQUEST) return infer_request(node);
+    if (node->kind == AVAL__LOOP) /* only a copy may change: a graph that is edited waits for planning */
+        return node->graph->planning ? aval__loop_unroll(node) : aval__fail(AVAL_E_CONTENT, "a loop has its shapes when it is planned");
     if (node->def->kind != AVAL__BACKWARD) return infer_op(node);
     for (size_t i = 0; i < node->n_outputs; i++)
         if (node->outputs[i]) node->outputs[i]->tensor = node->forward->inputs[i]->tensor;

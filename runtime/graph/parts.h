@@ -56,6 +56,8 @@ int aval__node_infer(aval_node *node);
 /* Infers all again after links were changed; what does not fit (yet) becomes unknown. */
 void aval__graph_refresh(aval_graph *g);
 
+/* An input whose content the result does not depend on. */
+bool aval__node_reads_shape_only(const aval_node *node, size_t input);
 /* Content of a value in its element type when the host knows it or can compute it, else *data is NULL.  In a planning copy what was
    computed stays known; elsewhere it lives until aval__contents_release. */
 typedef struct aval__contents {

@@ -3,7 +3,7 @@
 
 static const char *op_name(const aval_node *node)
 {
-    return node->kind == AVAL__GRADIENT_REQUEST ? "gradient" : node->def->name;
+    return node->kind == AVAL__GRADIENT_REQUEST ? "gradient" : node->kind == AVAL__LOOP ? "loop" : node->def->name;
 }
 
 void aval__node_label(aval__text *text, const aval_node *node)
@@ -119,7 +119,7 @@ static void draw_node(aval__text *text, const aval_node *node)
         aval__text_add(text, "\\n");
         put_quoted(text, node->name);
     }
-    aval__text_add(text, "\"%s];\n", node->kind == AVAL__GRADIENT_REQUEST ? " style=dashed" : "");
+    aval__text_add(text, "\"%s];\n", node->kind != AVAL__OP ? " style=dashed" : "");
     for (size_t i = 0; i < node->n_inputs; i++) {
         const aval_value *value = node->inputs[i];
         if (!value) continue;

@@ -98,7 +98,8 @@ int onnx_attrs_seed(const onnx_attrs *attrs, const aval_op *op, size_t number, a
 /* The place in which nodes stand: the model's graph, a call of a function, or a graph that is an attribute of a node. */
 typedef struct onnx_scope {
     onnx_names names;
-    const struct onnx_scope *outer; /* whose names can be seen too: around an attribute's graph; else NULL */
+    struct onnx_scope *outer; /* whose names can be seen too: around an attribute's graph; else NULL */
+    struct onnx_loop_body *body; /* of a loop: what it reads from around it becomes an input of its own; else NULL */
     const char *path; /* before the names of nodes and values: "" in the graph, "call/" in a function */
     onnx_operator_set *const *opsets; /* that the names of operators are of */
     size_t n_opsets;
@@ -106,6 +107,10 @@ typedef struct onnx_scope {
     unsigned depth;
 } onnx_scope;
 
+/* The value that a name stands for in a scope or around it; AVAL_E_UNKNOWN without a message: none.  NULL: one that could not be made. */
+int onnx_find_value(onnx_reader *r, onnx_scope *scope, const char *name, aval_value **value);
+/* Brings a value from around a loop's body into its graph (onnx_loop.c). */
+int onnx_capture(onnx_reader *r, struct onnx_loop_body *body, aval_value *outer, aval_value **inner);
 /* Remembers that something cannot be done.  aval_error() says what; `code` is that of the failure.  0, or AVAL_E_MEMORY. */
 int onnx_problem(onnx_reader *r, int code);
 /* The version of an operator set that a scope uses; 0: none. */
@@ -121,9 +126,16 @@ int onnx_make(onnx_reader *r, const char *op, const char *attrs, aval_value *con
 int onnx_name_outputs(onnx_scope *scope, const onnx_node *node, aval_value *const *outputs); /* NULL: none could be made */
 
 /* What nodes with graphs in their attributes become; NULL: the operator is none of these. */
-typedef int (*onnx_control)(onnx_reader *r, const onnx_scope *scope, const onnx_node *node, const onnx_attrs *attrs,
-                            aval_value *const *inputs, aval_value **outputs);
+typedef int (*onnx_control)(onnx_reader *r, onnx_scope *scope, const onnx_node *node, const onnx_attrs *attrs, aval_value *const *inputs,
+                            aval_value **outputs);
 onnx_control onnx_control_of(const onnx_node *node);
+int onnx_add_loop(onnx_reader *r, onnx_scope *scope, const onnx_node *node, const onnx_attrs *attrs, aval_value *const *inputs,
+                  aval_value **outputs);
+int onnx_add_scan(onnx_reader *r, onnx_scope *scope, const onnx_node *node, const onnx_attrs *attrs, aval_value *const *inputs,
+                  aval_value **outputs);
+/* For those: the graph of an attribute, and what its outputs are called. */
+int onnx_graph_of(onnx_reader *r, const onnx_attrs *attrs, const char *name, const onnx_graph **out);
+int onnx_take_outputs(onnx_reader *r, onnx_scope *inner, const onnx_graph *graph, aval_value **outputs, size_t n_outputs);
 
 /* The function of the model that a node means; NULL: it is no call. */
 const onnx_function *onnx_function_of(const onnx_reader *r, const onnx_node *node);

@@ -70,11 +70,24 @@ static int fail_operator(const onnx_reader *r, const onnx_scope *scope, const on
 
 /* ---- Inputs and outputs -------------------------------------------------------------------------------------------------------------- */
 
-static int find_value(const onnx_scope *scope, const char *name, aval_value **value)
+/* Scopes are at most ONNX_MOST_DEPTH deep. */
+int onnx_find_value(onnx_reader *r, onnx_scope *scope, const char *name, aval_value **value)
+{
+    aval_value *outer = NULL;
+    if (onnx_names_find(&scope->names, name, value)) return AVAL_OK;
+    if (!scope->outer) return AVAL_E_UNKNOWN;
+    AVAL__TRY(onnx_find_value(r, scope->outer, name, &outer));
+    *value = outer;
+    if (!scope->body || !outer) return AVAL_OK;
+    AVAL__TRY(onnx_capture(r, scope->body, outer, value));
+    return onnx_names_add(&scope->names, name, *value);
+}
+
+static int find_value(onnx_reader *r, onnx_scope *scope, const char *name, aval_value **value)
 {
     *value = NULL;
-    for (const onnx_scope *s = scope; s; s = s->outer)
-        if (!name[0] || onnx_names_find(&s->names, name, value)) return AVAL_OK;
+    int status = name[0] ? onnx_find_value(r, scope, name, value) : AVAL_OK;
+    if (status != AVAL_E_UNKNOWN) return status;
     return aval__fail(
         AVAL_E_FORMAT,
         "its input '%.200s' is neither an input nor an initializer nor computed before it: a tensor is missing, or there is a "
@@ -83,11 +96,11 @@ static int find_value(const onnx_scope *scope, const char *name, aval_value **va
 }
 
 /* *broken: one comes from something that cannot be done. */
-static int find_inputs(const onnx_scope *scope, const onnx_node *node, aval_value **inputs, bool *broken)
+static int find_inputs(onnx_reader *r, onnx_scope *scope, const onnx_node *node, aval_value **inputs, bool *broken)
 {
     *broken = false;
     for (size_t i = 0; i < node->n_input; i++) {
-        AVAL__TRY(find_value(scope, node->input[i], &inputs[i]));
+        AVAL__TRY(find_value(r, scope, node->input[i], &inputs[i]));
         *broken = *broken || (node->input[i][0] && !inputs[i]);
     }
     return AVAL_OK;
@@ -304,7 +317,7 @@ static int add_node(onnx_reader *r, onnx_scope *scope, const onnx_node *node)
         return add_constant(r, scope, node, &attrs);
     aval_value **inputs = aval__alloc_array(node->n_input + AVAL_MAX_PORTS, sizeof(aval_value *)); /* and tensors that are attributes */
     if (!inputs) return AVAL_E_MEMORY;
-    int status = find_inputs(scope, node, inputs, &broken);
+    int status = find_inputs(r, scope, node, inputs, &broken);
     if (status == AVAL_OK)
         status = several ? add_several(r, scope, node, function, &attrs, inputs) : add_op(r, scope, node, &attrs, inputs, broken);
     aval__free(inputs);

@@ -1,11 +1,8 @@
-/* Operators whose attributes are graphs.  Their nodes are added to the one graph, where they see the names around them: both branches of an
- * If, of which planning drops the one that is not taken, and each turn of a Scan, whose number follows from a shape. */
+/* Operators whose attributes are graphs.  Of an If the nodes of both branches are added to the graph, where they see the names around them;
+ * planning drops the branch that is not taken.  What turns has a graph of its own (onnx_loop.c). */
 #include "model/onnx.h"
 
-#include <inttypes.h>
 #include <string.h>
-
-#define MOST_TURNS 10000 /* of a loop, each of which becomes nodes */
 
 const char *onnx_path_within(onnx_reader *r, const onnx_scope *scope, const onnx_node *node, const char *part)
 {
@@ -20,7 +17,7 @@ const char *onnx_path_within(onnx_reader *r, const onnx_scope *scope, const onnx
 
 /* ---- Graphs within nodes ------------------------------------------------------------------------------------------------------------ */
 
-static int graph_of(onnx_reader *r, const onnx_attrs *attrs, const char *name, const onnx_graph **out)
+int onnx_graph_of(onnx_reader *r, const onnx_attrs *attrs, const char *name, const onnx_graph **out)
 {
     const onnx_attribute *a = onnx_attrs_find(attrs, name);
     if (!a || !a->has_g) return aval__fail(AVAL_E_FORMAT, "attribute %s, a graph, is missing", name);
@@ -34,21 +31,21 @@ static int name_inputs(onnx_scope *inner, const onnx_graph *graph, aval_value *c
     return AVAL_OK;
 }
 
-static int take_outputs(const onnx_scope *inner, const onnx_graph *graph, aval_value **outputs, size_t n_outputs)
+int onnx_take_outputs(onnx_reader *r, onnx_scope *inner, const onnx_graph *graph, aval_value **outputs, size_t n_outputs)
 {
     if (graph->n_output != n_outputs)
         return aval__fail(AVAL_E_FORMAT, "expected a graph of %zu outputs, found %zu", n_outputs, graph->n_output);
     for (size_t i = 0; i < n_outputs; i++) {
         const char *name = onnx_text(graph->output[i]->name);
-        const onnx_scope *s = inner;
-        while (s && !onnx_names_find(&s->names, name, &outputs[i])) s = s->outer;
-        if (!s) return aval__fail(AVAL_E_FORMAT, "nothing gives the output '%.200s' of its graph", name);
+        int status = onnx_find_value(r, inner, name, &outputs[i]);
+        if (status == AVAL_E_UNKNOWN) return aval__fail(AVAL_E_FORMAT, "nothing gives the output '%.200s' of its graph", name);
+        AVAL__TRY(status);
     }
     return AVAL_OK;
 }
 
 /* The nodes of an attribute's graph, with these values for its inputs. */
-static int add_graph(onnx_reader *r, const onnx_scope *outer, const onnx_graph *graph, const char *path, aval_value *const *inputs,
+static int add_graph(onnx_reader *r, onnx_scope *outer, const onnx_graph *graph, const char *path, aval_value *const *inputs,
                      size_t n_inputs, aval_value **outputs, size_t n_outputs)
 {
     onnx_scope inner = {
@@ -60,7 +57,7 @@ static int add_graph(onnx_reader *r, const onnx_scope *outer, const onnx_graph *
     AVAL__TRY_DONE(name_inputs(&inner, graph, inputs, n_inputs));
     AVAL__TRY_DONE(onnx_add_initializers(r, &inner, graph));
     AVAL__TRY_DONE(onnx_add_nodes(r, &inner, graph->node, graph->n_node));
-    AVAL__TRY_DONE(take_outputs(&inner, graph, outputs, n_outputs));
+    AVAL__TRY_DONE(onnx_take_outputs(r, &inner, graph, outputs, n_outputs));
 done:
     onnx_names_release(&inner.names);
     return status;
@@ -78,14 +75,14 @@ static int choose(onnx_reader *r, aval_value *condition, aval_value *const *yes,
     return AVAL_OK;
 }
 
-static int add_if(onnx_reader *r, const onnx_scope *scope, const onnx_node *node, const onnx_attrs *attrs, aval_value *const *inputs,
+static int add_if(onnx_reader *r, onnx_scope *scope, const onnx_node *node, const onnx_attrs *attrs, aval_value *const *inputs,
                   aval_value **outputs)
 {
     const onnx_graph *yes, *no;
     size_t n = node->n_output;
     if (node->n_input != 1) return aval__fail(AVAL_E_FORMAT, "expected one input, found %zu", node->n_input);
-    AVAL__TRY(graph_of(r, attrs, "then_branch", &yes));
-    AVAL__TRY(graph_of(r, attrs, "else_branch", &no));
+    AVAL__TRY(onnx_graph_of(r, attrs, "then_branch", &yes));
+    AVAL__TRY(onnx_graph_of(r, attrs, "else_branch", &no));
     const unsigned char *known = inputs[0] && inputs[0]->tensor.type == AVAL_BOOL ? inputs[0]->data : NULL;
     const char *yes_path = onnx_path_within(r, scope, node, "then/"), *no_path = onnx_path_within(r, scope, node, "else/");
     if (known && aval__tensor_count(&inputs[0]->tensor) == 1)
@@ -106,6 +103,8 @@ static const struct {
     onnx_control add;
 } controls[] = {
     { "If", add_if },
+    { "Loop", onnx_add_loop },
+    { "Scan", onnx_add_scan },
 };
 
 onnx_control onnx_control_of(const onnx_node *node)

@@ -46,7 +46,7 @@ static int bind_values(aval__planner *p)
         v->data = content;
         if (v->kind != AVAL__PRODUCED) continue;
         v->tensor = *shape;
-        if (cut && v->producer->n_outputs == 1) {
+        if (cut && (v->producer->n_outputs == 1 || v->producer->kind == AVAL__LOOP)) {
             v->kind = AVAL__INPUT;
             v->producer = NULL;
         }

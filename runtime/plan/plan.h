@@ -184,7 +184,7 @@ typedef struct aval__plan_request {
     const aval_tensor *const *shapes; /* by value id: shape of what is fed or whose content is known, NULL: as declared */
     /* By value id: content that the host knows, NULL: not known.  A value with one that a node computes is taken as an input, so that what leads
        to it is not run again; unless the graph has gradients, which must find their way
-       through it, or the node computes other values too. */
+       through it, or the node computes other values too (those of a loop come together). */
     const void *const *contents;
     uint32_t
         *missing; /* may be NULL.  After AVAL_E_CONTENT: id of the value whose content must be known first; UINT32_MAX: none would help */
