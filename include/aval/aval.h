@@ -232,7 +232,8 @@ AVAL_API int aval_graph_remove_value(aval_graph *g, aval_value *value);
 /* Walking a graph.  Nodes are counted from 0 in the order of making; NULL where one was removed. */
 AVAL_API size_t aval_graph_node_count(const aval_graph *g);
 AVAL_API aval_node *aval_graph_node_at(const aval_graph *g, size_t i);
-/* The operator; NULL for the request of a gradient, whose inputs are of, wrt and upstream. */
+/* The operator; NULL for the request of a gradient, whose inputs are of, wrt and upstream, and for a loop of a model that turns as often as inputs
+   or the computation say. */
 AVAL_API const aval_op *aval_node_op(const aval_node *node);
 /* "" when it has none. */
 AVAL_API const char *aval_node_name(const aval_node *node);

@@ -9,7 +9,8 @@
 
 bool aval__node_reads_shape_only(const aval_node *node, size_t i)
 {
-    return node->def->op->inputs[aval__input_port(node->def, i)].flags & AVAL_SHAPE_ONLY;
+    const aval__opdef *def = node->def;
+    return !def->forward_of && def->n_inputs && def->op->inputs[aval__input_port(def, i)].flags & AVAL_SHAPE_ONLY;
 }
 
 int aval__node_compute(aval__arena *arena, const aval_node *node, const void *data[AVAL_MAX_PORTS])
