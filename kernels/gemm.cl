@@ -8,6 +8,7 @@
  *               +-- k --++--------+
  *             MR|   a   ||  c     |
  *               +-------++--------+
+ *           At once: smaller products in one launch, each work-item packing for itself what it reads.
  *   direct  one work-item computes COLUMNS neighbours of one row of c, or (dots) one element: small products, no packing;
  *           lines: dots of rows of a and columns of b in register tiles;
  *           narrow: NARROW_ROWS rows of a c of at most COLUMNS columns; wide: columns of a c of few rows.
@@ -157,33 +158,48 @@ __kernel void pack_a(__global uchar *scratch, long scratch_tensor, long at, A_PA
                     a_column, min(MR, m - first), p0, p1);
 }
 
+#if PATCHES
 __kernel void pack_b(__global uchar *scratch, long scratch_tensor, long at, B_PARAMS, int n, int k, long panel_step, long matrix_step)
 {
     const int panel = get_global_id(0), first = panel * NR, columns = min(NR, n - first);
     const int p0 = get_global_id(2) * K_SLICE, p1 = min(k, p0 + K_SLICE);
     __global T *restrict out = PACK_OUT(at, panel, panel_step, matrix_step, NR);
     __global const S *restrict from = B_MATRIX(get_global_id(1));
-#if !PATCHES && WHOLE
-    if (columns == NR && b_column == 1) {
-        for (int p = p0; p < p1; p++, out += NR) {
-            for (int v = 0; v < NV; v++) VSTORE(VLOAD(from + B_ROW(p) + first + v * VW), out + v * VW);
-        }
-        return;
-    }
-#endif
-    int p = p0;
-#if !PATCHES
-    if (columns == NR && b_row == 1) {
-        for (; p + LINE <= p1; p += LINE, out += LINE * NR) pack_lines(from + B_COLUMN(first) + p, b_column, out, NR);
-    }
-#endif
     Part column[NR];
     for (int j = 0; j < NR; j++) column[j] = B_COLUMN(first + min(j, columns - 1));
-    for (; p < p1; p++, out += NR) {
+    for (int p = p0; p < p1; p++, out += NR) {
         const Part row = B_ROW(p);
         for (int j = 0; j < NR; j++) out[j] = j < columns ? B_AT(from, row, column[j]) : 0;
     }
 }
+#else
+/* Steps p0 to p1 of one panel of b, whose column 0 `from` is. */
+inline void pack_panel_of_b(__global T *restrict out, __global const S *restrict from, long b_row, long b_column, int columns, int p0, int p1)
+{
+    int p = p0;
+#if WHOLE
+    if (columns == NR && b_column == 1) {
+        for (; p < p1; p++, out += NR) {
+            for (int v = 0; v < NV; v++) VSTORE(VLOAD(from + p * b_row + v * VW), out + v * VW);
+        }
+        return;
+    }
+#endif
+    if (columns == NR && b_row == 1) {
+        for (; p + LINE <= p1; p += LINE, out += LINE * NR) pack_lines(from + p, b_column, out, NR);
+    }
+    for (; p < p1; p++, out += NR) {
+        for (int j = 0; j < NR; j++) out[j] = j < columns ? LOAD(from, p * b_row + j * b_column) : 0;
+    }
+}
+
+__kernel void pack_b(__global uchar *scratch, long scratch_tensor, long at, B_PARAMS, int n, int k, long panel_step, long matrix_step)
+{
+    const int panel = get_global_id(0), first = panel * NR, p0 = get_global_id(2) * K_SLICE, p1 = min(k, p0 + K_SLICE);
+    pack_panel_of_b(PACK_OUT(at, panel, panel_step, matrix_step, NR), B_MATRIX(get_global_id(1)) + first * b_column, b_row, b_column,
+                    min(NR, n - first), p0, p1);
+}
+#endif
 
 /* ---- The register tile ------------------------------------------------------------------------------------------------------ */
 #if MR == 6
@@ -248,6 +264,35 @@ __kernel void gemm_panels(C_PARAMS, __global const uchar *scratch, long scratch_
         }
     }
 }
+
+#if !PATCHES
+/* Smaller products in one launch: a work-item packs what it reads, slice by slice of k, into `item_bytes` of scratch memory of its own.  Index space:
+   blocks of row_panels x column_panels panels, matrices of the batch. */
+__kernel void gemm_at_once(C_PARAMS, __global uchar *scratch, long scratch_tensor, long item_bytes, A_PARAMS, B_PARAMS, int m, int n, int k,
+                           int k_slice, int row_panels, int column_panels, REAL alpha, REAL beta)
+{
+    const long z = get_global_id(2), item = get_global_id(0) + get_global_size(0) * (get_global_id(1) + get_global_size(1) * z);
+    /* b first, so that its vectors are aligned */
+    __global T *b_own = (__global T *)(scratch + scratch_tensor + item * item_bytes), *a_own = b_own + (long)column_panels * NR * k_slice;
+    const int i0 = get_global_id(0) * row_panels, i1 = min(i0 + row_panels, (m + MR - 1) / MR);
+    const int j0 = get_global_id(1) * column_panels, j1 = min(j0 + column_panels, (n + NR - 1) / NR);
+    for (int p = 0; p < k; p += k_slice) {
+        const int steps = min(k_slice, k - p);
+        for (int i = i0; i < i1; i++)
+            pack_panel_of_a(a_own + (i - i0) * MR * k_slice, A_MATRIX(z) + i * MR * a_row + p * a_column, a_row, a_column, min(MR, m - i * MR),
+                            0, steps);
+        for (int j = j0; j < j1; j++)
+            pack_panel_of_b(b_own + (j - j0) * NR * k_slice, B_MATRIX(z) + j * NR * b_column + p * b_row, b_row, b_column,
+                            min(NR, n - j * NR), 0, steps);
+        for (int j = j0; j < j1; j++) {
+            for (int i = i0; i < i1; i++) {
+                tile(C_MATRIX(z) + (long)i * MR * c_row + (long)j * NR, a_own + (i - i0) * MR * k_slice, b_own + (j - j0) * NR * k_slice,
+                     steps, c_row, m - i * MR, n - j * NR, alpha, p == 0 ? beta : 1);
+            }
+        }
+    }
+}
+#endif
 
 /* ---- Without packing ---------------------------------------------------------------------------------------------------------- */
 

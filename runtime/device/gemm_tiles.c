@@ -20,6 +20,9 @@
 /* m n k below which packing costs more than it gains.  `aval bench gemm`'s shapes on PoCL with 2 cores, microseconds of both cores, packed and
    not: 16^3 27 and 21, 32^3 25 and 19, 32 x 10 x 128 28 and 24, 8 x 128 x 64 24 and 24, 48^3 24 and 34, 64^3 27 and 65. */
 #define LEAST_PACKED_WORK 65536
+/* Elements that each compute unit may pack more than once to save the launches that pack for all: PoCL takes 5 to 30 microseconds a launch, until all
+   cores are awake, and packs some 10 elements a nanosecond. */
+#define REPACKED_PER_UNIT ((int64_t)256 << 10)
 #define SCRATCH_ALIGNMENT 128
 
 /* Storage types that gemm.cl can be built for, and bytes of the type it computes them in. */
@@ -39,7 +42,16 @@ static uint32_t computed_bytes(int type)
 
 /* ---- The layout of a product ------------------------------------------------------------------------------------------------ */
 
-typedef enum method { METHOD_DIRECT, METHOD_DOTS, METHOD_LINES, METHOD_NARROW, METHOD_WIDE, METHOD_PANELS, METHOD_LOCAL } method;
+typedef enum method {
+    METHOD_DIRECT,
+    METHOD_DOTS,
+    METHOD_LINES,
+    METHOD_NARROW,
+    METHOD_WIDE,
+    METHOD_AT_ONCE,
+    METHOD_PANELS,
+    METHOD_LOCAL
+} method;
 
 typedef struct layout {
     aval_gemm g; /* c row-major, batch at least 1 */
@@ -54,6 +66,9 @@ typedef struct layout {
     int64_t b_matrices;
     int64_t k_packed; /* steps of a packed panel: k, or k times round when summed */
     uint64_t a_bytes, b_bytes;
+    /* at once: of a work-item */
+    int64_t row_panels, column_panels;
+    uint64_t item_bytes;
     /* lines: of a work-item */
     int64_t item_rows, item_columns;
     uint64_t line_bytes; /* 0: b is in lines already */
@@ -75,10 +90,15 @@ static int64_t local_tile(const aval_device_info *info, uint32_t bytes)
     return 0;
 }
 
+static int64_t unit_count(const aval_device_info *info)
+{
+    return info->compute_units > 0 ? info->compute_units : 1;
+}
+
 /* Columns of a work-item of gemm_wide: two work-items a compute unit, or more where sums would not stay in the nearest cache. */
 static int64_t wide_columns(const layout *l, const aval_device_info *info)
 {
-    int64_t units = info->compute_units > 0 ? info->compute_units : 1, each = divide_up(l->g.n, 2 * units);
+    int64_t each = divide_up(l->g.n, 2 * unit_count(info));
     return smaller(divide_up(each, l->vector) * l->vector, WIDE);
 }
 
@@ -139,11 +159,50 @@ static void lay_out_panels(layout *l, int type)
     l->b_bytes = align_up(b_one * (uint64_t)l->b_matrices * lengthened);
 }
 
+/* How long a grid of rows x columns work-items takes, in cycles a step of k: tiles at two vectors a cycle, packing at some three elements, and
+   a seventh more where too few work-items are left for who is done early. */
+static double time_at_once(const layout *l, int64_t units, int64_t rows, int64_t columns)
+{
+    double a = (double)divide_up(l->a_panels, rows), b = (double)divide_up(l->b_panels, columns);
+    double item = a * b * (double)l->rows + (a * (double)l->rows + b * (double)l->columns) / 3;
+    int64_t items = rows * columns * l->g.batch;
+    return item * (double)divide_up(items, units) * (items < 2 * units ? 8.0 / 7 : 1);
+}
+
+/* The grid of at most four work-items a compute unit that is fastest; false: it packs so much that packing for all is better. */
+static bool lay_out_at_once(layout *l, const aval_device_info *info, int type)
+{
+    const aval_gemm *g = &l->g;
+    int64_t units = unit_count(info), best_rows = 1, best_columns = 1;
+    if (g->sum || g->b.patches != NULL || type == AVAL_FLOAT16) return false;
+    l->a_panels = divide_up(g->m, l->rows);
+    l->b_panels = divide_up(g->n, l->columns);
+    for (int64_t rows = 1; rows <= 4 * units && rows <= l->a_panels; rows++) {
+        for (int64_t columns = 1; rows * columns <= 4 * units && columns <= l->b_panels; columns++) {
+            if (time_at_once(l, units, rows, columns) >= time_at_once(l, units, best_rows, best_columns)) continue;
+            best_rows = rows;
+            best_columns = columns;
+        }
+    }
+    int64_t again = ((best_rows - 1) * l->b_panels * l->columns + (best_columns - 1) * l->a_panels * l->rows) * g->k;
+    if (g->batch * again > REPACKED_PER_UNIT * units) return false;
+    l->row_panels = divide_up(l->a_panels, best_rows);
+    l->column_panels = divide_up(l->b_panels, best_columns);
+    int64_t lanes = l->row_panels * l->rows + l->column_panels * l->columns;
+    l->item_bytes = align_up((uint64_t)(lanes * smaller(g->k, K_SLICE)) * computed_bytes(type));
+    return true;
+}
+
+static int64_t blocks_at_once(const layout *l)
+{
+    return divide_up(l->a_panels, l->row_panels) * divide_up(l->b_panels, l->column_panels) * l->g.batch;
+}
+
 /* Two work-items a compute unit, by rows where each lays its own copy of b into lines. */
 static void lay_out_lines(layout *l, const aval_device_info *info, int type)
 {
     const aval_gemm *g = &l->g;
-    int64_t items = 2 * (int64_t)(info->compute_units > 0 ? info->compute_units : 1);
+    int64_t items = 2 * unit_count(info);
     bool laid = l->b_row != 1, by_rows = laid || g->m >= g->n;
     l->item_rows = by_rows ? divide_up(divide_up(g->m, items), LINE_ROWS) * LINE_ROWS : g->m;
     l->item_columns = by_rows ? g->n : divide_up(divide_up(g->n, items), LINE_COLUMNS) * LINE_COLUMNS;
@@ -172,6 +231,7 @@ static bool lay_out(const aval_device_info *info, const aval_gemm *gemm, int typ
     l->columns = VECTORS * l->vector;
     l->tile = local_tile(info, bytes);
     l->method = choose_method(l, info, type);
+    if (l->method == METHOD_PANELS && lay_out_at_once(l, info, type)) l->method = METHOD_AT_ONCE;
     if (l->method == METHOD_PANELS) lay_out_panels(l, type);
     if (l->method == METHOD_LINES) lay_out_lines(l, info, type);
     return true;
@@ -281,6 +341,20 @@ static int record_pack(recorder *r, bool of_b, int64_t first, int64_t count)
     return launch_items(r, of_b ? "pack_b" : "pack_a", panels, count, divide_up(l->g.k, K_SLICE), 1);
 }
 
+static int record_at_once(recorder *r)
+{
+    const layout *l = r->l;
+    const aval_gemm *g = &l->g;
+    push_c(r, 0, g->beta);
+    push(&r->to, (aval_arg)AVAL_UPDATE(r->to.scratch));
+    LONGS(&r->to, (int64_t)l->item_bytes);
+    push_a(r, 0);
+    push_b(r, 0);
+    INTS(&r->to, g->m, g->n, g->k, smaller(g->k, K_SLICE), l->row_panels, l->column_panels);
+    push_scales(&r->to, g->alpha, g->beta);
+    return launch_items(r, "gemm_at_once", divide_up(l->a_panels, l->row_panels), divide_up(l->b_panels, l->column_panels), g->batch, 1);
+}
+
 /* Sides of the blocks of panels: large for reuse in the caches, small enough that every compute unit has work. */
 static void choose_blocks(const layout *l, const aval_device_info *info, int64_t matrices, int64_t *rows, int64_t *columns)
 {
@@ -339,6 +413,7 @@ static uint64_t scratch_bytes(const aval_device_info *info, const aval_gemm *gem
 {
     layout l;
     if (!lay_out(info, gemm, type, &l) || l.g.m == 0 || l.g.n == 0) return 0;
+    if (l.method == METHOD_AT_ONCE) return l.item_bytes * (uint64_t)blocks_at_once(&l);
     if (l.method == METHOD_LINES) return l.line_bytes * (uint64_t)line_items(&l);
     return l.method != METHOD_PANELS ? 0 : l.a_bytes + l.b_bytes;
 }
@@ -353,6 +428,7 @@ static int record(const aval_device_info *info, const aval_gemm *gemm, int type,
     case METHOD_PANELS: return record_panels(&r, info);
     case METHOD_LOCAL: return record_unpacked(&r, "gemm_local", 1, 1, l.tile);
     case METHOD_DOTS: return record_unpacked(&r, "gemm_dots", 1, 1, 1);
+    case METHOD_AT_ONCE: return record_at_once(&r);
     case METHOD_LINES: return record_lines(&r);
     case METHOD_NARROW: return record_unpacked(&r, "gemm_narrow", COLUMNS, narrow_rows(&l), 1);
     case METHOD_WIDE: return record_wide(&r, info);
