@@ -1,5 +1,6 @@
 /* The models that `aval check` knows: built-in nets by name, and ONNX files.  Made alike in the parent and in each child. */
 #include "check.h"
+#include "files.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -10,18 +11,12 @@
 
 static const char *const nets[] = { "linear", "mlp", "lenet" };
 
-static bool is_file(const char *name)
-{
-    const char *dot = strrchr(name, '.');
-    return dot != NULL && strcmp(dot, ".onnx") == 0;
-}
-
 bool check_model_named(const char *name)
 {
     for (size_t i = 0; i < sizeof nets / sizeof *nets; i++) {
         if (strcmp(name, nets[i]) == 0) return true;
     }
-    return is_file(name);
+    return cli_is_onnx(name);
 }
 
 /* ---- Built-in nets --------------------------------------------------------------------------------------------------------- */
@@ -138,7 +133,7 @@ int check_model_open(aval_context *ctx, json_t *spec, check_model *m)
                                      .batch = (uint64_t)batch,
                                      .seed = strtoull(seed, NULL, 10),
                                      .given = AVAL_GIVEN_SEED };
-    int status = is_file(net) ? open_file(ctx, m, forward_only != 0) : open_net(ctx, m);
+    int status = cli_is_onnx(net) ? open_file(ctx, m, forward_only != 0) : open_net(ctx, m);
     const char *slash = strrchr(net, '/');
     m->library.size = sizeof m->library;
     m->library.name = slash == NULL ? net : slash + 1;

@@ -83,6 +83,7 @@ int cli_graph(int argc, const char **argv);
 int cli_help(int argc, const char **argv);
 int cli_new_op(int argc, const char **argv);
 int cli_ops(int argc, const char **argv);
+int cli_predict(int argc, const char **argv);
 int cli_run(int argc, const char **argv);
 int cli_test_onnx(int argc, const char **argv);
 int cli_train(int argc, const char **argv);

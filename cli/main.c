@@ -7,11 +7,12 @@
 const cli_command cli_commands[] = {
     { "devices", "", "every OpenCL device of this machine, and what it can do", cli_devices },
     { "ops", "[NAME]...", "the operators there are, or all about some", cli_ops },
-    { "train", "[NET]", "train a built-in net: linear, mlp or lenet", cli_train },
+    { "train", "[NET or MODEL]", "train a built-in net (linear, mlp, lenet) or an ONNX model", cli_train },
+    { "predict", "MODEL PICTURE...", "what a model says of pictures, by the card beside it", cli_predict },
     { "check", "[OP or MODEL]...", "compare operators and models between devices and with the host", cli_check },
     { "run", "MODEL", "run an ONNX model on arrays from files, with gradients", cli_run },
     { "test-onnx", "DIR", "run ONNX's backend test cases", cli_test_onnx },
-    { "graph", "NET", "draw the training graph of a built-in net", cli_graph },
+    { "graph", "MODEL or NET", "draw an ONNX model with its values and gradients, or a built-in net", cli_graph },
     { "bench", "[CASE]...", "measure aval and the devices", cli_bench },
     { "new-op", "NAME", "make a plugin project with an operator of one's own", cli_new_op },
     { "warm", "", "build all kernels ahead of time", cli_warm },
@@ -50,7 +51,7 @@ static const struct {
 static int print_overview(void)
 {
     printf("usage: aval COMMAND [ARGUMENT]... [OPTION]...\n\n");
-    for (const cli_command *c = cli_commands; c->name != NULL; c++) printf("  %-9s %-12s %s\n", c->name, c->arguments, c->doc);
+    for (const cli_command *c = cli_commands; c->name != NULL; c++) printf("  %-9s %-16s %s\n", c->name, c->arguments, c->doc);
     printf("\n`aval COMMAND --help` shows a command's options.  Exit codes: 0 done, 1 a check found a difference,\n"
            "2 wrong use or bad input, 3 a device or driver failed or output cannot be written, 130 interrupted.\n\nEnvironment:\n");
     for (size_t i = 0; i < sizeof environment / sizeof environment[0]; i++)

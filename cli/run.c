@@ -1,5 +1,6 @@
 /* `aval run`: an ONNX model on arrays from files; outputs and gradients become files. */
 #include "arrays.h"
+#include "files.h"
 
 #include <limits.h>
 #include <stdarg.h>
@@ -9,8 +10,7 @@
 #include <sys/stat.h>
 
 typedef struct arguments {
-    char **inputs, **upstreams; /* NAME=FILE, end with NULL; NULL: none */
-    char *archive; /* .npz with inputs by their names; NULL: none */
+    cli_files files;
     char *weights; /* safetensors; NULL: those of the model */
     char *folder;
     char *output; /* one .npz instead of files in the folder; NULL: none */
@@ -24,9 +24,8 @@ typedef struct result {
 } result;
 
 typedef struct job {
-    const arguments *a;
+    arguments *a;
     const aval_model *model;
-    aval_archive *archive; /* of inputs; NULL: none */
     aval_graph *graph;
     aval_session *session;
     result *results;
@@ -34,109 +33,6 @@ typedef struct job {
     json_t *rows; /* NULL: text */
     bool quiet;
 } job;
-
-/* ---- Files given as NAME=FILE ----------------------------------------------------------------------------------------------------------- */
-
-/* The file of NAME=FILE when the name is this one; NULL: it is another. */
-static const char *file_for(const char *pair, const char *name)
-{
-    size_t length = strlen(name);
-    return strncmp(pair, name, length) == 0 && pair[length] == '=' ? pair + length + 1 : NULL;
-}
-
-static const char *find_file(char *const *pairs, const char *name)
-{
-    const char *found = NULL;
-    for (size_t i = 0; pairs != NULL && pairs[i] != NULL; i++)
-        if (file_for(pairs[i], name) != NULL) found = file_for(pairs[i], name);
-    return found;
-}
-
-static bool is_input(const aval_model *m, const char *pair)
-{
-    for (size_t i = 0; i < aval_model_input_count(m); i++)
-        if (file_for(pair, aval_model_input_name(m, i)) != NULL) return true;
-    return false;
-}
-
-static bool is_output(const aval_model *m, const char *pair)
-{
-    for (size_t i = 0; i < aval_model_output_count(m); i++)
-        if (file_for(pair, aval_model_output_name(m, i)) != NULL) return true;
-    return false;
-}
-
-/* A weight is given as an input is; its content in the store is replaced. */
-static int set_weight(const job *j, const char *pair, bool *found)
-{
-    aval_store *store = aval_model_store(j->model);
-    *found = false;
-    for (size_t i = 0; i < aval_store_count(store); i++) {
-        const char *name = aval_store_name(store, i), *file = file_for(pair, name);
-        if (file == NULL) continue;
-        aval_array array = { .size = sizeof array };
-        *found = true;
-        int status = cli_array_read(file, name, &array);
-        if (status == AVAL_OK) status = aval_store_set(store, name, array.type, array.rank, array.dims, array.data);
-        aval_free(array.data);
-        return status;
-    }
-    return AVAL_OK;
-}
-
-static int list_names(const job *j, char *const *pairs, const char *option, size_t count,
-                      const char *(*name)(const aval_model *model, size_t i))
-{
-    char names[1000] = "";
-    for (size_t i = 0; i < count; i++) {
-        size_t length = strlen(names);
-        snprintf(names + length, sizeof names - length, "%s'%s'", i > 0 ? ", " : "", name(j->model, i));
-    }
-    return cli_fail(CLI_USAGE, "%s %s: expected NAME=FILE.npy (or .npz) with one of %s", option, *pairs,
-                    count > 0 ? names : "none (there are none)");
-}
-
-static int check_pairs(const job *j)
-{
-    for (char *const *pair = j->a->inputs; pair != NULL && *pair != NULL; pair++) {
-        bool found = is_input(j->model, *pair);
-        int status = found ? AVAL_OK : set_weight(j, *pair, &found);
-        if (status < 0) return cli_fail_status(status);
-        if (!found) return list_names(j, pair, "--input", aval_model_input_count(j->model), aval_model_input_name);
-    }
-    for (char *const *pair = j->a->upstreams; pair != NULL && *pair != NULL; pair++)
-        if (!is_output(j->model, *pair))
-            return list_names(j, pair, "--upstream", aval_model_output_count(j->model), aval_model_output_name);
-    return CLI_OK;
-}
-
-/* `own`: a file of this input alone; else the archive of several. */
-static int feed_file(const job *j, const aval_value *input, const char *name, const char *own)
-{
-    aval_array array = { .size = sizeof array };
-    const char *file = own != NULL ? own : j->a->archive;
-    int status = own != NULL ? cli_array_read(file, name, &array) : aval_archive_read(j->archive, name, &array);
-    if (status < 0) return cli_fail_status(status);
-    int code = CLI_OK;
-    if (array.type != aval_value_type(input) || array.rank != (size_t)aval_value_rank(input))
-        code = cli_fail(CLI_USAGE, "input '%s' is %s with %d axes, but '%s' holds %s with %zu", name,
-                        aval_type_name(aval_value_type(input)), aval_value_rank(input), file, aval_type_name(array.type), array.rank);
-    else if ((status = aval_session_feed(j->session, input, array.data, array.bytes, array.dims)) < 0) code = cli_fail_status(status);
-    aval_free(array.data);
-    return code;
-}
-
-static int feed_inputs(const job *j)
-{
-    int code = CLI_OK;
-    for (size_t i = 0; i < aval_model_input_count(j->model) && code == CLI_OK; i++) {
-        const char *name = aval_model_input_name(j->model, i), *file = find_file(j->a->inputs, name);
-        if (file == NULL && j->archive == NULL)
-            code = cli_fail(CLI_USAGE, "input '%s' is missing: give it by --input '%s=FILE.npy'", name, name);
-        else code = feed_file(j, aval_model_input(j->model, i), name, file);
-    }
-    return code;
-}
 
 /* ---- What is computed --------------------------------------------------------------------------------------------------------------------- */
 
@@ -163,49 +59,19 @@ static int run(const job *j)
     return status < 0 ? cli_fail_status(status) : CLI_OK;
 }
 
-static bool is_float(int type)
-{
-    return type > 0 && (AVAL_FLOATS & AVAL_TYPE_SET(type)) != 0;
-}
-
-/* The upstream gradient of an output as an input that is fed; *upstream stays NULL, for ones, where none is given. */
-static int add_upstream(const job *j, size_t output, aval_value **upstream)
-{
-    const char *name = aval_model_output_name(j->model, output), *file = find_file(j->a->upstreams, name);
-    if (file == NULL) return CLI_OK;
-    aval_array array = { .size = sizeof array };
-    int status = cli_array_read(file, name, &array);
-    if (status == AVAL_OK) {
-        *upstream = aval_graph_input(j->graph, name, array.type, array.rank, array.dims);
-        status =
-            *upstream == NULL ? aval_graph_status(j->graph) : aval_session_feed(j->session, *upstream, array.data, array.bytes, array.dims);
-    }
-    aval_free(array.data);
-    return status < 0 ? cli_fail_status(status) : CLI_OK;
-}
-
-/* d(sum over all outputs of upstream x output) / d wrt */
 static int add_gradient(job *j, const char *name, aval_value *wrt, aval_value *const *upstreams)
 {
-    aval_value *sum = NULL;
-    if (!is_float(aval_value_type(wrt))) return CLI_OK;
-    for (size_t i = 0; i < aval_model_output_count(j->model); i++) {
-        aval_value *output = aval_model_output(j->model, i);
-        if (!is_float(aval_session_type(j->session, output))) continue;
-        aval_value *one = aval_graph_gradient(j->graph, output, wrt, upstreams[i]);
-        sum = sum == NULL ? one : aval_apply(j->graph, "Add", NULL, sum, one);
-    }
-    int status = aval_graph_status(j->graph);
-    if (status < 0) return cli_fail_status(status);
-    return sum == NULL ? CLI_OK : add_result(j, "grad_", name, sum);
+    aval_value *gradient;
+    int code = cli_gradient(j->model, j->session, wrt, upstreams, &gradient);
+    return code != CLI_OK || gradient == NULL ? code : add_result(j, "grad_", name, gradient);
 }
 
 static int add_gradients(job *j)
 {
     const aval_store *store = aval_model_store(j->model);
     aval_value **upstreams = calloc(aval_model_output_count(j->model) + 1, sizeof(aval_value *));
-    int code = upstreams != NULL ? CLI_OK : cli_fail(CLI_DEVICE, "out of memory");
-    for (size_t i = 0; i < aval_model_output_count(j->model) && code == CLI_OK; i++) code = add_upstream(j, i, &upstreams[i]);
+    int code =
+        upstreams == NULL ? cli_fail(CLI_DEVICE, "out of memory") : cli_files_upstreams(&j->a->files, j->model, j->session, upstreams);
     for (size_t i = 0; i < aval_model_input_count(j->model) && code == CLI_OK; i++)
         code = add_gradient(j, aval_model_input_name(j->model, i), aval_model_input(j->model, i), upstreams);
     for (size_t i = 0; i < aval_store_count(store) && code == CLI_OK; i++) {
@@ -297,16 +163,26 @@ static int open_files(job *j)
 {
     int status = AVAL_OK;
     const aval_weights_options options = { .size = sizeof options, .allow = AVAL_ALLOW_MISSING, .convert = 1 };
-    if (j->a->archive != NULL) status = aval_archive_open(j->a->archive, &j->archive);
-    if (status == AVAL_OK && j->a->weights != NULL)
-        status = aval_store_load_weights(aval_model_store(j->model), j->a->weights, &options, NULL);
+    if (j->a->weights != NULL) status = aval_store_load_weights(aval_model_store(j->model), j->a->weights, &options, NULL);
     return status < 0 ? cli_fail_status(status) : CLI_OK;
+}
+
+static int feed_inputs(const job *j)
+{
+    int code = CLI_OK;
+    for (size_t i = 0; i < aval_model_input_count(j->model) && code == CLI_OK; i++) {
+        const char *name = aval_model_input_name(j->model, i);
+        if (!cli_files_has(&j->a->files, j->model, i))
+            code = cli_fail(CLI_USAGE, "input '%s' is missing: give it by --input '%s=FILE.npy'", name, name);
+        else code = cli_files_feed(&j->a->files, j->model, i, j->session);
+    }
+    return code;
 }
 
 static int work(job *j)
 {
     int code = open_files(j);
-    if (code == CLI_OK) code = check_pairs(j);
+    if (code == CLI_OK) code = cli_files_check(&j->a->files, j->model);
     if (code == CLI_OK) code = feed_inputs(j);
     for (size_t i = 0; i < aval_model_output_count(j->model) && code == CLI_OK; i++)
         code = add_result(j, "", aval_model_output_name(j->model, i), aval_model_output(j->model, i));
@@ -318,7 +194,7 @@ static int work(job *j)
     return code == CLI_OK ? write_results(j) : code;
 }
 
-static int run_model(const cli_options *options, const arguments *a)
+static int run_model(const cli_options *options, arguments *a)
 {
     aval_context *ctx = NULL;
     aval_model *m = NULL;
@@ -335,17 +211,10 @@ static int run_model(const cli_options *options, const arguments *a)
         if (code == CLI_OK) code = printed;
     }
     free(j.results);
-    aval_archive_release(j.archive);
     aval_session_release(j.session);
     aval_model_release(m);
     aval_context_release(ctx);
     return code;
-}
-
-static void free_texts(char **texts)
-{
-    for (size_t i = 0; texts != NULL && texts[i] != NULL; i++) free(texts[i]);
-    free(texts);
 }
 
 int cli_run(int argc, const char **argv)
@@ -354,29 +223,28 @@ int cli_run(int argc, const char **argv)
     cli_options options;
     int code;
     const struct poptOption own[] = {
-        { "input", 0, POPT_ARG_ARGV, &a.inputs, 0, "an input (or a weight) from a file, .npy, .npz or TensorProto; may be repeated",
+        { "input", 0, POPT_ARG_ARGV, &a.files.inputs, 0, "an input (or a weight) from a file, .npy, .npz or TensorProto; may be repeated",
           "NAME=FILE" },
-        { "inputs", 0, POPT_ARG_STRING, &a.archive, 0, "all other inputs from one .npz, by their names", "FILE.npz" },
+        { "inputs", 0, POPT_ARG_STRING, &a.files.archive, 0, "all other inputs from one .npz, by their names", "FILE.npz" },
         { "weights", 0, POPT_ARG_STRING, &a.weights, 0, "weights from a safetensors file; those that it lacks stay the model's", "FILE" },
         { "output-dir", 0, POPT_ARG_STRING, &a.folder, 0, "folder for the outputs, NAME.npy each [.]", "DIR" },
         { "output", 0, POPT_ARG_STRING, &a.output, 0, "all of them in one .npz instead", "FILE.npz" },
         { "gradients", 0, POPT_ARG_NONE, &a.gradients, 0,
           "write d(sum of upstream x outputs) by each input and weight too, as grad_NAME.npy", NULL },
-        { "upstream", 0, POPT_ARG_ARGV, &a.upstreams, 0, "upstream gradient of an output [ones]; may be repeated", "NAME=FILE" },
+        { "upstream", 0, POPT_ARG_ARGV, &a.files.upstreams, 0, "upstream gradient of an output [ones]; may be repeated", "NAME=FILE" },
         POPT_TABLEEND,
     };
     if (cli_options_parse(&options, cli_command_find("run"), own, 1, 1, argc, argv, &code)) {
         if (a.folder == NULL) a.folder = strdup(".");
         if (a.folder == NULL) code = cli_fail(CLI_DEVICE, "out of memory");
-        else if (a.upstreams != NULL && !a.gradients) code = cli_fail(CLI_USAGE, "--upstream says what --gradients starts from: give both");
+        else if (a.files.upstreams != NULL && !a.gradients)
+            code = cli_fail(CLI_USAGE, "--upstream says what --gradients starts from: give both");
         else code = run_model(&options, &a);
         cli_options_release(&options);
     }
     free(a.folder);
     free(a.output);
-    free(a.archive);
     free(a.weights);
-    free_texts(a.inputs);
-    free_texts(a.upstreams);
+    cli_files_release(&a.files);
     return code;
 }

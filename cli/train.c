@@ -1,4 +1,4 @@
-/* aval train: trains a built-in net on the digits in the library or on IDX files. */
+/* aval train: trains a built-in net or an ONNX model on the digits in the library or on data from files. */
 #include "train.h"
 
 #include <math.h>
@@ -13,12 +13,12 @@ static int open_data(const char *folder, int train, aval_dataset **data)
 
 /* ---- The command -------------------------------------------------------------------------------------------------------------------- */
 
-static int print_json(const aval_train_report *r, const char *device, json_t *epochs, const char *saved)
+static int print_json(const aval_train_report *r, const char *device, json_t *epochs, const char *saved, const char *model)
 {
-    json_t *o =
-        json_pack("{s:s, s:o, s:I, s:I, s:f, s:f, s:f, s:b, s:s?}", "device", device, "epochs", epochs, "steps", (json_int_t)r->steps,
-                  "parameters", (json_int_t)r->parameters, "examples_per_second", r->examples_per_second, "seconds", r->seconds,
-                  "seconds_to_first_step", r->seconds_to_first_step, "interrupted", r->interrupted, "checkpoint", saved);
+    json_t *o = json_pack("{s:s, s:o, s:I, s:I, s:f, s:f, s:f, s:b, s:s?, s:s?}", "device", device, "epochs", epochs, "steps",
+                          (json_int_t)r->steps, "parameters", (json_int_t)r->parameters, "examples_per_second", r->examples_per_second,
+                          "seconds", r->seconds, "seconds_to_first_step", r->seconds_to_first_step, "interrupted", r->interrupted,
+                          "checkpoint", saved, "model", r->interrupted ? NULL : model);
     /* an interrupted training has no accuracy, and JSON no NaN */
     const struct {
         const char *name;
@@ -35,7 +35,7 @@ static int report(const aval_train_report *r, const train_display *d, bool verbo
     bool ended = r->interrupted && (train_asked_to_end() || d->broken);
     const char *saved = ended ? o->save_interrupted : o->save;
     int code = CLI_OK;
-    if (d->epochs != NULL) code = print_json(r, d->device, json_incref(d->epochs), saved);
+    if (d->epochs != NULL) code = print_json(r, d->device, json_incref(d->epochs), saved, o->save_model);
     if (ended)
         return cli_fail(d->broken ? CLI_DEVICE : CLI_INTERRUPTED, "%s: saved to %s; `aval train --resume %s` goes on from there",
                         d->broken ? "ended, as its output cannot be written" : "interrupted", saved, saved);
@@ -46,6 +46,7 @@ static int report(const aval_train_report *r, const train_display *d, bool verbo
     if (d->lines && r->examples_per_second > 0) printf("%.0f examples/s on %s\n", r->examples_per_second, d->device);
     if (d->lines && r->steps == 0) printf("nothing was left to train: %s has had all its epochs (--epochs asks for more)\n", o->resume);
     if (d->lines && saved != NULL) printf("saved to %s\n", saved);
+    if (d->lines && o->save_model != NULL) printf("saved to %s\n", o->save_model);
     if (r->interrupted) return CLI_OK; /* --stop-after: not tested */
     size_t count = aval_dataset_count(d->test), correct = (size_t)(r->test_accuracy * (double)count + 0.5);
     printf("test accuracy %.2f %% (%zu of %zu)\n", 100 * r->test_accuracy, correct, count);
@@ -71,7 +72,7 @@ static int train(const cli_options *options, const train_arguments *a, double st
         d.training = training;
         d.test = test;
         if (options->common.json) d.epochs = json_array();
-        if (shown && a->save == NULL && a->resume == NULL && access(".", W_OK) != 0)
+        if (shown && o.save == NULL && a->resume == NULL && access(".", W_OK) != 0)
             cli_fail(CLI_OK,
                      "warning: this folder cannot be written, so an interrupted training would be lost: --save names another place");
         if (d.bar) fprintf(stderr, "preparing %s ...", device);
@@ -109,8 +110,18 @@ int cli_train(int argc, const char **argv)
         { "epochs", 0, POPT_ARG_STRING, &a.epochs, 0, "in all, those of a resumed checkpoint included [20]", "N" },
         { "seed", 0, POPT_ARG_STRING, &a.seed, 0, "of weights, order and dropout [0]", "N" },
         { "stop-after", 0, POPT_ARG_STRING, &a.stop_after, 0, "end after so many steps, without a test [never]", "N" },
-        { "save", 0, POPT_ARG_STRING, &a.save, 0,
-          "checkpoint (safetensors), written after each epoch and when interrupted [then aval-interrupted.safetensors]", "FILE" },
+        { "cut", 0, POPT_ARG_STRING, &a.cut, 0, "model: ends at this value (`aval graph MODEL --text` has the names)", "VALUE" },
+        { "head", 0, POPT_ARG_STRING, &a.head, 0, "model: new dense layers of these widths at its end; pool,N...: after global pooling",
+          "N,N..." },
+        { "freeze", 0, POPT_ARG_STRING, &a.freeze, 0,
+          "model: weights that stay as they are, * and ? stand for others; '*': all but the head's", "NAME,..." },
+        { "mean", 0, POPT_ARG_STRING, &a.mean, 0, "of pixels in 0..1, one or a channel each: (pixel - mean) / std goes in [0]", "X,X..." },
+        { "std", 0, POPT_ARG_STRING, &a.std, 0, "[1]", "X,X..." },
+        { "save", 0, POPT_ARG_ARGV, &a.save, 0,
+          "FILE.onnx: what was trained, with its card for aval predict; another: checkpoint (safetensors), written after each epoch and "
+          "when "
+          "interrupted [then aval-interrupted.safetensors]; may be given for each",
+          "FILE" },
         { "resume", 0, POPT_ARG_STRING, &a.resume, 0, "go on from this checkpoint, with its options but those given", "FILE" },
         { "verbose", 'v', POPT_ARG_NONE, &a.verbose, 0, "more numbers at the end", NULL },
         POPT_TABLEEND,
@@ -124,5 +135,7 @@ done:
     for (size_t i = 0; own[i].longName != NULL; i++) {
         if (own[i].argInfo == POPT_ARG_STRING) free(*(char **)own[i].arg);
     }
+    for (size_t i = 0; a.save != NULL && a.save[i] != NULL; i++) free(a.save[i]);
+    free(a.save);
     return code;
 }

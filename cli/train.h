@@ -6,14 +6,16 @@
 
 /* What popt writes to; numbers come as texts, and NULL was not given. */
 typedef struct train_arguments {
-    char *data, *layers, *activation, *loss, *optimizer, *save, *resume;
+    char *data, *layers, *activation, *loss, *optimizer, *resume;
+    char *cut, *head, *freeze, *mean, *std;
+    char **save; /* FILE.onnx is for the trained net, another name for the checkpoint; ends with NULL; NULL: none */
     char *lr, *momentum, *weight_decay, *dropout, *batch, *epochs, *seed, *stop_after;
     int nesterov; /* -1: not given */
     int verbose;
 } train_arguments;
 
 /* The library's options; CLI_USAGE, with a message, when a number cannot be used.  Texts stay the arguments'. */
-int train_options(const train_arguments *a, const char *net, aval_train_options *options);
+int train_options(const train_arguments *a, const char *net, aval_train_options *options); /* `net`: a name, or a model's file */
 
 /* Requests to end: Ctrl-C, SIGTERM (also twice at once, as timeout sends it) and SIGHUP.  A closed pipe ends nothing before it is saved. */
 void train_catch_signals(void);

@@ -22,7 +22,7 @@ static void print_start(train_display *d)
     if (!d->lines) return;
     aval_dataset_shape(d->training, &height, &width);
     if (o->resume != NULL) printf("going on from %s", o->resume);
-    else printf("training %s", o->net ? o->net : "mlp");
+    else printf("training %s", o->model ? o->model : o->net ? o->net : "mlp");
     printf(" on %s: %zu examples of %zu x %zu pixels in %zu classes, %zu to test\n", d->device, aval_dataset_count(d->training), height,
            width, aval_dataset_classes(d->training), aval_dataset_count(d->test));
     if (fflush(stdout) != 0) d->broken = true;

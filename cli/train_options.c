@@ -1,4 +1,5 @@
 /* The numbers of `aval train`: from texts to the library's options. */
+#include "files.h"
 #include "train.h"
 
 #include <stddef.h>
@@ -44,23 +45,41 @@ static int read_counts(const train_arguments *a, aval_train_options *o)
     return code;
 }
 
+/* --save may be given once for the checkpoint and once for the trained net. */
+static int read_files(const train_arguments *a, aval_train_options *o)
+{
+    for (size_t i = 0; a->save != NULL && a->save[i] != NULL; i++) {
+        const char **file = cli_is_onnx(a->save[i]) ? &o->save_model : &o->save;
+        if (*file != NULL)
+            return cli_fail(CLI_USAGE, "--save %s and --save %s: one checkpoint, and one FILE.onnx for the trained net, were expected",
+                            *file, a->save[i]);
+        *file = a->save[i];
+    }
+    return CLI_OK;
+}
+
 int train_options(const train_arguments *a, const char *net, aval_train_options *options)
 {
+    bool model = net != NULL && cli_is_model(net);
     *options = (aval_train_options){
         .size = sizeof *options,
-        .net = net,
+        .net = model ? NULL : net,
+        .model = model ? net : NULL,
         .layers = a->layers,
         .activation = a->activation,
         .loss = a->loss,
         .optimizer = a->optimizer,
         .nesterov = a->nesterov == 1,
-        .save = a->save,
-        .save_interrupted = a->save     ? a->save
-                            : a->resume ? a->resume
-                                        : INTERRUPTED_FILE,
         .resume = a->resume,
         .given = a->nesterov >= 0 ? AVAL_GIVEN_NESTEROV : 0,
+        .cut = a->cut,
+        .head = a->head,
+        .freeze = a->freeze,
+        .mean = a->mean,
+        .std = a->std,
     };
-    int code = read_reals(a, options);
+    int code = read_files(a, options);
+    options->save_interrupted = options->save ? options->save : a->resume ? a->resume : INTERRUPTED_FILE;
+    if (code == CLI_OK) code = read_reals(a, options);
     return code == CLI_OK ? read_counts(a, options) : code;
 }

@@ -253,9 +253,23 @@ AVAL_API int aval_value_kind_of(const aval_value *value);
 /* NULL where no node computes it. */
 AVAL_API aval_node *aval_value_producer(const aval_value *value);
 
+/* All states that these values are computed from, in the order of the nodes that read them; *states is for aval_free. */
+AVAL_API int aval_graph_states(const aval_graph *g, aval_value *const *values, size_t n_values, aval_value ***states, size_t *n_states);
+
 /* The graph as text, a line a node, or as Graphviz DOT.  *text is the caller's, to be given to aval_free. */
 AVAL_API int aval_graph_text(const aval_graph *g, char **text);
 AVAL_API int aval_graph_dot(const aval_graph *g, char **text);
+
+/* What a drawing says of a value: its content (green box) and its gradient (red box), as a line of text each, "" for no box; and its type and shape
+   where more is known of them than the graph knows. */
+typedef struct aval_value_note {
+    size_t size;
+    char value[112], gradient[112], type[80];
+} aval_value_note;
+typedef void (*aval_note_function)(void *user, const aval_value *value, aval_value_note *note);
+/* As aval_graph_dot, with what `note` says of each value (NULL: nothing).  Only what these values need is drawn; n_wanted 0: all. */
+AVAL_API int aval_graph_draw(const aval_graph *g, aval_value *const *wanted, size_t n_wanted, aval_note_function note, void *user,
+                             char **text);
 AVAL_API void aval_free(void *memory);
 
 /* ---- Store -------------------------------------------------------------------------------------------------------------- */
@@ -410,6 +424,28 @@ AVAL_API size_t aval_model_output_count(const aval_model *model);
 AVAL_API aval_value *aval_model_output(const aval_model *model, size_t i);
 AVAL_API const char *aval_model_output_name(const aval_model *model, size_t i);
 
+/* Type and shape of output i, as far as they follow from what the inputs' shapes say: what moves with a free dimension is -1.  AVAL_E_SHAPE where
+   not even the number of axes can be known before a run.  Any of type, rank, dims (AVAL_MAX_RANK numbers) may be NULL. */
+AVAL_API int aval_model_output_shape(const aval_model *model, size_t i, int *type, size_t *rank, int64_t *dims);
+
+/* Transfer learning: a trained model keeps its first layers and gets others in place of its last ones.
+
+       aval_model_cut(m, "features");             the model now ends there: what came behind is neither computed nor written
+       aval_model_add_head(m, "64,10", NULL, 1);  two dense layers with new weights, "head1.weight" and so on
+       aval_graph_states(...);                    the weights: those that get no update stay as they are
+       aval_model_save(...);                      the outputs with what they need
+
+   aval_train does all that by options.  Functions that change outputs invalidate texts and values that aval_model_output gave before. */
+/* Gives the model these outputs in place of its own.  names as in aval_model_save; copied. */
+AVAL_API int aval_model_set_outputs(aval_model *model, aval_value *const *outputs, const char *const *names, size_t n_outputs);
+/* Makes the value of this name the only output.  AVAL_E_UNKNOWN: there is none; the message names some that are there. */
+AVAL_API int aval_model_cut(aval_model *model, const char *value);
+/* Puts dense layers on the first output [batch, ...], which is flattened before, and makes the last layer's scores the only output, "scores".
+   `layers`: widths with commas between, after "pool" if the mean over all axes but batch and channels comes first: "64,10", "pool,10".
+   `activation`, between the layers: one of aval_train_options [relu].  New weights are in the model's store, random by `seed`.  On failure the
+   outputs are as before, though the graph may hold a part of the layers. */
+AVAL_API int aval_model_add_head(aval_model *model, const char *layers, const char *activation, uint64_t seed);
+
 /* Writes what computes these values as an ONNX file: inputs, weights as the store has them, nodes.  `names` are those of the outputs in the file;
    NULL, or NULL for one: the value's own.  The operator set is of version 21, or of that which a model was read with, or else the newest
    in which each operator has the form that the graph has.  Operators that only aval has are written in the domain "aval", with a warning that names them.
@@ -454,93 +490,11 @@ AVAL_API int aval_warm(aval_context *ctx, size_t *built);
    taken from aval's cache on disk.  Either may be NULL. */
 AVAL_API int aval_context_programs(aval_context *ctx, size_t *built, size_t *from_disk);
 
-/* ---- Data and training --------------------------------------------------------------------------------------------------- */
-
-typedef struct aval_dataset aval_dataset;
-
-/* IDX files (LeCun's format), plain or .gz: images [count, height, width] of uint8 and labels [count].  */
-AVAL_API int aval_dataset_open_idx(const char *images, const char *labels, aval_dataset **data);
-/* train-images-idx3-ubyte[.gz] and its three siblings in a folder; `train` 1: the training half, 0: the test half. */
-AVAL_API int aval_dataset_open_folder(const char *folder, int train, aval_dataset **data);
-/* The 1,797 handwritten digits (8x8) that lie in the library. */
-AVAL_API int aval_dataset_open_digits(int train, aval_dataset **data);
-AVAL_API void aval_dataset_release(aval_dataset *data);
-AVAL_API size_t aval_dataset_count(const aval_dataset *data);
-AVAL_API size_t aval_dataset_classes(const aval_dataset *data);
-AVAL_API void aval_dataset_shape(const aval_dataset *data, size_t *height, size_t *width);
-
-typedef struct aval_train_progress {
-    size_t size;
-    uint64_t epoch, epochs, step, steps; /* epoch from 1; step within it from 1 */
-    int epoch_done; /* 1: the fields below are of the whole epoch */
-    double loss; /* mean so far */
-    double test_accuracy, test_loss; /* 0..1; valid when epoch_done */
-    double examples_per_second;
-    double seconds_to_first_step; /* from aval_train's start to the end of the first step */
-} aval_train_progress;
-/* Returns 0 to go on; anything else ends the training after saving. */
-typedef int (*aval_train_function)(void *user, const aval_train_progress *progress);
-
-/* Numbers of a training whose 0 is meant, not left open. */
-typedef enum aval_train_given {
-    AVAL_GIVEN_LR = 1,
-    AVAL_GIVEN_MOMENTUM = 2,
-    AVAL_GIVEN_NESTEROV = 4,
-    AVAL_GIVEN_WEIGHT_DECAY = 8,
-    AVAL_GIVEN_DROPOUT = 16,
-    AVAL_GIVEN_SEED = 32
-} aval_train_given;
-
-/* Every text may be NULL and every number 0 for what a resumed checkpoint has, or else its default, which stands in brackets. */
-typedef struct aval_train_options {
-    size_t size;
-    const char *net; /* linear, mlp, lenet [mlp] */
-    const char *layers; /* widths of the hidden dense layers: "512,512" [mlp: "128,128", lenet: "256"; linear has none] */
-    const char *activation; /* relu, leaky_relu, tanh, sigmoid [relu] */
-    const char *loss; /* cross_entropy, mse [cross_entropy] */
-    const char *optimizer; /* sgd [sgd] */
-    double lr; /* learning rate [0.1; lenet: 0.03] */
-    double momentum; /* [0.9]; negative: 0 */
-    int nesterov;
-    double weight_decay;
-    double dropout; /* after each hidden layer */
-    uint64_t batch; /* [32] */
-    uint64_t epochs; /* in all, those of a resumed checkpoint included [20] */
-    uint64_t seed; /* [0] */
-    const char *save; /* file for the checkpoint [none] */
-    const char *resume; /* checkpoint to go on from [none] */
-    uint64_t stop_after_steps; /* ends, after saving, when so many steps of this call are done [never] */
-    const char *save_interrupted; /* file for the checkpoint of a training that `progress` ended [save] */
-    uint32_t given; /* AVAL_GIVEN_...: 0 is meant in these, as in a training that is resumed without its dropout */
-} aval_train_options;
-
-typedef struct aval_train_report {
-    size_t size;
-    uint64_t steps, parameters;
-    double train_loss, test_loss, test_accuracy;
-    double examples_per_second; /* median over epochs */
-    double seconds, seconds_to_first_step;
-    int interrupted;
-} aval_train_report;
-
-/* Trains, and tests after each epoch.  Pixels are divided by the largest of the training images (16 for the digits, 255 for MNIST); a
-   checkpoint's metadata names it as `pixels_divided_by`, beside `net`, `recipe` (all options), `epochs` done and `steps_in_next`, the steps done in
-   the epoch under way.  That files can be written is found out before the first step. */
-AVAL_API int aval_train(aval_context *ctx, const aval_train_options *options, aval_dataset *train, aval_dataset *test,
-                        aval_train_function progress, void *user, aval_train_report *report);
-/* The training graph of a built-in net, for drawing and planning; batch 0: free.  *wanted are the n_wanted values that a step computes, an
-   array for aval_free; graph and store are released as any. */
-AVAL_API int aval_train_graph(aval_context *ctx, const aval_train_options *options, const aval_dataset *data, uint64_t batch,
-                              aval_graph **g, aval_store **store, aval_value ***wanted, size_t *n_wanted);
-/* Feeds the inputs of such a graph with the examples that step `step` (from 0, in the order of the first epoch, beginning again at its end) of
-   this training takes. */
-AVAL_API int aval_train_feed(aval_session *s, const aval_graph *g, const aval_train_options *options, const aval_dataset *data,
-                             uint64_t step);
-
 #ifdef __cplusplus
 }
 #endif
 
 #include "aval/check.h"
+#include "aval/train.h"
 
 #endif

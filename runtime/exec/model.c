@@ -3,6 +3,8 @@
 #include "exec/exec.h"
 #include "exec/store.h"
 
+#include <string.h>
+
 struct aval_model {
     aval__onnx_model onnx; /* names of inputs and outputs */
     aval_graph *graph;
@@ -87,6 +89,45 @@ aval_value *aval_model_output(const aval_model *model, size_t i)
 const char *aval_model_output_name(const aval_model *model, size_t i)
 {
     return i < aval_model_output_count(model) ? model->onnx.outputs.at[i].name : NULL;
+}
+
+int aval_model_output_shape(const aval_model *model, size_t i, int *type, size_t *rank, int64_t *dims)
+{
+    AVAL__NEED(model, "a model");
+    if (i >= model->onnx.outputs.count)
+        return aval__fail(AVAL_E_ARGUMENT, "output %zu of a model that has %zu", i, model->onnx.outputs.count);
+    const aval__onnx_port *output = &model->onnx.outputs.at[i];
+    aval_tensor found;
+    AVAL__TRY(aval_graph_status(model->graph));
+    AVAL__TRY(aval__onnx_output_types(model->graph, output, 1, &found));
+    if (found.type == AVAL_NONE || found.rank < 0)
+        return aval__fail(AVAL_E_SHAPE, "the shape of output '%s' is not known before a run: give the model's inputs sizes", output->name);
+    if (type) *type = found.type;
+    if (rank) *rank = (size_t)found.rank;
+    if (dims) memcpy(dims, found.dims, (size_t)found.rank * sizeof *dims);
+    return AVAL_OK;
+}
+
+int aval_model_set_outputs(aval_model *model, aval_value *const *outputs, const char *const *names, size_t n_outputs)
+{
+    AVAL__NEED(model, "a model");
+    AVAL__NEED(outputs && n_outputs > 0, "an array of outputs");
+    aval__onnx_ports ports = { 0 };
+    int status = AVAL_OK;
+    for (size_t i = 0; i < n_outputs; i++) {
+        const char *name = names && names[i] ? names[i] : outputs[i] ? aval__value_label(outputs[i]) : "";
+        if (!outputs[i] || outputs[i]->graph != model->graph || outputs[i]->dead)
+            AVAL__TRY_DONE(aval__fail(AVAL_E_ARGUMENT, "output %zu is no value of the model's graph", i));
+        const char *kept = aval__arena_text(&model->onnx.arena, name);
+        if (!kept) AVAL__TRY_DONE(AVAL_E_MEMORY);
+        AVAL__TRY_DONE(aval__vec_push(&ports, (aval__onnx_port){ kept, outputs[i] }));
+    }
+    aval__vec_release(&model->onnx.outputs);
+    model->onnx.outputs = ports;
+    return AVAL_OK;
+done:
+    aval__vec_release(&ports);
+    return status;
 }
 
 /* ---- Writing ------------------------------------------------------------------------------------------------------------------------ */

@@ -47,6 +47,10 @@ void aval__tensors_release(aval__tensors *t);
 
 /* As aval__graph_order, without what states ask for: for drawing and for shapes while the graph is being built. */
 int aval__graph_order_links(const aval_graph *g, aval_value *const *wanted, size_t n_wanted, aval_node ***order, size_t *count);
+/* "Conv", "gradient" or "loop". */
+const char *aval__node_op_name(const aval_node *node);
+/* All living nodes in an order that can be read; that of creation when the graph has a cycle (which is then worth looking at). */
+int aval__graph_readable_order(const aval_graph *g, aval_node ***order, size_t *count);
 /* How many outputs a node would have (aval__infer_count). */
 size_t aval__graph_count_outputs(const aval__opdef *def, const aval__attrs *attrs, aval_value *const *inputs, size_t n_inputs);
 /* Need that input have no shape, since the op's body may not use it? */

@@ -96,6 +96,8 @@ typedef int (*aval__onnx_contents)(void *user, aval__arena *arena, const aval_va
    written as such, with a warning to the graph's log. */
 int aval__onnx_write(const char *file, const aval_graph *g, const aval__onnx_port *outputs, size_t n_outputs, aval__onnx_contents contents,
                      void *user);
+/* Types of these values, as far as they can be known before shapes are fed: free dimensions are -1, a rank that is not known too. */
+int aval__onnx_output_types(const aval_graph *g, const aval__onnx_port *outputs, size_t count, aval_tensor *types);
 /* Gives back what only states' contents need. */
 void aval__onnx_forget_file(aval__onnx_model *model);
 /* One TensorProto of so many bytes.  *data lies in the arena. */

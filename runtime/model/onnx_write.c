@@ -177,7 +177,7 @@ static int add_outputs(onnx_writer *w, const aval__onnx_port *outputs, size_t n_
     int status = AVAL_OK;
     aval_tensor *types = aval__alloc_array(n_outputs, sizeof *types);
     if (!types) return AVAL_E_MEMORY;
-    AVAL__TRY_DONE(onnx_output_types(w->g, outputs, n_outputs, types));
+    AVAL__TRY_DONE(aval__onnx_output_types(w->g, outputs, n_outputs, types));
     for (size_t i = 0; i < n_outputs; i++) {
         const aval_value *value = outputs[i].value;
         const char *own = w->name_of[value->id], *name = outputs[i].name ? outputs[i].name : own;

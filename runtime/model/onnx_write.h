@@ -34,8 +34,6 @@ int onnx_write_constant(onnx_writer *w, const char *name, const aval_tensor *sha
 /* NULL: out of memory.  `data` must stay until all is packed. */
 onnx_tensor *onnx_write_tensor(onnx_writer *w, const aval_tensor *shape, const void *data);
 
-/* Types of the outputs (onnx_write_types.c), as far as they can be known: free dimensions are -1, a rank that is not known too. */
-int onnx_output_types(const aval_graph *g, const aval__onnx_port *outputs, size_t count, aval_tensor *types);
 int onnx_write_type(onnx_writer *w, const char *name, const aval_tensor *t, Aval__Onnx__ValueInfo **out);
 
 #endif

@@ -43,7 +43,7 @@ static void free_what_moves(aval_tensor *type, const aval_tensor *other)
         if (type->dims[d] != other->dims[d]) type->dims[d] = -1;
 }
 
-int onnx_output_types(const aval_graph *g, const aval__onnx_port *outputs, size_t count, aval_tensor *types)
+int aval__onnx_output_types(const aval_graph *g, const aval__onnx_port *outputs, size_t count, aval_tensor *types)
 {
     static const int64_t sizes[] = { 8, 12, 1, 2, 16, 32, 64, 224, 3, 4 };
     int status = AVAL_OK;

@@ -11,7 +11,7 @@ int aval__checkpoint_save(aval_store *store, const aval__recipe *recipe, aval__p
     aval__recipe_print(&text, recipe);
     aval__text_add(&epochs, "%llu", (unsigned long long)position.epochs);
     aval__text_add(&steps, "%llu", (unsigned long long)position.steps);
-    aval__text_add(&divisor, "%u", (unsigned)data->largest);
+    aval__text_real(&divisor, data->largest);
     if (text.failed || epochs.failed || steps.failed || divisor.failed) {
         status = aval__fail(AVAL_E_MEMORY, "no memory for the checkpoint");
         goto done;

@@ -11,6 +11,18 @@
 #include "train-images-idx3-ubyte.gz.h"
 #include "train-labels-idx1-ubyte.gz.h"
 
+size_t aval__dataset_elements(const aval_dataset *data)
+{
+    return data->channels * data->height * data->width;
+}
+
+void aval__dataset_count_classes(aval_dataset *data)
+{
+    for (size_t i = 0; i < data->count; i++) {
+        if (data->labels[i] >= data->classes) data->classes = (size_t)data->labels[i] + 1;
+    }
+}
+
 /* Takes over the bytes of both, also when it fails. */
 static int join(const char *images_name, aval__idx *images, const char *labels_name, aval__idx *labels, aval_dataset **out)
 {
@@ -26,23 +38,30 @@ static int join(const char *images_name, aval__idx *images, const char *labels_n
         status = AVAL_E_MEMORY;
         goto done;
     }
+    data->labels = aval__alloc_array(images->dims[0], sizeof *data->labels);
+    if (data->labels == NULL) {
+        status = AVAL_E_MEMORY;
+        goto done;
+    }
+    data->type = AVAL_UINT8;
     data->count = images->dims[0];
+    data->channels = 1;
     data->height = images->dims[1];
     data->width = images->dims[2];
     data->images = images->bytes;
-    data->labels = labels->bytes;
     data->largest = 1;
     size_t pixels = data->count * data->height * data->width;
     for (size_t i = 0; i < pixels; i++) {
-        if (data->images[i] > data->largest) data->largest = data->images[i];
+        if (images->bytes[i] > data->largest) data->largest = images->bytes[i];
     }
-    for (size_t i = 0; i < data->count; i++) {
-        if (data->labels[i] >= data->classes) data->classes = data->labels[i] + 1u;
-    }
+    for (size_t i = 0; i < data->count; i++) data->labels[i] = labels->bytes[i];
+    aval__dataset_count_classes(data);
 done:
+    aval__free(labels->bytes);
     if (status < 0) {
         aval__free(images->bytes);
-        aval__free(labels->bytes);
+        aval__free(data);
+        data = NULL;
     }
     *out = data;
     return status;
@@ -113,6 +132,8 @@ AVAL_API void aval_dataset_release(aval_dataset *data)
     if (data == NULL) return;
     aval__free(data->images);
     aval__free(data->labels);
+    for (size_t i = 0; data->names != NULL && i < data->classes; i++) aval__free(data->names[i]);
+    aval__free(data->names);
     aval__free(data);
 }
 

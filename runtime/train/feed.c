@@ -5,7 +5,7 @@
 
 static int make_room(aval__runner *r, size_t batch, size_t classes)
 {
-    r->images = aval__alloc_array(batch, r->data->height * r->data->width);
+    r->images = aval__alloc_array(batch, aval__dataset_elements(r->data) * aval_type_bytes(r->data->type));
     r->targets = aval__alloc_array(batch, r->recipe->loss->one_hot ? classes * sizeof(float) : sizeof(int64_t));
     return r->images == NULL || r->targets == NULL ? AVAL_E_MEMORY : AVAL_OK;
 }
@@ -16,7 +16,7 @@ int aval__runner_create(aval__runner *r, aval_context *ctx, aval_store *store, c
     r->data = data;
     r->recipe = recipe;
     AVAL__TRY(aval__network_create(ctx, store, recipe, shape, training, -1, &r->network));
-    AVAL__TRY(make_room(r, batch, shape->classes));
+    AVAL__TRY(make_room(r, batch, r->network.classes));
     return aval_session_create(ctx, r->network.g, store, &r->session);
 }
 
@@ -28,23 +28,22 @@ void aval__runner_release(aval__runner *r)
     aval__free(r->targets);
 }
 
-int aval__runner_feed(aval__runner *r, const uint32_t *order, size_t first, size_t n, size_t classes)
+int aval__runner_feed(aval__runner *r, const uint32_t *order, size_t first, size_t n)
 {
     const aval_dataset *data = r->data;
-    size_t pixels = data->height * data->width;
+    size_t bytes = aval__dataset_elements(data) * aval_type_bytes(data->type), classes = r->network.classes;
     bool one_hot = r->recipe->loss->one_hot;
     size_t target_bytes = n * (one_hot ? classes * sizeof(float) : sizeof(int64_t));
     if (one_hot) memset(r->targets, 0, target_bytes);
     for (size_t i = 0; i < n; i++) {
         size_t example = order != NULL ? order[first + i] : first + i;
-        memcpy(r->images + i * pixels, data->images + example * pixels, pixels);
+        memcpy(r->images + i * bytes, (const uint8_t *)data->images + example * bytes, bytes);
         if (one_hot) ((float *)r->targets)[i * classes + data->labels[example]] = 1;
         else ((int64_t *)r->targets)[i] = data->labels[example];
     }
-    int64_t height = (int64_t)data->height, width = (int64_t)data->width;
-    const int64_t planar[4] = { (int64_t)n, 1, height, width }, flat[2] = { (int64_t)n, height * width };
     const int64_t targets[2] = { (int64_t)n, (int64_t)classes };
-    AVAL__TRY(aval_session_feed(r->session, r->network.images, r->images, n * pixels, r->recipe->net->planar ? planar : flat));
+    r->network.dims[0] = (int64_t)n;
+    AVAL__TRY(aval_session_feed(r->session, r->network.images, r->images, n * bytes, r->network.dims));
     AVAL__TRY(aval_session_feed(r->session, r->network.targets, r->targets, target_bytes, targets));
     if (r->network.examples != NULL && r->fed_examples != n) {
         float examples = (float)n;
@@ -62,8 +61,8 @@ static int feed_step(aval__runner *r, uint64_t step)
     uint32_t *order = aval__alloc_array(count, sizeof *order);
     if (order == NULL) return AVAL_E_MEMORY;
     aval__shuffle(order, count, o->seed, 0);
-    int status = make_room(r, batch, r->data->classes);
-    if (status == AVAL_OK) status = aval__runner_feed(r, order, (size_t)(step % steps) * batch, batch, r->data->classes);
+    int status = make_room(r, batch, r->network.classes);
+    if (status == AVAL_OK) status = aval__runner_feed(r, order, (size_t)(step % steps) * batch, batch);
     aval__free(order);
     return status;
 }
@@ -82,6 +81,9 @@ AVAL_API int aval_train_feed(aval_session *s, const aval_graph *g, const aval_tr
     r.network.images = aval_graph_find(g, AVAL__INPUT_IMAGES);
     r.network.targets = aval_graph_find(g, recipe.loss->one_hot ? AVAL__INPUT_TARGETS : AVAL__INPUT_LABELS);
     r.network.examples = aval_graph_find(g, AVAL__INPUT_EXAMPLES);
+    r.network.classes = data->classes;
+    r.network.rank = aval_value_rank(r.network.images) > 0 ? (size_t)aval_value_rank(r.network.images) : 0;
+    if (r.network.rank > 0) memcpy(r.network.dims, aval_value_dims(r.network.images), r.network.rank * sizeof *r.network.dims);
     int status = r.network.images == NULL || r.network.targets == NULL
                      ? aval__fail(AVAL_E_GRAPH, "this graph was not made by aval_train_graph with these options")
                      : feed_step(&r, step);

@@ -36,7 +36,7 @@ typedef struct trainer {
 /* ---- Evaluation --------------------------------------------------------------------------------------------------------------- */
 
 /* The first largest score is the answer; a NaN is never one. */
-static size_t count_correct(const float *scores, const uint8_t *labels, size_t n, size_t classes)
+static size_t count_correct(const float *scores, const uint32_t *labels, size_t n, size_t classes)
 {
     size_t correct = 0;
     for (size_t i = 0; i < n; i++) {
@@ -54,12 +54,12 @@ static int evaluate(trainer *t)
 {
     aval__runner *r = &t->test;
     const aval_dataset *data = r->data;
-    size_t classes = t->train.data->classes, correct = 0;
+    size_t classes = r->network.classes, correct = 0;
     double loss = 0;
     for (size_t first = 0; first < data->count; first += EVALUATION_BATCH) {
         size_t n = data->count - first < EVALUATION_BATCH ? data->count - first : EVALUATION_BATCH;
         float batch_loss;
-        AVAL__TRY(aval__runner_feed(r, NULL, first, n, classes));
+        AVAL__TRY(aval__runner_feed(r, NULL, first, n));
         AVAL__TRY(aval_session_run(r->session, r->network.wanted, r->network.n_wanted));
         AVAL__TRY(aval_session_read(r->session, r->network.scores, t->scores, n * classes * sizeof(float)));
         AVAL__TRY(aval_session_read(r->session, r->network.loss, &batch_loss, sizeof batch_loss));
@@ -118,7 +118,7 @@ static void report_progress(trainer *t, bool epoch_done, double examples_per_sec
 
 static int run_step(trainer *t, size_t first, size_t n)
 {
-    AVAL__TRY(aval__runner_feed(&t->train, t->order, first, n, t->train.data->classes));
+    AVAL__TRY(aval__runner_feed(&t->train, t->order, first, n));
     return aval_session_run(t->train.session, t->train.network.wanted, t->train.network.n_wanted);
 }
 
@@ -219,9 +219,11 @@ static int check_data(const aval_dataset *train, const aval_dataset *test)
     if (train->count == 0 || test->count == 0 || train->height * train->width == 0)
         return aval__fail(AVAL_E_ARGUMENT, "expected examples to train and to test on, found %zu and %zu of %zu x %zu pixels", train->count,
                           test->count, train->height, train->width);
-    if (train->height != test->height || train->width != test->width)
-        return aval__fail(AVAL_E_SHAPE, "the training images are %zu x %zu pixels, the test images %zu x %zu: expected the same",
-                          train->height, train->width, test->height, test->width);
+    if (train->channels != test->channels || train->height != test->height || train->width != test->width || train->type != test->type)
+        return aval__fail(AVAL_E_SHAPE,
+                          "the training images are %s of %zu x %zu x %zu, the test images %s of %zu x %zu x %zu: expected the same",
+                          aval_type_name(train->type), train->channels, train->height, train->width, aval_type_name(test->type),
+                          test->channels, test->height, test->width);
     if (test->classes > train->classes)
         return aval__fail(AVAL_E_ARGUMENT, "the test labels go to %zu, the training labels only to %zu", test->classes - 1,
                           train->classes - 1);
@@ -240,11 +242,12 @@ static int prepare(trainer *t, const aval_dataset *train, const aval_dataset *te
                           "that it was made with",
                           (unsigned long long)t->position.steps, t->steps);
     t->order = aval__alloc_array(train->count, sizeof *t->order);
-    t->scores = aval__alloc_array(EVALUATION_BATCH, train->classes * sizeof *t->scores);
-    if (t->order == NULL || t->scores == NULL) return AVAL_E_MEMORY;
+    if (t->order == NULL) return AVAL_E_MEMORY;
     AVAL__TRY(aval_store_set(t->store, AVAL__STATE_RATE, AVAL_FLOAT, AVAL_SCALAR, &rate_now));
     AVAL__TRY(aval__runner_create(&t->train, t->ctx, t->store, t->recipe, train, train, true, t->batch));
-    return aval__runner_create(&t->test, t->ctx, t->store, t->recipe, train, test, false, EVALUATION_BATCH);
+    AVAL__TRY(aval__runner_create(&t->test, t->ctx, t->store, t->recipe, train, test, false, EVALUATION_BATCH));
+    t->scores = aval__alloc_array(EVALUATION_BATCH, t->test.network.classes * sizeof *t->scores);
+    return t->scores != NULL ? AVAL_OK : AVAL_E_MEMORY;
 }
 
 static int by_size(const void *a, const void *b)
@@ -288,7 +291,10 @@ AVAL_API int aval_train(aval_context *ctx, const aval_train_options *options, av
     AVAL__TRY_DONE(aval__recipe_make(options, saved, &recipe));
     AVAL__TRY_DONE(prepare(&t, train, test));
     if (recipe.options.save != NULL) AVAL__TRY_DONE(aval_store_can_save(t.store, recipe.options.save));
+    if (recipe.options.save_model != NULL) AVAL__TRY_DONE(aval_store_can_save(t.store, recipe.options.save_model));
     AVAL__TRY_DONE(all_epochs(&t));
+    if (recipe.options.save_model != NULL && !t.interrupted)
+        AVAL__TRY_DONE(aval__export(ctx, t.store, &recipe, train, recipe.options.save_model));
     if (report != NULL) fill_report(&t, report);
 done:
     aval__runner_release(&t.train);

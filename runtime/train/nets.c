@@ -1,7 +1,7 @@
 /* The built-in nets.  A new one is a function and a row of the table at the end. */
 #include "train/train.h"
 
-#include <math.h>
+#include <stdio.h>
 
 /* Names of a layer's tensors, e.g. "dense1.weight"; for aval__free. */
 static char *tensor_name(const char *layer, size_t number, const char *tensor)
@@ -39,6 +39,14 @@ static aval_value *activate(aval__builder *b, aval_value *x)
     return aval_apply(b->g, b->recipe->activation->op, b->recipe->activation->attrs, x);
 }
 
+/* "dense1": for drawings, and for who cuts the net there. */
+static void name_layer(aval_value *x, const char *layer, size_t number)
+{
+    char name[32];
+    snprintf(name, sizeof name, "%s%zu", layer, number);
+    if (x != NULL) aval_value_set_name(x, name);
+}
+
 /* *x [batch, in] -> [batch, width]: product, bias, activation, dropout. */
 static int hidden(aval__builder *b, size_t number, int64_t in, int64_t width, aval_value **x)
 {
@@ -46,6 +54,7 @@ static int hidden(aval__builder *b, size_t number, int64_t in, int64_t width, av
     aval__initial initial = before_activation(b);
     AVAL__TRY(weights(b, "dense", number, AVAL_SHAPE(in, width), &initial, width, &(aval__initial){ .scale = 0 }, &weight, &bias));
     *x = activate(b, aval_apply(b->g, "Gemm", NULL, *x, weight, bias));
+    name_layer(*x, "dense", number);
     return aval__builder_dropout(b, number, x);
 }
 
@@ -71,7 +80,7 @@ static int dense_layers(aval__builder *b, int64_t in, aval_value *x, aval_value 
 
 static int64_t pixels(const aval__builder *b)
 {
-    return (int64_t)(b->data->height * b->data->width);
+    return (int64_t)aval__dataset_elements(b->data);
 }
 
 /* linear has no widths in its recipe, so that both nets are the same function. */
@@ -90,6 +99,7 @@ static int convolution(aval__builder *b, size_t number, int64_t in, int64_t filt
                       &weight, &bias));
     *x = activate(b, aval_apply(b->g, "Conv", attrs, *x, weight, bias));
     *x = aval_apply(b->g, "MaxPool", "kernel_shape=[2,2] strides=[2,2]", *x);
+    name_layer(*x, "conv", number);
     return AVAL_OK;
 }
 
@@ -103,7 +113,7 @@ static int build_lenet(aval__builder *b, aval_value *images, aval_value **scores
     bool small = height < 16 || width < 16;
     int64_t kernel = small ? 3 : 5, filters = small ? 16 : 32;
     aval_value *x = images;
-    AVAL__TRY(convolution(b, 1, 1, filters, kernel, &x));
+    AVAL__TRY(convolution(b, 1, (int64_t)b->data->channels, filters, kernel, &x));
     AVAL__TRY(convolution(b, 2, filters, 2 * filters, kernel, &x));
     int64_t features = 2 * filters * (height / 2 / 2) * (width / 2 / 2);
     aval_value *shape = aval_graph_constant(b->g, AVAL_INT64, AVAL_SHAPE(2), (const int64_t[]){ -1, features });
@@ -114,5 +124,6 @@ const aval__net aval__nets[] = {
     { "linear", "softmax regression: one dense layer", NULL, 0.1, false, build_dense },
     { "mlp", "dense layers (--layers) with activations between", "128,128", 0.1, false, build_dense },
     { "lenet", "two convolutions with 2 x 2 pooling, then dense layers (--layers)", "256", 0.03, true, build_lenet },
+    { AVAL__NET_IMPORTED, "the model of an ONNX file", NULL, 0.01, false, NULL },
     { .name = NULL },
 };

@@ -4,21 +4,59 @@
  * for the one before.  Whoever wants the mean so far reads that state when he likes. */
 #include "train/train.h"
 
-/* Images come as bytes, a quarter of what floats would take on the way to the device, and are scaled to 0..1 there. */
-static aval_value *scaled_images(aval__builder *b, int64_t batch, aval_value **images)
+#include <string.h>
+
+/* Images come as bytes, a quarter of what floats would take on the way to the device, and are scaled there. */
+int aval__scaled_images(aval__builder *b, aval_value *images, bool planar, aval_value **scaled)
+{
+    const aval_train_options *o = &b->recipe->options;
+    double mean[AVAL__MOST_CHANNELS], deviation[AVAL__MOST_CHANNELS];
+    size_t n_mean = 1, n_deviation = 1, channels = planar ? b->data->channels : 1;
+    AVAL__TRY(aval__channel_numbers("mean", o->mean, channels, 0, mean, &n_mean));
+    AVAL__TRY(aval__channel_numbers("std", o->std, channels, 1, deviation, &n_deviation));
+    aval_value *x = b->data->type == AVAL_FLOAT ? images : aval_apply(b->g, "Cast", "to=1", images);
+    float factor[AVAL__MOST_CHANNELS], shift[AVAL__MOST_CHANNELS];
+    size_t n = n_mean > n_deviation ? n_mean : n_deviation;
+    bool shifted = false;
+    for (size_t c = 0; c < n; c++) { /* (x / largest - mean) / std */
+        double m = mean[n_mean > 1 ? c : 0], d = deviation[n_deviation > 1 ? c : 0];
+        if (!(d > 0)) return aval__fail(AVAL_E_ARGUMENT, "std %s: numbers above 0 were expected", o->std);
+        factor[c] = (float)(1 / (b->data->largest * d));
+        shift[c] = (float)(-m / d);
+        shifted = shifted || m != 0;
+    }
+    const int64_t dims[3] = { (int64_t)n, 1, 1 };
+    size_t rank = n > 1 ? 3 : 0;
+    if (n > 1 || factor[0] != 1) x = aval_apply(b->g, "Mul", NULL, x, aval_graph_constant(b->g, AVAL_FLOAT, rank, dims, factor));
+    if (shifted) x = aval_apply(b->g, "Add", NULL, x, aval_graph_constant(b->g, AVAL_FLOAT, rank, dims, shift));
+    *scaled = x;
+    return AVAL_OK;
+}
+
+static int build_net(aval__builder *b, int64_t batch, aval__network *out)
 {
     const aval_dataset *data = b->data;
-    int64_t height = (int64_t)data->height, width = (int64_t)data->width;
-    if (b->recipe->net->planar) *images = aval_graph_input(b->g, AVAL__INPUT_IMAGES, AVAL_UINT8, AVAL_SHAPE(batch, 1, height, width));
-    else *images = aval_graph_input(b->g, AVAL__INPUT_IMAGES, AVAL_UINT8, AVAL_SHAPE(batch, height * width));
-    aval_value *floats = aval_apply(b->g, "Cast", "to=1", *images);
-    return aval_apply(b->g, "Mul", NULL, floats, aval_graph_number(b->g, AVAL_FLOAT, 1.0 / data->largest));
+    const aval__net *net = b->recipe->net;
+    aval_value *scaled;
+    if (net->planar) {
+        const int64_t dims[4] = { batch, (int64_t)data->channels, (int64_t)data->height, (int64_t)data->width };
+        memcpy(out->dims, dims, sizeof dims);
+        out->rank = 4;
+    } else {
+        const int64_t dims[2] = { batch, (int64_t)aval__dataset_elements(data) };
+        memcpy(out->dims, dims, sizeof dims);
+        out->rank = 2;
+    }
+    out->classes = data->classes;
+    out->images = aval_graph_input(b->g, AVAL__INPUT_IMAGES, data->type, out->rank, out->dims);
+    AVAL__TRY(aval__scaled_images(b, out->images, net->planar, &scaled));
+    return net->build(b, scaled, &out->scores);
 }
 
 static int add_loss(aval__builder *b, int64_t batch, aval__network *n)
 {
     const aval__loss *loss = b->recipe->loss;
-    if (loss->one_hot) n->targets = aval_graph_input(b->g, AVAL__INPUT_TARGETS, AVAL_FLOAT, AVAL_SHAPE(batch, (int64_t)b->data->classes));
+    if (loss->one_hot) n->targets = aval_graph_input(b->g, AVAL__INPUT_TARGETS, AVAL_FLOAT, AVAL_SHAPE(batch, (int64_t)n->classes));
     else n->targets = aval_graph_input(b->g, AVAL__INPUT_LABELS, AVAL_INT64, AVAL_SHAPE(batch));
     n->loss = aval_apply(b->g, loss->op, loss->attrs, n->scores, n->targets);
     aval_value_set_name(n->scores, "scores");
@@ -48,12 +86,14 @@ int aval__network_create(aval_context *ctx, aval_store *store, const aval__recip
     aval__builder b = { .ctx = ctx, .store = store, .recipe = recipe, .data = data, .training = training };
     int status = AVAL_OK;
     *out = (aval__network){ 0 };
-    out->g = b.g = aval_graph_create(ctx);
+    if (recipe->net->build == NULL) AVAL__TRY_DONE(aval__import_open(&b, &out->model));
+    else b.g = aval_graph_create(ctx);
     if (b.g == NULL) {
         status = AVAL_E_MEMORY;
         goto done;
     }
-    AVAL__TRY_DONE(recipe->net->build(&b, scaled_images(&b, batch, &out->images), &out->scores));
+    out->g = b.g;
+    AVAL__TRY_DONE(recipe->net->build == NULL ? aval__import_build(&b, batch, out) : build_net(&b, batch, out));
     AVAL__TRY_DONE(add_loss(&b, batch, out));
     if (training) {
         AVAL__TRY_DONE(add_updates(&b, out));
@@ -69,13 +109,16 @@ done:
     for (size_t i = 0; i < b.parameters.count; i++) aval__free(b.parameters.at[i].name);
     aval__vec_release(&b.parameters);
     aval__vec_release(&b.updates);
+    aval__vec_release(&b.fresh);
+    aval__arena_release(&b.arena);
     if (status < 0) aval__network_release(out);
     return status;
 }
 
 void aval__network_release(aval__network *network)
 {
-    aval_graph_release(network->g);
+    if (network->model != NULL) aval_model_release(network->model);
+    else aval_graph_release(network->g);
     aval__free(network->wanted);
     *network = (aval__network){ 0 };
 }
@@ -93,8 +136,10 @@ AVAL_API int aval_train_graph(aval_context *ctx, const aval_train_options *optio
     *store = NULL;
     if (data->count == 0) return aval__fail(AVAL_E_ARGUMENT, "the data set has no examples: at least one was expected");
     AVAL__TRY(aval__recipe_make(options, NULL, &recipe));
-    int status = aval_store_create(ctx, store);
-    if (status < 0) goto done;
+    int status = AVAL_OK;
+    if (recipe.options.model != NULL)
+        AVAL__TRY_DONE(aval__fail(AVAL_E_UNSUPPORTED, "the training graph of a model from a file: a built-in net was expected"));
+    AVAL__TRY_DONE(aval_store_create(ctx, store));
     AVAL__TRY_DONE(aval__network_create(ctx, *store, &recipe, data, true, batch > 0 ? (int64_t)batch : -1, &network));
     *g = network.g;
     *wanted = network.wanted;

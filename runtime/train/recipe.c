@@ -32,6 +32,12 @@ static const field fields[] = {
     { FIELD(batch), .kind = FIELD_COUNT, .fixed = true, .number = 32 },
     { FIELD(epochs), .kind = FIELD_COUNT, .number = 20 },
     { FIELD(seed), .kind = FIELD_COUNT, .fixed = true, .given = AVAL_GIVEN_SEED },
+    { FIELD(model), .kind = FIELD_TEXT }, /* may have been moved */
+    { FIELD(cut), .kind = FIELD_TEXT, .fixed = true },
+    { FIELD(head), .kind = FIELD_TEXT, .fixed = true },
+    { FIELD(freeze), .kind = FIELD_TEXT },
+    { FIELD(mean), .kind = FIELD_TEXT, .fixed = true },
+    { FIELD(std), .kind = FIELD_TEXT, .fixed = true },
 };
 #define N_FIELDS (sizeof fields / sizeof fields[0])
 
@@ -172,6 +178,22 @@ static int parse_layers(aval__recipe *recipe)
     }
 }
 
+int aval__channel_numbers(const char *what, const char *text, size_t channels, double initial, double *numbers, size_t *count)
+{
+    const char *at = text;
+    *count = 1;
+    numbers[0] = initial;
+    if (text == NULL) return AVAL_OK;
+    for (*count = 0; *count < AVAL__MOST_CHANNELS; at++) {
+        if (!aval__parse_real(at, &at, &numbers[*count]) || !isfinite(numbers[*count])) break;
+        ++*count;
+        if (*at == 0 && (*count == 1 || *count == channels)) return AVAL_OK;
+        if (*at != ',') break;
+    }
+    return aval__fail(AVAL_E_ARGUMENT, "%s '%s': one number, or %zu with commas between, was expected: one a channel", what, text,
+                      channels);
+}
+
 static int check_numbers(const aval_train_options *o)
 {
     if (!(o->lr > 0 && isfinite(o->lr))) return aval__fail(AVAL_E_ARGUMENT, "learning rate %g: a number above 0 was expected", o->lr);
@@ -185,8 +207,7 @@ static int check_numbers(const aval_train_options *o)
     return AVAL_OK;
 }
 
-/* Finds a row by its name in a table whose rows start with `const char *name`; NULL, with a message that lists the names there are. */
-static const void *choose(const char *what, const char *name, const void *table, size_t row_bytes)
+const void *aval__choose(const char *what, const char *name, const void *table, size_t row_bytes)
 {
     for (const char *at = table; *(const char *const *)at != NULL; at += row_bytes) {
         if (strcmp(*(const char *const *)at, name) == 0) return at;
@@ -199,14 +220,34 @@ static const void *choose(const char *what, const char *name, const void *table,
     return NULL;
 }
 
+/* The net of a model from a file is a row too; it is named by the file. */
+static int choose_net(aval_train_options *o)
+{
+    const char *texts[] = { o->model, o->cut, o->head, o->freeze, o->mean, o->std };
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
+        if (texts[i] != NULL && strchr(texts[i], '\n') != NULL) /* it goes into a line of the checkpoint */
+            return aval__fail(AVAL_E_ARGUMENT, "the option '%s' has a line break: a single line was expected", texts[i]);
+    bool imported = strcmp(o->net, AVAL__NET_IMPORTED) == 0;
+    if (imported != (o->model != NULL))
+        return aval__fail(AVAL_E_ARGUMENT,
+                          o->model != NULL ? "net %s and model %s: one of them was expected" : "net %s needs a model, found none", o->net,
+                          o->model);
+    if (!imported && (o->cut != NULL || o->head != NULL || o->freeze != NULL))
+        return aval__fail(AVAL_E_ARGUMENT, "cut, head and freeze are for models from files, found the net %s", o->net);
+    if (imported && o->dropout > 0)
+        return aval__fail(AVAL_E_ARGUMENT, "dropout %g: a model from a file has its own layers; 0 was expected", o->dropout);
+    return AVAL_OK;
+}
+
 static int choose_rows(aval__recipe *recipe)
 {
-    const aval_train_options *o = &recipe->options;
-    if ((recipe->net = choose("net", o->net, aval__nets, sizeof aval__nets[0])) == NULL) return AVAL_E_ARGUMENT;
-    recipe->activation = choose("activation", o->activation, aval__activations, sizeof aval__activations[0]);
+    aval_train_options *o = &recipe->options;
+    AVAL__TRY(choose_net(o));
+    if ((recipe->net = aval__choose("net", o->net, aval__nets, sizeof aval__nets[0])) == NULL) return AVAL_E_ARGUMENT;
+    recipe->activation = aval__choose("activation", o->activation, aval__activations, sizeof aval__activations[0]);
     if (recipe->activation == NULL) return AVAL_E_ARGUMENT;
-    if ((recipe->loss = choose("loss", o->loss, aval__losses, sizeof aval__losses[0])) == NULL) return AVAL_E_ARGUMENT;
-    recipe->optimizer = choose("optimizer", o->optimizer, aval__optimizers, sizeof aval__optimizers[0]);
+    if ((recipe->loss = aval__choose("loss", o->loss, aval__losses, sizeof aval__losses[0])) == NULL) return AVAL_E_ARGUMENT;
+    recipe->optimizer = aval__choose("optimizer", o->optimizer, aval__optimizers, sizeof aval__optimizers[0]);
     return recipe->optimizer == NULL ? AVAL_E_ARGUMENT : AVAL_OK;
 }
 
@@ -228,6 +269,8 @@ int aval__recipe_make(const aval_train_options *options, const char *saved, aval
         bool found = false;
         if (saved != NULL) AVAL__TRY_DONE(fill_from_saved(out, &fields[i], saved, &found));
         if (!found && is_open(o, &fields[i])) fill_default(o, &fields[i]);
+        if (fields[i].offset == offsetof(aval_train_options, net) && options->net == NULL && options->model != NULL && !found)
+            o->net = AVAL__NET_IMPORTED;
     }
     if (o->momentum < 0) o->momentum = 0;
     AVAL__TRY_DONE(choose_rows(out));

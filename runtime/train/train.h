@@ -8,11 +8,16 @@
 /* ---- Data ------------------------------------------------------------------------------------------------------------------- */
 
 struct aval_dataset {
-    size_t count, height, width, classes; /* classes: 1 + the largest label */
-    uint8_t *images; /* [count, height, width] */
-    uint8_t *labels; /* [count] */
-    uint8_t largest; /* of all pixels, at least 1: what they are divided by, 16 for the digits, 255 for MNIST */
+    size_t count, channels, height, width, classes; /* classes: 1 + the largest label */
+    int type; /* of the elements: AVAL_UINT8, or AVAL_FLOAT, which are taken as they are */
+    void *images; /* [count, channels, height, width] */
+    uint32_t *labels; /* [count] */
+    double largest; /* what elements are divided by: the largest pixel, at least 1, of IDX files (16 for the digits, 255 for MNIST); 255 for
+                       pictures, 1 for floats */
+    char **names; /* of the classes, for aval__free each; NULL: they are numbers */
 };
+size_t aval__dataset_elements(const aval_dataset *data); /* of one example */
+void aval__dataset_count_classes(aval_dataset *data); /* from the labels */
 
 /* The content of an IDX file of uint8.  `rank` dims are expected: 3 for images, 1 for labels. */
 typedef struct aval__idx {
@@ -62,7 +67,7 @@ typedef struct aval__net {
     const char *layers; /* default widths of its hidden dense layers; NULL: it has none */
     double lr; /* default learning rate, with the default momentum */
     bool planar; /* images are [batch, 1, height, width], else [batch, pixels] */
-    int (*build)(aval__builder *b, aval_value *images, aval_value **scores);
+    int (*build)(aval__builder *b, aval_value *images, aval_value **scores); /* NULL: aval__import_build instead */
 } aval__net;
 
 /* Each ends with a NULL name. */
@@ -70,8 +75,10 @@ extern const aval__activation aval__activations[];
 extern const aval__loss aval__losses[];
 extern const aval__optimizer aval__optimizers[];
 extern const aval__net aval__nets[];
+#define AVAL__NET_IMPORTED "onnx" /* the row that stands for a model from a file */
 
 #define AVAL__MOST_LAYERS 64
+#define AVAL__MOST_CHANNELS 16 /* of pictures */
 
 /* The options of a training with defaults filled in, names looked up and numbers checked. */
 typedef struct aval__recipe {
@@ -84,6 +91,9 @@ typedef struct aval__recipe {
     size_t n_layers;
     aval__arena arena;
 } aval__recipe;
+
+/* Finds a row by its name in a table whose rows start with `const char *name`; NULL, with a message that lists the names there are. */
+const void *aval__choose(const char *what, const char *name, const void *table, size_t row_bytes);
 
 /* `saved` is the text of the recipe that is resumed, or NULL.  What the options leave open comes from there, then from the defaults;
    what shapes the net or the order of the examples must not differ from it. */
@@ -104,6 +114,8 @@ struct aval__builder {
     bool training; /* dropout and updates belong to training only */
     AVAL__VEC(aval__parameter) parameters;
     AVAL__VEC(aval_value *) updates; /* new contents of states that a step must compute */
+    aval__arena arena;
+    AVAL__VEC(const char *) fresh; /* a model's weights that are not the file's, but of its new head; in the arena */
 };
 
 /* Parameters are made in the store unless they are there already (a checkpoint, or the graph for evaluation), of the right shape. */
@@ -125,7 +137,11 @@ int aval__builder_output_bias(const aval__builder *b, float **out);
 /* The graph of training or evaluation with the values that the loop feeds, runs and reads. */
 typedef struct aval__network {
     aval_graph *g;
-    aval_value *images; /* uint8, shape as the net wants it */
+    aval_model *model; /* that the graph is of; NULL: a built-in net */
+    aval_value *images; /* of the data's type, in the shape that the net wants */
+    size_t rank; /* of the images */
+    int64_t dims[AVAL_MAX_RANK]; /* of the images; the first is the batch */
+    size_t classes; /* columns of the scores */
     aval_value *targets;
     aval_value *examples; /* training: float [], the number of examples of the batch */
     aval_value *scores, *loss;
@@ -151,6 +167,42 @@ int aval__network_create(aval_context *ctx, aval_store *store, const aval__recip
                          int64_t batch, aval__network *out);
 void aval__network_release(aval__network *network);
 
+/* A model from a file as a network (import.c): reads it, operates on it as the recipe says, and makes entries in the builder's store of those of
+   its weights that are not there yet. */
+int aval__import_open(aval__builder *b, aval_model **model);
+/* Puts the data's pictures in place of the model's input; scores and, in training, parameters. */
+int aval__import_build(aval__builder *b, int64_t batch, aval__network *out);
+/* How a net takes pictures. */
+typedef enum aval__layout { AVAL__FLAT, AVAL__PLANAR, AVAL__INTERLEAVED } aval__layout;
+/* That of the model's input, for this data; *repeated: gray pictures for three channels.  AVAL_E_SHAPE when they do not fit. */
+int aval__import_layout(const aval_dataset *data, const aval_value *input, aval__layout *layout, bool *repeated);
+/* Pixels as the net wants them: floats, scaled.  `planar`: axis 1 has the channels. */
+int aval__scaled_images(aval__builder *b, aval_value *images, bool planar, aval_value **scaled);
+/* "0.5" or "0.485,0.456,0.406" as numbers, one or `channels`; NULL: `initial`. */
+int aval__channel_numbers(const char *what, const char *text, size_t channels, double initial, double *numbers, size_t *count);
+/* Writes the trained net as an ONNX file, with its card (card.c) beside it. */
+int aval__export(aval_context *ctx, aval_store *store, const aval__recipe *recipe, const aval_dataset *data, const char *file);
+
+/* ---- Pictures ----------------------------------------------------------------------------------------------------------------------- */
+
+/* A picture in memory: [height, width, 3] red, green, blue. */
+typedef struct aval__picture {
+    size_t height, width;
+    uint8_t *rgb; /* for aval__free */
+} aval__picture;
+/* PNG or JPEG, whichever the file is.  Transparent parts lie on white. */
+int aval__picture_read(const char *file, aval__picture *out);
+/* Where a picture is taken from, in its pixels. */
+typedef struct aval__frame {
+    double top, left, height, width;
+} aval__frame;
+/* The frame as [channels, height, width] in 0..1, each pixel the mean (by a triangle) of what it covers; channels: 1 (gray) or 3.  What lies outside
+   of the picture is 0. */
+int aval__picture_sample(const aval__picture *picture, const aval__frame *frame, size_t channels, size_t height, size_t width, float *out);
+
+/* What stands beside FILE.onnx as FILE.json. */
+int aval__card_write(const char *file, const aval__recipe *recipe, const aval_dataset *data, aval__layout layout, bool repeated);
+
 /* ---- Running them ------------------------------------------------------------------------------------------------------------------ */
 
 /* A network bound to the devices, with room for a batch on the host. */
@@ -159,7 +211,7 @@ typedef struct aval__runner {
     aval_session *session;
     const aval_dataset *data;
     const aval__recipe *recipe;
-    uint8_t *images; /* [batch, pixels] */
+    uint8_t *images; /* [batch, elements], in the data's type */
     void *targets; /* int64 [batch], or float [batch, classes] */
     size_t fed_examples; /* what the input `examples` holds */
 } aval__runner;
@@ -168,7 +220,7 @@ int aval__runner_create(aval__runner *r, aval_context *ctx, aval_store *store, c
                         const aval_dataset *data, bool training, size_t batch);
 void aval__runner_release(aval__runner *r);
 /* Feeds the n examples order[0] .. order[n - 1] of those from `first` on; without an order the examples themselves. */
-int aval__runner_feed(aval__runner *r, const uint32_t *order, size_t first, size_t n, size_t classes);
+int aval__runner_feed(aval__runner *r, const uint32_t *order, size_t first, size_t n);
 
 /* ---- Checkpoints ------------------------------------------------------------------------------------------------------------------ */
 

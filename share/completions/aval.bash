@@ -35,7 +35,7 @@ _aval()
         option=$before
     fi
     case $option in
-        --save | --resume | --dir | --junit | --html | --plugin | --replay | --failures | --data)
+        --save | --resume | --dir | --junit | --html | --plugin | --replay | --failures | --data | --input | --upstream | --card | --output-dir)
             mapfile -t COMPREPLY < <(compgen -f -- "$word")
             return ;;
         --device | -d) words="cpu gpu" ;;
@@ -52,7 +52,8 @@ _aval()
                 help) words=$(_aval_commands "$program") ;;
                 ops) words=$("$program" ops 2>/dev/null | cut -d' ' -f1) ;;
                 check) words="linear mlp lenet $("$program" ops 2>/dev/null | cut -d' ' -f1)" ;;
-                train | graph) words="linear mlp lenet" ;;
+                train | graph) words="linear mlp lenet $(compgen -f -X '!*.onnx' -- "$word")" ;;
+                run | predict) words=$(compgen -f -- "$word") ;;
             esac ;;
     esac
     mapfile -t COMPREPLY < <(compgen -W "$words" -- "$word")

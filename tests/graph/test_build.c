@@ -2,6 +2,8 @@
 #include "fail_alloc.h"
 #include "fake_ops.h"
 
+#include <stdio.h>
+
 static aval_value *input(fixture *f, const char *name)
 {
     return aval_graph_input(f->g, name, AVAL_FLOAT, AVAL_SHAPE(2, 3));
@@ -258,10 +260,42 @@ Test(graph, text_and_dot_show_nodes_values_and_attributes)
     cr_assert_eq(aval_graph_text(f.g, &text), 0);
     cr_assert_not_null(strstr(text, "y float[2,3] = Scale(a \"name\") by=3\n"), "%s", text);
     cr_assert_eq(aval_graph_dot(f.g, &dot), 0);
-    cr_assert_not_null(strstr(dot, "a \\\"name\\\""), "%s", dot);
+    cr_assert_not_null(strstr(dot, "a &quot;name&quot;"), "%s", dot);
     cr_assert_not_null(strstr(dot, "v0 -> n0"), "%s", dot);
     aval_free(text);
     aval_free(dot);
+    finish(&f);
+}
+
+static void note_y(void *user, const aval_value *value, aval_value_note *note)
+{
+    ++*(int *)user;
+    if (strcmp(aval_value_name(value), "y") != 0) return;
+    snprintf(note->value, sizeof note->value, "1 < 2");
+    snprintf(note->gradient, sizeof note->gradient, "3");
+    snprintf(note->type, sizeof note->type, "float[9]");
+}
+
+Test(graph, a_drawing_has_boxes_and_only_what_is_wanted)
+{
+    fixture f;
+    start(&f);
+    aval_value *x = aval_graph_input(f.g, "x", AVAL_FLOAT, AVAL_SHAPE(2, 3)), *w = aval_graph_state(f.g, "w", AVAL_FLOAT, AVAL_SHAPE(2, 3));
+    aval_value *y = aval_apply(f.g, "Add", NULL, x, w);
+    aval_value_set_name(y, "y");
+    aval_value_set_name(aval_apply(f.g, "Tanh", NULL, y), "unwanted");
+    expect_built(f.g);
+    char *dot;
+    int noted = 0;
+    cr_assert_eq(aval_graph_draw(f.g, &y, 1, note_y, &noted, &dot), 0, "%s", aval_error());
+    cr_expect_eq(noted, 3, "each value once: x, w and y");
+    cr_expect_not_null(strstr(dot, "1 &lt; 2"), "%s", dot);
+    cr_expect_not_null(strstr(dot, "float[9]"), "%s", dot);
+    cr_expect_null(strstr(dot, "unwanted"), "%s", dot);
+    cr_expect_null(strstr(dot, "-> v"), "%s", dot);
+    cr_expect_null(strstr(dot, "v1 ->"), "a weight of one node is a row of it: %s", dot);
+    aval_free(dot);
+    cr_expect_eq(aval_graph_draw(f.g, (aval_value *const[]){ NULL }, 1, NULL, NULL, &dot), AVAL_E_ARGUMENT);
     finish(&f);
 }
 

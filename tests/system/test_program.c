@@ -19,7 +19,7 @@ Test(program, wrong_use_ends_with_2_and_says_what_there_is)
 {
     program_expect_refused("", 2, "aval help");
     program_expect_refused("trian", 2, "did you mean 'train'?");
-    program_expect_refused("xyzzy", 2, "devices, ops, train, check");
+    program_expect_refused("xyzzy", 2, "devices, ops, train, predict, check");
     program_expect_refused("--json", 2, "a command was expected");
     program_expect_refused("train --epocs 3", 2, "did you mean '--epochs'?");
     program_expect_refused("train --xyzzy", 2, "--momentum");
@@ -27,7 +27,7 @@ Test(program, wrong_use_ends_with_2_and_says_what_there_is)
     program_expect_refused("train --epochs 0", 2, "--epochs");
     program_expect_refused("train --batch -3", 2, "--batch");
     program_expect_refused("train mlp lenet", 2, "unexpected argument 'lenet'");
-    program_expect_refused("graph", 2, "usage: aval graph NET");
+    program_expect_refused("graph", 2, "usage: aval graph MODEL or NET");
     program_expect_refused("graph mlp --dot --plan", 2, "one of");
     program_expect_refused("graph mlp --svg --json", 2, "one of");
     program_expect_refused("bench step --batch 0", 2, "--batch");

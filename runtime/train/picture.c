@@ -1,0 +1,208 @@
+/* Pictures from PNG and JPEG files, and their samples in the size that a net takes.  Files are untrusted: libpng and libjpeg report damage, and sizes
+ * are bounded before memory is taken. */
+#include "train/train.h"
+
+#include <errno.h>
+#include <math.h>
+#include <setjmp.h>
+#include <stdio.h>
+#include <string.h>
+
+#if defined(AVAL_PNG)
+#include <png.h>
+#endif
+#if defined(AVAL_JPEG)
+#include <jpeglib.h>
+#endif
+
+#define MOST_PIXELS (1u << 27)
+
+static int make_room(const char *file, size_t height, size_t width, aval__picture *out)
+{
+    if (height == 0 || width == 0 || height > MOST_PIXELS / width)
+        return aval__fail(AVAL_E_UNSUPPORTED, "%s has %zu x %zu pixels: 1 to %u were expected", file, width, height, MOST_PIXELS);
+    *out = (aval__picture){ .height = height, .width = width, .rgb = aval__alloc(3 * height * width) };
+    return out->rgb != NULL ? AVAL_OK : AVAL_E_MEMORY;
+}
+
+#if defined(AVAL_PNG)
+static int read_png(FILE *in, const char *file, aval__picture *out)
+{
+    png_image image = { .version = PNG_IMAGE_VERSION };
+    const png_color white = { 255, 255, 255 };
+    int status = AVAL_OK;
+    if (!png_image_begin_read_from_stdio(&image, in)) return aval__fail(AVAL_E_FORMAT, "%s: a damaged PNG file: %s", file, image.message);
+    image.format = PNG_FORMAT_RGB;
+    image.flags |= PNG_IMAGE_FLAG_16BIT_sRGB;
+    status = make_room(file, image.height, image.width, out);
+    if (status == AVAL_OK && !png_image_finish_read(&image, &white, out->rgb, 0, NULL))
+        status = aval__fail(AVAL_E_FORMAT, "%s: a damaged PNG file: %s", file, image.message);
+    png_image_free(&image);
+    return status;
+}
+#endif
+
+#if defined(AVAL_JPEG)
+typedef struct jpeg_errors {
+    struct jpeg_error_mgr manager; /* first: libjpeg hands out its address */
+    jmp_buf back;
+    char message[JMSG_LENGTH_MAX];
+} jpeg_errors;
+
+static void leave_jpeg(j_common_ptr jpeg)
+{
+    jpeg_errors *errors = (jpeg_errors *)jpeg->err;
+    jpeg->err->format_message(jpeg, errors->message);
+    longjmp(errors->back, 1);
+}
+
+/* A file that ends early is damaged, though libjpeg would fill it with gray. */
+static void note_jpeg(j_common_ptr jpeg, int level)
+{
+    if (level < 0) leave_jpeg(jpeg);
+}
+
+static int read_jpeg(FILE *in, const char *file, aval__picture *out)
+{
+    struct jpeg_decompress_struct jpeg;
+    jpeg_errors errors;
+    jpeg.err = jpeg_std_error(&errors.manager);
+    errors.manager.error_exit = leave_jpeg;
+    errors.manager.emit_message = note_jpeg;
+    if (setjmp(errors.back)) {
+        jpeg_destroy_decompress(&jpeg);
+        return aval__fail(AVAL_E_FORMAT, "%s: a damaged JPEG file: %s", file, errors.message);
+    }
+    jpeg_create_decompress(&jpeg);
+    jpeg_stdio_src(&jpeg, in);
+    jpeg_read_header(&jpeg, TRUE);
+    jpeg.out_color_space = JCS_RGB;
+    int status = make_room(file, jpeg.image_height, jpeg.image_width, out);
+    if (status == AVAL_OK) {
+        jpeg_start_decompress(&jpeg);
+        while (jpeg.output_scanline < jpeg.output_height) {
+            JSAMPROW row = out->rgb + 3 * (size_t)jpeg.output_width * jpeg.output_scanline;
+            jpeg_read_scanlines(&jpeg, &row, 1);
+        }
+        jpeg_finish_decompress(&jpeg);
+    }
+    jpeg_destroy_decompress(&jpeg);
+    return status;
+}
+#endif
+
+/* A new format is a row. */
+static const struct {
+    const char *name;
+    const char *magic;
+    size_t magic_bytes;
+    int (*read)(FILE *in, const char *file, aval__picture *out); /* NULL: built without it */
+} formats[] = {
+#if defined(AVAL_PNG)
+    { "PNG", "\x89PNG", 4, read_png },
+#else
+    { "PNG", "\x89PNG", 4, NULL },
+#endif
+#if defined(AVAL_JPEG)
+    { "JPEG", "\xff\xd8\xff", 3, read_jpeg },
+#else
+    { "JPEG", "\xff\xd8\xff", 3, NULL },
+#endif
+};
+
+int aval__picture_read(const char *file, aval__picture *out)
+{
+    char start[4] = "";
+    *out = (aval__picture){ 0 };
+    FILE *in = fopen(file, "rb");
+    if (in == NULL)
+        return errno == ENOENT ? aval__fail(AVAL_E_UNKNOWN, "%s: no such file", file)
+                               : aval__fail(AVAL_E_IO, "%s: cannot be opened: %s", file, strerror(errno));
+    size_t n = fread(start, 1, sizeof start, in);
+    int status = aval__fail(AVAL_E_UNSUPPORTED, "%s is no picture: PNG or JPEG was expected", file);
+    for (size_t i = 0; i < sizeof formats / sizeof formats[0]; i++) {
+        if (n < formats[i].magic_bytes || memcmp(start, formats[i].magic, formats[i].magic_bytes) != 0) continue;
+        rewind(in);
+        if (formats[i].read != NULL) status = formats[i].read(in, file, out);
+        else status = aval__fail(AVAL_E_UNSUPPORTED, "%s: this aval was built without %s", file, formats[i].name);
+    }
+    fclose(in);
+    if (status < 0) aval__free(out->rgb);
+    if (status < 0) *out = (aval__picture){ 0 };
+    return status;
+}
+
+/* ---- Sampling -------------------------------------------------------------------------------------------------------------------------- */
+
+/* Along one axis: sample i covers the pixels first .. first + count - 1 with these weights, whose sum is 1, or less where it passes the edge. */
+typedef struct tap {
+    size_t first, count;
+    const float *weights;
+} tap;
+
+static int make_taps(aval__arena *arena, double start, double length, size_t pixels, size_t samples, tap **out)
+{
+    double scale = length / (double)samples, support = scale > 1 ? scale : 1;
+    tap *taps = aval__arena_alloc(arena, samples * sizeof *taps);
+    if (taps == NULL) return AVAL_E_MEMORY;
+    for (size_t i = 0; i < samples; i++) {
+        double centre = start + ((double)i + 0.5) * scale;
+        double low = floor(centre - support), high = ceil(centre + support);
+        size_t first = low > 0 ? (size_t)low : 0, end = high < (double)pixels ? (high > 0 ? (size_t)high : 0) : pixels;
+        if (end <= first) continue;
+        float *weights = aval__arena_alloc(arena, (end - first) * sizeof *weights);
+        if (weights == NULL) return AVAL_E_MEMORY;
+        double sum = 0;
+        for (size_t p = first; p < end; p++) {
+            double distance = fabs((double)p + 0.5 - centre) / support;
+            weights[p - first] = distance < 1 ? (float)(1 - distance) : 0;
+            sum += weights[p - first];
+        }
+        /* outside of the picture there is nothing; the skirt of a sample that lies inside is made up for */
+        bool inside = centre > 0 && centre < (double)pixels;
+        for (size_t p = first; p < end; p++) weights[p - first] = sum > 0 && inside ? (float)(weights[p - first] / sum) : 0;
+        taps[i] = (tap){ first, end - first, weights };
+    }
+    *out = taps;
+    return AVAL_OK;
+}
+
+/* Gray as ITU-R BT.601 weighs the colours. */
+static float channel_of(const uint8_t *rgb, size_t channels, size_t c)
+{
+    if (channels == 3) return (float)rgb[c] / 255;
+    return (0.299f * (float)rgb[0] + 0.587f * (float)rgb[1] + 0.114f * (float)rgb[2]) / 255;
+}
+
+int aval__picture_sample(const aval__picture *picture, const aval__frame *frame, size_t channels, size_t height, size_t width, float *out)
+{
+    aval__arena arena = { 0 };
+    tap *across = NULL, *down = NULL;
+    int status = AVAL_OK;
+    float *row = aval__alloc_array(picture->height, width * sizeof *row); /* [height of the picture, width] of one channel */
+    if (row == NULL) AVAL__TRY_DONE(AVAL_E_MEMORY);
+    AVAL__TRY_DONE(make_taps(&arena, frame->left, frame->width, picture->width, width, &across));
+    AVAL__TRY_DONE(make_taps(&arena, frame->top, frame->height, picture->height, height, &down));
+    for (size_t c = 0; c < channels; c++) {
+        for (size_t y = 0; y < picture->height; y++) {
+            const uint8_t *pixels = picture->rgb + 3 * picture->width * y;
+            for (size_t x = 0; x < width; x++) {
+                float sum = 0;
+                for (size_t k = 0; k < across[x].count; k++)
+                    sum += across[x].weights[k] * channel_of(pixels + 3 * (across[x].first + k), channels, c);
+                row[y * width + x] = sum;
+            }
+        }
+        for (size_t y = 0; y < height; y++) {
+            for (size_t x = 0; x < width; x++) {
+                float sum = 0;
+                for (size_t k = 0; k < down[y].count; k++) sum += down[y].weights[k] * row[(down[y].first + k) * width + x];
+                out[(c * height + y) * width + x] = sum;
+            }
+        }
+    }
+done:
+    aval__free(row);
+    aval__arena_release(&arena);
+    return status;
+}
