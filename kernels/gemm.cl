@@ -222,12 +222,12 @@ __kernel void pack_b(__global uchar *scratch, long scratch_tensor, long at, B_PA
     VSTORE(c##r##_0, edge + r * NR); \
     VSTORE(c##r##_1, edge + r * NR + VW);
 
-/* c [rows, columns] = alpha a b + beta c for packed panels a [k, MR] and b [k, NR]. */
-inline void tile(__global S *restrict c, __global const T *restrict a, __global const T *restrict b, int k, long c_row, int rows,
+/* c [rows, columns] = alpha a b + beta c for a packed panel a [k, MR], and b [k, NR] whose rows are b_row apart: NR where it is packed. */
+inline void tile(__global S *restrict c, __global const T *restrict a, __global const T *restrict b, long b_row, int k, long c_row, int rows,
                  int columns, REAL alpha, REAL beta)
 {
     ROWS(DECLARE)
-    for (int p = 0; p < k; p++, a += MR, b += NR) {
+    for (int p = 0; p < k; p++, a += MR, b += b_row) {
         const V b0 = VLOAD(b), b1 = VLOAD(b + VW);
         ROWS(MULTIPLY)
     }
@@ -258,7 +258,7 @@ __kernel void gemm_panels(C_PARAMS, __global const uchar *scratch, long scratch_
         const int steps = min(k_slice, k - p);
         for (int j = j0; j < j1; j++) {
             for (int i = i0; i < i1; i++) {
-                tile(C_MATRIX(z) + (long)i * MR * c_row + (long)j * NR, a + ((long)i * k + p) * MR, b + ((long)j * k + p) * NR, steps,
+                tile(C_MATRIX(z) + (long)i * MR * c_row + (long)j * NR, a + ((long)i * k + p) * MR, b + ((long)j * k + p) * NR, NR, steps,
                      c_row, m - i * MR, n - j * NR, alpha, p == 0 ? beta : 1);
             }
         }
@@ -267,27 +267,30 @@ __kernel void gemm_panels(C_PARAMS, __global const uchar *scratch, long scratch_
 
 #if !PATCHES
 /* Smaller products in one launch: a work-item packs what it reads, slice by slice of k, into `item_bytes` of scratch memory of its own.  Index space:
-   blocks of row_panels x column_panels panels, matrices of the batch. */
+   blocks of row_panels x column_panels panels, matrices of the batch.  Where a few panels of a read it, b is taken as it lies. */
+#define FEW_PANELS 4
 __kernel void gemm_at_once(C_PARAMS, __global uchar *scratch, long scratch_tensor, long item_bytes, A_PARAMS, B_PARAMS, int m, int n, int k,
                            int k_slice, int row_panels, int column_panels, REAL alpha, REAL beta)
 {
     const long z = get_global_id(2), item = get_global_id(0) + get_global_size(0) * (get_global_id(1) + get_global_size(1) * z);
     /* b first, so that its vectors are aligned */
-    __global T *b_own = (__global T *)(scratch + scratch_tensor + item * item_bytes), *a_own = b_own + (long)column_panels * NR * k_slice;
+    __global T *b_own = (__global T *)(scratch + scratch_tensor + item * item_bytes), *a_own = b_own + NR * k_slice;
     const int i0 = get_global_id(0) * row_panels, i1 = min(i0 + row_panels, (m + MR - 1) / MR);
     const int j0 = get_global_id(1) * column_panels, j1 = min(j0 + column_panels, (n + NR - 1) / NR);
+    const bool in_place = WHOLE && b_column == 1 && i1 - i0 <= FEW_PANELS;
     for (int p = 0; p < k; p += k_slice) {
         const int steps = min(k_slice, k - p);
         for (int i = i0; i < i1; i++)
             pack_panel_of_a(a_own + (i - i0) * MR * k_slice, A_MATRIX(z) + i * MR * a_row + p * a_column, a_row, a_column, min(MR, m - i * MR),
                             0, steps);
-        for (int j = j0; j < j1; j++)
-            pack_panel_of_b(b_own + (j - j0) * NR * k_slice, B_MATRIX(z) + j * NR * b_column + p * b_row, b_row, b_column,
-                            min(NR, n - j * NR), 0, steps);
         for (int j = j0; j < j1; j++) {
+            __global const S *from = B_MATRIX(z) + j * NR * b_column + p * b_row;
+            const bool as_it_lies = in_place && n - j * NR >= NR;
+            if (!as_it_lies) pack_panel_of_b(b_own, from, b_row, b_column, min(NR, n - j * NR), 0, steps);
             for (int i = i0; i < i1; i++) {
-                tile(C_MATRIX(z) + (long)i * MR * c_row + (long)j * NR, a_own + (i - i0) * MR * k_slice, b_own + (j - j0) * NR * k_slice,
-                     steps, c_row, m - i * MR, n - j * NR, alpha, p == 0 ? beta : 1);
+                tile(C_MATRIX(z) + (long)i * MR * c_row + (long)j * NR, a_own + (i - i0) * MR * k_slice,
+                     as_it_lies ? (__global const T *)from : b_own, as_it_lies ? b_row : NR, steps, c_row, m - i * MR, n - j * NR, alpha,
+                     p == 0 ? beta : 1);
             }
         }
     }

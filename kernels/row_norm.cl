@@ -12,31 +12,41 @@
 /* ---- Forward ----------------------------------------------------------------------------------------------------------------------- */
 
 #if WG == 1
+/* Two sums each, since one addition would wait for the one before. */
 static ACC row_sum(__global const S *x, long length)
 {
-    V sum = 0;
+    V sum = 0, other = 0;
     ACC rest = 0;
     long i = 0;
+    for (; i + 2 * VN <= length; i += 2 * VN) {
+        sum += VLOAD(x, i);
+        other += VLOAD(x, i + VN);
+    }
     for (; i + VN <= length; i += VN) sum += VLOAD(x, i);
     for (; i < length; i++) rest += LOAD(x, i);
-    return vector_sum(sum) + rest;
+    return vector_sum(sum + other) + rest;
 }
 
 /* The sum of (x - mean)^2. */
 static ACC row_squares(__global const S *x, long length, ACC mean)
 {
-    V sum = 0;
+    V sum = 0, other = 0;
     ACC rest = 0;
     long i = 0;
+    for (; i + 2 * VN <= length; i += 2 * VN) {
+        const V d = VLOAD(x, i) - mean, e = VLOAD(x, i + VN) - mean;
+        sum += d * d;
+        other += e * e;
+    }
     for (; i + VN <= length; i += VN) {
-        V d = VLOAD(x, i) - mean;
+        const V d = VLOAD(x, i) - mean;
         sum += d * d;
     }
     for (; i < length; i++) {
-        ACC d = LOAD(x, i) - mean;
+        const ACC d = LOAD(x, i) - mean;
         rest += d * d;
     }
-    return vector_sum(sum) + rest;
+    return vector_sum(sum + other) + rest;
 }
 #endif
 

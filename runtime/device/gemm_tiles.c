@@ -188,7 +188,7 @@ static bool lay_out_at_once(layout *l, const aval_device_info *info, int type)
     if (g->batch * again > REPACKED_PER_UNIT * units) return false;
     l->row_panels = divide_up(l->a_panels, best_rows);
     l->column_panels = divide_up(l->b_panels, best_columns);
-    int64_t lanes = l->row_panels * l->rows + l->column_panels * l->columns;
+    int64_t lanes = l->row_panels * l->rows + l->columns; /* one panel of b at a time */
     l->item_bytes = align_up((uint64_t)(lanes * smaller(g->k, K_SLICE)) * computed_bytes(type));
     return true;
 }
