@@ -34,7 +34,7 @@
 #ifndef TS
 #define TS 16
 #endif
-#define K_SLICE 256
+#define K_SLICE 384
 #define COLUMNS 16
 #define LINE 16 /* elements that are read at a time where a panel is packed along k */
 
@@ -116,15 +116,16 @@ inline void transpose_4x4(__global const S *restrict from, long stride, __global
    fall into the same sets of the cache. */
 inline void pack_lines(__global const S *restrict from, long stride, __global T *restrict out, int lanes)
 {
-    int r = 0;
 #if WHOLE
-    for (; r + 4 <= lanes; r += 4) {
-        for (int q = 0; q < LINE; q += 4) transpose_4x4(from + r * stride + q, stride, out + q * lanes + r, lanes);
+    for (int r = 0; r < lanes; r += 4) { /* the last four may begin before those before them end */
+        const int first = min(r, lanes - 4);
+        for (int q = 0; q < LINE; q += 4) transpose_4x4(from + first * stride + q, stride, out + q * lanes + first, lanes);
     }
-#endif
-    for (; r < lanes; r++) {
+#else
+    for (int r = 0; r < lanes; r++) {
         for (int q = 0; q < LINE; q++) out[q * lanes + r] = LOAD(from, r * stride + q);
     }
+#endif
 }
 
 /* K_SLICE steps of one panel of a, from step p0 on. */
@@ -267,8 +268,7 @@ __kernel void gemm_panels(C_PARAMS, __global const uchar *scratch, long scratch_
 
 #if !PATCHES
 /* Smaller products in one launch: a work-item packs what it reads, slice by slice of k, into `item_bytes` of scratch memory of its own.  Index space:
-   blocks of row_panels x column_panels panels, matrices of the batch.  Where a few panels of a read it, b is taken as it lies. */
-#define FEW_PANELS 4
+   blocks of row_panels x column_panels panels, matrices of the batch.  Where rows of b are contiguous it is taken as it lies, whole panels at least. */
 __kernel void gemm_at_once(C_PARAMS, __global uchar *scratch, long scratch_tensor, long item_bytes, A_PARAMS, B_PARAMS, int m, int n, int k,
                            int k_slice, int row_panels, int column_panels, REAL alpha, REAL beta)
 {
@@ -277,7 +277,7 @@ __kernel void gemm_at_once(C_PARAMS, __global uchar *scratch, long scratch_tenso
     __global T *b_own = (__global T *)(scratch + scratch_tensor + item * item_bytes), *a_own = b_own + NR * k_slice;
     const int i0 = get_global_id(0) * row_panels, i1 = min(i0 + row_panels, (m + MR - 1) / MR);
     const int j0 = get_global_id(1) * column_panels, j1 = min(j0 + column_panels, (n + NR - 1) / NR);
-    const bool in_place = WHOLE && b_column == 1 && i1 - i0 <= FEW_PANELS;
+    const bool in_place = WHOLE && b_column == 1;
     for (int p = 0; p < k; p += k_slice) {
         const int steps = min(k_slice, k - p);
         for (int i = i0; i < i1; i++)

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #define SCRATCH_TARGET_BYTES ((uint64_t)32 << 20) /* a batch is packed in rounds of about so much */
-#define K_SLICE 256 /* as in gemm.cl: steps that a work-item packs, and walks before it turns to the next panel */
+#define K_SLICE 384 /* as in gemm.cl: steps that a work-item packs, and walks before it turns to the next panel */
 #define COLUMNS 16 /* as in gemm.cl */
 #define WIDE 512 /* as in gemm.cl */
 #define WIDE_ROWS 6 /* as in gemm.cl */
@@ -67,6 +67,7 @@ typedef struct layout {
     int64_t k_packed; /* steps of a packed panel: k, or k times round when summed */
     uint64_t a_bytes, b_bytes;
     /* at once: of a work-item */
+    bool packs_b; /* else b is read as it lies */
     int64_t row_panels, column_panels;
     uint64_t item_bytes;
     /* lines: of a work-item */
@@ -164,7 +165,7 @@ static void lay_out_panels(layout *l, int type)
 static double time_at_once(const layout *l, int64_t units, int64_t rows, int64_t columns)
 {
     double a = (double)divide_up(l->a_panels, rows), b = (double)divide_up(l->b_panels, columns);
-    double item = a * b * (double)l->rows + (a * (double)l->rows + b * (double)l->columns) / 3;
+    double item = a * b * (double)l->rows + (a * (double)l->rows + (l->packs_b ? b * (double)l->columns : 0)) / 3;
     int64_t items = rows * columns * l->g.batch;
     return item * (double)divide_up(items, units) * (items < 2 * units ? 8.0 / 7 : 1);
 }
@@ -177,6 +178,7 @@ static bool lay_out_at_once(layout *l, const aval_device_info *info, int type)
     if (g->sum || g->b.patches != NULL || type == AVAL_FLOAT16) return false;
     l->a_panels = divide_up(g->m, l->rows);
     l->b_panels = divide_up(g->n, l->columns);
+    l->packs_b = l->b_column != 1 || aval_type_bytes(type) != computed_bytes(type);
     for (int64_t rows = 1; rows <= 4 * units && rows <= l->a_panels; rows++) {
         for (int64_t columns = 1; rows * columns <= 4 * units && columns <= l->b_panels; columns++) {
             if (time_at_once(l, units, rows, columns) >= time_at_once(l, units, best_rows, best_columns)) continue;
@@ -184,7 +186,7 @@ static bool lay_out_at_once(layout *l, const aval_device_info *info, int type)
             best_columns = columns;
         }
     }
-    int64_t again = ((best_rows - 1) * l->b_panels * l->columns + (best_columns - 1) * l->a_panels * l->rows) * g->k;
+    int64_t again = ((l->packs_b ? best_rows - 1 : 0) * l->b_panels * l->columns + (best_columns - 1) * l->a_panels * l->rows) * g->k;
     if (g->batch * again > REPACKED_PER_UNIT * units) return false;
     l->row_panels = divide_up(l->a_panels, best_rows);
     l->column_panels = divide_up(l->b_panels, best_columns);
