@@ -102,6 +102,18 @@ static int keep_steps(aval__planner *p)
     return plan->segments ? AVAL_OK : AVAL_E_MEMORY;
 }
 
+static uint64_t least_bytes(const aval__planner *p)
+{
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < p->items.count; i++) {
+        const aval__item *item = &p->items.at[i];
+        bool comes_in = item->producer == AVAL__NONE && item->n_readers > 0;
+        bool goes_out = item->producer != AVAL__NONE && (item->kept || item->in_state);
+        if (comes_in || goes_out) bytes += item->bytes;
+    }
+    return bytes;
+}
+
 /* The large lists become the plan's as they are. */
 static void hand_over(aval__planner *p)
 {
@@ -121,6 +133,7 @@ int aval__planner_finish(aval__planner *p)
     if (!number_of) return AVAL_E_MEMORY;
     AVAL__TRY(keep_devices(p));
     AVAL__TRY(keep_steps(p));
+    plan->statistics.least_bytes = least_bytes(p);
     AVAL__TRY(list_located(p, number_of));
     AVAL__TRY(label_written(p, number_of));
     number_slots(p, number_of);

@@ -121,6 +121,9 @@ typedef struct aval__plan_statistics {
     uint64_t launches, copies;
     uint64_t arena_bytes; /* sum over devices */
     uint64_t live_bytes; /* most bytes of intermediates alive at once, sum over devices */
+    /* Bytes of all that the steps read and write, each operand of a step once, scratch memory of a node written and read; and the least that
+       any plan must move: what is there before, if it is read, once, and what must be there afterwards once. */
+    uint64_t moved_bytes, least_bytes;
     double seconds; /* spent planning, gradients and known answers not counted */
 } aval__plan_statistics;
 

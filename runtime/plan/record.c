@@ -200,11 +200,24 @@ static int list_written(aval__planner *p, const aval__unit *u)
     return AVAL_OK;
 }
 
+/* Bytes that a unit with steps moves; `first_storage` is the first of its own. */
+static uint64_t moved_bytes(const aval__planner *p, const aval__unit *u, size_t first_storage)
+{
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < u->n_reads + u->n_writes; i++) {
+        uint32_t item = aval__unit_reads(p, u)[i]; /* writes follow */
+        if (item != AVAL__NONE && p->items.at[item].storage != AVAL__NONE) bytes += p->items.at[item].bytes;
+    }
+    for (size_t i = first_storage; i < p->storages.count; i++)
+        if (!p->storages.at[i].value) bytes += 2 * p->storages.at[i].bytes;
+    return bytes;
+}
+
 static int record_unit(aval__planner *p, uint32_t unit)
 {
     const aval__unit *u = &p->units.at[unit];
     aval__recording r = { .p = p, .unit = u, .position = u->position, .device = u->device };
-    size_t n_steps = p->steps.count;
+    size_t n_steps = p->steps.count, n_storages = p->storages.count;
     aval__arena_clear(&p->unit_scratch);
     AVAL__TRY(label_unit(p, u, &r.label));
     for (uint32_t i = 0; i < u->n_reads; i++) {
@@ -215,7 +228,9 @@ static int record_unit(aval__planner *p, uint32_t unit)
     if (status == AVAL_E_UNSUPPORTED && u->node && !u->cluster) aval__planner_refuse(p, u->node, u->device); /* the next attempt knows it */
     if (status < 0) return status;
     AVAL__TRY(aval__planner_prove(p, u, n_steps));
-    return p->steps.count > n_steps ? list_written(p, u) : AVAL_OK;
+    if (p->steps.count == n_steps) return AVAL_OK;
+    p->plan->statistics.moved_bytes += moved_bytes(p, u, n_storages);
+    return list_written(p, u);
 }
 
 int aval__planner_record(aval__planner *p)

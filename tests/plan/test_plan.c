@@ -251,3 +251,24 @@ Test(plan_print, each_step_has_a_line_and_the_last_line_has_the_memory)
     aval__plan_release(plan);
     fixture_close(&f);
 }
+
+/* ---- What a plan moves ---------------------------------------------------------------------------------------------------------------- */
+
+Test(plan_bytes, a_chain_of_expressions_moves_the_least_and_views_move_nothing)
+{
+    fixture f;
+    fixture_open(&f);
+    aval_value *x = make_input(&f, "x", 4, 8), *w = make_input(&f, "w", 4, 8);
+    aval_value *y = aval_apply(f.g, "Neg", NULL, aval_apply(f.g, "Add", NULL, x, w));
+    aval__plan *plan = fixture_plan(&f, WANT(y));
+    cr_expect_eq(plan->statistics.moved_bytes, 3 * 128, "two tensors of 32 floats are read, one is written");
+    cr_expect_eq(plan->statistics.least_bytes, 3 * 128);
+    aval__plan_release(plan);
+
+    aval_value *z = aval_apply(f.g, "Neg", NULL, aval_apply(f.g, "Same", NULL, aval_apply(f.g, "Mix", NULL, x, w)));
+    plan = fixture_plan(&f, WANT(z));
+    cr_expect_eq(plan->statistics.moved_bytes, 5 * 128, "what lies between two launches is written and read");
+    cr_expect_eq(plan->statistics.least_bytes, 3 * 128);
+    aval__plan_release(plan);
+    fixture_close(&f);
+}
