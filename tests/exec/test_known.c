@@ -97,7 +97,7 @@ static void lie(void)
 {
     setenv("AVAL_LAYER_SPLIT", "1", 1);
     setenv("AVAL_LAYER_LIAR", "1", 1);
-    setenv("AVAL_LAYER_MISCOMPILE", "exp(=>exp(0.5f*", 1);
+    setenv("AVAL_LAYER_MISCOMPILE", "+ r + 1.0f=>+ 0.5f * r + 1.0f", 1);
 }
 
 Test(known, a_wrong_device_is_refused_for_that_operator_alone_and_the_next_takes_it)
