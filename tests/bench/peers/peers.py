@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Times aval and its peers in turns and prints the ratios: peer's time / aval's, above 1 is faster.
 
-    peers.py --python VENV_PYTHON BUILD_FOLDER [CASE]... [--rounds N] [--json FILE] [--plot FILE.svg]
+    peers.py --python VENV_PYTHON BUILD_FOLDER [CASE]... [--rounds N] [--json FILE] [--plot FILE.svg] [--page FILE.html] [--data DIR]
 
 Each measurement is a process of its own, since threads of OpenBLAS and PyTorch spin after a call and would steal the cores of what runs
 beside them.  A round measures every system once; the table has the median over the rounds of the medians within a process, and the spread of
@@ -14,6 +14,9 @@ import statistics
 import subprocess
 import sys
 import tempfile
+
+import page
+import scaling
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 POCL = "/etc/OpenCL/vendors/pocl.icd"
@@ -38,17 +41,21 @@ PRODUCTS = {
 }
 # Least ratio of all cases of `aval bench rows`.
 ROWS_BAR = 1.0
-CASES = [*NETS, "gemm", "rows", "start", "tinygrad"]
+CASES = [*NETS, "gemm", "rows", "start", "tinygrad", "mnist", "scaling"]
+# An epoch of the lenet on MNIST: options of `aval train`, the accuracy that both must reach, the bar.
+MNIST = ["lenet", "--batch", "64", "--epochs", "1", "--lr", "0.03", "--momentum", "0.9"]
+MNIST_ACCURACY, MNIST_BAR = 0.98, 1.0
+QUIET = {"MALLOC_MMAP_THRESHOLD_": "1000000000", "MALLOC_TRIM_THRESHOLD_": "1000000000"}  # PyTorch at its best
 
 
-def run(command, **environment):
-    """The JSON that a measuring process prints last."""
+def run(command, opens="[", **environment):
+    """The JSON that a measuring process prints last; it begins with `opens`."""
     env = {k: v for k, v in os.environ.items() if k != "OPENBLAS_CORETYPE"}
     env.update(environment)
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env, text=True)
     if done.returncode != 0:
         raise RuntimeError(f"{' '.join(command)}: {done.stderr.strip()[-400:]}")
-    return json.loads(done.stdout[done.stdout.index("["):])
+    return json.loads(done.stdout[done.stdout.index(opens):])
 
 
 class Systems:
@@ -58,15 +65,24 @@ class Systems:
     def aval(self, arguments, **environment):
         return run([self.program, "bench", "--json", *arguments], OCL_ICD_VENDORS=POCL, **environment)
 
+    def train(self, arguments):
+        return run([self.program, "train", "--json", "--quiet", *arguments], "{", OCL_ICD_VENDORS=POCL)
+
+    def mnist(self, folder, seed):
+        """Milliseconds of an epoch, and who fell short of the accuracy."""
+        ours = self.train([*MNIST, "--data", folder, "--seed", str(seed)])
+        theirs = self.peer("worker_torch_mnist.py", [folder, str(seed)], **QUIET)[0]
+        print(f"       seed {seed}: aval {100 * ours['test_accuracy']:.2f} %, torch {100 * theirs['test_accuracy']:.2f} %", flush=True)
+        return {"aval": 60e6 / ours["examples_per_second"], "torch": 1e3 * theirs["seconds"]}, ours["test_accuracy"]
+
     def peer(self, worker, arguments, **environment):
         return run([self.python, os.path.join(HERE, worker), *arguments], **environment)
 
     def net(self, name):
         """{system: ms} of a training step."""
         ours, theirs, _ = NETS[name]
-        quiet = {"MALLOC_MMAP_THRESHOLD_": "1000000000", "MALLOC_TRIM_THRESHOLD_": "1000000000"}
         times = {"aval": self.aval(ours)[0]["median_ms"]}
-        for row in self.peer("worker_torch.py", theirs, **quiet):
+        for row in self.peer("worker_torch.py", theirs, **QUIET):
             times[row["name"]] = row["median_ms"]
         return times
 
@@ -86,7 +102,7 @@ class Systems:
     def rows(self):
         """{name and shape: {system: ms}} of what the memory's bandwidth bounds."""
         times = {f"{row['name']} {row['shape']}": {"aval": row["median_ms"]} for row in self.aval(["rows"])}
-        for row in self.peer("worker_torch_rows.py", []):
+        for row in self.peer("worker_torch_rows.py", [], **QUIET):
             times[f"{row['name']} {row['shape']}"][row["variant"]] = row["median_ms"]
         return times
 
@@ -128,26 +144,6 @@ def print_row(name, samples, bar):
     return row
 
 
-def plot(rows, file):
-    """Bars of ratios, by gnuplot."""
-    with tempfile.NamedTemporaryFile("w", suffix=".dat", delete=False) as data:
-        for row in rows:
-            print(f'"{row["case"]}" {row["ratio"]} {row["ratio_spread"][0]} {row["ratio_spread"][1]}', file=data)
-    script = f"""set terminal svg size 900,480 font 'sans,12'
-set output '{file}'
-set style fill solid 0.8
-set boxwidth 0.6
-set ylabel 'time of the peer / time of aval'
-set xtics rotate by -35
-set yrange [0:*]
-set grid ytics
-unset key
-plot '{data.name}' using 0:2:xtic(1) with boxes lc rgb '#1b6ca8', '' using 0:2:3:4 with yerrorbars lc rgb '#333333' pt 0, 1 lc rgb '#c0392b' dt 2
-"""
-    subprocess.run(["gnuplot"], input=script, text=True, check=True)
-    os.unlink(data.name)
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--python", required=True)
@@ -156,6 +152,8 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json")
     parser.add_argument("--plot")
+    parser.add_argument("--page")
+    parser.add_argument("--data", help="folder with MNIST's files, for the case mnist")
     options = parser.parse_args()
     unknown = set(options.cases) - set(CASES)
     if unknown:
@@ -178,11 +176,20 @@ def main():
             rows.append(print_row(f"{name} (tinygrad)", samples, 4))
     if asked("start"):
         rows.append(print_row("start", [systems.start() for _ in range(options.rounds)], 10))
+    if asked("mnist") and options.data:
+        samples = [systems.mnist(options.data, seed) for seed in range(3)]
+        rows.append(print_row("MNIST, lenet, an epoch", [times for times, _ in samples], MNIST_BAR))
+        mean = statistics.mean(accuracy for _, accuracy in samples)
+        print(f"{'':40} mean accuracy {100 * mean:.2f} %  bar {100 * MNIST_ACCURACY:.0f} %: {'ok' if mean >= MNIST_ACCURACY else 'MISSED'}")
+    series = scaling.measure(systems) if asked("scaling") else []
     if options.json:
         with open(options.json, "w") as file:
-            json.dump(rows, file, indent=1)
+            json.dump(rows + series, file, indent=1)
     if options.plot:
-        plot(rows, options.plot)
+        with open(options.plot, "w") as file:
+            file.write(page.bars(rows))
+    if options.page:
+        page.write(options.page, rows, series)
 
 
 if __name__ == "__main__":

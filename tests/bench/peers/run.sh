@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Compares aval with what a user would take instead, on this machine, side by side: PyTorch, OpenBLAS, CLBlast, tinygrad, `import torch`.
-#   tests/bench/peers/run.sh BUILD_FOLDER [CASE]... [--rounds N] [--json FILE] [--plot FILE.svg]
+#   tests/bench/peers/run.sh BUILD_FOLDER [CASE]... [--rounds N] [--json FILE] [--plot FILE.svg] [--page FILE.html] [--data MNIST_FOLDER]
 # The peers are installed once, into $XDG_CACHE_HOME/aval-peers or ~/.cache/aval-peers (about 3 GB, from PyPI).
 set -eu
 here=$(dirname "$(readlink -f "$0")")
