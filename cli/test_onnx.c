@@ -17,6 +17,7 @@ typedef struct tally {
     aval_context *ctx;
     const char *filter; /* NULL: all */
     bool times, round_trip;
+    const char *keep; /* folder for the models that are written; NULL: they go */
     json_t *rows; /* NULL: text */
     size_t counts[VERDICTS];
 } tally;
@@ -47,11 +48,13 @@ static void tell(tally *t, const char *name, verdict v, const char *why, double 
 /* A folder, or a file NAME.onnx. */
 static void test_case(tally *t, const char *path, const char *name, bool lone)
 {
-    char text[2000] = "";
+    char text[2000] = "", kept[PATH_MAX];
     const onnx_reason why = { text, sizeof text };
     if (t->filter != NULL && fnmatch(t->filter, name, 0) != 0) return;
     double start = cli_seconds();
-    int status = lone ? onnx_case_run_lone(t->ctx, path, &why) : onnx_case_run(t->ctx, path, t->round_trip, &why);
+    onnx_case_path(kept, "%s/%s.onnx", t->keep != NULL ? t->keep : "", name);
+    int status =
+        lone ? onnx_case_run_lone(t->ctx, path, &why) : onnx_case_run(t->ctx, path, t->round_trip, t->keep != NULL ? kept : NULL, &why);
     in_one_line(text);
     tell(t, name, verdict_of(status), text, cli_seconds() - start);
 }
@@ -115,19 +118,22 @@ static int report(const tally *t)
 
 int cli_test_onnx(int argc, const char **argv)
 {
-    char *filter = NULL;
+    char *filter = NULL, *keep = NULL;
     int times = 0, round_trip = 0, code;
     cli_options options;
     const struct poptOption own[] = {
         { "filter", 0, POPT_ARG_STRING, &filter, 0, "only cases whose name is like this ('test_conv*')", "GLOB" },
         { "times", 0, POPT_ARG_NONE, &times, 0, "say what each case took", NULL },
         { "round-trip", 0, POPT_ARG_NONE, &round_trip, 0, "write each model and read it again: it must give the same bytes", NULL },
+        { "keep", 0, POPT_ARG_STRING, &keep, 0, "with --round-trip: leave what was written there, as CASE.onnx", "FOLDER" },
         POPT_TABLEEND,
     };
     if (cli_options_parse(&options, cli_command_find("test-onnx"), own, 1, 1, argc, argv, &code)) {
-        tally t = {
-            .filter = filter, .times = times != 0, .round_trip = round_trip != 0, .rows = options.common.json ? json_array() : NULL
-        };
+        tally t = { .filter = filter,
+                    .times = times != 0,
+                    .round_trip = round_trip != 0,
+                    .keep = keep,
+                    .rows = options.common.json ? json_array() : NULL };
         int status = cli_context_create(&options, &t.ctx);
         if (status == AVAL_OK) status = cli_need_device(t.ctx);
         code = status < 0 ? cli_fail_status(status) : test_folder(&t, options.rest[0]);
@@ -140,5 +146,6 @@ int cli_test_onnx(int argc, const char **argv)
         cli_options_release(&options);
     }
     free(filter);
+    free(keep);
     return code;
 }

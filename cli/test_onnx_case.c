@@ -140,20 +140,21 @@ static void close_model(running *r)
 }
 
 /* The model once more, by way of a file that aval writes. */
-static int open_copy(aval_context *ctx, const running *r, running *copy, const onnx_reason *why)
+static int open_copy(aval_context *ctx, const running *r, const char *keep, running *copy, const onnx_reason *why)
 {
-    char file[] = "/tmp/aval-onnx-XXXXXX";
-    int fd = mkstemp(file), status = AVAL_E_MEMORY;
+    char passing[] = "/tmp/aval-onnx-XXXXXX";
+    const char *file = keep != NULL ? keep : passing;
+    int fd = keep != NULL ? -1 : mkstemp(passing), status = AVAL_E_MEMORY;
     size_t n = aval_model_output_count(r->model);
     aval_value **outputs = calloc(n + 1, sizeof(aval_value *));
     const char **names = calloc(n + 1, sizeof *names);
     if (fd >= 0) close(fd);
-    if (fd < 0 || outputs == NULL || names == NULL) goto done;
+    if ((fd < 0 && keep == NULL) || outputs == NULL || names == NULL) goto done;
     for (size_t i = 0; i < n; i++) outputs[i] = aval_model_output(r->model, i), names[i] = aval_model_output_name(r->model, i);
     status = explain(why, aval_model_save(aval_model_graph(r->model), aval_model_store(r->model), outputs, names, n, file));
     if (status == AVAL_OK) status = open_model(ctx, file, copy, why);
 done:
-    if (fd >= 0) unlink(file);
+    if (fd >= 0) unlink(passing);
     free(outputs);
     free(names);
     return status;
@@ -177,13 +178,13 @@ static int run_sets(const running *r, const running *copy, const char *folder, c
     return AVAL_E_UNKNOWN;
 }
 
-int onnx_case_run(aval_context *ctx, const char *folder, bool round_trip, const onnx_reason *why)
+int onnx_case_run(aval_context *ctx, const char *folder, bool round_trip, const char *keep, const onnx_reason *why)
 {
     char file[PATH_MAX];
     running r = { NULL, NULL }, copy = { NULL, NULL };
     onnx_case_path(file, "%s/model.onnx", folder);
     int status = open_model(ctx, file, &r, why);
-    if (status == AVAL_OK && round_trip) status = open_copy(ctx, &r, &copy, why);
+    if (status == AVAL_OK && round_trip) status = open_copy(ctx, &r, keep, &copy, why);
     if (status == AVAL_OK) status = run_sets(&r, &copy, folder, why);
     close_model(&copy);
     close_model(&r);

@@ -125,7 +125,7 @@ int onnx_make(onnx_reader *r, const char *op, const char *attrs, aval_value *con
               size_t n);
 int onnx_name_outputs(onnx_scope *scope, const onnx_node *node, aval_value *const *outputs); /* NULL: none could be made */
 
-/* What nodes with graphs in their attributes become; NULL: the operator is none of these. */
+/* What nodes become whose attributes are graphs or name values; NULL: the operator is none of these. */
 typedef int (*onnx_control)(onnx_reader *r, onnx_scope *scope, const onnx_node *node, const onnx_attrs *attrs, aval_value *const *inputs,
                             aval_value **outputs);
 onnx_control onnx_control_of(const onnx_node *node);
@@ -133,7 +133,9 @@ int onnx_add_loop(onnx_reader *r, onnx_scope *scope, const onnx_node *node, cons
                   aval_value **outputs);
 int onnx_add_scan(onnx_reader *r, onnx_scope *scope, const onnx_node *node, const onnx_attrs *attrs, aval_value *const *inputs,
                   aval_value **outputs);
-/* For those: the graph of an attribute, and what its outputs are called. */
+int onnx_add_gradient(onnx_reader *r, onnx_scope *scope, const onnx_node *node, const onnx_attrs *attrs, aval_value *const *inputs,
+                      aval_value **outputs);
+/* For those with graphs: the graph of an attribute, and what its outputs are called. */
 int onnx_graph_of(onnx_reader *r, const onnx_attrs *attrs, const char *name, const onnx_graph **out);
 int onnx_take_outputs(onnx_reader *r, onnx_scope *inner, const onnx_graph *graph, aval_value **outputs, size_t n_outputs);
 

@@ -99,18 +99,20 @@ static int add_if(onnx_reader *r, onnx_scope *scope, const onnx_node *node, cons
 /* ---- Which ------------------------------------------------------------------------------------------------------------------------------ */
 
 static const struct {
-    const char *op;
+    const char *domain, *op;
     onnx_control add;
 } controls[] = {
-    { "If", add_if },
-    { "Loop", onnx_add_loop },
-    { "Scan", onnx_add_scan },
+    { "", "If", add_if },
+    { "", "Loop", onnx_add_loop },
+    { "", "Scan", onnx_add_scan },
+    { "ai.onnx.preview.training", "Gradient", onnx_add_gradient },
 };
 
 onnx_control onnx_control_of(const onnx_node *node)
 {
     const char *domain = onnx_text(node->domain);
+    if (strcmp(domain, "ai.onnx") == 0) domain = "";
     for (size_t i = 0; i < sizeof controls / sizeof *controls; i++)
-        if ((!domain[0] || strcmp(domain, "ai.onnx") == 0) && strcmp(controls[i].op, onnx_text(node->op_type)) == 0) return controls[i].add;
+        if (strcmp(controls[i].domain, domain) == 0 && strcmp(controls[i].op, onnx_text(node->op_type)) == 0) return controls[i].add;
     return NULL;
 }

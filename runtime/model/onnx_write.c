@@ -254,6 +254,10 @@ static int order_nodes(onnx_writer *w, const aval__onnx_port *outputs, size_t n_
     AVAL__TRY(aval__graph_order(w->g, wanted, n_outputs, &w->order, &w->n_order));
     for (size_t i = 0; i < n_outputs; i++) w->used[wanted[i]->id] = true;
     for (size_t n = 0; n < w->n_order; n++) {
+        if (w->order[n]->kind == AVAL__LOOP)
+            return aval__fail(AVAL_E_UNSUPPORTED,
+                              "'%s' is of a loop that turns as often as inputs or the computation say, which aval does not write",
+                              aval__value_label(w->order[n]->outputs[0]));
         if (w->order[n]->kind != AVAL__OP)
             return aval__fail(AVAL_E_UNSUPPORTED, "'%s' is a gradient, for which ONNX has no node",
                               aval__value_label(w->order[n]->outputs[0]));
