@@ -17,6 +17,7 @@ static const bench_case cases[] = {
     { "plan", "planning chains and random graphs of 1,000 to 100,000 nodes", bench_plan },
     { "launch", "host time a launch (over the null device of the tests: aval's own time alone)", bench_launch },
     { "memory", "arena against the most bytes alive, training graphs of a ResNet, a U-Net and a transformer", bench_memory },
+    { "load", "reading and planning a ResNet-50 of 102 MB, and its arena against the most bytes alive", bench_load },
     { "gemm", "matrix products of a network's layers and of squares", bench_gemm },
     { "elementwise", "relu(a x + b) in one launch, which the memory's bandwidth bounds", bench_elementwise },
     { "rows", "an activation, softmax, normalisations and a loss, forward and with gradients", bench_rows },

@@ -49,6 +49,7 @@ int bench_feed(aval_session *s, const aval_value *input, size_t count);
 int bench_plan(bench *b);
 int bench_launch(bench *b);
 int bench_memory(bench *b);
+int bench_load(bench *b);
 int bench_step(bench *b);
 int bench_gemm(bench *b);
 int bench_elementwise(bench *b);

@@ -79,6 +79,17 @@ def memory():
         report("    which is no less than what must be there", row["arena_over_live"], 1.0, False, slack=1)
 
 
+def loading():
+    rows = []
+
+    def seconds():
+        rows.append(bench("load")[0])
+        return rows[-1]["median_ms"] / 1000
+
+    timed("loading and planning a ResNet-50 of 102 MB, s", seconds, 1.0)
+    report("    its arena over the most bytes alive", rows[-1]["arena_over_live"], 1.15, True, slack=1)
+
+
 def launches():
     layer = os.path.join(build, "tests", "opencl_layer.so")
     timed("host time over the null device, us a launch",
@@ -110,7 +121,7 @@ def start():
     shutil.rmtree(folder)
 
 
-for part in (planning, memory, launches, fused, start):
+for part in (planning, memory, loading, launches, fused, start):
     part()
 if failed:
     print("far from their bars: " + "; ".join(failed))
