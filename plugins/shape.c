@@ -25,7 +25,7 @@ static int alias_reference(const aval_host *host, aval_call *call)
 static int reshape_infer(const aval_host *host, aval_call *call)
 {
     const aval_tensor *x = host->input(call, 0);
-    int64_t dims[AVAL_MAX_RANK], known = 1, rest = -1;
+    int64_t dims[AVAL_MAX_RANK], rest = -1;
     size_t rank;
     TRY(known_ints(host, call, 1, "shape", dims, AVAL_MAX_RANK, &rank));
     for (size_t i = 0; i < rank; i++) {
@@ -39,9 +39,12 @@ static int reshape_infer(const aval_host *host, aval_call *call)
             return host->fail(call, AVAL_PLUGIN_BAD_SHAPE, "input shape has %lld at %zu, expected lengths and at most one -1",
                               (long long)dims[i], i);
         if (dims[i] == -1) rest = (int64_t)i;
-        else known *= dims[i];
     }
-    if (rest >= 0) dims[rest] = known == 0 ? 0 : host->count(x) / known;
+    if (rest >= 0) {
+        dims[rest] = 1;
+        int64_t known = product(dims, rank);
+        dims[rest] = known == 0 ? 0 : host->count(x) / known;
+    }
     if (product(dims, rank) != host->count(x))
         return host->fail(call, AVAL_PLUGIN_BAD_SHAPE, "input data has %lld elements, which do not fill the wanted shape of %lld",
                           (long long)host->count(x), (long long)product(dims, rank));

@@ -51,7 +51,11 @@ static inline int64_t chunk_of(const aval_device_info *device, int64_t results, 
 static inline int64_t product(const int64_t *dims, size_t count)
 {
     int64_t result = 1;
-    for (size_t i = 0; i < count; i++) result *= dims[i];
+    for (size_t i = 0; i < count; i++) {
+        if (dims[i] == 0) return 0;
+        if (result > INT64_MAX / dims[i]) result = INT64_MAX; /* of a shape that a file asks for; no tensor has so many */
+        else result *= dims[i];
+    }
     return result;
 }
 
