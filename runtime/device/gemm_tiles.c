@@ -12,14 +12,15 @@
 #define WIDE_ROWS 6 /* as in gemm.cl */
 #define LINE_ROWS 4 /* multiples of these in gemm.cl's tiles */
 #define LINE_COLUMNS 4
+#define LEAST_ITEM_WORK 65536 /* m n k of a work-item of gemm_lines: some microseconds, as waking another core takes */
 #define LEAST_LINE_ROWS 8 /* of a below which laying b into lines costs more than it gains */
 #define LEAST_WIDE 4 /* vectors in a row of c below which gemm_wide is not worth its sums */
 #define VECTORS 2 /* NV in gemm.cl: vectors in a row of the register tile */
 #define BLOCK_PANELS 8 /* panels of a and of b that a work-item multiplies, at most */
 #define ITEMS_PER_UNIT 4 /* work-items for each compute unit, so that none waits for long at the end */
-/* m n k below which packing costs more than it gains.  `aval bench gemm`'s shapes on PoCL with 2 cores, microseconds of both cores, packed and
-   not: 16^3 27 and 21, 32^3 25 and 19, 32 x 10 x 128 28 and 24, 8 x 128 x 64 24 and 24, 48^3 24 and 34, 64^3 27 and 65. */
-#define LEAST_PACKED_WORK 65536
+/* m n k below which packing costs more than it gains.  Products on PoCL with 2 cores, microseconds in panels at once and without packing: 16^3 3.2 and
+   3.1, 32^3 3.8 and 12.4, 48^3 5 (packed before either way). */
+#define LEAST_PACKED_WORK 2048
 /* Elements that each compute unit may pack more than once to save the launches that pack for all: PoCL takes 5 to 30 microseconds a launch, until all
    cores are awake, and packs some 10 elements a nanosecond. */
 #define REPACKED_PER_UNIT ((int64_t)256 << 10)
@@ -160,14 +161,17 @@ static void lay_out_panels(layout *l, int type)
     l->b_bytes = align_up(b_one * (uint64_t)l->b_matrices * lengthened);
 }
 
-/* How long a grid of rows x columns work-items takes, in cycles a step of k: tiles at two vectors a cycle, packing at some three elements, and
-   a seventh more where too few work-items are left for who is done early. */
+/* How long a grid of rows x columns work-items takes, in cycles: tiles at two vectors a cycle, packing at some three elements, starting
+   work-items and waking the other cores; and a seventh more where too few work-items are left for who is done early. */
+#define STARTING 3000.0
+#define WAKING 10000.0
 static double time_at_once(const layout *l, int64_t units, int64_t rows, int64_t columns)
 {
     double a = (double)divide_up(l->a_panels, rows), b = (double)divide_up(l->b_panels, columns);
-    double item = a * b * (double)l->rows + (a * (double)l->rows + (l->packs_b ? b * (double)l->columns : 0)) / 3;
+    double step = a * b * (double)l->rows + (a * (double)l->rows + (l->packs_b ? b * (double)l->columns : 0)) / 3;
     int64_t items = rows * columns * l->g.batch;
-    return item * (double)divide_up(items, units) * (items < 2 * units ? 8.0 / 7 : 1);
+    double turns = (double)divide_up(items, units) * (items < 2 * units ? 8.0 / 7 : 1);
+    return turns * (step * (double)l->g.k + STARTING) + (items > 1 ? WAKING : 0);
 }
 
 /* The grid of at most four work-items a compute unit that is fastest; false: it packs so much that packing for all is better. */
@@ -200,11 +204,11 @@ static int64_t blocks_at_once(const layout *l)
     return divide_up(l->a_panels, l->row_panels) * divide_up(l->b_panels, l->column_panels) * l->g.batch;
 }
 
-/* Two work-items a compute unit, by rows where each lays its own copy of b into lines. */
+/* Two work-items a compute unit, or fewer of LEAST_ITEM_WORK; by rows where each lays its own copy of b into lines. */
 static void lay_out_lines(layout *l, const aval_device_info *info, int type)
 {
     const aval_gemm *g = &l->g;
-    int64_t items = 2 * unit_count(info);
+    int64_t items = smaller(2 * unit_count(info), divide_up(g->m * g->n * g->k, LEAST_ITEM_WORK));
     bool laid = l->b_row != 1, by_rows = laid || g->m >= g->n;
     l->item_rows = by_rows ? divide_up(divide_up(g->m, items), LINE_ROWS) * LINE_ROWS : g->m;
     l->item_columns = by_rows ? g->n : divide_up(divide_up(g->n, items), LINE_COLUMNS) * LINE_COLUMNS;
