@@ -245,7 +245,8 @@ typedef struct aval_host {
     uint32_t (*rank)(const aval_tensor *t);
     const int64_t *(*dims)(const aval_tensor *t); /* `rank` numbers */
     int64_t (*count)(const aval_tensor *t); /* elements; 1 for a scalar */
-    uint32_t (*layout)(const aval_tensor *t); /* 0: row-major; others are for the future */
+    uint32_t (*layout)(const aval_tensor *t); /* 0: row-major.  A plugin meets others only where it asked for them (by what `more` of a
+                    port will say), so one that does not know of them never does */
 
     /* -- the node, in every phase */
     size_t (*n_inputs)(const aval_call *call); /* as given, absent optional ones in the middle counted */
@@ -346,7 +347,7 @@ typedef enum aval_attr_type {
     AVAL_ATTR_FLOAT = 2,
     AVAL_ATTR_STRING = 3,
     AVAL_ATTR_INTS = 4,
-    AVAL_ATTR_FLOATS = 5
+    AVAL_ATTR_FLOATS = 5 /* graphs are no attributes: If, Loop and Scan are the graph's own */
 } aval_attr_type;
 
 /* An attribute.  `initial` is its default in the grammar of attribute texts: 1, 0.5, 1e-3, inf, [1,2], 'text'.

@@ -35,7 +35,7 @@ _aval()
         option=$before
     fi
     case $option in
-        --save | --resume | --dir | --junit | --html | --plugin | --replay | --failures | --data | --input | --upstream | --card | --output-dir)
+        --save | --resume | --dir | --junit | --html | --plugin | --replay | --failures | --data | --input | --inputs | --output | --weights | --upstream | --card | --output-dir)
             mapfile -t COMPREPLY < <(compgen -f -- "$word")
             return ;;
         --device | -d) words="cpu gpu" ;;
