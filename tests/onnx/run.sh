@@ -4,8 +4,10 @@
 # written.
 #   run.sh PROGRAM           compares with tests/onnx/expected.txt and tests/onnx/written.txt
 #   run.sh PROGRAM --write   writes those files
-# The cases are taken from AVAL_ONNX_DATA (a folder with node, light ...), or else fetched once into ~/.cache/aval-tests.  Status 77: they
-# cannot be had.
+# What was written is then shown to onnx.checker and onnxruntime (peer.py), with the Python that AVAL_ONNX_PYTHON names, or with
+# packages that are fetched once into ~/.cache/aval-tests.
+# The cases are taken from AVAL_ONNX_DATA (a folder with node, light ...), or else fetched once into ~/.cache/aval-tests.  Status 77: something
+# of that cannot be had.
 set -u
 program=$(readlink -f "${1:?run.sh PROGRAM [--write]}") write=${2-}
 cd "$(dirname "$(readlink -f "$0")")/../.." || exit 1
@@ -48,17 +50,20 @@ random='s#^(node/test_adam_multiple: failed: ).*#\1its model says nothing of eps
 s#^(node/test_(bernoulli|training_dropout)[a-z_]*: failed: ).*#\1it draws other random numbers than numpy did#'
 
 found=$(mktemp) sums=$(mktemp) copies=$(mktemp) written=$(mktemp)
-trap 'rm -f "$found" "$sums" "$copies" "$written"' EXIT
-run_all() { # FOUND SUMS [--round-trip]
+models=$(mktemp -d)
+trap 'rm -rf "$found" "$sums" "$copies" "$written" "$models"' EXIT
+run_all() { # FOUND SUMS [FOLDER to write models to]
     for folder in $folders; do
-        lines=$("$program" test-onnx "$data/$folder" --quiet ${3-})
-        [ $? -le 1 ] || exit 1
+        mkdir -p "${3:-$models}/$folder"
+        # shellcheck disable=SC2086 # none or three words
+        lines=$("$program" test-onnx "$data/$folder" --quiet ${3:+--round-trip --keep "$3/$folder"} 2>"$models/log") ||
+            [ $? = 1 ] || { cat "$models/log" && exit 1; }
         echo "$folder: $(printf '%s\n' "$lines" | tail -n 1)" >>"$2"
-        printf '%s\n' "$lines" | sed -e '$d' -e "s|^|$folder/|" -e "s|$data/||g" -e 's|/tmp/aval-onnx-[A-Za-z0-9]*: ||' | sed -E "$random" >>"$1"
+        printf '%s\n' "$lines" | sed -e '$d' -e "s|^|$folder/|" -e "s|$data/||g" -e "s|$models/[^ ]*: ||g" | sed -E "$random" >>"$1"
     done
 }
 run_all "$found" "$sums"
-run_all "$copies" /dev/null --round-trip
+run_all "$copies" /dev/null "$models"
 cut -d: -f1 "$found" | sed 's/$/:/' | grep -vFf - "$copies" >"$written"
 echo "$(wc -l <"$written") of the passed cases cannot be written" >>"$sums"
 cat "$sums"
@@ -80,4 +85,28 @@ grep -v '^#' "$expected" | diff - "$found" || status=1
 grep -v '^#' "$unwritten" | diff - "$written" || status=1
 [ $status = 0 ] ||
     echo "The cases above differ from $expected or $unwritten (< expected, > found); tests/onnx/run.sh PROGRAM --write writes them anew" >&2
+
+# ---- Others read what aval writes --------------------------------------------------------------------------------------------------------
+
+python=${AVAL_ONNX_PYTHON-}
+if [ -z "$python" ]; then
+    packages=${XDG_CACHE_HOME:-$HOME/.cache}/aval-tests/onnxruntime-1.32.0
+    if [ ! -e "$packages/ready" ]; then
+        rm -rf "$packages"
+        python3 -m pip install --quiet --disable-pip-version-check --target "$packages" onnx==1.23.2 onnxruntime==1.32.0 >"$models/log" 2>&1 &&
+            touch "$packages/ready"
+    fi
+    if [ ! -e "$packages/ready" ]; then
+        tail -n 2 "$models/log"
+        echo "onnx.checker and onnxruntime are left out: they cannot be fetched, and AVAL_ONNX_PYTHON names no Python that has them"
+        [ $status = 0 ] && exit 77
+        exit $status
+    fi
+    python=python3 PYTHONPATH=$packages
+    export PYTHONPATH
+fi
+for folder in node pytorch-converted pytorch-operator simple; do
+    echo "onnxruntime, $folder:"
+    "$python" tests/onnx/peer.py "$models/$folder" "$data/$folder" || status=1
+done
 exit $status
