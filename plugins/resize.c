@@ -66,6 +66,7 @@ static int interpolate_backward(const aval_host *host, aval_call *call)
 /* ---- What a node of Resize asks for ------------------------------------------------------------------------------------------------------ */
 
 #define MOST_LENGTH 0x1p40 /* of an axis, so that no scale of a file leaves the range of integers */
+#define MOST_TABLE (INT64_C(1) << 26) /* places of an axis, each a row of a table on the host */
 
 typedef struct resizing {
     resize_rule rule;
@@ -138,7 +139,7 @@ static int read_axes(const aval_host *host, aval_call *call, int64_t *axes, size
 
 static int check_axis(const aval_host *host, aval_call *call, size_t i, const resize_axis *a)
 {
-    if (a->scale > 0 && a->count >= 0 && a->count <= INT32_MAX && a->length <= INT32_MAX && (a->length > 0 || a->count == 0)) return 0;
+    if (a->scale > 0 && a->count >= 0 && a->count <= MOST_TABLE && a->length <= INT32_MAX && (a->length > 0 || a->count == 0)) return 0;
     return host->fail(call, AVAL_PLUGIN_BAD_SHAPE, "axis %zu of length %lld cannot become %lld long at scale %g", i, (long long)a->length,
                       (long long)a->count, a->scale);
 }

@@ -80,6 +80,7 @@ static int infer_step(const aval_host *host, aval_call *call)
                                       .infer = infer_step, \
                                       .zero_gradient = gradient_zeros, \
                                       .expressions = formulas, \
+                                      .no_gradient = "an update ends a step", \
                                       .samples = cases }
 
 #define MOMENTUM(variable, label, summary, x, v) \
