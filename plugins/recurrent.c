@@ -187,6 +187,23 @@ static int transpose(const aval_host *host, aval_call *call, const aval_tensor *
     return host->apply(call, "Transpose", perm, 1, &x, 1, out);
 }
 
+static int split(const aval_host *host, aval_call *call, const aval_tensor *x, int64_t count, const aval_tensor **parts);
+
+/* More parts than one Split can name: groups of them first. */
+static int split_groups(const aval_host *host, aval_call *call, const aval_tensor *x, int64_t count, const aval_tensor **parts)
+{
+    const int64_t length = host->dims(x)[0] / count, enough = (count + AVAL_MAX_PORTS - 1) / AVAL_MAX_PORTS,
+                  groups = enough < AVAL_MAX_PORTS ? enough : AVAL_MAX_PORTS;
+    const aval_tensor *group[AVAL_MAX_PORTS];
+    int64_t first[AVAL_MAX_PORTS + 1], lengths[AVAL_MAX_PORTS];
+    for (int64_t i = 0; i <= groups; i++) first[i] = count * i / groups;
+    for (int64_t i = 0; i < groups; i++) lengths[i] = (first[i + 1] - first[i]) * length;
+    const aval_tensor *const inputs[] = { x, constant_ints(host, call, lengths, (size_t)groups) };
+    TRY(host->apply(call, "Split", NULL, 2, inputs, (size_t)groups, group));
+    for (int64_t i = 0; i < groups; i++) TRY(split(host, call, group[i], first[i + 1] - first[i], parts + first[i]));
+    return 0;
+}
+
 /* x in `count` equal parts along its first axis. */
 static int split(const aval_host *host, aval_call *call, const aval_tensor *x, int64_t count, const aval_tensor **parts)
 {
@@ -195,6 +212,7 @@ static int split(const aval_host *host, aval_call *call, const aval_tensor *x, i
         parts[0] = x;
         return 0;
     }
+    if (count > AVAL_MAX_PORTS) return split_groups(host, call, x, count, parts);
     text_int(&attrs, "num_outputs", count);
     return host->apply(call, "Split", attrs.at, 1, &x, (size_t)count, parts);
 }
@@ -501,6 +519,7 @@ static const aval_op lstm_op = {
     .body = lstm_body,
     .samples =
         AVAL_SAMPLES({ .inputs = "[2,2,4] [1,12,4] [1,12,3] [1,24]" }, { .inputs = "[1,1,1] [1,4,1] [1,4,1]" },
+                     { .inputs = "[9,1,2] [1,4,2] [1,4,1]", .why = "more gates in all than one Split can name" },
                      { .inputs = "[2,2,4] [1,12,4] [1,12,3] [1,24] - [1,2,3] [1,2,3]", .attrs = "direction='reverse' hidden_size=3" },
                      { .inputs = "[2,2,3] [2,8,3] [2,8,2] [2,16]", .attrs = "direction='bidirectional'" },
                      { .inputs = "[3,2,2] [1,8,2] [1,8,2] [1,16] i32[2]{1,3} [1,2,2] [1,2,2] [1,6]",
@@ -525,47 +544,28 @@ static const aval_op gru_op = {
         { .inputs = "[2,3,2] [1,6,2] [1,6,2] - - [2,1,2]", .attrs = "layout=1 direction='reverse'" }),
 };
 
-#define X_TO_Y .inputs = AVAL_PORTS({ .name = "X" }), .outputs = AVAL_PORTS({ .name = "Y" })
+#define X_TO_Y(op_name, summary, expression) \
+    .size = sizeof(aval_op), .name = op_name, .domain = "aval", .since = 1, .deterministic = 1, .doc = summary, \
+    .inputs = AVAL_PORTS({ .name = "X" }), .outputs = AVAL_PORTS({ .name = "Y" }), .expressions = AVAL_TEXTS(expression)
 #define FACTORS(a, b) \
     AVAL_ATTRS({ .name = "alpha", .type = AVAL_ATTR_FLOAT, .initial = a, .doc = "first factor" }, \
                { .name = "beta", .type = AVAL_ATTR_FLOAT, .initial = b, .doc = "second factor" })
 
 static const aval_op affine_op = {
-    .size = sizeof(aval_op),
-    .name = "Affine",
-    .domain = "aval",
-    .since = 1,
-    .deterministic = 1,
-    .doc = "alpha X + beta",
-    X_TO_Y,
+    X_TO_Y("Affine", "alpha X + beta", "alpha * X + beta"),
     .attrs = FACTORS("1", "0"),
-    .expressions = AVAL_TEXTS("alpha * X + beta"),
     .samples = AVAL_SAMPLES({ .inputs = "[2,3]", .attrs = "alpha=0.5 beta=2" }),
 };
 
 static const aval_op scaled_tanh_op = {
-    .size = sizeof(aval_op),
-    .name = "ScaledTanh",
-    .domain = "aval",
-    .since = 1,
-    .deterministic = 1,
-    .doc = "alpha tanh(beta X)",
-    X_TO_Y,
+    X_TO_Y("ScaledTanh", "alpha tanh(beta X)", "alpha * tanh(beta * X)"),
     .attrs = FACTORS("1", "1"),
-    .expressions = AVAL_TEXTS("alpha * tanh(beta * X)"),
     .samples = AVAL_SAMPLES({ .inputs = "[2,3]", .attrs = "alpha=0.5 beta=2" }),
 };
 
 static const aval_op limit_op = {
-    .size = sizeof(aval_op),
-    .name = "Limit",
-    .domain = "aval",
-    .since = 1,
-    .deterministic = 1,
-    .doc = "X limited to -limit .. limit",
-    X_TO_Y,
+    X_TO_Y("Limit", "X limited to -limit .. limit", "min(max(X, -limit), limit)"),
     .attrs = AVAL_ATTRS({ .name = "limit", .type = AVAL_ATTR_FLOAT, .initial = "inf", .doc = "largest magnitude" }),
-    .expressions = AVAL_TEXTS("min(max(X, -limit), limit)"),
     .derivatives = (const char *const[]){ "X >= -limit && X <= limit ? 1 : 0" },
     .n_derivatives = 1,
     .subgradient = "1 at the limits",
