@@ -70,32 +70,27 @@ static void apply_plane(__global const S *x, __global S *y, long inner, T averag
 }
 #endif
 
-/* Mean and 1 / sqrt(variance + epsilon) of each channel: of x with training, which also moves the running statistics, else the running
-   ones.  New running statistics are written where they are wanted (offset >= 0).  On CPUs y may be wanted too, as batch_apply makes it: a channel is
+/* Mean and 1 / sqrt(variance + epsilon) of each channel.  Running statistics, moved towards those of the batch, are written where they are wanted
+   (offset >= 0).  On CPUs y may be wanted too, as batch_apply makes it: a channel is
    still in a near cache then.  Groups: channels. */
 __kernel void batch_statistics(__global const S *x, long x_at, __global const S *mean_in, long mean_in_at, __global const S *var_in,
                                long var_in_at, __global S *mean_out, long mean_out_at, __global S *var_out, long var_out_at, __global D *mean,
                                long mean_at, __global D *inverse, long inverse_at, __global const S *scale, long scale_at,
                                __global const S *bias, long bias_at, __global S *y, long y_at, long channels, long count, long inner,
-                               REAL epsilon, REAL momentum, int training)
+                               REAL epsilon, REAL momentum)
 {
     __local ACC shared[WG];
     const long c = GROUP;
     GROUP_GUARD(channels);
-    /* read by the lane that writes them: the outputs may lie in the same memory */
-    ACC old_average = 0, old_variance = 0;
-    if (LANE == 0) {
-        old_average = LOAD(mean_in, mean_in_at + c);
-        old_variance = LOAD(var_in, var_in_at + c);
-    }
-    ACC average = old_average, variance = old_variance;
-    if (training) channel_moments(shared, x + x_at, c, channels, count, inner, &average, &variance);
+    ACC average, variance;
+    channel_moments(shared, x + x_at, c, channels, count, inner, &average, &variance);
     if (LANE > 0) return;
     const ACC deviation = 1 / sqrt(variance + epsilon);
     STORE_D(mean, mean_at + c, average);
     STORE_D(inverse, inverse_at + c, deviation);
-    if (mean_out_at >= 0) STORE(mean_out, mean_out_at + c, training ? momentum * old_average + (1 - momentum) * average : old_average);
-    if (var_out_at >= 0) STORE(var_out, var_out_at + c, training ? momentum * old_variance + (1 - momentum) * variance : old_variance);
+    /* read by the lane that writes them: the outputs may lie in the same memory */
+    if (mean_out_at >= 0) STORE(mean_out, mean_out_at + c, momentum * LOAD(mean_in, mean_in_at + c) + (1 - momentum) * average);
+    if (var_out_at >= 0) STORE(var_out, var_out_at + c, momentum * LOAD(var_in, var_in_at + c) + (1 - momentum) * variance);
 #if WG == 1
     if (y_at < 0) return;
     const T factor = deviation * LOAD(scale, scale_at + c), shift = LOAD(bias, bias_at + c);
@@ -129,16 +124,11 @@ typedef struct Slopes {
     ACC up, slope, added, average;
 } Slopes;
 
-/* dx = scale * inverse * (g - (sum g + xn * sum g xn) / count) with training, xn the normalised x; else scale * inverse * g.  With training
-   the gradients gm and gi of mean and inverse come in too. */
-static Slopes slopes_of(ACC average, ACC factor, ACC scale, ACC sum, ACC product, ACC gm, ACC gi, long count, int training)
+/* dx = scale * inverse * (g - (sum g + xn * sum g xn) / count), xn the normalised x; the gradients gm and gi of mean and inverse come in too. */
+static Slopes slopes_of(ACC average, ACC factor, ACC scale, ACC sum, ACC product, ACC gm, ACC gi, long count)
 {
     const ACC a = scale * factor, added = gm - a * sum, normalised = -a * product - gi * factor * factor;
-    Slopes s = { a, 0, 0, average };
-    if (training) {
-        s.slope = normalised * factor / count;
-        s.added = added / count;
-    }
+    const Slopes s = { a, normalised * factor / count, added / count, average };
     return s;
 }
 
@@ -157,7 +147,7 @@ static void gradient_plane(__global const S *x, __global const S *g, __global S 
 __kernel void batch_sums(__global const S *x, long x_at, __global const S *g, long g_at, __global const S *scale, long scale_at,
                          __global const D *mean, long mean_at, __global const D *inverse, long inverse_at, __global D *sums, long sums_at,
                          __global S *dscale, long dscale_at, __global S *dbias, long dbias_at, __global S *dx, long dx_at, long channels,
-                         long count, long inner, int training)
+                         long count, long inner)
 {
     __local ACC shared[WG];
     long c = GROUP;
@@ -197,7 +187,7 @@ __kernel void batch_sums(__global const S *x, long x_at, __global const S *g, lo
     if (dscale_at >= 0) STORE(dscale, dscale_at + c, product);
 #if WG == 1
     if (dx_at < 0) return;
-    const Slopes s = slopes_of(average, factor, LOAD(scale, scale_at + c), sum, product, 0, 0, count, training);
+    const Slopes s = slopes_of(average, factor, LOAD(scale, scale_at + c), sum, product, 0, 0, count);
     for (long b = 0; b * inner < count; b++) gradient_plane(PLANE(x + x_at, b), PLANE(g + g_at, b), PLANE(dx + dx_at, b), inner, s);
 #endif
 }
@@ -206,7 +196,7 @@ __kernel void batch_sums(__global const S *x, long x_at, __global const S *g, lo
 __kernel void batch_backward(__global const S *x, long x_at, __global const S *g, long g_at, __global const S *scale, long scale_at,
                              __global const D *mean, long mean_at, __global const D *inverse, long inverse_at, __global const D *sums,
                              long sums_at, __global const D *gm, long gm_at, __global const D *gi, long gi_at, __global S *dx, long dx_at,
-                             long n, long channels, long count, long inner, int training)
+                             long n, long channels, long count, long inner)
 {
     const long i = get_global_id(0);
     if (i >= n) return;
@@ -217,7 +207,7 @@ __kernel void batch_backward(__global const S *x, long x_at, __global const S *g
 #endif
     const ACC sum = g_at >= 0 ? LOAD_D(sums, sums_at + c) : (TD)0, product = g_at >= 0 ? LOAD_D(sums, sums_at + channels + c) : (TD)0;
     const Slopes s = slopes_of(LOAD_D(mean, mean_at + c), LOAD_D(inverse, inverse_at + c), LOAD(scale, scale_at + c), sum, product,
-                               gm_at >= 0 ? LOAD_D(gm, gm_at + c) : (TD)0, gi_at >= 0 ? LOAD_D(gi, gi_at + c) : (TD)0, count, training);
+                               gm_at >= 0 ? LOAD_D(gm, gm_at + c) : (TD)0, gi_at >= 0 ? LOAD_D(gi, gi_at + c) : (TD)0, count);
 #if WG == 1
     if (g_at >= 0) {
         gradient_plane(x + x_at + i * inner, g + g_at + i * inner, dx + dx_at + i * inner, inner, s);

@@ -1,5 +1,6 @@
 /* Normalisation over the batch.  The running statistics are states that the op updates; what backward needs (mean and inverse deviation
- * of the batch) are two outputs more than ONNX has. */
+ * of the batch) are two outputs more than ONNX has.  In training kernels do it (aval::NormalizeBatch); in inference it is an expression, which runs
+ * in one launch with the activation and the residual sum that follow. */
 #include "support.h"
 
 #include "normalize.cl.h"
@@ -7,7 +8,6 @@
 /* x as [batch, channels, inner]. */
 typedef struct norm {
     int64_t batch, channels, inner, count; /* count: elements of a channel */
-    int training;
 } norm;
 
 static int norm_read(const aval_host *host, aval_call *call, norm *p)
@@ -21,7 +21,6 @@ static int norm_read(const aval_host *host, aval_call *call, norm *p)
     p->channels = host->dims(x)[1];
     p->inner = product(host->dims(x) + 2, rank - 2);
     p->count = p->batch * p->inner;
-    p->training = host->attr_int(call, "training_mode") != 0;
     for (size_t i = 1; i < 5; i++) {
         if (host->count(host->input(call, i)) != p->channels)
             return host->fail(call, AVAL_PLUGIN_BAD_SHAPE, "input %s has %lld elements, expected one for each of %lld channels", names[i],
@@ -52,7 +51,7 @@ static int64_t norm_items(const aval_host *host, aval_call *call, const norm *p)
 static int by_channels(const aval_host *host, aval_call *call, const norm *p)
 {
     const aval_device_info *device = host->device(call);
-    return device->group == 1 && p->training && p->inner > 1 && p->channels >= 4 * (int64_t)device->compute_units;
+    return device->group == 1 && p->inner > 1 && p->channels >= 4 * (int64_t)device->compute_units;
 }
 
 static const aval_tensor *wanted(const aval_host *host, aval_call *call, size_t i)
@@ -72,14 +71,13 @@ static int norm_forward(const aval_host *host, aval_call *call)
     if (inverse == NULL) inverse = host->scratch(call, wide, p.channels);
     if (mean == NULL || inverse == NULL) return host->fail(call, AVAL_PLUGIN_UNSUPPORTED, "no scratch memory for the statistics");
     int at_once = by_channels(host, call, &p) && y != NULL && host->count(x) > 0;
-    TRY(host->launch(
-        call,
-        AVAL_LAUNCH(.kernel = "batch_statistics", BY_GROUPS(host->device(call)->group, p.channels), .d_type = (uint32_t)wide,
-                    AVAL_ARGS(AVAL_READ(x), AVAL_READ(host->input(call, 3)), AVAL_READ(host->input(call, 4)),
-                              AVAL_WRITE(wanted(host, call, 1)), AVAL_WRITE(wanted(host, call, 2)), AVAL_WRITE(mean), AVAL_WRITE(inverse),
-                              AVAL_READ(host->input(call, 1)), AVAL_READ(host->input(call, 2)), AVAL_WRITE(at_once ? y : NULL),
-                              AVAL_I64(p.channels), AVAL_I64(p.count), AVAL_I64(p.inner), AVAL_REAL(host->attr_float(call, "epsilon")),
-                              AVAL_REAL(host->attr_float(call, "momentum")), AVAL_I32(p.training)))));
+    TRY(host->launch(call,
+                     AVAL_LAUNCH(.kernel = "batch_statistics", BY_GROUPS(host->device(call)->group, p.channels), .d_type = (uint32_t)wide,
+                                 AVAL_ARGS(AVAL_READ(x), AVAL_READ(host->input(call, 3)), AVAL_READ(host->input(call, 4)),
+                                           AVAL_WRITE(wanted(host, call, 1)), AVAL_WRITE(wanted(host, call, 2)), AVAL_WRITE(mean),
+                                           AVAL_WRITE(inverse), AVAL_READ(host->input(call, 1)), AVAL_READ(host->input(call, 2)),
+                                           AVAL_WRITE(at_once ? y : NULL), AVAL_I64(p.channels), AVAL_I64(p.count), AVAL_I64(p.inner),
+                                           AVAL_REAL(host->attr_float(call, "epsilon")), AVAL_REAL(host->attr_float(call, "momentum"))))));
     if (host->count(x) == 0 || at_once) return 0;
     int64_t items = norm_items(host, call, &p);
     return host->launch(
@@ -110,18 +108,18 @@ static int norm_backward(const aval_host *host, aval_call *call)
     if (sums == NULL) return host->fail(call, AVAL_PLUGIN_UNSUPPORTED, "no scratch memory for the sums over channels");
     int at_once = by_channels(host, call, &p) && g != NULL && gm == NULL && gi == NULL && dx != NULL && host->count(dx) > 0;
     if (g != NULL)
-        TRY(host->launch(call, AVAL_LAUNCH(.kernel = "batch_sums", BY_GROUPS(group, p.channels), .d_type = (uint32_t)wide,
-                                           AVAL_ARGS(AVAL_READ(x), AVAL_READ(g), AVAL_READ(host->input(call, 1)), AVAL_READ(mean),
-                                                     AVAL_READ(inverse), AVAL_WRITE(sums), AVAL_WRITE(host->gradient(call, 1)),
-                                                     AVAL_WRITE(host->gradient(call, 2)), AVAL_WRITE(at_once ? dx : NULL),
-                                                     AVAL_I64(p.channels), AVAL_I64(p.count), AVAL_I64(p.inner), AVAL_I32(p.training)))));
+        TRY(host->launch(
+            call, AVAL_LAUNCH(.kernel = "batch_sums", BY_GROUPS(group, p.channels), .d_type = (uint32_t)wide,
+                              AVAL_ARGS(AVAL_READ(x), AVAL_READ(g), AVAL_READ(host->input(call, 1)), AVAL_READ(mean), AVAL_READ(inverse),
+                                        AVAL_WRITE(sums), AVAL_WRITE(host->gradient(call, 1)), AVAL_WRITE(host->gradient(call, 2)),
+                                        AVAL_WRITE(at_once ? dx : NULL), AVAL_I64(p.channels), AVAL_I64(p.count), AVAL_I64(p.inner)))));
     if (dx == NULL || host->count(dx) == 0 || at_once) return 0;
     int64_t items = norm_items(host, call, &p);
     return host->launch(
         call, AVAL_LAUNCH(.kernel = "batch_backward", EACH(items), .d_type = (uint32_t)wide, AVAL_DEFINES({ "WG", group }),
                           AVAL_ARGS(AVAL_READ(x), AVAL_READ(g), AVAL_READ(host->input(call, 1)), AVAL_READ(mean), AVAL_READ(inverse),
                                     AVAL_READ(g == NULL ? NULL : sums), AVAL_READ(gm), AVAL_READ(gi), AVAL_WRITE(dx), AVAL_I64(items),
-                                    AVAL_I64(p.channels), AVAL_I64(p.count), AVAL_I64(p.inner), AVAL_I32(p.training))));
+                                    AVAL_I64(p.channels), AVAL_I64(p.count), AVAL_I64(p.inner))));
 }
 
 /* Element i of channel c. */
@@ -142,20 +140,123 @@ static int norm_reference(const aval_host *host, aval_call *call)
         out[i] = y == NULL ? NULL : host->real(call, y);
     }
     for (int64_t c = 0; c < p.channels; c++) {
-        double mean = in[3][c], variance = in[4][c], n = (double)p.count;
-        if (p.training) {
-            mean = variance = 0;
-            for (int64_t i = 0; i < p.count; i++) mean += in[0][norm_at(&p, c, i)] / n;
-            for (int64_t i = 0; i < p.count; i++) variance += pow(in[0][norm_at(&p, c, i)] - mean, 2) / n;
-        }
+        double mean = 0, variance = 0, n = (double)p.count;
+        for (int64_t i = 0; i < p.count; i++) mean += in[0][norm_at(&p, c, i)] / n;
+        for (int64_t i = 0; i < p.count; i++) variance += pow(in[0][norm_at(&p, c, i)] - mean, 2) / n;
         double inverse = 1 / sqrt(variance + epsilon);
         for (int64_t i = 0; i < p.count && out[0] != NULL; i++)
             out[0][norm_at(&p, c, i)] = (in[0][norm_at(&p, c, i)] - mean) * inverse * in[1][c] + in[2][c];
-        if (out[1] != NULL) out[1][c] = p.training ? momentum * in[3][c] + (1 - momentum) * mean : in[3][c];
-        if (out[2] != NULL) out[2][c] = p.training ? momentum * in[4][c] + (1 - momentum) * variance : in[4][c];
+        if (out[1] != NULL) out[1][c] = momentum * in[3][c] + (1 - momentum) * mean;
+        if (out[2] != NULL) out[2][c] = momentum * in[4][c] + (1 - momentum) * variance;
         if (out[3] != NULL) out[3][c] = mean;
         if (out[4] != NULL) out[4][c] = inverse;
     }
+    return 0;
+}
+
+#define EPSILON \
+    { \
+        .name = "epsilon", .type = AVAL_ATTR_FLOAT, .initial = "1e-5", .doc = "added to the variance" \
+    }
+#define MOMENTUM \
+    { \
+        .name = "momentum", .type = AVAL_ATTR_FLOAT, .initial = "0.9", .doc = "share of the running statistics that stays" \
+    }
+#define TRAINING_MODE \
+    { \
+        .name = "training_mode", .type = AVAL_ATTR_INT, .initial = "0", .doc = "1: with the batch's statistics" \
+    }
+#define NORM_INPUTS \
+    AVAL_PORTS({ .name = "X" }, { .name = "scale", .like = AVAL_LIKE(0) }, { .name = "B", .like = AVAL_LIKE(0) }, \
+               { .name = "input_mean", .like = AVAL_LIKE(0) }, { .name = "input_var", .like = AVAL_LIKE(0) })
+#define NORM_OUTPUTS \
+    AVAL_PORTS({ .name = "Y" }, { .name = "running_mean", .flags = AVAL_OPTIONAL, .updates = AVAL_UPDATES(3) }, \
+               { .name = "running_var", .flags = AVAL_OPTIONAL, .updates = AVAL_UPDATES(4) }, \
+               { .name = "saved_mean", .flags = AVAL_OPTIONAL }, { .name = "saved_inverse", .flags = AVAL_OPTIONAL })
+
+static const aval_op training_op = {
+    .size = sizeof(aval_op),
+    .name = "NormalizeBatch",
+    .domain = "aval",
+    .since = 1,
+    .deterministic = 1,
+    .doc = "BatchNormalization in training: with the batch's statistics, towards which the running ones are moved.",
+    .inputs = NORM_INPUTS,
+    .outputs = NORM_OUTPUTS,
+    .attrs = AVAL_ATTRS(EPSILON, MOMENTUM),
+    .infer = norm_infer,
+    .forward = norm_forward,
+    .backward = norm_backward,
+    .reference = norm_reference,
+    .zero_gradient = 24,
+    .keeps = AVAL_KEEP_INPUT(0) | AVAL_KEEP_INPUT(1) | AVAL_KEEP_OUTPUT(3) | AVAL_KEEP_OUTPUT(4),
+    .samples = AVAL_SAMPLES(
+        { .inputs = "[4,3,2,5] [3]{0.5..2} [3] [3] [3]{0.5..2}" },
+        { .inputs = "[6,2] [2]{0.5..2} [2] [2] [2]{0.5..2}", .attrs = "momentum=0.5" },
+        { .inputs = "[3,64,3,7] [64]{0.5..2} [64] [64] [64]{0.5..2}", .why = "channels enough that CPUs take all of one at once" },
+        { .inputs = "[16,5,30,31] [5]{0.5..2} [5] [5] [5]{0.5..2}", .size_class = AVAL_LARGE }),
+};
+
+/* ---- Inference ---------------------------------------------------------------------------------------------------------------------- */
+
+#define EXPRESSION(op_name, expression) \
+    .size = sizeof(aval_op), .name = op_name, .domain = "aval", .since = 1, .deterministic = 1, .expressions = AVAL_TEXTS(expression)
+
+static int inverse_infer(const aval_host *host, aval_call *call)
+{
+    const aval_tensor *variance = host->input(call, 0);
+    return host->set_output(call, 0, sum_type(host->type(variance)), host->rank(variance), host->dims(variance));
+}
+
+static const aval_op inverse_op = {
+    EXPRESSION("InverseDeviation", "1 / sqrt(variance + epsilon)"),
+    .doc = "What a variable of that variance is multiplied by to vary by 1, in the type of sums.",
+    .inputs = AVAL_PORTS({ .name = "variance" }),
+    .outputs = AVAL_PORTS({ .name = "inverse" }),
+    .attrs = AVAL_ATTRS(EPSILON),
+    .infer = inverse_infer,
+    .samples = AVAL_SAMPLES({ .inputs = "[3]{0.5..2}" }, { .inputs = "[0]", .attrs = "epsilon=0.5" }),
+};
+static const aval_op standardize_op = {
+    EXPRESSION("Standardize", "(X - mean) * (inverse * scale) + B"),
+    .doc = "X brought to mean 0 and deviation 1, then scaled and moved; all else broadcasts to X.",
+    .inputs = AVAL_PORTS({ .name = "X" }, { .name = "mean" }, { .name = "inverse" }, { .name = "scale" }, { .name = "B" }),
+    .outputs = AVAL_PORTS({ .name = "Y" }),
+    .samples = AVAL_SAMPLES({ .inputs = "[2,3,4] [3,1] [3,1]{0.5..2} [3,1] [3,1]" }, { .inputs = "[0,3] [3] [3] [3] [3]" }),
+};
+
+/* With the running statistics, which stay. */
+static int inference_body(const aval_host *host, aval_call *call)
+{
+    const aval_tensor *x = host->input(call, 0), *mean = host->input(call, 3), *inverse, *y, *inputs[5];
+    int64_t along[AVAL_MAX_RANK] = { host->dims(x)[1] }; /* a number a channel, standing along axis 1 */
+    text epsilon = { 0 }, type = { 0 };
+    text_real(&epsilon, "epsilon", host->attr_float(call, "epsilon"));
+    text_int(&type, "to", sum_type(host->type(mean)));
+    TRY(host->apply(call, "aval::InverseDeviation", epsilon.at, 1, (const aval_tensor *const[]){ host->input(call, 4) }, 1, &inverse));
+    const aval_tensor *const each[] = { x, mean, inverse, host->input(call, 1), host->input(call, 2) };
+    for (uint32_t i = 2; i < host->rank(x); i++) along[i - 1] = 1;
+    inputs[0] = x;
+    for (size_t i = 1; i < 5; i++) TRY(reshaped(host, call, each[i], host->rank(x) - 1, along, &inputs[i]));
+    TRY(host->apply(call, "aval::Standardize", NULL, 5, inputs, 1, &y));
+    TRY(host->yield(call, 0, y));
+    for (size_t i = 1; i < 3 && i < host->n_outputs(call); i++) TRY(host->yield(call, i, host->input(call, i + 2)));
+    if (host->n_outputs(call) <= 3) return 0;
+    TRY(host->apply(call, "Cast", type.at, 1, &mean, 1, &mean));
+    TRY(host->yield(call, 3, mean));
+    return host->n_outputs(call) > 4 ? host->yield(call, 4, inverse) : 0;
+}
+
+static int norm_body(const aval_host *host, aval_call *call)
+{
+    const aval_tensor *inputs[5], *outputs[5];
+    text attrs = { 0 };
+    if (host->attr_int(call, "training_mode") == 0) return inference_body(host, call);
+    for (size_t i = 0; i < 5; i++) inputs[i] = host->input(call, i);
+    text_real(&attrs, "epsilon", host->attr_float(call, "epsilon"));
+    text_real(&attrs, "momentum", host->attr_float(call, "momentum"));
+    TRY(host->apply(call, "aval::NormalizeBatch", attrs.at, 5, inputs, 5, outputs));
+    for (size_t i = 0; i < host->n_outputs(call); i++) TRY(host->yield(call, i, outputs[i]));
     return 0;
 }
 
@@ -166,21 +267,12 @@ static const aval_op norm_op = {
     .since = 14,
     .deterministic = 1,
     .doc = "Each channel normalised by its mean and variance, then scaled and moved.",
-    .inputs = AVAL_PORTS({ .name = "X" }, { .name = "scale", .like = AVAL_LIKE(0) }, { .name = "B", .like = AVAL_LIKE(0) },
-                         { .name = "input_mean", .like = AVAL_LIKE(0) }, { .name = "input_var", .like = AVAL_LIKE(0) }),
-    .outputs = AVAL_PORTS({ .name = "Y" }, { .name = "running_mean", .flags = AVAL_OPTIONAL, .updates = AVAL_UPDATES(3) },
-                          { .name = "running_var", .flags = AVAL_OPTIONAL, .updates = AVAL_UPDATES(4) },
-                          { .name = "saved_mean", .flags = AVAL_OPTIONAL }, { .name = "saved_inverse", .flags = AVAL_OPTIONAL }),
-    .attrs =
-        AVAL_ATTRS({ .name = "epsilon", .type = AVAL_ATTR_FLOAT, .initial = "1e-5", .doc = "added to the variance" },
-                   { .name = "momentum", .type = AVAL_ATTR_FLOAT, .initial = "0.9", .doc = "share of the running statistics that stays" },
-                   { .name = "training_mode", .type = AVAL_ATTR_INT, .initial = "0", .doc = "1: with the batch's statistics" }),
+    .inputs = NORM_INPUTS,
+    .outputs = NORM_OUTPUTS,
+    .attrs = AVAL_ATTRS(EPSILON, MOMENTUM, TRAINING_MODE),
     .infer = norm_infer,
-    .forward = norm_forward,
-    .backward = norm_backward,
-    .reference = norm_reference,
+    .body = norm_body,
     .zero_gradient = 24,
-    .keeps = AVAL_KEEP_INPUT(0) | AVAL_KEEP_INPUT(1) | AVAL_KEEP_OUTPUT(3) | AVAL_KEEP_OUTPUT(4),
     .samples =
         AVAL_SAMPLES({ .inputs = "[4,3,2,5] [3]{0.5..2} [3] [3] [3]{0.5..2}", .attrs = "training_mode=1" },
                      { .inputs = "[4,3,2,5] [3]{0.5..2} [3] [3] [3]{0.5..2}" },
@@ -227,15 +319,9 @@ static int results_body(const aval_host *host, aval_call *call)
     return 0;
 }
 
-#define EXPRESSION(op_name, expression) \
-    .size = sizeof(aval_op), .name = op_name, .domain = "aval", .since = 1, .deterministic = 1, .expressions = AVAL_TEXTS(expression), \
-    .outputs = AVAL_PORTS({ .name = "new" })
-#define MOMENTUM \
-    { \
-        .name = "momentum", .type = AVAL_ATTR_FLOAT, .initial = "0.9", .doc = "share of the old one that stays" \
-    }
 static const aval_op average_op = {
     EXPRESSION("MovingAverage", "momentum * old + (1 - momentum) * mean"),
+    .outputs = AVAL_PORTS({ .name = "new" }),
     .doc = "A statistic moved towards that of a batch.",
     .inputs = AVAL_PORTS({ .name = "old" }, { .name = "mean", .like = AVAL_LIKE(0) }),
     .attrs = AVAL_ATTRS(MOMENTUM),
@@ -243,6 +329,7 @@ static const aval_op average_op = {
 };
 static const aval_op variance_op = {
     EXPRESSION("MovingVariance", "momentum * old + (1 - momentum) * (1 / (inverse * inverse) - epsilon)"),
+    .outputs = AVAL_PORTS({ .name = "new" }),
     .doc = "A variance moved towards that of a batch, of which 1 / sqrt(variance + epsilon) is given.",
     .inputs = AVAL_PORTS({ .name = "old" }, { .name = "inverse", .like = AVAL_LIKE(0) }),
     .attrs = AVAL_ATTRS(MOMENTUM, { .name = "epsilon", .type = AVAL_ATTR_FLOAT, .initial = "1e-5", .doc = "as it was added" }),
@@ -255,12 +342,10 @@ static const aval_op results_op = {
     .since = 1,
     .deterministic = 1,
     .doc = "BatchNormalization whose new running statistics are results like others: what comes in need be no state.",
-    .inputs = AVAL_PORTS({ .name = "X" }, { .name = "scale", .like = AVAL_LIKE(0) }, { .name = "B", .like = AVAL_LIKE(0) },
-                         { .name = "input_mean", .like = AVAL_LIKE(0) }, { .name = "input_var", .like = AVAL_LIKE(0) }),
+    .inputs = NORM_INPUTS,
     .outputs =
         AVAL_PORTS({ .name = "Y" }, { .name = "running_mean", .flags = AVAL_OPTIONAL }, { .name = "running_var", .flags = AVAL_OPTIONAL }),
-    .attrs = AVAL_ATTRS({ .name = "epsilon", .type = AVAL_ATTR_FLOAT, .initial = "1e-5", .doc = "added to the variance" }, MOMENTUM,
-                        { .name = "training_mode", .type = AVAL_ATTR_INT, .initial = "0", .doc = "1: with the batch's statistics" }),
+    .attrs = AVAL_ATTRS(EPSILON, MOMENTUM, TRAINING_MODE),
     .infer = norm_infer,
     .body = results_body,
     .samples = AVAL_SAMPLES({ .inputs = "[4,3,2,5] [3]{0.5..2} [3] [3] [3]{0.5..2}", .attrs = "training_mode=1" },
@@ -302,7 +387,8 @@ static const aval_op older_norm_op = {
     .samples = AVAL_SAMPLES({ .inputs = "[4,3,2,5] [3]{0.5..2} [3] [3] [3]{0.5..2}" }),
 };
 
-static const aval_op *const ops[] = { &norm_op, &older_norm_op, &results_op, &average_op, &variance_op, NULL };
+static const aval_op *const ops[] = { &norm_op,    &training_op, &inverse_op, &standardize_op, &older_norm_op, &results_op,
+                                      &average_op, &variance_op, NULL };
 static const aval_kernel_source sources[] = { { .name = "normalize.cl", .text = normalize_cl }, { .name = NULL } };
 
 AVAL_PLUGIN_EXPORT extern const aval_plugin aval_plugin_entry;
