@@ -1,12 +1,14 @@
 /* Matrix products with the patches of images on CPU devices, without writing the patches: runtime/device/gemm_patches.c records them.
  *
- * The images are copied once with their pads around them (pad_images), the columns of a row sorted by their remainder by the stride, so
- * that what a filter element sees of one row of windows lies side by side: at the window's place plus an offset that belongs to the filter
- * element alone.  Both products keep a tile of sums in registers:
+ * An image is copied with its pads around it, the columns of a row sorted by their remainder by the stride, so that what a filter element sees
+ * of one row of windows lies side by side: at the window's place plus an offset that belongs to the filter element alone (list_places).  Where
+ * windows are single elements that are all seen, the image itself is such a row.  Both products keep a tile of sums in registers:
  *   over_pixels  c = a patches: MR rows of c times NV vectors of windows, each vector VW windows of one row, or of ROWS rows where rows are
- *                short.  a is packed into panels of MR rows (pack_filters).
+ *                short.  Rows of a are read as they lie, or from a copy (pack_filters) where they do not lie so.
  *   over_maps    c = sum over images of a patches', turned: MR filter elements times NV vectors of rows of a, which are packed with a
- *                window's rows side by side (pack_maps).  Parts of the sum are put together by sum_parts.
+ *                window's rows side by side.  Parts of the sum are put together by sum_parts.
+ * Where there are images for all, a work-item copies and packs its own (`own`), a few at a time, which stay in its cache; else all are copied
+ * and packed before (pad_images, pack_maps).
  * Element types as in common.clh; sums are kept in T, in a fixed order.  Sizes are int; all buffers are one scratch buffer of bytes, in
  * which `at` are byte offsets and steps count elements of T. */
 #include "common.clh"
@@ -69,67 +71,96 @@
 
 /* ---- Packing ------------------------------------------------------------------------------------------------------------------- */
 
-/* Images with their pads, and where each filter element sees the first window.  Work-items: channels, images.  `width` elements for each remainder
-   of a row's columns by stride_x; `rows` rows for each of `planes`. */
-__kernel void pad_images(__global const S *x, long x_tensor, long x_offset, long x_batch, SCRATCH, long at, long places_at, int in_z, int in_y,
-                         int in_x, int pad_z, int pad_y, int pad_x, int kernel_z, int kernel_y, int kernel_x, int dilation_z, int dilation_y,
-                         int dilation_x, int stride_x, int planes, int rows, int width)
+#define T4 CAT(T, 4)
+#if S_TYPE == 10
+#define LOAD4(p, i) vload_half4(0, (p) + (i))
+#define LOAD16(p, i) vload_half16(0, (p) + (i))
+#else
+#define LOAD4(p, i) vload4(0, (p) + (i))
+#define LOAD16(p, i) vload16(0, (p) + (i))
+#endif
+
+/* Neighbours side by side: compilers vectorise such a loop for rows far longer than those of images. */
+inline void copy_row(__global T *restrict to, __global const S *restrict from, int count)
 {
-    const long channel = get_global_id(0), image = get_global_id(1);
-    const int taps = kernel_z * kernel_y * kernel_x;
-    for (int i = 0; image == 0 && i < taps; i++) {
+    int i = 0;
+    for (; i + 16 <= count; i += 16) vstore16(LOAD16(from, i), 0, to + i);
+    for (; i + 4 <= count; i += 4) vstore4(LOAD4(from, i), 0, to + i);
+    for (; i < count; i++) to[i] = LOAD(from, i);
+}
+
+/* An image of in_z x in_y x in_x with pads before: its copy has `planes` of plane_rows rows of `width` elements for each remainder of a
+   column by stride_x. */
+#define IMAGE_PARAMS \
+    int in_z, int in_y, int in_x, int pad_z, int pad_y, int pad_x, int stride_x, int planes, int plane_rows, int width
+#define IMAGE in_z, in_y, in_x, pad_z, pad_y, pad_x, stride_x, planes, plane_rows, width
+
+/* Where each filter element sees the first window.  Work-items: channels. */
+__kernel void list_places(SCRATCH, long places_at, int kernel_z, int kernel_y, int kernel_x, int dilation_z, int dilation_y, int dilation_x,
+                          int stride_x, int planes, int plane_rows, int width)
+{
+    const int channel = get_global_id(0), taps = kernel_z * kernel_y * kernel_x;
+    for (int i = 0; i < taps; i++) {
         const int tap_x = i % kernel_x * dilation_x, tap_y = i / kernel_x % kernel_y * dilation_y, tap_z = i / kernel_x / kernel_y * dilation_z;
         PART(int, places_at)[channel * taps + i] =
-            (((int)channel * planes + tap_z) * rows + tap_y) * stride_x * width + tap_x % stride_x * width + tap_x / stride_x;
+            ((channel * planes + tap_z) * plane_rows + tap_y) * stride_x * width + tap_x % stride_x * width + tap_x / stride_x;
     }
-    __global const S *from = x + x_tensor + x_offset + image * x_batch + channel * in_z * in_y * in_x;
-    __global T *restrict to = PART(T, at) + (image * get_global_size(0) + channel) * planes * rows * stride_x * width;
-    for (int row = 0; row < planes * rows; row++) {
-        const int z = row / rows - pad_z, y = row % rows - pad_y;
-        const bool inside = (uint)z < (uint)in_z && (uint)y < (uint)in_y;
-        __global const S *line = from + (z * in_y + y) * in_x;
-        for (int phase = 0; phase < stride_x; phase++, to += width) {
-            /* elements i with 0 <= i * stride_x + phase - pad_x < in_x */
-            const int shift = phase - pad_x;
-            const int first = !inside ? width : clamp((stride_x - 1 - shift) / stride_x, 0, width);
-            const int end = !inside || in_x <= shift ? first : clamp((in_x - shift + stride_x - 1) / stride_x, first, width);
-            for (int i = 0; i < first; i++) to[i] = 0;
-            if (stride_x == 1) {
-                for (int i = first; i < end; i++) to[i] = LOAD(line, i + shift);
-            } else {
-                for (int i = first; i < end; i++) to[i] = LOAD(line, i * stride_x + shift);
+}
+
+/* `borders`: the zeros too; they are there already where the copy before was of the same shape. */
+inline void pad_channel(__global T *restrict to, __global const S *restrict from, bool borders, IMAGE_PARAMS)
+{
+    for (int phase = 0; phase < stride_x; phase++, to += width) {
+        /* elements i with 0 <= i * stride_x + phase - pad_x < in_x */
+        const int shift = phase - pad_x, first = clamp((stride_x - 1 - shift) / stride_x, 0, width);
+        const int end = in_x <= shift ? first : clamp((in_x - shift + stride_x - 1) / stride_x, first, width);
+        __global T *restrict row = to;
+        for (int z = -pad_z; z < planes - pad_z; z++) {
+            for (int y = -pad_y; y < plane_rows - pad_y; y++, row += stride_x * width) {
+                __global const S *line = from + (z * in_y + y) * in_x + shift;
+                if ((uint)z >= (uint)in_z || (uint)y >= (uint)in_y) {
+                    for (int i = 0; borders && i < width; i++) row[i] = 0;
+                    continue;
+                }
+                if (stride_x == 1) {
+                    copy_row(row + first, line + first, end - first);
+                } else {
+                    for (int i = first; i < end; i++) row[i] = LOAD(line, i * stride_x);
+                }
+                for (int i = 0; borders && i < first; i++) row[i] = 0;
+                for (int i = end; borders && i < width; i++) row[i] = 0;
             }
-            for (int i = end; i < width; i++) to[i] = 0;
         }
     }
 }
 
-/* Panels of MR rows of a; rows beyond m are 0.  Work-items: panels. */
-__kernel void pack_filters(__global const S *a, long a_tensor, long a_offset, long a_row, long a_column, SCRATCH, long at, int m, int k)
+inline void pad_image(__global T *restrict to, __global const S *restrict from, int channels, bool borders, IMAGE_PARAMS)
 {
-    const int first = get_global_id(0) * MR;
-    __global T *restrict to = PART(T, at) + (long)first * k;
-    a += a_tensor + a_offset;
-    for (int p = 0; p < k; p++, to += MR) {
-        for (int r = 0; r < MR; r++) to[r] = first + r < m ? LOAD(a, (first + r) * a_row + p * a_column) : 0;
+    for (int channel = 0; channel < channels; channel++) {
+        pad_channel(to + channel * planes * plane_rows * stride_x * width, from + channel * in_z * in_y * in_x, borders, IMAGE);
     }
 }
 
-#define T4 CAT(T, 4)
-#if S_TYPE == 10
-#define LOAD4(p, i) vload_half4(0, (p) + (i))
-#else
-#define LOAD4(p, i) vload4(0, (p) + (i))
-#endif
-
-/* Rows of a side by side for each pixel, NV vectors of them; rows beyond m are 0.  Work-items: panels of rows, images. */
-__kernel void pack_maps(__global const S *a, long a_tensor, long a_offset, long a_batch, long a_row, SCRATCH, long at, int m, int pixels)
+/* Work-items: channels, images. */
+__kernel void pad_images(__global const S *x, long x_tensor, long x_offset, long x_batch, SCRATCH, long at, IMAGE_PARAMS)
 {
-    enum { LANES = NV * VW };
-    const int first = get_global_id(0) * LANES, rows = min(LANES, m - first);
-    const long image = get_global_id(1);
-    __global T *restrict to = PART(T, at) + (image * get_global_size(0) + get_global_id(0)) * pixels * LANES;
-    a += a_tensor + a_offset + image * a_batch + first * a_row;
+    const long channel = get_global_id(0), image = get_global_id(1);
+    pad_channel(PART(T, at) + (image * get_global_size(0) + channel) * planes * plane_rows * stride_x * width,
+                x + x_tensor + x_offset + image * x_batch + channel * in_z * in_y * in_x, true, IMAGE);
+}
+
+/* Rows of a as they are computed with, [m, k].  Work-items: rows. */
+__kernel void pack_filters(__global const S *a, long a_tensor, long a_offset, long a_row, long a_column, SCRATCH, long at, int k)
+{
+    __global T *restrict to = PART(T, at) + (long)get_global_id(0) * k;
+    a += a_tensor + a_offset + get_global_id(0) * a_row;
+    for (int p = 0; p < k; p++) to[p] = LOAD(a, p * a_column);
+}
+
+/* Rows of a side by side for each pixel, NV vectors of them; rows beyond m are 0. */
+#define LANES (NV * VW)
+inline void pack_panel(__global T *restrict to, __global const S *restrict a, long a_row, int rows, int pixels)
+{
     /* Sixteen pixels at a time: reading one of each row in turn would meet the same sets of the cache.  Squares of 4 x 4 are turned in registers. */
     for (int p = 0; p < pixels; p += 16, to += 16 * LANES) {
         const int some = min(16, pixels - p);
@@ -151,6 +182,15 @@ __kernel void pack_maps(__global const S *a, long a_tensor, long a_offset, long 
             }
         }
     }
+}
+
+/* Work-items: panels of LANES rows, images. */
+__kernel void pack_maps(__global const S *a, long a_tensor, long a_offset, long a_batch, long a_row, SCRATCH, long at, int m, int pixels)
+{
+    const int first = get_global_id(0) * LANES;
+    const long image = get_global_id(1);
+    pack_panel(PART(T, at) + (image * get_global_size(0) + get_global_id(0)) * pixels * LANES,
+               a + a_tensor + a_offset + image * a_batch + first * a_row, a_row, min(LANES, m - first), pixels);
 }
 
 /* ---- c = a patches ------------------------------------------------------------------------------------------------------------- */
@@ -205,11 +245,21 @@ inline int place_of(int vector, int line, int per_row, int rows, int out_y, int 
     return row / out_y * step_z + row % out_y * step_y + vector % per_row * VW;
 }
 
+/* What is there of VW elements from p on; 0 behind. */
+inline V load_some(__global const T *p, int some)
+{
+    T edge[VW];
+    for (int j = 0; j < VW; j++) edge[j] = j < some ? p[j] : 0;
+    return VLOAD(edge);
+}
+
+#define FILTER_ROW(r) __global const T *restrict a##r = a + min(r, m - 1) * a_row;
 #define MULTIPLY_FILTER(r) \
     { \
-        const V factor = (V)(a[r]); \
+        const V factor = (V)(a##r[p]); \
         EACH_VECTOR(MULTIPLY_ONE, r) \
     }
+#define LOAD_SOME(v) const V b##v = load_some(image + places[p] + base##v, end_of_image - places[p] - base##v);
 #define STORE_ONE(r, v) \
     if (r < m && vector + v < end) { \
         const int row = (vector + v) / per_row * ROWS, x = (vector + v) % per_row * VW; \
@@ -218,36 +268,61 @@ inline int place_of(int vector, int line, int per_row, int rows, int out_y, int 
     }
 #define STORE_ROW(r) EACH_VECTOR(STORE_ONE, r)
 
-/* Sums of vectors `vector` .. `vector` + NV - 1 with one panel; those from `end` on are not stored. */
-inline void pixels_tile(__global S *restrict c, long c_row, int m, __global const T *restrict a, __global const int *restrict places,
-                        __global const T *restrict image, int k, int vector, int end, int per_row, int rows, int out_y, int out_x,
-                        int step_z, int step_y, REAL alpha, REAL beta)
+/* Sums of vectors `vector` .. `vector` + NV - 1 with MR rows of a; those from `end` on are not stored.  From filter element `safe` on vectors
+   reach over the image's end. */
+inline void pixels_tile(__global S *restrict c, long c_row, int m, __global const T *restrict a, long a_row, __global const int *restrict places,
+                        __global const T *restrict image, int end_of_image, int k, int safe, int vector, int end, int per_row, int rows,
+                        int out_y, int out_x, int step_z, int step_y, REAL alpha, REAL beta)
 {
     /* Up to this window a vector may run over: those behind are stored after it, by this work-item. */
     const int limit = end / per_row * out_x + end % per_row * VW;
     EACH_LOAD(BASES)
+    EACH_ROW(FILTER_ROW)
     EACH_ROW(DECLARE)
-    for (int p = 0; p < k; p++, a += MR) {
+    for (int p = 0; p < safe; p++) {
         __global const T *seen = image + places[p];
         EACH_LOAD(LOAD_WINDOWS)
         EACH_ROW(MULTIPLY_FILTER)
     }
+#if ROWS == 1
+    for (int p = safe; p < k; p++) {
+        EACH_LOAD(LOAD_SOME)
+        EACH_ROW(MULTIPLY_FILTER)
+    }
+#endif
     EACH_ROW(STORE_ROW)
 }
 
-/* Work-items: blocks of vectors of windows, blocks of panels, images.  rows: of windows in all planes; per_row: vectors of a row. */
-__kernel void over_pixels(__global S *c, long c_tensor, long c_offset, long c_batch, long c_row, SCRATCH, long a_at, long places_at, long x_at,
-                          int image_step, int m, int k, int vectors, int item_vectors, int item_panels, int per_row, int rows, int out_y,
-                          int out_x, int step_z, int step_y, REAL alpha, REAL beta)
+/* Work-items: blocks of vectors of windows, blocks of panels of MR rows, groups of item_images images.  rows: of windows in all planes;
+   per_row: vectors of a row.  Rows of a panel meet `block` vectors before the next panel does, so that what these see of the image stays in the
+   cache.  A copy of an image has image_step elements.
+   channel_step > 0: the image is x as it lies, windows are its elements, of so many a channel; own: the work-item copies each image, and has
+   all its vectors and panels.  a_at < 0: a as it lies. */
+__kernel void over_pixels(__global S *c, long c_tensor, long c_offset, long c_batch, long c_row, __global const S *x, long x_tensor, long x_offset,
+                          long x_batch, __global const S *a, long a_tensor, long a_offset, long a_row, SCRATCH, long a_at, long places_at,
+                          long x_at, int own, int channels, IMAGE_PARAMS, int image_step, int channel_step, int images, int item_images, int m,
+                          int k, int vectors, int item_vectors, int item_panels, int block, int per_row, int rows, int out_y, int out_x,
+                          int step_z, int step_y, REAL alpha, REAL beta)
 {
     const int first = get_global_id(0) * item_vectors, end = min(first + item_vectors, vectors);
     const int panel = get_global_id(1) * item_panels, panels = min(panel + item_panels, (m + MR - 1) / MR);
-    __global const T *image = PART(T, x_at) + get_global_id(2) * image_step;
-    c += c_tensor + c_offset + get_global_id(2) * c_batch;
-    for (int i = panel; i < panels; i++) {
-        for (int vector = first; vector < end; vector += NV) {
-            pixels_tile(c + (long)i * MR * c_row, c_row, m - i * MR, PART(T, a_at) + (long)i * MR * k, PART(int, places_at), image, k, vector,
-                        end, per_row, rows, out_y, out_x, step_z, step_y, alpha, beta);
+    const int first_image = get_global_id(2) * item_images, last_image = min(first_image + item_images, images);
+    __global const T *filters = a_at < 0 ? (__global const T *)(a + a_tensor + a_offset) : PART(T, a_at);
+    for (int z = first_image; z < last_image; z++) {
+        __global T *copy = PART(T, x_at) + (long)(own ? get_global_id(2) : z) * image_step;
+        __global const S *original = x + x_tensor + x_offset + z * x_batch;
+        __global S *result = c + c_tensor + c_offset + z * c_batch;
+        if (own) pad_image(copy, original, channels, z == first_image, IMAGE);
+        __global const T *image = channel_step > 0 ? (__global const T *)original : copy;
+        for (int begin = first; begin < end; begin += block) {
+            for (int i = panel; i < panels; i++) {
+                for (int vector = begin; vector < min(begin + block, end); vector += NV) {
+                    const int free = image_step - min(vector + NV, vectors) * VW; /* behind the last vector, from the first channel on */
+                    const int safe = channel_step == 0 ? k : free < 0 ? 0 : min(k, free / channel_step + 1);
+                    pixels_tile(result + (long)i * MR * c_row, c_row, m - i * MR, filters + i * MR * a_row, a_row, PART(int, places_at),
+                                image, image_step, k, safe, vector, end, per_row, rows, out_y, out_x, step_z, step_y, alpha, beta);
+                }
+            }
         }
     }
 }
@@ -284,18 +359,34 @@ inline void maps_tile(__global T *restrict sums, bool add, __global const int *r
 }
 
 /* Work-items: blocks of tiles of filter elements, panels of maps, parts of the images.  Each walks its images `block` at a time, so that their
-   maps stay in the cache.  Sums [parts, panels, k, NV * VW]. */
-__kernel void over_maps(SCRATCH, long places_at, long x_at, long maps_at, long sums_at, int image_step, int maps_step, int images, int part_images,
-                        int block, int k, int item_tiles, int rows, int out_y, int out_x, int step_z, int step_y, int add)
+   maps stay in the cache.  Sums [parts, panels, k, LANES].  own: the work-item copies its images and packs their maps, and has all tiles and
+   panels of its part. */
+__kernel void over_maps(SCRATCH, long places_at, long x_at, long maps_at, long sums_at, __global const S *x, long x_tensor, long x_offset,
+                        long x_batch, __global const S *a, long a_tensor, long a_offset, long a_batch, long a_row, int own, int channels,
+                        IMAGE_PARAMS, int image_step, int m, int panels, int images, int part_images, int block, int k, int item_tiles,
+                        int rows, int out_y, int out_x, int step_z, int step_y, int add)
 {
     const int first = get_global_id(0) * item_tiles * MR, end = min(first + item_tiles * MR, k);
-    const int panel = get_global_id(1), part = get_global_id(2), last = min(images, (part + 1) * part_images), row_maps = rows * out_x * NV * VW;
-    __global T *sums = PART(T, sums_at) + ((long)part * get_global_size(1) + panel) * k * NV * VW;
+    const int part = get_global_id(2), last = min(images, (part + 1) * part_images), pixels = rows * out_x, maps_step = panels * pixels * LANES;
+    const int first_panel = own ? 0 : get_global_id(1), end_panel = own ? panels : first_panel + 1;
     for (int i = part * part_images; i < last; i += block) {
-        for (int tap = first; tap < end; tap += MR) {
-            maps_tile(sums + tap * NV * VW, add || i > part * part_images, PART(int, places_at) + tap, min(MR, k - tap),
-                      PART(T, x_at) + (long)i * image_step, image_step, PART(T, maps_at) + (long)i * maps_step + (long)panel * row_maps,
-                      maps_step - row_maps, min(block, last - i), rows, out_y, out_x, step_z, step_y);
+        const int count = min(block, last - i);
+        __global T *copies = PART(T, x_at) + (long)(own ? part * block : i) * image_step;
+        __global T *maps = PART(T, maps_at) + (long)(own ? part * block : i) * maps_step;
+        for (int j = 0; own && j < count; j++) {
+            pad_image(copies + j * image_step, x + x_tensor + x_offset + (i + j) * x_batch, channels, i == part * part_images, IMAGE);
+            for (int panel = 0; panel < panels; panel++) {
+                pack_panel(maps + (long)j * maps_step + panel * pixels * LANES,
+                           a + a_tensor + a_offset + (i + j) * a_batch + (long)panel * LANES * a_row, a_row, min(LANES, m - panel * LANES),
+                           pixels);
+            }
+        }
+        for (int panel = first_panel; panel < end_panel; panel++) {
+            __global T *sums = PART(T, sums_at) + ((long)part * panels + panel) * k * LANES;
+            for (int tap = first; tap < end; tap += MR) {
+                maps_tile(sums + tap * LANES, add || i > part * part_images, PART(int, places_at) + tap, min(MR, k - tap), copies, image_step,
+                          maps + (long)panel * pixels * LANES, maps_step - pixels * LANES, count, rows, out_y, out_x, step_z, step_y);
+            }
         }
     }
 }

@@ -156,7 +156,10 @@ static int convolution_forward(const aval_host *host, aval_call *call)
                                               AVAL_ARGS(AVAL_READ(x), AVAL_READ(w), AVAL_WRITE(y), AVAL_I32(c.at.channels),
                                                         AVAL_I32(c.maps), AVAL_I32(c.groups), WINDOW_ARGS(c.at))));
     }
-    for (int64_t g = 0; g < c.groups; g++)
+    for (int64_t g = 0; g < c.groups; g++) {
+        aval_operand images = images_of(&c, x, g);
+        /* CPUs have a kernel for patches that reads such images as they lie; elsewhere it is a product like others. */
+        if (host->device(call)->kind == AVAL_DEVICE_CPU) images.patches = &c.at;
         TRY(host->gemm(call, &(aval_gemm){ .size = sizeof(aval_gemm),
                                            .m = c.maps,
                                            .n = c.pixels,
@@ -164,8 +167,9 @@ static int convolution_forward(const aval_host *host, aval_call *call)
                                            .batch = c.images,
                                            .alpha = 1,
                                            .a = filters_of(&c, w, g),
-                                           .b = images_of(&c, x, g),
+                                           .b = images,
                                            .c = maps_of(&c, y, g) }));
+    }
     return 0;
 }
 

@@ -10,6 +10,7 @@
 
 #define SCRATCH_TARGET_BYTES ((int64_t)48 << 20) /* images are copied and multiplied in rounds of about so much */
 #define BLOCK_BYTES ((int64_t)128 << 10) /* packed maps that a work-item goes through at a time: half of a small second-level cache */
+#define SEEN_BYTES ((int64_t)256 << 10) /* of an image that a work-item goes through before it turns to the next rows of a */
 #define ITEMS_PER_UNIT 4 /* work-items for each compute unit, so that none waits for long at the end */
 #define LEAST_WORK 65536 /* m n k batch below which the copies cost more than they gain */
 #define ALIGNMENT 128
@@ -25,13 +26,17 @@ typedef struct layout {
     aval_gemm g; /* batch at least 1 */
     const aval_patches *p;
     bool over_maps;
+    bool as_it_lies; /* windows are the elements of the image, which needs no copy */
+    bool own; /* each work-item copies its own images */
+    bool copies_a; /* rows of a are no rows of what is computed with */
     int64_t bytes; /* of an element as it is computed */
     int64_t vector, rows, vectors, lines; /* of the register tile: VW, MR, NV, ROWS */
     int64_t width, row_step, plane_rows, planes, image_step; /* the padded image: elements, see pad_images */
-    int64_t out_rows; /* rows of windows in all planes */
+    int64_t out_rows, out_x; /* rows of windows in all planes, and windows in one */
     int64_t panels, lanes; /* of a: panels of MR rows, or of NV VW */
     int64_t round; /* images at a time */
-    int64_t parts, part_images, item_tiles; /* over maps */
+    int64_t item_images; /* over pixels, with `own` */
+    int64_t parts, part_images, item_tiles, block; /* over maps; block: images at a time */
     int64_t a_at, places_at, x_at, sums_at, end; /* byte offsets in scratch: packed a, filter places, images, sums */
 } layout;
 
@@ -45,50 +50,76 @@ static int64_t take(layout *l, int64_t elements, int64_t bytes)
 /* The register tile: sums, the vectors of a step and a factor fill the registers. */
 static void lay_out_tile(layout *l, const aval_device_info *info)
 {
-    int64_t floats = vector_floats(info), width = l->p->out[2];
+    int64_t floats = vector_floats(info), width = l->out_x;
     l->vector = l->bytes == 8 ? floats / 2 : floats;
     l->rows = floats == 16 ? 8 : 4;
     l->vectors = l->over_maps && l->g.m <= l->vector ? 1 : 2;
     l->lines = 1;
-    for (int64_t lines = 2; !l->over_maps && lines <= l->vector / 4 && width <= l->vector / lines; lines *= 2) l->lines = lines;
+    for (int64_t lines = 2; !l->over_maps && !l->as_it_lies && lines <= l->vector / 4 && width <= l->vector / lines; lines *= 2)
+        l->lines = lines;
 }
 
 static void lay_out_image(layout *l)
 {
     const aval_patches *p = l->p;
+    l->out_rows = l->as_it_lies ? 1 : p->out[0] * p->out[1];
+    l->out_x = l->as_it_lies ? l->g.n : p->out[2];
+    l->width = l->g.n;
+    l->plane_rows = l->planes = 1;
+    l->image_step = p->channels * l->g.n;
+    if (l->as_it_lies) return;
     l->width = p->out[2] + (p->kernel[2] - 1) * p->dilation[2] / p->stride[2];
     l->row_step = l->width * p->stride[2];
     l->plane_rows = (p->out[1] - 1) * p->stride[1] + (p->kernel[1] - 1) * p->dilation[1] + 1;
     l->planes = (p->out[0] - 1) * p->stride[0] + (p->kernel[0] - 1) * p->dilation[0] + 1;
     l->image_step = p->channels * l->planes * l->plane_rows * l->row_step;
-    l->out_rows = p->out[0] * p->out[1];
 }
 
-/* Images a round, and who sums up what. */
+/* Who sums up what over which images. */
+static void lay_out_maps(layout *l, int64_t items)
+{
+    const aval_gemm *g = &l->g;
+    int64_t tiles = divide_up(g->n, l->rows);
+    l->item_tiles = l->own ? tiles : divide_up(tiles * l->panels, items);
+    l->parts = l->own ? items : smaller(l->round, divide_up(items, divide_up(tiles, l->item_tiles) * l->panels));
+    l->part_images = divide_up(l->round, l->parts);
+    l->parts = divide_up(l->round, l->part_images);
+    l->block = BLOCK_BYTES / (l->panels * l->lanes * g->k * l->bytes);
+    l->block = smaller(l->part_images, l->block > 0 ? l->block : 1);
+}
+
+/* Images a round, and what is kept of them. */
 static void lay_out_scratch(layout *l, const aval_device_info *info)
 {
     const aval_gemm *g = &l->g;
-    int64_t items = ITEMS_PER_UNIT * (int64_t)(info->compute_units > 0 ? info->compute_units : 1);
+    int64_t items = ITEMS_PER_UNIT * (int64_t)(info->compute_units > 0 ? info->compute_units : 1), slack = 2 * l->vector;
     l->lanes = l->over_maps ? l->vectors * l->vector : l->rows;
     l->panels = divide_up(g->m, l->lanes);
-    int64_t image = (l->image_step + (l->over_maps ? l->panels * l->lanes * g->k : 0)) * l->bytes;
-    l->round = smaller(g->batch, SCRATCH_TARGET_BYTES / (image > 0 ? image : 1));
+    l->own = !l->as_it_lies && g->batch >= items;
+    int64_t maps = l->over_maps ? l->panels * l->lanes * g->k : 0, image = ((l->as_it_lies ? 0 : l->image_step) + maps) * l->bytes;
+    l->round = l->own ? g->batch : smaller(g->batch, SCRATCH_TARGET_BYTES / (image > 0 ? image : 1));
     if (l->round < 1) l->round = 1;
+    l->item_images = l->own ? divide_up(g->batch, items) : 1;
+    int64_t copies = l->own ? divide_up(g->batch, l->item_images) : l->round;
     if (l->over_maps) {
-        int64_t tiles = divide_up(g->n, l->rows);
-        l->item_tiles = divide_up(tiles * l->panels, items);
-        l->parts = smaller(l->round, divide_up(items, divide_up(tiles, l->item_tiles) * l->panels));
-        l->part_images = divide_up(l->round, l->parts);
-        l->parts = divide_up(l->round, l->part_images);
-        l->a_at = take(l, l->round * l->panels * l->lanes * g->k, l->bytes);
-        l->places_at = take(l, g->n, 4);
+        lay_out_maps(l, items);
+        if (l->own) copies = l->parts * l->block;
+        l->a_at = take(l, copies * maps, l->bytes);
         l->sums_at = take(l, l->parts * l->panels * g->n * l->lanes, l->bytes);
     } else {
-        l->a_at = take(l, l->panels * l->lanes * g->k, l->bytes);
-        l->places_at = take(l, g->k, 4);
+        l->a_at = l->copies_a ? take(l, g->m * g->k, l->bytes) : -1;
     }
-    /* Vectors at the end of a row read over it, from the last row of the last image into what is behind. */
-    l->x_at = take(l, l->round * l->image_step + 2 * l->vector, l->bytes);
+    l->places_at = take(l, l->over_maps ? g->n : g->k, 4);
+    /* Vectors at the end of a row read over it, from the last row of an image into what is behind. */
+    if (l->own && !l->over_maps) l->image_step += slack;
+    if (!l->as_it_lies) l->x_at = take(l, copies * l->image_step + slack, l->bytes);
+}
+
+static bool is_pointwise(const aval_patches *p)
+{
+    for (int i = 0; i < 3; i++)
+        if (p->kernel[i] != 1 || p->stride[i] != 1 || p->pad[i] != 0 || p->in[i] != p->out[i]) return false;
+    return true;
 }
 
 static bool lay_out(const aval_device_info *info, const aval_gemm *gemm, int type, layout *l)
@@ -98,8 +129,11 @@ static bool lay_out(const aval_device_info *info, const aval_gemm *gemm, int typ
     l->p = l->g.b.patches;
     l->bytes = computed_bytes(type);
     l->over_maps = l->g.b.transposed;
-    lay_out_tile(l, info);
+    bool whole = l->bytes == (int64_t)aval_type_bytes(type);
+    l->as_it_lies = whole && !l->over_maps && is_pointwise(l->p);
+    l->copies_a = !whole || l->g.a.transposed;
     lay_out_image(l);
+    lay_out_tile(l, info);
     lay_out_scratch(l, info);
     return true;
 }
@@ -123,21 +157,42 @@ static int launch_items(recorder *r, const char *kernel, int64_t x, int64_t y, i
     return launch(&r->to, kernel, x, y, z, 1, defines, sizeof defines / sizeof defines[0]);
 }
 
-static int record_images(recorder *r, int64_t first, int64_t count)
+/* IMAGE_PARAMS of patches.cl. */
+static void push_image(recorder *r)
 {
     const layout *l = r->l;
     const aval_patches *p = l->p;
-    const aval_operand *b = &l->g.b;
-    push(&r->to, (aval_arg)AVAL_READ(b->tensor));
-    LONGS(&r->to, b->offset + first * b->batch_stride, b->batch_stride);
-    push_scratch(r);
-    LONGS(&r->to, l->x_at, l->places_at);
     push_ints(&r->to, p->in, 3);
     push_ints(&r->to, p->pad, 3);
+    INTS(&r->to, p->stride[2], l->planes, l->plane_rows, l->width);
+}
+
+static void push_operand(recorder *r, const aval_operand *o, int64_t first)
+{
+    push(&r->to, (aval_arg)AVAL_READ(o->tensor));
+    LONGS(&r->to, o->offset + first * o->batch_stride, o->batch_stride);
+}
+
+static int record_places(recorder *r)
+{
+    const layout *l = r->l;
+    const aval_patches *p = l->p;
+    push_scratch(r);
+    LONGS(&r->to, l->places_at);
     push_ints(&r->to, p->kernel, 3);
     push_ints(&r->to, p->dilation, 3);
     INTS(&r->to, p->stride[2], l->planes, l->plane_rows, l->width);
-    return launch_items(r, "pad_images", p->channels, count, 1);
+    return launch_items(r, "list_places", p->channels, 1, 1);
+}
+
+static int record_images(recorder *r, int64_t first, int64_t count)
+{
+    const layout *l = r->l;
+    push_operand(r, &l->g.b, first);
+    push_scratch(r);
+    LONGS(&r->to, l->x_at);
+    push_image(r);
+    return launch_items(r, "pad_images", l->p->channels, count, 1);
 }
 
 /* Sides of a work-item's block of vectors and panels: whole images where there are enough of them. */
@@ -153,58 +208,92 @@ static void choose_blocks(const aval_device_info *info, int64_t vectors, int64_t
     }
 }
 
-static int record_pixels(recorder *r, const aval_device_info *info)
+static int record_filters(recorder *r)
+{
+    const layout *l = r->l;
+    const aval_gemm *g = &l->g;
+    push(&r->to, (aval_arg)AVAL_READ(g->a.tensor));
+    LONGS(&r->to, g->a.offset, g->a.transposed ? 1 : g->a.ld, g->a.transposed ? g->a.ld : 1);
+    push_scratch(r);
+    LONGS(&r->to, l->a_at);
+    INTS(&r->to, g->k);
+    return launch_items(r, "pack_filters", g->m, 1, 1);
+}
+
+/* Images `first` to `first + count - 1` of the batch. */
+static int record_pixels_of(recorder *r, const aval_device_info *info, int64_t first, int64_t count)
 {
     const layout *l = r->l;
     const aval_gemm *g = &l->g;
     const aval_patches *p = l->p;
     int64_t step_y = p->stride[1] * l->row_step, step_z = p->stride[0] * l->plane_rows * l->row_step;
-    int64_t per_row = l->lines > 1 ? 1 : divide_up(p->out[2], l->vector), vectors = divide_up(l->out_rows, l->lines) * per_row;
+    int64_t per_row = l->lines > 1 ? 1 : divide_up(l->out_x, l->vector), vectors = divide_up(l->out_rows, l->lines) * per_row;
+    int64_t block = SEEN_BYTES / (p->channels * p->stride[2] * p->stride[1] * l->vector * l->bytes) / l->vectors * l->vectors;
+    int64_t item_vectors = vectors, item_panels = l->panels;
+    if (!l->own) choose_blocks(info, vectors, l->panels, count, l->vectors, &item_vectors, &item_panels);
+    push_result(&r->to, g->c.tensor, g->beta);
+    LONGS(&r->to, g->c.offset + first * g->c.batch_stride, g->c.batch_stride, g->c.ld);
+    push_operand(r, &g->b, first);
     push(&r->to, (aval_arg)AVAL_READ(g->a.tensor));
-    LONGS(&r->to, g->a.offset, g->a.transposed ? 1 : g->a.ld, g->a.transposed ? g->a.ld : 1);
+    LONGS(&r->to, g->a.offset, l->copies_a ? g->k : g->a.ld);
     push_scratch(r);
-    LONGS(&r->to, l->a_at);
-    INTS(&r->to, g->m, g->k);
-    AVAL__TRY(launch_items(r, "pack_filters", l->panels, 1, 1));
-    for (int64_t first = 0; first < g->batch; first += l->round) {
-        int64_t count = smaller(l->round, g->batch - first), item_vectors, item_panels;
-        AVAL__TRY(record_images(r, first, count));
-        choose_blocks(info, vectors, l->panels, count, l->vectors, &item_vectors, &item_panels);
-        push_result(&r->to, g->c.tensor, g->beta);
-        LONGS(&r->to, g->c.offset + first * g->c.batch_stride, g->c.batch_stride, g->c.ld);
-        push_scratch(r);
-        LONGS(&r->to, l->a_at, l->places_at, l->x_at);
-        INTS(&r->to, l->image_step, g->m, g->k, vectors, item_vectors, item_panels, per_row, l->out_rows, p->out[1], p->out[2], step_z,
-             step_y);
-        push_scales(&r->to, g->alpha, g->beta);
-        AVAL__TRY(launch_items(r, "over_pixels", divide_up(vectors, item_vectors), divide_up(l->panels, item_panels), count));
+    LONGS(&r->to, l->a_at, l->places_at, l->x_at);
+    INTS(&r->to, l->own, p->channels);
+    push_image(r);
+    INTS(&r->to, l->image_step, l->as_it_lies ? g->n : 0, count, l->item_images, g->m, g->k, vectors, item_vectors, item_panels,
+         block > l->vectors ? block : l->vectors, per_row, l->out_rows, l->as_it_lies ? 1 : p->out[1], l->out_x, step_z, step_y);
+    push_scales(&r->to, g->alpha, g->beta);
+    return launch_items(r, "over_pixels", divide_up(vectors, item_vectors), divide_up(l->panels, item_panels),
+                        divide_up(count, l->item_images));
+}
+
+static int record_pixels(recorder *r, const aval_device_info *info)
+{
+    const layout *l = r->l;
+    AVAL__TRY(record_places(r));
+    if (l->copies_a) AVAL__TRY(record_filters(r));
+    for (int64_t first = 0; first < l->g.batch; first += l->round) {
+        int64_t count = smaller(l->round, l->g.batch - first);
+        if (!l->as_it_lies && !l->own) AVAL__TRY(record_images(r, first, count));
+        AVAL__TRY(record_pixels_of(r, info, first, count));
     }
     return AVAL_OK;
+}
+
+/* Images `first` to `first + count - 1` of the batch, added to those before. */
+static int record_maps_of(recorder *r, int64_t first, int64_t count)
+{
+    const layout *l = r->l;
+    const aval_gemm *g = &l->g;
+    const aval_patches *p = l->p;
+    int64_t step_y = p->stride[1] * l->row_step, step_z = p->stride[0] * l->plane_rows * l->row_step;
+    if (!l->own) {
+        AVAL__TRY(record_images(r, first, count));
+        push_operand(r, &g->a, first);
+        LONGS(&r->to, g->a.ld);
+        push_scratch(r);
+        LONGS(&r->to, l->a_at);
+        INTS(&r->to, g->m, g->k);
+        AVAL__TRY(launch_items(r, "pack_maps", l->panels, count, 1));
+    }
+    push_scratch(r);
+    LONGS(&r->to, l->places_at, l->x_at, l->a_at, l->sums_at);
+    push_operand(r, &g->b, first);
+    push_operand(r, &g->a, first);
+    LONGS(&r->to, g->a.ld);
+    INTS(&r->to, l->own, p->channels);
+    push_image(r);
+    INTS(&r->to, l->image_step, g->m, l->panels, count, l->part_images, l->block, g->n, l->item_tiles, l->out_rows, p->out[1], p->out[2],
+         step_z, step_y, first > 0);
+    return launch_items(r, "over_maps", divide_up(divide_up(g->n, l->rows), l->item_tiles), l->own ? 1 : l->panels, l->parts);
 }
 
 static int record_maps(recorder *r)
 {
     const layout *l = r->l;
     const aval_gemm *g = &l->g;
-    const aval_patches *p = l->p;
-    int64_t step_y = p->stride[1] * l->row_step, step_z = p->stride[0] * l->plane_rows * l->row_step,
-            maps_step = l->panels * l->lanes * g->k;
-    int64_t block = BLOCK_BYTES / (l->lanes * g->k * l->bytes);
-    for (int64_t first = 0; first < g->batch; first += l->round) {
-        int64_t count = smaller(l->round, g->batch - first);
-        AVAL__TRY(record_images(r, first, count));
-        push(&r->to, (aval_arg)AVAL_READ(g->a.tensor));
-        LONGS(&r->to, g->a.offset + first * g->a.batch_stride, g->a.batch_stride, g->a.ld);
-        push_scratch(r);
-        LONGS(&r->to, l->a_at);
-        INTS(&r->to, g->m, g->k);
-        AVAL__TRY(launch_items(r, "pack_maps", l->panels, count, 1));
-        push_scratch(r);
-        LONGS(&r->to, l->places_at, l->x_at, l->a_at, l->sums_at);
-        INTS(&r->to, l->image_step, maps_step, count, l->part_images, block > 0 ? block : 1, g->n, l->item_tiles, l->out_rows, p->out[1],
-             p->out[2], step_z, step_y, first > 0);
-        AVAL__TRY(launch_items(r, "over_maps", divide_up(divide_up(g->n, l->rows), l->item_tiles), l->panels, l->parts));
-    }
+    AVAL__TRY(record_places(r));
+    for (int64_t first = 0; first < g->batch; first += l->round) AVAL__TRY(record_maps_of(r, first, smaller(l->round, g->batch - first)));
     push_result(&r->to, g->c.tensor, g->beta);
     LONGS(&r->to, g->c.offset, g->c.ld);
     push_scratch(r);
