@@ -98,7 +98,7 @@ static int check_writable(const char *file)
 static int run_cases(bench *b, const cli_options *options)
 {
     int status = 0;
-    for (size_t i = 0; status == 0 && !b->roofline && i < sizeof cases / sizeof *cases; i++)
+    for (size_t i = 0; status == 0 && !b->roofline && !b->inference && i < sizeof cases / sizeof *cases; i++)
         if (is_asked(options, cases[i].name)) status = cases[i].run(b);
     for (const net_kind *kind = net_kinds; status == 0 && kind->name; kind++)
         if (is_asked(options, kind->name)) status = bench_net(b, kind);
@@ -108,11 +108,13 @@ static int run_cases(bench *b, const cli_options *options)
 int cli_bench(int argc, const char **argv)
 {
     int exit_code = CLI_OK;
-    char *batch = NULL, *trace = NULL, *steps = NULL;
+    char *batch = NULL, *trace = NULL, *steps = NULL, *save = NULL;
     uint64_t examples = 0, step_count = 0;
     bench b = { 0 };
     const struct poptOption own[] = {
         { "batch", 'b', POPT_ARG_STRING, &batch, 0, "examples in a batch (of training steps)", "N" },
+        { "inference", 0, POPT_ARG_NONE, &b.inference, 0, "of networks: forward alone, instead of a training step", NULL },
+        { "save", 0, POPT_ARG_STRING, &save, 0, "write the network as an ONNX file (implies --inference)", "FILE" },
         { "steps", 0, POPT_ARG_STRING, &steps, 0, "of networks: time so many training steps, from the first on", "N" },
         { "roofline", 0, POPT_ARG_NONE, &b.roofline, 0,
           "of networks: each command of a step against memory and arithmetic, the worst first", NULL },
@@ -123,16 +125,20 @@ int cli_bench(int argc, const char **argv)
     cli_options options;
     if (!cli_options_parse(&options, cli_command_find("bench"), own, 0, 64, argc, argv, &exit_code)) goto done_options;
     if (trace != NULL) b.roofline = 1;
-    exit_code = check_names(&options, b.roofline);
+    if (save != NULL) b.inference = 1;
+    exit_code = check_names(&options, b.roofline || b.inference);
     if (exit_code == CLI_OK) exit_code = cli_count("batch", batch, 1, INT_MAX, &examples);
     if (exit_code == CLI_OK) exit_code = cli_count("steps", steps, 1, BENCH_MOST_STEPS, &step_count);
     if (exit_code == CLI_OK && trace != NULL && options.n_rest != 1)
         exit_code = cli_fail(CLI_USAGE, "--profile writes one network's step: name one, as in `aval bench mlp --batch 128 --profile FILE`");
     if (exit_code == CLI_OK && trace != NULL) exit_code = check_writable(trace);
+    if (exit_code == CLI_OK && save != NULL && options.n_rest != 1)
+        exit_code = cli_fail(CLI_USAGE, "--save writes one network: name one, as in `aval bench resnet50 --save resnet50.onnx`");
     if (exit_code != CLI_OK) goto done;
     b.batch = (size_t)examples;
     b.steps = (size_t)step_count;
     b.trace = trace;
+    b.save = save;
     if (options.common.json) b.rows = json_array();
     int status = cli_context_create(&options, &b.ctx);
     if (status == AVAL_OK) status = cli_need_device(b.ctx);
@@ -150,5 +156,6 @@ done_options:
     free(batch);
     free(trace);
     free(steps);
+    free(save);
     return exit_code;
 }

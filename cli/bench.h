@@ -21,7 +21,9 @@ typedef struct bench {
     json_t *rows; /* NULL: print lines */
     size_t batch; /* 0: as each case has it */
     size_t steps; /* of nets: so many, the first one included; 0: many, after the first ones */
+    int inference; /* nets: forward alone, instead of a training step */
     int roofline; /* nets: where the time of a step goes, instead of how long it takes */
+    const char *save; /* nets: ONNX file for what is measured; NULL: none */
     const char *trace; /* file for the commands' times; NULL: none */
     bool failed; /* some file could not be written; the message is out */
 } bench;

@@ -10,7 +10,7 @@ static int plan_net(bench *b, const net_kind *kind)
     aval_session *s = NULL;
     char *text = NULL;
     aval_counters counters = { .size = sizeof counters };
-    int status = net_open(b->ctx, kind, kind->batches[0], &n);
+    int status = net_open(b->ctx, kind, kind->batches[0], false, &n);
     if (status == 0) status = aval_session_create(b->ctx, n.g, n.store, &s);
     if (status == 0) status = aval_session_plan_text(s, n.wanted, n.n_wanted, &text);
     if (status == 0) status = aval_session_counters(s, &counters);

@@ -1,4 +1,4 @@
-/* Training steps of known networks on random data: how long a step takes, and with --roofline where its time goes. */
+/* Training steps and inference of known networks on random data: how long they take, and with --roofline where the time goes. */
 #include "bench.h"
 #include "nets.h"
 
@@ -37,7 +37,7 @@ static int time_steps(bench *b, const net_kind *kind, const net *n, aval_session
     }
     if (status < 0) return status;
     char shape[64];
-    snprintf(shape, sizeof shape, "step, batch %lld", (long long)n->batch);
+    snprintf(shape, sizeof shape, "%s, batch %lld", n->inference ? "inference" : "step", (long long)n->batch);
     bench_row row = { .name = kind->name, .shape = shape, .figure_name = "examples_per_second" };
     bench_times(&row, ms, steps);
     row.figure = 1e3 * (double)n->batch / row.median_ms;
@@ -184,7 +184,9 @@ int bench_net(bench *b, const net_kind *kind)
     for (; status == 0 && *batches > 0; batches++) {
         net n;
         aval_session *s = NULL;
-        status = net_open(b->ctx, kind, *batches, &n);
+        status = net_open(b->ctx, kind, *batches, b->inference || kind->inference, &n);
+        if (status == 0 && b->save != NULL)
+            status = aval_model_save(n.g, n.store, n.wanted, (const char *const[]){ "y" }, n.n_wanted, b->save);
         if (status == 0) status = aval_session_create(b->ctx, n.g, n.store, &s);
         if (status == 0) status = warm_up(b, &n, s);
         if (status == 0) status = b->roofline ? profile_steps(b, kind, &n, s) : time_steps(b, kind, &n, s);

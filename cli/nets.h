@@ -1,8 +1,10 @@
-/* Networks to measure with: training steps of known sizes on random data, built through the public API. */
+/* Networks to measure with: training steps and inference of known networks on random data, built through the public API. */
 #ifndef AVAL_CLI_NETS_H
 #define AVAL_CLI_NETS_H
 
 #include "aval/aval.h"
+
+#include <stdbool.h>
 
 #define NETS_MOST_PARAMETERS 256
 
@@ -11,12 +13,14 @@ typedef struct net {
     aval_graph *g;
     aval_store *store; /* parameters, velocities, running statistics, learning rate: all with a content */
     int64_t batch;
-    aval_value *input, *labels; /* labels: NULL for nets that learn to give 0 */
+    bool inference; /* the result is wanted, nothing is learnt */
+    aval_value *input, *labels; /* labels: NULL for nets that learn to give 0, and in inference */
+    aval_value *output;
     size_t classes;
     aval_value *parameters[NETS_MOST_PARAMETERS];
     size_t n_parameters;
     aval_value *loss;
-    aval_value *wanted[1 + 2 * NETS_MOST_PARAMETERS]; /* of a training step: the loss, then each parameter's update */
+    aval_value *wanted[1 + 2 * NETS_MOST_PARAMETERS]; /* the output; of a training step: the loss, then each parameter's update */
     size_t n_wanted;
     int status; /* first error of the store */
 } net;
@@ -26,13 +30,14 @@ typedef struct net_kind {
     const char *doc;
     const int64_t *batches; /* that are measured where the user names none; ends with 0 */
     void (*build)(net *n);
+    bool inference; /* measured so, not in training */
 } net_kind;
 
 extern const net_kind net_kinds[]; /* ends with a NULL name */
 const net_kind *net_find(const char *name); /* NULL: none */
 
-/* Graph and store of a training step; net_close in either case.  Returns a status. */
-int net_open(aval_context *ctx, const net_kind *kind, int64_t batch, net *n);
+/* Graph and store of a training step, or of inference; net_close in either case.  Returns a status. */
+int net_open(aval_context *ctx, const net_kind *kind, int64_t batch, bool inference, net *n);
 void net_close(net *n);
 /* Gives a session of the net's graph random examples. */
 int net_feed(const net *n, aval_session *s);

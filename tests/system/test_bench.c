@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 TestSuite(bench, .init = program_begin, .fini = program_end, .timeout = 300);
@@ -61,8 +62,31 @@ Test(bench, profile_writes_a_trace_with_a_slice_for_each_command)
     json_decref(trace);
 }
 
+Test(bench, inference_computes_forward_alone_and_saves_what_it_measures)
+{
+    char file[] = "/tmp/aval-bench-XXXXXX", line[128];
+    int fd = mkstemp(file);
+    cr_assert_geq(fd, 0);
+    close(fd);
+    snprintf(line, sizeof line, "bench mlp --batch 4 --steps 1 --json --save %s", file);
+    json_t *rows = parse(program_expect_ok(line)->out);
+    cr_expect_str_eq(json_string_value(json_object_get(json_array_get(rows, 0), "shape")), "inference, batch 4");
+    json_decref(rows);
+    struct stat saved;
+    cr_assert_eq(stat(file, &saved), 0);
+    cr_expect_gt(saved.st_size, 4 * (784 * 512 + 512 * 512 + 512 * 10), "weights are in the file");
+    unlink(file);
+
+    rows = parse(program_expect_ok("bench mlp --batch 4 --inference --roofline --json")->out);
+    double flops = 0;
+    for (size_t i = 0; i < json_array_size(rows); i++) flops += json_real_value(json_object_get(json_array_get(rows, i), "flops"));
+    cr_expect_eq(flops, 2.0 * 4 * (784 * 512 + 512 * 512 + 512 * 10), "%.0f", flops);
+    json_decref(rows);
+}
+
 Test(bench, refuses_what_it_cannot_measure)
 {
+    program_expect_refused("bench mlp lenet --save /tmp/x.onnx", 2, "name one");
     program_expect_refused("bench resnet", 2, "resnet20");
     program_expect_refused("bench gemm --roofline", 2, "no network 'gemm'");
     program_expect_refused("bench mlp lenet --profile /tmp/trace.json", 2, "name one");

@@ -28,7 +28,16 @@ NETS = {
     "mlp-512": (["mlp", "--batch", "512"], ["mlp", "512"], 0.9),
     "lenet-64": (["lenet", "--batch", "64"], ["lenet", "64"], 1.2),
     "resnet20-32": (["resnet20", "--batch", "32"], ["resnet20", "32"], 1.0),
+    "transformer-8": (["transformer", "--batch", "8"], ["transformer", "8"], 0.9),
+    "lstm-32": (["lstm", "--batch", "32"], ["lstm", "32"], 0.9),
 }
+# name: (what aval runs and writes as ONNX for onnxruntime, least ratio)
+INFERENCE = {
+    "resnet50": (["resnet50", "--batch", "1"], 0.6),
+    "squeezenet": (["squeezenet", "--batch", "1"], 0.6),
+    "transformer": (["transformer", "--batch", "1", "--inference"], 0.7),
+}
+TINYGRAD = ["mlp-32", "mlp-128", "mlp-512", "lenet-64", "resnet20-32"]  # what worker_tinygrad.py has
 PRODUCTS = {
     "512 x 512 x 512": 0.9,
     "1024 x 1024 x 1024": 0.9,
@@ -41,7 +50,7 @@ PRODUCTS = {
 }
 # Least ratio of all cases of `aval bench rows`.
 ROWS_BAR = 1.0
-CASES = [*NETS, "gemm", "rows", "start", "tinygrad", "mnist", "scaling"]
+CASES = [*NETS, *INFERENCE, "gemm", "rows", "start", "tinygrad", "mnist", "scaling"]
 # An epoch of the lenet on MNIST: options of `aval train`, the accuracy that both must reach, the bar.
 MNIST = ["lenet", "--batch", "64", "--epochs", "1", "--lr", "0.03", "--momentum", "0.9"]
 MNIST_ACCURACY, MNIST_BAR = 0.98, 1.0
@@ -85,6 +94,14 @@ class Systems:
         for row in self.peer("worker_torch.py", theirs, **QUIET):
             times[row["name"]] = row["median_ms"]
         return times
+
+    def inference(self, name):
+        """{system: ms} of a forward pass of the same model, which aval writes as ONNX."""
+        ours = INFERENCE[name][0]
+        with tempfile.TemporaryDirectory() as folder:
+            model = os.path.join(folder, "model.onnx")
+            self.aval([*ours, "--save", model, "--steps", "1"])
+            return {"aval": self.aval(ours)[0]["median_ms"], "onnxruntime": self.peer("worker_onnxruntime.py", [model])[0]["median_ms"]}
 
     def products(self):
         """{shape: {system: ms}}; CLBlast as it comes through aval's own launches."""
@@ -162,6 +179,8 @@ def main():
     asked = lambda name: not options.cases or name in options.cases
     for name in filter(asked, NETS):
         rows.append(print_row(name, [systems.net(name) for _ in range(options.rounds)], NETS[name][2]))
+    for name in filter(asked, INFERENCE):
+        rows.append(print_row(name, [systems.inference(name) for _ in range(options.rounds)], INFERENCE[name][1]))
     if asked("gemm"):
         rounds = [systems.products() for _ in range(options.rounds)]
         for shape, bar in PRODUCTS.items():
@@ -171,7 +190,7 @@ def main():
         for name in rounds[0]:
             rows.append(print_row(name, [r[name] for r in rounds], ROWS_BAR))
     if asked("tinygrad"):
-        for name in NETS:
+        for name in TINYGRAD:
             samples = [{"aval": systems.aval(NETS[name][0])[0]["median_ms"], **systems.tinygrad(name)} for _ in range(options.rounds)]
             rows.append(print_row(f"{name} (tinygrad)", samples, 4))
     if asked("start"):
