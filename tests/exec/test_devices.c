@@ -56,13 +56,15 @@ Test(several_devices, branches_run_at_the_same_time_and_give_what_one_device_giv
     open_halves(&r);
     rig_layer()->profile();
     aval_value *in = rig_input(&r, "x", COUNT), *sum = two_branches(&r, in, 1), *reference = two_branches(&r, in, 0);
-    for (int step = 0; step < 3; step++) { /* the first builds the programs */
+    /* The first step builds the programs.  That they can run at the same time is claimed, not that a machine with other work gives both a core each time. */
+    unsigned long shared = 0;
+    for (int step = 0; step < 100 && (step < 2 || shared == 0); step++) {
         rig_feed(&r, in, x, COUNT);
         rig_layer()->together();
         rig_run(&r, AVAL_VALUES(sum));
         RIG_OK(aval_session_read(r.session, sum, together, sizeof together));
+        shared = rig_layer()->together();
     }
-    unsigned long shared = rig_layer()->together();
     cr_expect_gt(shared, 0, "the devices worked one after the other");
     rig_feed(&r, in, x, COUNT);
     rig_run(&r, AVAL_VALUES(reference));
