@@ -45,7 +45,7 @@ static int check_channels(const aval_host *host, aval_call *call, int64_t channe
 {
     int64_t group = host->attr_int(call, "group"), have = host->dims(host->input(call, 0))[1];
     const aval_tensor *bias = host->n_inputs(call) > 2 ? host->input(call, 2) : NULL;
-    if (group < 1 || channels * group != have)
+    if (group < 1 || product_of(channels, group) != have)
         return host->fail(call, AVAL_PLUGIN_BAD_SHAPE, "input W has %lld channels, but input X has %lld and group is %lld",
                           (long long)channels, (long long)have, (long long)group);
     if (bias != NULL && (host->rank(bias) != 1 || host->dims(bias)[0] != maps))
@@ -118,7 +118,7 @@ static int transpose_read(const aval_host *host, aval_call *call, window *w, int
     const aval_tensor *x = host->input(call, 0);
     const int64_t *filters = host->dims(host->input(call, 1));
     int64_t group = host->attr_int(call, "group");
-    TRY(check_channels(host, call, group > 0 ? filters[0] / group : 0, filters[1] * group));
+    TRY(check_channels(host, call, group > 0 ? filters[0] / group : 0, group > 0 ? product_of(filters[1], group) : 0));
     TRY(window_space(host, call, "X", x, &w->axes, w->at.in));
     TRY(window_axes(host, call, "strides", w->axes, 1, 1, w->at.stride));
     TRY(window_axes(host, call, "dilations", w->axes, 1, 1, w->at.dilation));
@@ -137,7 +137,7 @@ static int transpose_infer(const aval_host *host, aval_call *call)
     window w;
     TRY(transpose_read(host, call, &w, shape));
     return window_output(host, call, 0, host->type(x), host->dims(x)[0],
-                         host->dims(host->input(call, 1))[1] * host->attr_int(call, "group"), w.axes, shape);
+                         product_of(host->dims(host->input(call, 1))[1], host->attr_int(call, "group")), w.axes, shape);
 }
 
 static int transpose_body(const aval_host *host, aval_call *call)

@@ -62,8 +62,8 @@ static int conv_read(const aval_host *host, aval_call *call, const roles *r, con
     c->groups = host->attr_int(call, "group");
     if (c->groups < 1)
         return host->fail(call, AVAL_PLUGIN_BAD_ARGUMENT, "attribute group is %lld, expected at least 1", (long long)c->groups);
-    int64_t channels = x != NULL ? x[1] : w[1] * c->groups, maps = y != NULL ? y[1] : w[0];
-    if (channels % c->groups != 0 || maps % c->groups != 0 || (w != NULL && (w[0] != maps || w[1] * c->groups != channels)))
+    int64_t channels = x != NULL ? x[1] : product_of(w[1], c->groups), maps = y != NULL ? y[1] : w[0];
+    if (channels % c->groups != 0 || maps % c->groups != 0 || (w != NULL && (w[0] != maps || product_of(w[1], c->groups) != channels)))
         return host->fail(call, AVAL_PLUGIN_BAD_SHAPE,
                           "input W has %lld channels and %lld maps for images of %lld channels, maps of %lld and group %lld: expected "
                           "channels = W's times group, and both multiples of group",

@@ -36,7 +36,7 @@ static int deform_read(const aval_host *host, aval_call *call, deform *d)
     if (d->groups < 1 || d->channels % d->groups != 0)
         return host->fail(call, AVAL_PLUGIN_BAD_SHAPE, "input X has %lld channels, expected a multiple of offset_group, %lld",
                           (long long)d->channels, (long long)d->groups);
-    if (host->dims(offset)[0] != d->images || host->dims(offset)[1] != 2 * d->groups * d->taps)
+    if (host->dims(offset)[0] != d->images || host->dims(offset)[1] != product((const int64_t[]){ 2, d->groups, d->taps }, 3))
         return host->fail(call, AVAL_PLUGIN_BAD_SHAPE, "input offset is [%lld,%lld,..], expected [%lld,%lld,..]",
                           (long long)host->dims(offset)[0], (long long)host->dims(offset)[1], (long long)d->images,
                           (long long)(2 * d->groups * d->taps));
@@ -138,7 +138,7 @@ static int conv_infer(const aval_host *host, aval_call *call)
     if (host->rank(x) != 4 || host->rank(w) != 4 || host->rank(offset) != 4)
         return host->fail(call, AVAL_PLUGIN_UNSUPPORTED, "inputs X, W and offset have %u, %u and %u axes, expected 4: images with two axes",
                           (unsigned)host->rank(x), (unsigned)host->rank(w), (unsigned)host->rank(offset));
-    if (host->dims(w)[1] * host->attr_int(call, "group") != host->dims(x)[1])
+    if (host->attr_int(call, "group") < 1 || product_of(host->dims(w)[1], host->attr_int(call, "group")) != host->dims(x)[1])
         return host->fail(call, AVAL_PLUGIN_BAD_SHAPE, "input W has %lld channels, but input X has %lld and group is %lld",
                           (long long)host->dims(w)[1], (long long)host->dims(x)[1], (long long)host->attr_int(call, "group"));
     if (bias != NULL && host->count(bias) != host->dims(w)[0])

@@ -24,9 +24,10 @@ static int window_infer(const aval_host *host, aval_call *call)
     if (host->rank(x) < 2)
         return host->fail(call, AVAL_PLUGIN_BAD_SHAPE, "input X has %u axes, expected at least 2: batch and channels",
                           (unsigned)host->rank(x));
-    if (host->attr_int(call, "ahead") < 0 || host->attr_int(call, "behind") < 0)
-        return host->fail(call, AVAL_PLUGIN_BAD_ARGUMENT, "attributes ahead and behind are %lld and %lld, expected 0 or more",
-                          (long long)host->attr_int(call, "ahead"), (long long)host->attr_int(call, "behind"));
+    int64_t ahead = host->attr_int(call, "ahead"), behind = host->attr_int(call, "behind");
+    if (ahead < 0 || behind < 0 || ahead > INT32_MAX || behind > INT32_MAX)
+        return host->fail(call, AVAL_PLUGIN_BAD_ARGUMENT, "attributes ahead and behind are %lld and %lld, expected 0 to 2^31 - 1",
+                          (long long)ahead, (long long)behind);
     return aval_infer_like(host, call, 0, 0);
 }
 

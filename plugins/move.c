@@ -83,9 +83,9 @@ static int transpose_backward(const aval_host *host, aval_call *call)
 static int check_image(const aval_host *host, aval_call *call, int64_t *block)
 {
     *block = host->attr_int(call, "blocksize");
-    if (host->rank(host->input(call, 0)) != 4 || *block < 1)
+    if (host->rank(host->input(call, 0)) != 4 || *block < 1 || *block > INT32_MAX / 4)
         return host->fail(call, AVAL_PLUGIN_BAD_SHAPE,
-                          "input has %u axes and attribute blocksize is %lld, expected images [N,C,H,W] and a size of 1 or more",
+                          "input has %u axes and attribute blocksize is %lld, expected images [N,C,H,W] and a size of 1 to 2^29",
                           (unsigned)host->rank(host->input(call, 0)), (long long)*block);
     return 0;
 }
@@ -102,7 +102,7 @@ static int depth_to_space_infer(const aval_host *host, aval_call *call)
                           (long long)(b * b));
     if (strcmp(mode, "DCR") != 0 && strcmp(mode, "CRD") != 0)
         return host->fail(call, AVAL_PLUGIN_BAD_ARGUMENT, "attribute mode is '%s', expected 'DCR' or 'CRD'", mode);
-    return host->set_output(call, 0, host->type(x), 4, (const int64_t[]){ d[0], d[1] / (b * b), d[2] * b, d[3] * b });
+    return host->set_output(call, 0, host->type(x), 4, (const int64_t[]){ d[0], d[1] / (b * b), product_of(d[2], b), product_of(d[3], b) });
 }
 
 static int space_to_depth_infer(const aval_host *host, aval_call *call)

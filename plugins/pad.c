@@ -70,6 +70,9 @@ static void pad_reference_run(const aval_host *host, aval_call *call, const aval
     }
 }
 
+/* No axis is so long; sums and negatives of such numbers fit. */
+#define MOST_PAD ((int64_t)1 << 40)
+
 /* Reads attribute mode; pads hold all befores, then all afters, of `axes` (none: of all). */
 static int pad_fill(const aval_host *host, aval_call *call, const int64_t *pads, size_t n_pads, const int64_t *axes, size_t n_axes,
                     padding *p)
@@ -82,6 +85,10 @@ static int pad_fill(const aval_host *host, aval_call *call, const int64_t *pads,
         return host->fail(call, AVAL_PLUGIN_BAD_ARGUMENT, "attribute mode is '%s', expected constant, reflect, edge or wrap", mode);
     size_t n = axes == NULL ? p->rank : n_axes;
     if (n_pads != 2 * n) return host->fail(call, AVAL_PLUGIN_BAD_SHAPE, "pads has %zu numbers, expected %zu: two an axis", n_pads, 2 * n);
+    for (size_t i = 0; i < n_pads; i++)
+        if (pads[i] < -MOST_PAD || pads[i] > MOST_PAD)
+            return host->fail(call, AVAL_PLUGIN_BAD_ARGUMENT, "pads: number %zu is %lld, expected at most 2^40 either way", i,
+                              (long long)pads[i]);
     for (size_t i = 0; i < n; i++) {
         int64_t axis = axes == NULL ? (int64_t)i : aval_axis(axes[i], p->rank);
         if (axis < 0) return host->fail(call, AVAL_PLUGIN_BAD_ARGUMENT, "axes: axis %lld is out of range", (long long)axes[i]);
@@ -96,8 +103,9 @@ static int pad_infer_as(const aval_host *host, aval_call *call, const padding *p
     const aval_tensor *x = host->input(call, 0);
     int64_t dims[AVAL_MAX_RANK];
     for (uint32_t i = 0; i < p->rank; i++) {
-        dims[i] = host->dims(x)[i] + p->before[i] + p->after[i];
-        if (dims[i] < 0 || (host->dims(x)[i] == 0 && dims[i] > 0 && p->mode != PAD_CONSTANT))
+        int sum =
+            !__builtin_add_overflow(host->dims(x)[i], p->before[i], &dims[i]) && !__builtin_add_overflow(dims[i], p->after[i], &dims[i]);
+        if (!sum || dims[i] < 0 || (host->dims(x)[i] == 0 && dims[i] > 0 && p->mode != PAD_CONSTANT))
             return host->fail(call, AVAL_PLUGIN_BAD_SHAPE, "axis %u of length %lld cannot be padded by %lld and %lld", (unsigned)i,
                               (long long)host->dims(x)[i], (long long)p->before[i], (long long)p->after[i]);
     }
@@ -300,7 +308,9 @@ static int tile_plan(const aval_host *host, aval_call *call, padding *p)
         if (repeats[i] < 0)
             return host->fail(call, AVAL_PLUGIN_BAD_ARGUMENT, "input repeats: number %zu is %lld, expected 0 or more", i,
                               (long long)repeats[i]);
-        p->after[i] = host->dims(x)[i] * (repeats[i] - 1);
+        if (__builtin_mul_overflow(host->dims(x)[i], repeats[i] - 1, &p->after[i]))
+            return host->fail(call, AVAL_PLUGIN_BAD_SHAPE, "axis %zu of length %lld cannot be repeated %lld times", i,
+                              (long long)host->dims(x)[i], (long long)repeats[i]);
     }
     return 0;
 }

@@ -287,7 +287,13 @@ static int upsample_set(const aval_host *host, aval_call *call, const double *sc
     int64_t dims[AVAL_MAX_RANK];
     if (n != host->rank(x))
         return host->fail(call, AVAL_PLUGIN_BAD_SHAPE, "scales has %zu numbers, expected one an axis, %u", n, (unsigned)host->rank(x));
-    for (size_t i = 0; i < n; i++) dims[i] = (int64_t)floor((double)(float)scales[i] * (double)host->dims(x)[i]);
+    for (size_t i = 0; i < n; i++) {
+        double length = floor((double)(float)scales[i] * (double)host->dims(x)[i]);
+        if (!(length >= 0 && length < 9e15))
+            return host->fail(call, AVAL_PLUGIN_BAD_SHAPE, "scales: number %zu is %g for %lld elements, expected a length of 0 or more", i,
+                              scales[i], (long long)host->dims(x)[i]);
+        dims[i] = (int64_t)length;
+    }
     return host->set_output(call, 0, host->type(x), (uint32_t)n, dims);
 }
 

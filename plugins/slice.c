@@ -38,13 +38,15 @@ static int slices_box(const aval_host *host, aval_call *call, const slices *s, b
         b->from[i] = strides[i];
     }
     for (size_t i = 0; i < s->count; i++) {
-        int64_t axis = aval_axis(s->axes[i], b->rank), first;
+        int64_t axis = aval_axis(s->axes[i], b->rank), step = s->steps[i], first;
         if (axis < 0 || s->steps[i] == 0)
             return host->fail(call, AVAL_PLUGIN_BAD_ARGUMENT,
                               axis < 0 ? "axes: number %zu is out of range" : "steps: number %zu is 0, expected another", i);
-        b->dims[axis] = slice_axis(host->dims(x)[axis], s->starts[i], s->ends[i], s->steps[i], &first);
+        int64_t length = host->dims(x)[axis], most = length + (length < INT64_MAX); /* a longer step takes no more either */
+        step = step > most ? most : step < -most ? -most : step;
+        b->dims[axis] = slice_axis(length, s->starts[i], s->ends[i], step, &first);
         b->from_first += first * strides[axis];
-        b->from[axis] = strides[axis] * s->steps[i];
+        b->from[axis] = strides[axis] * step;
     }
     row_major(b->dims, b->rank, b->to);
     return 0;

@@ -59,6 +59,12 @@ static inline int64_t product(const int64_t *dims, size_t count)
     return result;
 }
 
+/* The same for two lengths, neither negative. */
+static inline int64_t product_of(int64_t a, int64_t b)
+{
+    return product((const int64_t[]){ a, b }, 2);
+}
+
 /* The element type that sums are kept in. */
 static inline aval_type sum_type(aval_type type)
 {

@@ -2,11 +2,12 @@
 # Fuzzes the loaders in turn: ONNX, safetensors, NPY and NPZ, IDX.
 #   run.sh BUILD seconds N    N seconds in all
 #   run.sh BUILD runs N       N executions each
+#   run.sh BUILD runs N SEED  the same inputs each time, as a gate needs it; what is new is looked for without it
 # BUILD was made by clang with -DAVAL_FUZZ=ON -DAVAL_SANITIZE=address,undefined,fuzzer-no-link.  An input that is reported is left in BUILD/found;
 # where it is mended it belongs into the corpus, which every build's tests go over.  ONNX's own cases are seeds too where AVAL_ONNX_DATA, or the
 # cache of tests/onnx/run.sh, has them.
 set -u
-build=$(readlink -f "${1:?run.sh BUILD seconds|runs N}") unit=${2:?} amount=${3:?}
+build=$(readlink -f "${1:?run.sh BUILD seconds|runs N}") unit=${2:?} amount=${3:?} seed=${4:-0}
 cd "$(dirname "$(readlink -f "$0")")" || exit 1
 case $unit in seconds | runs) ;; *) echo "run.sh: expected seconds or runs, found '$unit'" >&2; exit 2 ;; esac
 found=$build/found work=$(mktemp -d)
@@ -34,7 +35,7 @@ for format in onnx safetensors npy idx; do
     cp corpus/"$format"/* "$work/seeds/"
     [ "$format" != onnx ] || seeds_onnx "$work/seeds"
     if [ "$unit" = seconds ]; then limit=-max_total_time=$(share "$format"); else limit=-runs=$amount; fi
-    "$build/tests/fuzz/fuzz_$format" "$limit" -max_len=4096 -timeout=20 -rss_limit_mb=3000 -malloc_limit_mb=2000 -print_final_stats=1 -verbosity=1 \
+    "$build/tests/fuzz/fuzz_$format" "$limit" -seed="$seed" -max_len=4096 -timeout=20 -rss_limit_mb=3000 -malloc_limit_mb=2000 -print_final_stats=1 -verbosity=1 \
         -artifact_prefix="$found/$format-" "$work/$format" "$work/seeds" >"$work/log" 2>&1
     status=$?
     runs=$(sed -n 's/^stat::number_of_executed_units: *//p' "$work/log")
