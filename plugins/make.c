@@ -163,13 +163,19 @@ static int range_forward(const aval_host *host, aval_call *call)
                                                     AVAL_I64(host->count(y)))));
 }
 
+/* start + i * delta modulo 2^64, as devices count. */
+static int64_t wrapping_step(int64_t start, int64_t i, int64_t delta)
+{
+    return (int64_t)((uint64_t)start + (uint64_t)i * (uint64_t)delta);
+}
+
 static int range_reference(const aval_host *host, aval_call *call)
 {
     const aval_tensor *start = host->input(call, 0), *delta = host->input(call, 2), *y = host->output(call, 0);
     int floats = (AVAL_REALS & AVAL_TYPE_SET(host->type(y))) != 0;
     for (int64_t i = 0; i < host->count(y); i++) {
         if (floats) host->real(call, y)[i] = host->real(call, start)[0] + (double)i * host->real(call, delta)[0];
-        else host->integer(call, y)[i] = host->integer(call, start)[0] + i * host->integer(call, delta)[0];
+        else host->integer(call, y)[i] = wrapping_step(host->integer(call, start)[0], i, host->integer(call, delta)[0]);
     }
     return 0;
 }

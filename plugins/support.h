@@ -155,10 +155,14 @@ static inline void text_int(text *t, const char *name, int64_t value)
 /* A hexadecimal number with an integer mantissa: exact, and without the locale's decimal point. */
 static inline void text_real(text *t, const char *name, double value)
 {
-    int exponent;
-    long long mantissa = (long long)ldexp(frexp(fabs(value), &exponent), 53);
-    int n = snprintf(t->at + t->length, sizeof t->at - t->length, "%s=%s0x%llxp%d ", name, value < 0 ? "-" : "",
+    int exponent = 0, n;
+    if (isnan(value)) n = snprintf(t->at + t->length, sizeof t->at - t->length, "%s=nan ", name);
+    else if (isinf(value)) n = snprintf(t->at + t->length, sizeof t->at - t->length, "%s=%sinf ", name, value < 0 ? "-" : "");
+    else {
+        long long mantissa = (long long)ldexp(frexp(fabs(value), &exponent), 53);
+        n = snprintf(t->at + t->length, sizeof t->at - t->length, "%s=%s0x%llxp%d ", name, value < 0 ? "-" : "",
                      (unsigned long long)mantissa, mantissa == 0 ? 0 : exponent - 53);
+    }
     if (n > 0 && t->length + (size_t)n < sizeof t->at) t->length += (size_t)n;
 }
 

@@ -39,6 +39,8 @@ ONNX = {
     "fill": model([node("ConstantOfShape", "s", "y", value=(floats("", [1], [3.0]),))], [ints("s", [2, 3])], [], Y),
     "range": model([node("Range", "a b c", "r"), node("Cast", "r", "y", to=FLOAT)],
                    [scalar(n, INT64, struct.pack("<q", v)) for n, v in (("a", 1), ("b", 9), ("c", 2))], [], Y),
+    "range_far": model([node("Range", "a b c", "r"), node("Cast", "r", "y", to=FLOAT)],
+                       [scalar(n, INT64, struct.pack("<q", v)) for n, v in (("a", -2**62), ("b", 2**63 - 1), ("c", 2**62))], [], Y),
     "nonzero": model([node("NonZero", "x", "i"), node("Gather", "w i", "y")], [W], X, Y),
     "einsum": model([node("Einsum", "x x", "y", equation="ij,kj->ik")], [], X, Y),
     "resize": model([node("Resize", "x r s", "y", mode="cubic")], [floats("r", [0], []), floats("s", [4], [1.0, 1.0, 2.0, 0.5])],
@@ -53,6 +55,7 @@ ONNX = {
     "external": model([node("Add", "x w", "y")], [external("w", [2], location="data", offset="0", length="8")], X, Y),
     "random": model([node("RandomNormal", "", "r", shape=[2, 2]), node("Dropout", "r", "y")], [], [], Y, version=12),
     "unsupported": model([node("Unheard", "x", "y")], [], X, Y),
+    "infinite": model([node("Gemm", "x w", "y", alpha=float("inf"))], [floats("w", [2, 3], [0.1] * 6)], X, Y),
     "nan": model([node("LeakyRelu", "x", "y", alpha=float("nan"))], [], X, Y),
 }
 F32 = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
