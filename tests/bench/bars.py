@@ -105,6 +105,27 @@ def fused():
     timed("relu(a x + b) against a copy kernel's bandwidth", ratio, 0.85, at_most=False)
 
 
+def products():
+    """Beside OpenBLAS and CLBlast of the same machine, each in a process of its own; tests/bench/peers has all peers."""
+    bars = {"512 x 512 x 512": (0.9, 6), "128 x 512 x 784": (0.75, 6), "1 x 1000 x 2048": (0.8, 6)}
+    worker = os.path.join(os.path.dirname(os.path.abspath(__file__)), "peers", "worker_openblas.py")
+    plain = {k: v for k, v in os.environ.items() if not k.startswith("OPENBLAS_")}
+
+    def openblas():
+        out = subprocess.run([sys.executable, worker, *bars], check=True, stdout=subprocess.PIPE, env=plain)
+        return {row["shape"]: row["median_ms"] for row in json.loads(out.stdout)}
+
+    def ours(**environment):
+        return {row["shape"]: row["median_ms"] for row in bench("gemm", OCL_ICD_VENDORS="/etc/OpenCL/vendors/pocl.icd", **environment)}
+
+    rounds = [(ours(), openblas()) for _ in range(TRIES)]
+    clblast = ours(AVAL_GEMM="clblast")  # once: it takes half a minute
+    for shape, (bar, clblast_bar) in bars.items():
+        median = lambda values: sorted(values)[TRIES // 2]
+        report(f"product {shape}, OpenBLAS's time over ours", median(theirs[shape] / aval[shape] for aval, theirs in rounds), bar, False)
+        report("    CLBlast's time over ours", clblast[shape] / median(aval[shape] for aval, _ in rounds), clblast_bar, False)
+
+
 def start():
     """The whole process, from its start to the end of the first step, PoCL alone."""
     folder = tempfile.mkdtemp()
@@ -121,7 +142,7 @@ def start():
     shutil.rmtree(folder)
 
 
-for part in (planning, memory, loading, launches, fused, start):
+for part in (planning, memory, loading, launches, fused, products, start):
     part()
 if failed:
     print("far from their bars: " + "; ".join(failed))

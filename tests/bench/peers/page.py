@@ -1,4 +1,4 @@
-"""Plots by gnuplot, as SVG texts, and a page that holds them beside the figures."""
+"""Plots by gnuplot, as SVG texts, a page that holds them beside the figures, and the figures alone as Markdown."""
 import html
 import subprocess
 import tempfile
@@ -61,3 +61,17 @@ def write(file, rows, all_series):
             page.write(f'<h2>{html.escape(series["name"])}</h2><p>Grows as ({html.escape(series["grows"])})<sup>{series["exponent"]:.2f}</sup>'
                        f"</p>\n{line(series)}\n")
         page.write("</html>\n")
+
+
+def write_markdown(file, rows, all_series):
+    with open(file, "w") as page:
+        page.write("| case | aval, ms | peers, ms | ratio (of rounds) | bar |\n| --- | --- | --- | --- | --- |\n")
+        for r in rows:
+            peers = ", ".join(f"{name} {peer['ms']:.3g}" for name, peer in r["peers"].items())
+            bar = "" if r["bar"] is None else f"{r['bar']:g}" + ("" if r["ratio"] >= r["bar"] else " **missed**")
+            page.write(f"| {r['case']} | {r['aval_ms']:.3g} | {peers} | {r['ratio']:.2f} ({r['ratio_spread'][0]:.2f} to {r['ratio_spread'][1]:.2f}) | {bar} |\n")
+        if all_series:
+            page.write("\n| what grows | grows as | milliseconds |\n| --- | --- | --- |\n")
+        for s in all_series:
+            points = ", ".join(f"{x}: {ms:.3g}" for x, ms in s["points"])
+            page.write(f"| {s['name']} | ({s['grows']})^{s['exponent']:.2f} | {points} |\n")

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Times aval and its peers in turns and prints the ratios: peer's time / aval's, above 1 is faster.
 
-    peers.py --python VENV_PYTHON BUILD_FOLDER [CASE]... [--rounds N] [--json FILE] [--plot FILE.svg] [--page FILE.html] [--data DIR]
+    peers.py --python VENV_PYTHON BUILD_FOLDER [CASE]... [--rounds N] [--json FILE] [--plot FILE.svg] [--page FILE.html] [--markdown FILE.md]
+             [--data DIR]
 
 Each measurement is a process of its own, since threads of OpenBLAS and PyTorch spin after a call and would steal the cores of what runs
 beside them.  A round measures every system once; the table has the median over the rounds of the medians within a process, and the spread of
@@ -48,6 +49,7 @@ PRODUCTS = {
     "128 x 10 x 512": 0.8,
     "1 x 1000 x 2048": 0.8,
 }
+CLBLAST_BAR = 6
 # Least ratio of all cases of `aval bench rows`.
 ROWS_BAR = 1.0
 CASES = [*NETS, *INFERENCE, "gemm", "rows", "start", "tinygrad", "mnist", "scaling"]
@@ -59,7 +61,7 @@ QUIET = {"MALLOC_MMAP_THRESHOLD_": "1000000000", "MALLOC_TRIM_THRESHOLD_": "1000
 
 def run(command, opens="[", **environment):
     """The JSON that a measuring process prints last; it begins with `opens`."""
-    env = {k: v for k, v in os.environ.items() if k != "OPENBLAS_CORETYPE"}
+    env = {k: v for k, v in os.environ.items() if not k.startswith("OPENBLAS_")}  # else it may be held to older kernels than the processor has
     env.update(environment)
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env, text=True)
     if done.returncode != 0:
@@ -108,7 +110,7 @@ class Systems:
         times = {shape: {} for shape in PRODUCTS}
         for system, rows in (
             ("aval", self.aval(["gemm"])),
-            ("OpenBLAS", self.peer("worker_openblas.py", list(PRODUCTS))),
+            ("OpenBLAS", run([sys.executable, os.path.join(HERE, "worker_openblas.py"), *PRODUCTS])),
             ("CLBlast", self.aval(["gemm"], AVAL_GEMM="clblast")),
         ):
             for row in rows:
@@ -170,6 +172,7 @@ def main():
     parser.add_argument("--json")
     parser.add_argument("--plot")
     parser.add_argument("--page")
+    parser.add_argument("--markdown", help="the tables of docs/performance.md")
     parser.add_argument("--data", help="folder with MNIST's files, for the case mnist")
     options = parser.parse_args()
     unknown = set(options.cases) - set(CASES)
@@ -184,7 +187,10 @@ def main():
     if asked("gemm"):
         rounds = [systems.products() for _ in range(options.rounds)]
         for shape, bar in PRODUCTS.items():
-            rows.append(print_row(shape, [r[shape] for r in rounds], bar))
+            rows.append(print_row(shape, [{s: ms for s, ms in r[shape].items() if s != "CLBlast"} for r in rounds], bar))
+        for shape in PRODUCTS:
+            samples = [{s: ms for s, ms in r[shape].items() if s != "OpenBLAS"} for r in rounds]
+            rows.append(print_row(f"{shape} (CLBlast)", samples, CLBLAST_BAR))
     if asked("rows"):
         rounds = [systems.rows() for _ in range(options.rounds)]
         for name in rounds[0]:
@@ -207,6 +213,8 @@ def main():
     if options.plot:
         with open(options.plot, "w") as file:
             file.write(page.bars(rows))
+    if options.markdown:
+        page.write_markdown(options.markdown, rows, series)
     if options.page:
         page.write(options.page, rows, series)
 
