@@ -4,7 +4,7 @@
 # to install and ends the script.
 
 AVAL_RUN_PACKAGES="gcc libc6-dev make cmake pocl-opencl-icd ocl-icd-libopencl1 ocl-icd-opencl-dev opencl-c-headers libclblast-dev uthash-dev libxxhash-dev libjansson-dev libpopt-dev zlib1g-dev libpng-dev libjpeg-dev libprotobuf-c-dev protobuf-c-compiler"
-AVAL_TEST_PACKAGES="git g++ clang libclang-rt-dev clang-format libcriterion-dev mesa-opencl-icd oclgrind graphviz chromium python3 python3-pip pkg-config dpkg-dev libopenblas0-pthread"
+AVAL_TEST_PACKAGES="git g++ clang libclang-rt-dev clang-format libcriterion-dev mesa-opencl-icd oclgrind graphviz chromium python3 python3-pip pkg-config dpkg-dev libopenblas0-pthread gnuplot-nox"
 # What tests/bench/peers needs beyond that.
 AVAL_PEER_PACKAGES="libopenblas0-pthread gnuplot-nox"
 # Compilers for GPUs that are not here; a vendor whose compiler cannot be had is left out (tests/vendors/run.sh).

@@ -108,7 +108,7 @@ static int run_cases(bench *b, const cli_options *options)
 int cli_bench(int argc, const char **argv)
 {
     int exit_code = CLI_OK;
-    char *batch = NULL, *trace = NULL, *steps = NULL, *save = NULL;
+    char *batch = NULL, *trace = NULL, *plot = NULL, *steps = NULL, *save = NULL;
     uint64_t examples = 0, step_count = 0;
     bench b = { 0 };
     const struct poptOption own[] = {
@@ -120,24 +120,29 @@ int cli_bench(int argc, const char **argv)
           "of networks: each command of a step against memory and arithmetic, the worst first", NULL },
         { "profile", 0, POPT_ARG_STRING, &trace, 0, "write the commands of a step as a trace that Perfetto opens (implies --roofline)",
           "FILE" },
+        { "plot", 0, POPT_ARG_STRING, &plot, 0, "draw the commands under the device's roof, as SVG by gnuplot (implies --roofline)",
+          "FILE" },
         POPT_TABLEEND,
     };
     cli_options options;
     if (!cli_options_parse(&options, cli_command_find("bench"), own, 0, 64, argc, argv, &exit_code)) goto done_options;
-    if (trace != NULL) b.roofline = 1;
+    if (trace != NULL || plot != NULL) b.roofline = 1;
     if (save != NULL) b.inference = 1;
     exit_code = check_names(&options, b.roofline || b.inference);
     if (exit_code == CLI_OK) exit_code = cli_count("batch", batch, 1, INT_MAX, &examples);
     if (exit_code == CLI_OK) exit_code = cli_count("steps", steps, 1, BENCH_MOST_STEPS, &step_count);
-    if (exit_code == CLI_OK && trace != NULL && options.n_rest != 1)
-        exit_code = cli_fail(CLI_USAGE, "--profile writes one network's step: name one, as in `aval bench mlp --batch 128 --profile FILE`");
+    if (exit_code == CLI_OK && (trace != NULL || plot != NULL) && options.n_rest != 1)
+        exit_code =
+            cli_fail(CLI_USAGE, "--profile and --plot write one network's step: name one, as in `aval bench mlp --batch 128 --plot FILE`");
     if (exit_code == CLI_OK && trace != NULL) exit_code = check_writable(trace);
+    if (exit_code == CLI_OK && plot != NULL) exit_code = check_writable(plot);
     if (exit_code == CLI_OK && save != NULL && options.n_rest != 1)
         exit_code = cli_fail(CLI_USAGE, "--save writes one network: name one, as in `aval bench resnet50 --save resnet50.onnx`");
     if (exit_code != CLI_OK) goto done;
     b.batch = (size_t)examples;
     b.steps = (size_t)step_count;
     b.trace = trace;
+    b.plot = plot;
     b.save = save;
     if (options.common.json) b.rows = json_array();
     int status = cli_context_create(&options, &b.ctx);
@@ -155,6 +160,7 @@ done:
 done_options:
     free(batch);
     free(trace);
+    free(plot);
     free(steps);
     free(save);
     return exit_code;

@@ -25,6 +25,7 @@ typedef struct bench {
     int roofline; /* nets: where the time of a step goes, instead of how long it takes */
     const char *save; /* nets: ONNX file for what is measured; NULL: none */
     const char *trace; /* file for the commands' times; NULL: none */
+    const char *plot; /* SVG file for the commands under the device's roof; NULL: none */
     bool failed; /* some file could not be written; the message is out */
 } bench;
 

@@ -151,6 +151,13 @@ static shape shape_of(const aval_host *host, aval_call *call, const attention *a
 #define BLOCKS(s, count) \
     .global = { (uint64_t)((count) * (s).group) }, .local = { (uint64_t)(s).group }, AVAL_DEFINES({ "WG", (s).group }, { "HEAD", (s).head })
 
+/* Of products that touch each pair of a query and a key; `lengths`: elements of the vectors that a pair multiplies, in all. */
+static double flops(const attention *a, int64_t lengths)
+{
+    double pairs = (double)(a->batch * a->heads) * (double)a->lq * (double)a->lk;
+    return 2 * pairs * (double)lengths * (a->causal ? 0.5 : 1);
+}
+
 static int dot_forward(const aval_host *host, aval_call *call)
 {
     const aval_tensor *y = host->output(call, 0), *sums = host->n_outputs(call) > 1 ? host->output(call, 1) : NULL;
@@ -162,10 +169,11 @@ static int dot_forward(const aval_host *host, aval_call *call)
     if (groups == 0) return 0;
     if (y == NULL) y = host->scratch(call, type, a.batch * a.heads * a.lq * a.dv + 1);
     if (y == NULL) return host->fail(call, AVAL_PLUGIN_UNSUPPORTED, "no scratch memory for the result");
-    return host->launch(
-        call, AVAL_LAUNCH(.kernel = "attention_forward", BLOCKS(s, groups), .s_type = (uint32_t)type, .d_type = (uint32_t)sum_type(type),
-                          AVAL_ARGS(AVAL_READ(a.q.t), AVAL_READ(a.k.t), AVAL_READ(a.v.t), AVAL_READ(a.mask.t), AVAL_WRITE(y),
-                                    AVAL_WRITE(sums), AVAL_I64(groups), SIZES(&a), ALL_STRIDES(&a), MASK_STRIDES(&a))));
+    return host->launch(call,
+                        AVAL_LAUNCH(.kernel = "attention_forward", BLOCKS(s, groups), .s_type = (uint32_t)type,
+                                    .d_type = (uint32_t)sum_type(type), .flops = flops(&a, a.d + a.dv),
+                                    AVAL_ARGS(AVAL_READ(a.q.t), AVAL_READ(a.k.t), AVAL_READ(a.v.t), AVAL_READ(a.mask.t), AVAL_WRITE(y),
+                                              AVAL_WRITE(sums), AVAL_I64(groups), SIZES(&a), ALL_STRIDES(&a), MASK_STRIDES(&a))));
 }
 
 static int zero(const aval_host *host, aval_call *call, const aval_tensor *t)
@@ -211,11 +219,13 @@ static int dot_backward(const aval_host *host, aval_call *call)
                                                  AVAL_I64(rows), AVAL_I32(a.heads), AVAL_I32(a.lq), AVAL_I32(a.dv), STRIDES(a.y)))));
     if (dq != NULL && host->count(dq) > 0)
         TRY(host->launch(call, AVAL_LAUNCH(.kernel = "attention_backward_q", BLOCKS(s, q_groups), .s_type = type, .d_type = wide,
+                                           .flops = flops(&a, 2 * a.d + a.dv),
                                            AVAL_ARGS(AVAL_READ(a.q.t), AVAL_READ(a.k.t), AVAL_READ(a.v.t), AVAL_READ(a.mask.t),
                                                      AVAL_READ(g), AVAL_READ(sums), AVAL_READ(means), AVAL_WRITE(dq), AVAL_I64(q_groups),
                                                      SIZES(&a), ALL_STRIDES(&a), MASK_STRIDES(&a)))));
     if (dk != NULL || dv != NULL)
         TRY(host->launch(call, AVAL_LAUNCH(.kernel = "attention_backward_kv", BLOCKS(s, k_groups), .s_type = type, .d_type = wide,
+                                           .flops = flops(&a, 2 * a.d + 2 * a.dv),
                                            AVAL_ARGS(AVAL_READ(a.q.t), AVAL_READ(a.k.t), AVAL_READ(a.v.t), AVAL_READ(a.mask.t),
                                                      AVAL_READ(g), AVAL_READ(sums), AVAL_READ(means), AVAL_WRITE(dk), AVAL_WRITE(dv),
                                                      AVAL_I64(k_groups), SIZES(&a), ALL_STRIDES(&a), MASK_STRIDES(&a)))));

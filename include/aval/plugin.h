@@ -180,6 +180,7 @@ typedef struct aval_launch {
        0: S is the type of the first tensor argument, I is int64, D is S. */
     uint32_t s_type, i_type, d_type;
     uint32_t reserved2;
+    double flops; /* multiplications and additions of all work-items, for profiles; 0: few beside what is moved */
 } aval_launch;
 
 #define AVAL_LAUNCH(...) (&(const aval_launch){ .size = sizeof(aval_launch), __VA_ARGS__ })
@@ -513,7 +514,7 @@ _Static_assert(sizeof(aval_arg) == 32 && offsetof(aval_arg, real) == 24, "aval_a
 _Static_assert(sizeof(aval_define) == 16 && sizeof(aval_kernel_source) == 16, "aval_define, aval_kernel_source");
 _Static_assert(sizeof(aval_patches) == 152 && sizeof(aval_operand) == 56, "aval_patches, aval_operand");
 _Static_assert(offsetof(aval_gemm, a) == 56 && offsetof(aval_gemm, sum) == 224, "aval_gemm");
-_Static_assert(offsetof(aval_launch, args) == 72 && offsetof(aval_launch, d_type) == 112, "aval_launch");
+_Static_assert(offsetof(aval_launch, args) == 72 && offsetof(aval_launch, flops) == 120, "aval_launch");
 _Static_assert(offsetof(aval_host, fail) == 16 && offsetof(aval_host, extension) == 288, "aval_host");
 _Static_assert(offsetof(aval_op, expressions) == 72 && offsetof(aval_op, samples) == 176, "aval_op");
 _Static_assert(offsetof(aval_op, no_gradient) == 184, "aval_op");

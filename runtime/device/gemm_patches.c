@@ -220,6 +220,11 @@ static int record_filters(recorder *r)
     return launch_items(r, "pack_filters", g->m, 1, 1);
 }
 
+static double flops(const aval_gemm *g, int64_t images)
+{
+    return 2 * (double)g->m * (double)g->n * (double)g->k * (double)images;
+}
+
 /* Images `first` to `first + count - 1` of the batch. */
 static int record_pixels_of(recorder *r, const aval_device_info *info, int64_t first, int64_t count)
 {
@@ -243,6 +248,7 @@ static int record_pixels_of(recorder *r, const aval_device_info *info, int64_t f
     INTS(&r->to, l->image_step, l->as_it_lies ? g->n : 0, count, l->item_images, g->m, g->k, vectors, item_vectors, item_panels,
          block > l->vectors ? block : l->vectors, per_row, l->out_rows, l->as_it_lies ? 1 : p->out[1], l->out_x, step_z, step_y);
     push_scales(&r->to, g->alpha, g->beta);
+    r->to.flops = flops(g, count);
     return launch_items(r, "over_pixels", divide_up(vectors, item_vectors), divide_up(l->panels, item_panels),
                         divide_up(count, l->item_images));
 }
@@ -285,6 +291,7 @@ static int record_maps_of(recorder *r, int64_t first, int64_t count)
     push_image(r);
     INTS(&r->to, l->image_step, g->m, l->panels, count, l->part_images, l->block, g->n, l->item_tiles, l->out_rows, p->out[1], p->out[2],
          step_z, step_y, first > 0);
+    r->to.flops = flops(g, count);
     return launch_items(r, "over_maps", divide_up(divide_up(g->n, l->rows), l->item_tiles), l->own ? 1 : l->panels, l->parts);
 }
 

@@ -14,6 +14,7 @@ typedef struct aval__gemm_launch {
     int type;
     aval_arg args[AVAL__MOST_GEMM_ARGS];
     size_t n_args;
+    double flops; /* of the next launch */
 } aval__gemm_launch;
 
 static inline int64_t divide_up(int64_t x, int64_t by)
@@ -82,8 +83,10 @@ static inline int launch(aval__gemm_launch *l, const char *kernel, int64_t x, in
                                  .n_args = l->n_args,
                                  .defines = defines,
                                  .n_defines = n_defines,
-                                 .s_type = (uint32_t)l->type };
+                                 .s_type = (uint32_t)l->type,
+                                 .flops = l->flops };
     l->n_args = 0;
+    l->flops = 0;
     return aval__host.launch(l->call, &launch);
 }
 

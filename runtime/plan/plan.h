@@ -39,7 +39,7 @@ typedef struct aval__arg {
     };
 } aval__arg;
 
-/* How much arithmetic is in a step that computes (a part of) a matrix product. */
+/* How much arithmetic is in a step that says so, or computes (a part of) a matrix product. */
 typedef struct aval__product {
     uint32_t step;
     double flops;

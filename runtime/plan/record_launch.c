@@ -142,7 +142,8 @@ int aval__record_launch(aval_call *call, const aval_launch *launch)
     sizes.device = step->device;
     sizes.node = step->node;
     *step = sizes;
-    return AVAL_OK;
+    if (launch->flops <= 0) return AVAL_OK;
+    return aval__vec_push(&p->products, (aval__product){ .step = (uint32_t)p->steps.count - 1, .flops = launch->flops });
 }
 
 /* ---- Matrix products ------------------------------------------------------------------------------------------------------------------------- */
@@ -238,7 +239,7 @@ static bool writes_to(const aval__step *step, uint32_t storage)
     return false;
 }
 
-/* The arithmetic of a product is in the steps from `first` on that write its result: not in those that pack operands. */
+/* The arithmetic of a product whose launches do not tell it is in the steps from `first` on that write its result: not in those that pack operands. */
 static int note_product(aval__planner *p, size_t first, uint32_t storage, double flops)
 {
     size_t n = 0;
@@ -270,7 +271,7 @@ int aval__record_gemm(aval_call *call, const aval_gemm *gemm)
         scratch = aval__record_scratch(call, AVAL_UINT8, (int64_t)choice.scratch_bytes);
         if (!scratch) return AVAL_E_MEMORY;
     }
-    size_t first = r->p->steps.count;
+    size_t first = r->p->steps.count, told = r->p->products.count;
     if (!choice.records) AVAL__TRY(add_gemm_step(r, gemm, &choice, ports, scratch ? r->scratch : NULL));
     else {
         const aval_kernel_source *own = r->source;
@@ -278,5 +279,6 @@ int aval__record_gemm(aval_call *call, const aval_gemm *gemm)
         r->source = own;
         if (status < 0) return status;
     }
+    if (r->p->products.count > told) return AVAL_OK;
     return note_product(r->p, first, ports[2]->storage, 2.0 * (double)gemm->m * (double)gemm->n * (double)gemm->k * (double)batches(gemm));
 }

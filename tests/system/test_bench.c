@@ -62,6 +62,23 @@ Test(bench, profile_writes_a_trace_with_a_slice_for_each_command)
     json_decref(trace);
 }
 
+Test(bench, plot_draws_the_commands_under_the_roof)
+{
+    char file[] = "/tmp/aval-roof-XXXXXX", line[128], text[400000];
+    int fd = mkstemp(file);
+    cr_assert_geq(fd, 0);
+    snprintf(line, sizeof line, "bench mlp --batch 4 --plot %s", file);
+    program_expect_ok(line);
+    ssize_t bytes = read(fd, text, sizeof text - 1);
+    close(fd);
+    unlink(file);
+    cr_assert_gt(bytes, 0);
+    text[bytes] = 0;
+    cr_expect_neq(strstr(text, "<svg"), NULL);
+    cr_expect_neq(strstr(text, "</svg>"), NULL, "drawn to its end");
+    cr_expect_neq(strstr(text, "gemm_"), NULL, "what loses most is called by name");
+}
+
 Test(bench, inference_computes_forward_alone_and_saves_what_it_measures)
 {
     char file[] = "/tmp/aval-bench-XXXXXX", line[128];
@@ -90,5 +107,6 @@ Test(bench, refuses_what_it_cannot_measure)
     program_expect_refused("bench resnet", 2, "resnet20");
     program_expect_refused("bench gemm --roofline", 2, "no network 'gemm'");
     program_expect_refused("bench mlp lenet --profile /tmp/trace.json", 2, "name one");
+    program_expect_refused("bench mlp lenet --plot /tmp/roof.svg", 2, "name one");
     program_expect_refused("bench mlp --batch 2 --profile /nowhere/trace.json", 3, "/nowhere/trace.json cannot be written");
 }
