@@ -66,7 +66,7 @@ static void write_script(FILE *to, const char *title, const bench_launch_row *ro
             "plot roof(x) with lines lw 2 lc rgb '#c0392b' title 'roof', \\\n"
             "  $computing using 1:2:(0.6 + 5 * sqrt($3)) with points pt 7 ps variable lc rgb '#1b6ca8' title 'products', \\\n"
             "  '' using 1:2:4 with labels left offset 1,0 font ',9' notitle\n"
-            "set xlabel 'bytes moved'\nset ylabel 'GB/s'\nset xrange [64:1e9]\nset yrange [0.1:memory * 10]\nset format x '10^{%%L}'\n"
+            "set xlabel 'bytes moved'\nset ylabel 'GB/s'\nset xrange [64:1e9]\nset yrange [0.1:memory * 10]\nset format x '%%.0s %%cB'\n"
             "plot memory with lines lw 2 lc rgb '#c0392b' title 'memory (above: from caches)', \\\n"
             "  $moving using 1:2:(0.6 + 5 * sqrt($3)) with points pt 7 ps variable lc rgb '#2e8b57' title 'what only moves', \\\n"
             "  '' using 1:2:4 with labels left offset 1,0 font ',9' notitle\n",
