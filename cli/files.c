@@ -143,27 +143,49 @@ static int add_upstream(const char *name, const char *file, aval_graph *g, aval_
     return status < 0 ? cli_fail_status(status) : CLI_OK;
 }
 
-int cli_files_upstreams(const cli_files *files, const aval_model *m, aval_session *s, aval_value **upstreams)
+/* The outputs of one type as one value to be differentiated: themselves where there is one, else the sum of upstream x output over them. */
+static void add_target(const aval_model *m, aval_session *s, int type, aval_value *const *upstreams, cli_targets *out)
+{
+    aval_graph *g = aval_model_graph(m);
+    aval_value *only = NULL, *of_only = NULL, *sum = NULL;
+    size_t n = 0;
+    for (size_t i = 0; i < aval_model_output_count(m); i++) {
+        aval_value *output = aval_model_output(m, i);
+        if (aval_session_type(s, output) != type) continue;
+        if (n++ == 0) only = output, of_only = upstreams[i];
+        aval_value *scaled = upstreams[i] != NULL ? aval_apply(g, "Mul", NULL, output, upstreams[i]) : output;
+        aval_value *one = aval_apply(g, "ReduceSum", "keepdims=0", scaled);
+        sum = sum == NULL ? one : aval_apply(g, "Add", NULL, sum, one);
+    }
+    if (n == 0) return;
+    out->of[out->count] = n == 1 ? only : sum;
+    out->upstreams[out->count++] = n == 1 ? of_only : NULL;
+}
+
+int cli_files_targets(const cli_files *files, const aval_model *m, aval_session *s, cli_targets *out)
 {
     int code = CLI_OK;
+    *out = (cli_targets){ .count = 0 };
+    aval_value **upstreams = calloc(aval_model_output_count(m) + 1, sizeof(aval_value *));
+    if (upstreams == NULL) return cli_fail(CLI_DEVICE, "out of memory");
     for (size_t i = 0; i < aval_model_output_count(m) && code == CLI_OK; i++) {
         const char *name = aval_model_output_name(m, i), *file = find_file(files->upstreams, name);
-        upstreams[i] = NULL;
         if (file != NULL) code = add_upstream(name, file, aval_model_graph(m), s, &upstreams[i]);
     }
+    for (int type = 0; type < AVAL_TYPES && code == CLI_OK; type++)
+        if (is_float(type)) add_target(m, s, type, upstreams, out);
+    free(upstreams);
     return code;
 }
 
-int cli_gradient(const aval_model *m, aval_session *s, aval_value *wrt, aval_value *const *upstreams, aval_value **gradient)
+int cli_gradient(const aval_model *m, aval_session *s, aval_value *wrt, const cli_targets *targets, aval_value **gradient)
 {
     aval_graph *g = aval_model_graph(m);
     int type = aval_value_type(wrt);
     *gradient = NULL;
     if (!is_float(type != AVAL_NONE ? type : aval_session_type(s, wrt))) return CLI_OK;
-    for (size_t i = 0; i < aval_model_output_count(m); i++) {
-        aval_value *output = aval_model_output(m, i);
-        if (!is_float(aval_session_type(s, output))) continue;
-        aval_value *one = aval_graph_gradient(g, output, wrt, upstreams[i]);
+    for (size_t i = 0; i < targets->count; i++) {
+        aval_value *one = aval_graph_gradient(g, targets->of[i], wrt, targets->upstreams[i]);
         *gradient = *gradient == NULL ? one : aval_apply(g, "Add", NULL, *gradient, one);
     }
     int status = aval_graph_status(g);

@@ -22,10 +22,14 @@ int cli_files_check(cli_files *files, const aval_model *model);
 /* Was a file given for input i? */
 bool cli_files_has(const cli_files *files, const aval_model *model, size_t i);
 int cli_files_feed(const cli_files *files, const aval_model *model, size_t i, aval_session *s);
-/* upstreams[i] of each output becomes an input that is fed, or NULL (ones) where no file was given. */
-int cli_files_upstreams(const cli_files *files, const aval_model *model, aval_session *s, aval_value **upstreams);
-/* d(sum over all outputs of real numbers of upstream x output)/d wrt, after a run of the outputs; NULL where there is none: `wrt` is no real
-   number, or no output is. */
-int cli_gradient(const aval_model *model, aval_session *s, aval_value *wrt, aval_value *const *upstreams, aval_value **gradient);
+/* What is differentiated, after a run of the outputs: for each type of real numbers, the sum over all outputs of it of upstream x output, where
+   upstream comes from files, else is ones. */
+typedef struct cli_targets {
+    size_t count;
+    aval_value *of[3], *upstreams[3]; /* NULL: ones */
+} cli_targets;
+int cli_files_targets(const cli_files *files, const aval_model *model, aval_session *s, cli_targets *out);
+/* d(all targets)/d wrt; NULL where there is none: `wrt` is no real number, or no output is. */
+int cli_gradient(const aval_model *model, aval_session *s, aval_value *wrt, const cli_targets *targets, aval_value **gradient);
 
 #endif

@@ -104,7 +104,7 @@ static int run(const picture *p)
     return status < 0 ? cli_fail_status(status) : CLI_OK;
 }
 
-static int add_box(picture *p, const aval_value *value, aval_value *const *upstreams)
+static int add_box(picture *p, const aval_value *value, const cli_targets *targets)
 {
     for (size_t i = 0; i < p->n_boxes; i++)
         if (p->boxes[i].value == value) return CLI_OK;
@@ -112,32 +112,30 @@ static int add_box(picture *p, const aval_value *value, aval_value *const *upstr
     if (grown == NULL) return cli_fail(CLI_DEVICE, "out of memory");
     p->boxes = grown;
     aval_value *gradient;
-    int code = cli_gradient(p->model, p->session, (aval_value *)(uintptr_t)value, upstreams, &gradient);
+    int code = cli_gradient(p->model, p->session, (aval_value *)(uintptr_t)value, targets, &gradient);
     if (code == CLI_OK && gradient != NULL) p->boxes[p->n_boxes++] = (box){ value, gradient };
     return code;
 }
 
 /* The gradient by each value that the outputs may depend on. */
-static int add_boxes(picture *p, aval_value *const *upstreams)
+static int add_boxes(picture *p, const cli_targets *targets)
 {
     int code = CLI_OK;
     for (size_t n = 0, count = aval_graph_node_count(p->g); n < count && code == CLI_OK; n++) {
         aval_node *node = aval_graph_node_at(p->g, n);
         for (size_t i = 0; i < aval_node_input_count(node) && code == CLI_OK; i++)
             if (aval_node_input(node, i) != NULL && aval_value_kind_of(aval_node_input(node, i)) != AVAL_VALUE_CONSTANT)
-                code = add_box(p, aval_node_input(node, i), upstreams);
+                code = add_box(p, aval_node_input(node, i), targets);
     }
-    for (size_t i = 0; i < p->n_outputs && code == CLI_OK; i++) code = add_box(p, p->wanted[i], upstreams);
+    for (size_t i = 0; i < p->n_outputs && code == CLI_OK; i++) code = add_box(p, p->wanted[i], targets);
     return code;
 }
 
 static int want_gradients(picture *p)
 {
-    aval_value **upstreams = calloc(p->n_outputs + 1, sizeof(aval_value *));
-    int code =
-        upstreams == NULL ? cli_fail(CLI_DEVICE, "out of memory") : cli_files_upstreams(&p->a->files, p->model, p->session, upstreams);
-    if (code == CLI_OK) code = add_boxes(p, upstreams);
-    free(upstreams);
+    cli_targets targets;
+    int code = cli_files_targets(&p->a->files, p->model, p->session, &targets);
+    if (code == CLI_OK) code = add_boxes(p, &targets);
     aval_value **grown = code == CLI_OK ? realloc(p->wanted, (p->n_wanted + p->n_boxes + 1) * sizeof(aval_value *)) : NULL;
     if (grown == NULL) return code == CLI_OK ? cli_fail(CLI_DEVICE, "out of memory") : code;
     p->wanted = grown;

@@ -59,30 +59,28 @@ static int run(const job *j)
     return status < 0 ? cli_fail_status(status) : CLI_OK;
 }
 
-static int add_gradient(job *j, const char *name, aval_value *wrt, aval_value *const *upstreams)
+static int add_gradient(job *j, const char *name, aval_value *wrt, const cli_targets *targets)
 {
     aval_value *gradient;
-    int code = cli_gradient(j->model, j->session, wrt, upstreams, &gradient);
+    int code = cli_gradient(j->model, j->session, wrt, targets, &gradient);
     return code != CLI_OK || gradient == NULL ? code : add_result(j, "grad_", name, gradient);
 }
 
 static int add_gradients(job *j)
 {
     const aval_store *store = aval_model_store(j->model);
-    aval_value **upstreams = calloc(aval_model_output_count(j->model) + 1, sizeof(aval_value *));
-    int code =
-        upstreams == NULL ? cli_fail(CLI_DEVICE, "out of memory") : cli_files_upstreams(&j->a->files, j->model, j->session, upstreams);
+    cli_targets targets;
+    int code = cli_files_targets(&j->a->files, j->model, j->session, &targets);
     for (size_t i = 0; i < aval_model_input_count(j->model) && code == CLI_OK; i++)
-        code = add_gradient(j, aval_model_input_name(j->model, i), aval_model_input(j->model, i), upstreams);
+        code = add_gradient(j, aval_model_input_name(j->model, i), aval_model_input(j->model, i), &targets);
     for (size_t i = 0; i < aval_store_count(store) && code == CLI_OK; i++) {
         int type;
         size_t rank;
         int64_t dims[AVAL_MAX_RANK];
         const char *name = aval_store_name(store, i);
         int status = aval_store_shape(store, name, &type, &rank, dims);
-        code = status < 0 ? cli_fail_status(status) : add_gradient(j, name, aval_graph_state(j->graph, name, type, rank, dims), upstreams);
+        code = status < 0 ? cli_fail_status(status) : add_gradient(j, name, aval_graph_state(j->graph, name, type, rank, dims), &targets);
     }
-    free(upstreams);
     return code;
 }
 

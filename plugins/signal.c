@@ -237,15 +237,16 @@ typedef struct stft {
     const aval_tensor *window;
 } stft;
 
-/* The signal is [batch, length, parts]; the window, else frame_length, else the whole signal says how long a frame is. */
+/* The signal is [batch, length, parts], or [batch, length] as PyTorch writes a real one; the window, else frame_length, else the whole signal
+   says how long a frame is. */
 static int stft_read(const aval_host *host, aval_call *call, stft *s)
 {
     const aval_tensor *x = host->input(call, 0);
-    if (host->rank(x) != 3)
-        return host->fail(call, AVAL_PLUGIN_BAD_SHAPE, "input signal has %u axes, expected 3: batch, length, and 1 or 2 parts",
+    if (host->rank(x) != 2 && host->rank(x) != 3)
+        return host->fail(call, AVAL_PLUGIN_BAD_SHAPE, "input signal has %u axes, expected batch, length, and at most one of 1 or 2 parts",
                           (unsigned)host->rank(x));
     s->window = host->n_inputs(call) > 2 ? host->input(call, 2) : NULL;
-    s->parts = host->dims(x)[2];
+    s->parts = host->rank(x) == 3 ? host->dims(x)[2] : 1;
     TRY(number_in(host, call, 1, "frame_step", 0, &s->step));
     TRY(number_in(host, call, 3, "frame_length", s->window != NULL ? host->count(s->window) : host->dims(x)[1], &s->frame));
     if (s->step < 1 || s->frame < 1 || s->frame > host->dims(x)[1] || (s->window != NULL && host->count(s->window) != s->frame))
@@ -282,6 +283,10 @@ static int take_frames(const aval_host *host, aval_call *call, const stft *s, co
     for (int64_t i = 0; i < s->frames * s->frame; i++) places[i] = i / s->frame * s->step + i % s->frame;
     pair[1] = host->constant(call, AVAL_INT64, 2, shape, places);
     free(places);
+    if (host->rank(x) == 2) {
+        const int64_t whole[] = { host->dims(x)[0], host->dims(x)[1], 1 };
+        TRY(reshaped(host, call, x, 3, whole, &pair[0]));
+    }
     return host->apply(call, "Gather", "axis=1", 2, pair, 1, out);
 }
 
@@ -388,7 +393,8 @@ static const aval_op stft_op = {
     .body = stft_body,
     .zero_gradient = 10,
     .samples = AVAL_SAMPLES({ .inputs = "[2,20,1] i64[]{4} [8]" }, { .inputs = "[1,11,2] i64[]{3} - i64[]{5}", .attrs = "onesided=0" },
-                            { .inputs = "[1,6,1] i64[]{1} [6] i64[]{6}" }),
+                            { .inputs = "[1,6,1] i64[]{1} [6] i64[]{6}" },
+                            { .inputs = "[2,9] i64[]{2} [4]", .why = "real, without an axis of parts" }),
 };
 
 static const aval_op *const ops[] = { &fourier_op, &dft_op, &older_dft_op, &stft_op, NULL };

@@ -3,13 +3,15 @@
 
 #include <string.h>
 
-/* Where aval's form of an operator has more inputs or outputs than ONNX's: states, and what backward keeps. */
+/* Where aval's form of an operator has more inputs or outputs than ONNX's: states, and what backward keeps.  With the attribute `whole` ONNX
+   wants all outputs, read or not. */
 static const struct {
     const char *op;
     size_t inputs, outputs;
+    const char *whole;
 } limits[] = {
-    { "Dropout", 3, 2 },
-    { "BatchNormalization", 5, 3 },
+    { "Dropout", 3, 2, NULL },
+    { "BatchNormalization", 5, 3, "training_mode" },
 };
 
 /* Inputs that are attributes in ONNX. */
@@ -29,6 +31,17 @@ static size_t limit(const aval_node *node, bool inputs, size_t count)
         if (!node->def->domain[0] && strcmp(limits[i].op, node->def->name) == 0 && count > most) return most;
     }
     return count;
+}
+
+/* How many of the node's outputs have to be written though nothing reads them. */
+static size_t least_outputs(const aval_node *node)
+{
+    for (size_t i = 0; i < sizeof limits / sizeof *limits; i++) {
+        if (!limits[i].whole || node->def->domain[0] || strcmp(limits[i].op, node->def->name) != 0) continue;
+        for (size_t a = 0; a < node->attrs.count; a++)
+            if (strcmp(node->attrs.at[a].name, limits[i].whole) == 0 && node->attrs.at[a].integer != 0) return limits[i].outputs;
+    }
+    return 0;
 }
 
 bool onnx_is_tensor_attribute(const aval_node *node, size_t input)
@@ -190,13 +203,14 @@ static bool is_used(const onnx_writer *w, const aval_value *value)
 
 static int add_node_outputs(onnx_writer *w, const aval_node *node, onnx_node *out)
 {
-    size_t declared = node->def->n_outputs, most = limit(node, false, node->n_outputs);
+    size_t declared = node->def->n_outputs, most = limit(node, false, node->n_outputs), least = least_outputs(node);
     bool many = node->def->op->outputs[declared - 1].flags & AVAL_VARIADIC;
     out->output = aval__arena_alloc(&w->arena, (node->n_outputs + 1) * sizeof *out->output);
     if (!out->output) return AVAL_E_MEMORY;
     for (size_t i = 0; i < node->n_outputs; i++) {
         const aval_port *port = &node->def->op->outputs[i < declared ? i : declared - 1];
-        bool written = is_used(w, node->outputs[i]) || !(port->flags & AVAL_OPTIONAL) || (many && i + 1 >= declared);
+        bool written = is_used(w, node->outputs[i]) || !(port->flags & AVAL_OPTIONAL) || (many && i + 1 >= declared) ||
+                       (i < least && node->outputs[i]);
         if (written && i >= most) return aval__fail(AVAL_E_UNSUPPORTED, "ONNX's %s has no output '%s'", node->def->name, port->name);
         out->output[i] = (char *)(uintptr_t)(written ? w->name_of[node->outputs[i]->id] : "");
         if (written) out->n_output = i + 1;

@@ -36,6 +36,7 @@ static int export_model(aval__builder *b, const char *file, aval__layout *layout
         outputs[i] = aval_model_output(model, i);
         names[i] = aval_model_output_name(model, i);
     }
+    AVAL__TRY_DONE(aval__import_mode(b, outputs, n));
     status = aval_model_save(b->g, b->store, outputs, names, n, file);
 done:
     aval__free(outputs);

@@ -272,5 +272,6 @@ int aval__import_build(aval__builder *b, int64_t batch, aval__network *out)
                           aval_model_input_count(out->model));
     AVAL__TRY(build_scores(b, out->model, out));
     AVAL__TRY(build_input(b, batch, aval_model_input(out->model, 0), out));
-    return b->training ? add_parameters(b, out->scores) : AVAL_OK;
+    if (b->training) AVAL__TRY(add_parameters(b, out->scores));
+    return aval__import_mode(b, &out->scores, 1);
 }

@@ -172,6 +172,9 @@ void aval__network_release(aval__network *network);
 int aval__import_open(aval__builder *b, aval_model **model);
 /* Puts the data's pictures in place of the model's input; scores and, in training, parameters. */
 int aval__import_build(aval__builder *b, int64_t batch, aval__network *out);
+/* Brings operators that differ in training and afterwards (mode.c) into the builder's mode, with the updates of a step; `ends` are the graph's
+   outputs, and are brought up to date. */
+int aval__import_mode(aval__builder *b, aval_value **ends, size_t n_ends);
 /* How a net takes pictures. */
 typedef enum aval__layout { AVAL__FLAT, AVAL__PLANAR, AVAL__INTERLEAVED } aval__layout;
 /* That of the model's input, for this data; *repeated: gray pictures for three channels.  AVAL_E_SHAPE when they do not fit. */

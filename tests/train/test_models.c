@@ -172,6 +172,101 @@ Test(models, a_pattern_freezes_some_weights_and_leaves_others)
     cr_expect_not(same_weight("output.weight"));
 }
 
+/* base_file: a convolution, batch normalisation and dropout as they are exported in training mode. */
+static void save_in_training_mode(void)
+{
+    aval_graph *g = aval_graph_create(ctx);
+    aval_store *store;
+    cr_assert_eq(aval_store_create(ctx, &store), 0);
+    const int64_t conv[4] = { 8, 1, 3, 3 }, channels[1] = { 8 }, dense[2] = { 512, 10 }, input[4] = { -1, 1, 8, 8 };
+    aval_store_random(store, "conv", AVAL_FLOAT, 4, conv, AVAL_INIT_HE, 1, 1);
+    aval_store_random(store, "dense", AVAL_FLOAT, 2, dense, AVAL_INIT_XAVIER, 1, 1);
+    const char *const names[] = { "scale", "shift", "mean", "variance" };
+    aval_value *x = aval_graph_input(g, "x", AVAL_FLOAT, 4, input), *inputs[5];
+    inputs[0] = aval_apply(g, "Conv", "pads=[1,1,1,1]", x, aval_graph_state(g, "conv", AVAL_FLOAT, 4, conv));
+    for (size_t i = 0; i < 4; i++) {
+        aval_store_fill(store, names[i], AVAL_FLOAT, 1, channels, i % 3 == 0);
+        inputs[i + 1] = aval_graph_state(g, names[i], AVAL_FLOAT, 1, channels);
+    }
+    x = aval_apply(g, "Relu", NULL, aval_node_output(aval_graph_node(g, "BatchNormalization", "training_mode=1", inputs, 5), 0));
+    aval_value *on = aval_graph_constant(g, AVAL_BOOL, AVAL_SCALAR, &(const uint8_t){ 1 });
+    x = aval_apply(g, "Dropout", "seed=3", aval_apply(g, "Flatten", NULL, x), aval_graph_number(g, AVAL_FLOAT, 0.5), on);
+    x = aval_apply(g, "MatMul", NULL, x, aval_graph_state(g, "dense", AVAL_FLOAT, 2, dense));
+    cr_assert_eq(aval_model_save(g, store, &x, (const char *const[]){ "scores" }, 1, base_file), 0, "%s", aval_error());
+    aval_store_release(store);
+    aval_graph_release(g);
+}
+
+/* How many nodes of the operator the file has; *training: how many of them are told that they train. */
+static size_t count_nodes(const char *file, const char *op, size_t *training)
+{
+    aval_model *model = load(file);
+    const aval_graph *g = aval_model_graph(model);
+    size_t found = 0;
+    *training = 0;
+    for (size_t n = 0; n < aval_graph_node_count(g); n++) {
+        aval_node *node = aval_graph_node_at(g, n);
+        char *attrs;
+        if (aval_node_op(node) == NULL || strcmp(aval_node_op(node)->name, op) != 0) continue;
+        cr_assert_eq(aval_node_attrs(node, &attrs), 0);
+        *training += strstr(attrs, "training_mode=1") != NULL;
+        aval_free(attrs);
+        found++;
+    }
+    aval_model_release(model);
+    return found;
+}
+
+Test(models, what_was_exported_in_training_mode_is_tested_and_written_as_it_is_after_training)
+{
+    size_t training;
+    save_in_training_mode();
+    cr_assert_eq(count_nodes(base_file, "BatchNormalization", &training), 1);
+    cr_assert_eq(training, 1);
+    aval_train_report r = train((aval_train_options){ .model = base_file, .epochs = 4, .lr = 0.01, .save_model = new_file });
+    cr_expect_gt(r.test_accuracy, 0.8, "found %g", r.test_accuracy);
+    cr_expect_eq(count_right(new_file), right_of(&r), "%zu, expected %zu", count_right(new_file), right_of(&r));
+    cr_expect_eq(count_nodes(new_file, "BatchNormalization", &training), 1);
+    cr_expect_eq(training, 0);
+    cr_expect_eq(count_nodes(new_file, "Dropout", &training), 0);
+    cr_expect_not(same_weight("mean"), "the running statistics were moved");
+    cr_expect_not(same_weight("variance"));
+}
+
+Test(models, statistics_of_a_frozen_normalisation_stay)
+{
+    size_t training;
+    save_in_training_mode();
+    train((aval_train_options){ .model = base_file, .freeze = "scale", .epochs = 1, .lr = 0.01, .save_model = new_file });
+    cr_expect(same_weight("mean"));
+    cr_expect(same_weight("variance"));
+    cr_expect_not(same_weight("conv"));
+    cr_expect_eq(count_nodes(new_file, "BatchNormalization", &training), 1);
+    cr_expect_eq(training, 0);
+}
+
+Test(models, dropout_of_a_model_draws_anew_in_each_step_and_the_same_when_it_is_repeated)
+{
+    save_in_training_mode();
+    char other[96];
+    snprintf(other, sizeof other, "%s/other.onnx", folder);
+    const aval_train_options o = { .model = base_file, .epochs = 2, .lr = 0.01, .save_model = new_file };
+    aval_train_options again = o, part = o;
+    again.save_model = other;
+    train(o);
+    train(again);
+    cr_assert_eq(rename(other, base_file), 0);
+    cr_expect(same_weight("dense"), "the same seed, the same draws");
+    save_in_training_mode();
+    part.save_model = NULL;
+    part.stop_after_steps = 50;
+    part.save = checkpoint;
+    train(part);
+    train((aval_train_options){ .resume = checkpoint, .save_model = other });
+    cr_assert_eq(rename(other, base_file), 0);
+    cr_expect(same_weight("dense"), "the counter of the draws goes on from the checkpoint");
+}
+
 Test(models, training_goes_on_from_a_checkpoint_to_the_same_bits)
 {
     train((aval_train_options){ .net = "mlp", .epochs = 1, .save_model = base_file });
