@@ -1,6 +1,5 @@
 /* Pooling over windows of images [planes, in], a plane being a channel of an image; results are [planes, out].  See window.clh for windows and
- * RUN.  Work-items: rows (or elements, see RUN) of a plane of the
- * result, planes. */
+ * RUN.  Work-items, where a kernel says nothing else: rows (or elements, see RUN) of a plane of the result, planes. */
 #include "common.clh"
 #include "window.clh"
 
@@ -12,122 +11,310 @@
 #endif
 
 /* Element `at` of a plane, counted with the last axis fastest, counted with the first axis fastest; and back. */
-static long to_columns(long at, int in_z, int in_y, int in_x)
+static int to_columns(int at, int in_z, int in_y, int in_x)
 {
     return at / in_x / in_y + in_z * (at / in_x % in_y + in_y * (at % in_x));
 }
 
-static long from_columns(long at, int in_z, int in_y, int in_x)
+static int from_columns(int at, int in_z, int in_y, int in_x)
 {
     return (at % in_z * in_y + at / in_z % in_y) * in_x + at / in_z / in_y;
+}
+
+/* Taps of a window that begins at `start` that lie in an axis of the image: first_tap .. end_tap - 1. */
+static int first_tap(int start, int dilation)
+{
+    return start >= 0 ? 0 : (dilation - 1 - start) / dilation;
+}
+
+static int end_tap(int start, int kernel_length, int dilation, int length)
+{
+    return start >= length ? 0 : min(kernel_length, (length - start + dilation - 1) / dilation);
 }
 
 /* True where v takes the place of the best so far: the first of the largest, NaN before all. */
 #define IS_LARGER(v, best) (!((v) <= (best)) && !IS_NAN(best))
 
-/* The largest elements of RUN neighbouring windows, and their places in the plane x; -1 for windows that see nothing. */
-static void largest_anywhere(__global const S *x, int first, int length, int oy, int oz, T *best, int *place, WINDOW_PARAMETERS)
+/* The largest element of a window of the plane x, and its place; -1 for a window that sees nothing. */
+static int largest_of_window(__global const S *x, int oz, int oy, int ox, T *best, WINDOW_PARAMETERS)
 {
-    for (int j = 0; j < length; j++) {
-        best[j] = NOTHING;
-        place[j] = -1;
-    }
+    const int from_z = oz * stride_z - pad_z, from_y = oy * stride_y - pad_y, from_x = ox * stride_x - pad_x;
+    int place = -1;
+    *best = NOTHING;
     for (int kz = 0; kz < kernel_z; kz++) {
         for (int ky = 0; ky < kernel_y; ky++) {
-            const int z = oz * stride_z + kz * dilation_z - pad_z, row = oy * stride_y + ky * dilation_y - pad_y;
+            const int z = from_z + kz * dilation_z, row = from_y + ky * dilation_y;
             if (!INSIDE(z, in_z) || !INSIDE(row, in_y)) continue;
             for (int kx = 0; kx < kernel_x; kx++) {
-                const int column = first * stride_x + kx * dilation_x - pad_x, at = (z * in_y + row) * in_x + column;
-                for (int j = 0; j < length; j++) {
-                    if (!INSIDE(column + j * stride_x, in_x)) continue;
-                    const T v = LOAD(x, at + j * stride_x);
-                    if (place[j] >= 0 && !IS_LARGER(v, best[j])) continue;
-                    best[j] = v;
-                    place[j] = at + j * stride_x;
-                }
+                const int column = from_x + kx * dilation_x, at = (z * in_y + row) * in_x + column;
+                if (!INSIDE(column, in_x)) continue;
+                const T v = LOAD(x, at);
+                if (place >= 0 && !IS_LARGER(v, *best)) continue;
+                *best = v;
+                place = at;
             }
         }
     }
+    return place;
 }
 
-#if RUN == 16
+/* y = the largest element of each window, places: where it lies in x.  Work-items: elements of a plane of the result, planes. */
+__kernel void max_pool(__global const S *x, long x_at, __global S *y, long y_at, __global long *places, long places_at, int columns_first,
+                       WINDOW_PARAMETERS)
+{
+    const int at = get_global_id(0);
+    if (at >= OUT_PLANE) return;
+    const long plane = get_global_id(1) * IN_PLANE, to = get_global_id(1) * OUT_PLANE + at;
+    T best;
+    const int place = largest_of_window(x + x_at + plane, at / out_x / out_y, at / out_x % out_y, at % out_x, &best, WINDOW);
+    STORE(y, y_at + to, best);
+    if (places_at >= 0) places[places_at + to] = place < 0 ? -1 : plane + (columns_first ? to_columns(place, in_z, in_y, in_x) : place);
+}
+
+#ifndef SIDE
+#define SIDE 0
+#define STEP 1
+#endif
+
+/* ---- The same for CPU devices, by vectors ---------------------------------------------------------------------------------------- */
+
+#if RUN > 1
 #define CAT_(a, b) a##b
 #define CAT(a, b) CAT_(a, b)
 #define T16 CAT(T, 16)
-#if S_TYPE == 11 || S_TYPE == 7
+#if S_TYPE == 11
 #define MASK16 long16
 #else
 #define MASK16 int16
 #endif
 #if S_TYPE == 10
 #define LOAD16(p) vload_half16(0, p)
+#define STORE16(v, p) store16(v, p) /* PoCL 3.1 crashes in vstore_half16_rte */
 #else
 #define LOAD16(p) CAT(convert_, T16)(vload16(0, p))
+#define STORE16(v, p) vstore16(CAT(convert_, CAT(S, 16))(v), 0, p)
 #endif
+#if S_TYPE == 1 || S_TYPE == 10 || S_TYPE == 11
+#define LOWEST ((T)-INFINITY) /* what a window that sees nothing is given */
+#define NONE(most) (most)
+#else
+#define LOWEST ((T)INT_MIN) /* below all elements, which are bytes */
+#define NONE(most) select(most, (T16)(0), most == (T16)(LOWEST))
+#endif
+#define LARGER(v, most) select(most, v, (MASK16)((v) > (most) || IS_NAN(v)))
+#define COUNT16 ((int16)(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15))
+#define LINE 1024 /* columns of the image that are gone through at a time */
 
-static T16 load_strided(__global const S *p, int stride)
+#if S_TYPE == 10
+static void store16(T16 v, __global S *p)
 {
     T each[16];
-    if (stride == 1) return LOAD16(p);
-    if (stride == 2) return (T16)(LOAD16(p).even, LOAD16(p + 16).even);
-    for (int j = 0; j < 16; j++) each[j] = LOAD(p, j * stride);
+    vstore16(v, 0, each);
+    for (int j = 0; j < 16; j++) STORE(p, j, each[j]);
+}
+#endif
+
+static T16 every(const T *line, int stride)
+{
+    T each[16];
+    if (stride == 1) return vload16(0, line);
+    if (stride == 2) return (T16)(vload16(0, line).even, vload16(0, line + 16).even);
+    for (int j = 0; j < 16; j++) each[j] = line[j * stride];
     return vload16(0, each);
 }
 
-/* The same where the windows lie in the image, and 16 elements from each tap on in x; those beyond the row's end mean nothing. */
-static void largest_inside(__global const S *x, int first, int oy, int oz, T *best, int *place, WINDOW_PARAMETERS)
+static T16 every_of_image(__global const S *x, int stride)
 {
-    const int16 steps = (int16)(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15) * stride_x;
-    const int begin = ((oz * stride_z - pad_z) * in_y + oy * stride_y - pad_y) * in_x + first * stride_x - pad_x;
-    T16 most = load_strided(x + begin, stride_x);
-    int16 at = begin + steps;
-    for (int kz = 0; kz < kernel_z; kz++) {
-        for (int ky = 0; ky < kernel_y; ky++) {
-            for (int kx = 0; kx < kernel_x; kx++) {
-                const int from = begin + (kz * dilation_z * in_y + ky * dilation_y) * in_x + kx * dilation_x;
-                const T16 v = load_strided(x + from, stride_x);
-                const MASK16 larger = IS_LARGER(v, most);
-                at = select(at, from + steps, convert_int16(larger));
-                most = select(most, v, larger);
+    T each[16];
+    if (stride == 1) return LOAD16(x);
+    if (stride == 2) return (T16)(LOAD16(x).even, LOAD16(x + 16).even);
+    for (int j = 0; j < 16; j++) each[j] = LOAD(x, j * stride);
+    return vload16(0, each);
+}
+
+/* Rows of the image that a row of windows sees: taps of each axis, and where the first tap of all would lie. */
+typedef struct {
+    int first_z, end_z, first_y, end_y, at;
+} seen_rows;
+
+/* line[i] = the largest of what column `column + i` of the image has in the rows seen, for i < span and up to 15 more; LOWEST outside.  At
+   most `readable` elements of x are there. */
+static void largest_of_columns(T *line, int span, __global const S *x, long readable, int column, const seen_rows *rows, int step_z, int step_y,
+                               int in_x)
+{
+    const int first = clamp(-column, 0, span), end = clamp(in_x - column, first, span);
+    for (int i = 0; i < first; i++) line[i] = LOWEST;
+    for (int i = first; i < end; i += 16) {
+        T16 most = LOWEST;
+        for (int kz = rows->first_z; kz < rows->end_z; kz++) {
+            for (int ky = rows->first_y; ky < rows->end_y; ky++) {
+                const int at = rows->at + kz * step_z + ky * step_y + column + i;
+                T16 v;
+                if (at + 16 <= readable) {
+                    v = LOAD16(x + at);
+                } else {
+                    T each[16];
+                    for (int j = 0; j < 16; j++) each[j] = at + j < readable ? LOAD(x, at + j) : LOWEST;
+                    v = vload16(0, each);
+                }
+                most = LARGER(v, most);
+            }
+        }
+        vstore16(most, 0, line + i);
+    }
+    for (int i = end; i < span; i += 16) vstore16((T16)(LOWEST), 0, line + i);
+}
+
+/* Places of sixteen windows' largest elements `most`, the first window's first tap in column `column`: the first tap that is as large, sought
+   from behind. */
+static int16 places_of(T16 most, __global const S *x, int column, const seen_rows *rows, int step_z, int step_y, int in_x, int kernel_x,
+                       int stride_x, int dilation_x)
+{
+    int16 place = -1;
+    for (int kz = rows->end_z - 1; kz >= rows->first_z; kz--) {
+        for (int ky = rows->end_y - 1; ky >= rows->first_y; ky--) {
+            const int row = rows->at + kz * step_z + ky * step_y;
+            for (int kx = kernel_x - 1; kx >= 0; kx--) {
+                const int first = column + kx * dilation_x;
+                const int16 columns = first + COUNT16 * stride_x;
+                const T16 v = every_of_image(x + row + first, stride_x);
+                const MASK16 same = v == most || IS_NAN(v);
+                place = select(place, row + columns, convert_int16(same) && columns >= 0 && columns < in_x);
             }
         }
     }
-    vstore16(most, 0, best);
-    vstore16(at, 0, place);
+    return place;
 }
-#endif
 
-/* y = the largest element of each window, places: where it lies in x. */
-__kernel void max_pool(__global const S *x, long x_at, __global S *y, long y_at, __global long *places, long places_at, int columns_first,
-                       WINDOW_PARAMETERS)
+/* The first `length` of v to p + at, or all, where what is behind will be stored afterwards. */
+static void store_windows(__global S *p, long at, T16 v, int length, bool all)
 {
-    const int oy = ROW(out_x) % out_y, oz = ROW(out_x) / out_y;
-    if (oz >= out_z) return;
-    const long plane = get_global_id(1) * IN_PLANE;
-    x += x_at + plane;
-    EACH_RUN(first, out_x)
-    {
-        const int length = min(RUN, out_x - first);
-        T best[RUN];
-        int place[RUN];
-#if RUN == 16
-        const int z = oz * stride_z - pad_z, row = oy * stride_y - pad_y, column = first * stride_x - pad_x;
-        const int last_z = z + (kernel_z - 1) * dilation_z, last_row = row + (kernel_y - 1) * dilation_y, reach = (kernel_x - 1) * dilation_x;
-        const bool inside = z >= 0 && row >= 0 && column >= 0 && last_z < in_z && last_row < in_y &&
-                            column + (length - 1) * stride_x + reach < in_x;
-        const long end = ((long)last_z * in_y + last_row) * in_x + column + reach + 16 * stride_x;
-        if (inside && end <= get_global_size(1) * IN_PLANE - plane)
-            largest_inside(x, first, oy, oz, best, place, WINDOW);
-        else
-#endif
-            largest_anywhere(x, first, length, oy, oz, best, place, WINDOW);
-        const long to = get_global_id(1) * OUT_PLANE + (oz * out_y + oy) * out_x + first;
-        for (int j = 0; j < length; j++) STORE(y, y_at + to + j, best[j]);
-        if (places_at < 0) continue;
-        for (int j = 0; j < length; j++)
-            places[places_at + to + j] = place[j] < 0 ? -1 : plane + (columns_first ? to_columns(place[j], in_z, in_y, in_x) : place[j]);
+    T each[16];
+    if (all) {
+        STORE16(v, p + at);
+        return;
+    }
+    vstore16(v, 0, each);
+    for (int j = 0; j < length; j++) STORE(p, at + j, each[j]);
+}
+
+static void store_places(__global long *places, long at, int16 place, int length, bool all, long plane, int columns_first, int in_z, int in_y,
+                         int in_x)
+{
+    int each[16];
+    if (all && !columns_first) {
+        vstore16(convert_long16(place) + (convert_long16(place >= 0) & plane), 0, places + at);
+        return;
+    }
+    vstore16(place, 0, each);
+    for (int j = 0; j < length; j++)
+        places[at + j] = each[j] < 0 ? -1 : plane + (columns_first ? to_columns(each[j], in_z, in_y, in_x) : each[j]);
+}
+
+/* One row of windows from window `to` of all on, the last that this work-item stores being `end` - 1; x begins its plane.  Columns are reduced
+   before rows, so that windows that overlap share this work. */
+static void max_pool_row(__global const S *x, long readable, __global S *y, __global long *places, bool wants_places, int columns_first, long plane,
+                         int oz, int oy, long to, long end, T *line, WINDOW_PARAMETERS)
+{
+    const int z = oz * stride_z - pad_z, from_y = oy * stride_y - pad_y, reach = (kernel_x - 1) * dilation_x;
+    const int step_z = dilation_z * in_y * in_x, step_y = dilation_y * in_x;
+    const seen_rows rows = { first_tap(z, dilation_z), end_tap(z, kernel_z, dilation_z, in_z), first_tap(from_y, dilation_y),
+                             end_tap(from_y, kernel_y, dilation_y, in_y), (z * in_y + from_y) * in_x };
+    const int first_row = rows.at + rows.first_z * step_z + rows.first_y * step_y;
+    const int last_row = rows.at + (rows.end_z - 1) * step_z + (rows.end_y - 1) * step_y;
+    /* Windows at a time, whose columns fill the line. */
+    const int some = max(16, (LINE - reach) / stride_x / 16 * 16);
+    for (int first = 0; first < out_x; first += some) {
+        const int count = min(some, out_x - first);
+        largest_of_columns(line, (count - 1) * stride_x + reach + 1, x, readable, first * stride_x - pad_x, &rows, step_z, step_y, in_x);
+        for (int j = 0; j < count; j += 16) {
+            const long at = to + first + j;
+            const int length = min(16, count - j), column = (first + j) * stride_x - pad_x;
+            const bool all = length == 16 || at + 16 <= end;
+            T16 most = every(line + j * stride_x, stride_x);
+            for (int kx = 1; kx < kernel_x; kx++) {
+                const T16 v = every(line + j * stride_x + kx * dilation_x, stride_x);
+                most = LARGER(v, most);
+            }
+            store_windows(y, at, NONE(most), length, all);
+            if (!wants_places) continue;
+            if (plane + first_row + column >= 0 && last_row + column + reach + 16 * stride_x <= readable) {
+                const int16 place = places_of(most, x, column, &rows, step_z, step_y, in_x, kernel_x, stride_x, dilation_x);
+                store_places(places, at, place, length, all, plane, columns_first, in_z, in_y, in_x);
+                continue;
+            }
+            for (int l = 0; l < length; l++) {
+                T best;
+                const int place = largest_of_window(x, oz, oy, first + j + l, &best, WINDOW);
+                places[at + l] = place < 0 ? -1 : plane + (columns_first ? to_columns(place, in_z, in_y, in_x) : place);
+            }
+        }
     }
 }
+
+/* As max_pool.  Work-items: item_rows rows of windows each, counted through all planes.  Windows of a row that are more than LINE apart are
+   looked at one by one.  SIDE > 0: windows are SIDE x SIDE neighbours, STEP apart, of images of two axes; their loops are unrolled. */
+__kernel void max_pool_rows(__global const S *x, long x_at, __global S *y, long y_at, __global long *places, long places_at, int columns_first,
+                            long planes, long item_rows, WINDOW_PARAMETERS)
+{
+#if SIDE > 0
+    in_z = out_z = kernel_z = stride_z = dilation_z = dilation_y = dilation_x = 1;
+    pad_z = 0;
+    kernel_y = kernel_x = SIDE;
+    stride_y = stride_x = STEP;
+#endif
+    const int plane_rows = out_z * out_y;
+    const long begin = get_global_id(0) * item_rows, end = min(begin + item_rows, planes * plane_rows);
+    T line[LINE + 16]; /* vectors reach over the last window */
+    long plane = begin / plane_rows * IN_PLANE;
+    int oz = begin % plane_rows / out_y, oy = begin % out_y;
+    x += x_at;
+    y += y_at;
+    if (places_at >= 0) places += places_at;
+    for (long row = begin; row < end; row++) {
+        if ((kernel_x - 1) * (long)dilation_x + 16 * (long)stride_x <= LINE) {
+            max_pool_row(x + plane, planes * IN_PLANE - plane, y, places, places_at >= 0, columns_first, plane, oz, oy, row * out_x, end * out_x,
+                         line, WINDOW);
+        } else {
+            for (int ox = 0; ox < out_x; ox++) {
+                T best;
+                const int place = largest_of_window(x + plane, oz, oy, ox, &best, WINDOW);
+                STORE(y, row * out_x + ox, best);
+                if (places_at < 0) continue;
+                places[row * out_x + ox] = place < 0 ? -1 : plane + (columns_first ? to_columns(place, in_z, in_y, in_x) : place);
+            }
+        }
+        if (++oy < out_y) continue;
+        oy = 0;
+        if (++oz < out_z) continue;
+        oz = 0;
+        plane += IN_PLANE;
+    }
+}
+
+/* dx = the sum of g over the windows whose largest element it is, in their order: as max_pool_backward, a work-item going through the windows
+   of item_planes planes, which are its own.  apart: no two windows share an element. */
+__kernel void max_pool_scatter(__global const S *g, long g_at, __global const long *places, long places_at, __global S *dx, long dx_at,
+                               int columns_first, int apart, long planes, long item_planes, int in_z, int in_y, int in_x, int windows)
+{
+    const long begin = get_global_id(0) * item_planes, end = min(begin + item_planes, planes);
+    g += g_at;
+    places += places_at;
+    dx += dx_at;
+    for (long i = begin; i < end; i++) {
+        const long plane = i * IN_PLANE;
+        int at = 0;
+        for (; at + 16 <= IN_PLANE; at += 16) STORE16((T16)(0), dx + plane + at);
+        for (; at < IN_PLANE; at++) STORE(dx, plane + at, (T)0);
+        for (long window = i * windows; window < (i + 1) * windows; window++) {
+            long place = places[window];
+            if (place < 0) continue;
+            if (columns_first) place = plane + from_columns((int)(place - plane), in_z, in_y, in_x);
+            STORE(dx, place, apart ? LOAD(g, window) : LOAD(dx, place) + LOAD(g, window));
+        }
+    }
+}
+#endif
 
 /* The windows along x that may see elements first .. first + RUN - 1. */
 #define FIRST_WINDOW max(0, (first + pad_x - (kernel_x - 1) * dilation_x + stride_x - 1) / stride_x)
@@ -153,7 +340,7 @@ __kernel void max_pool_backward(__global const S *g, long g_at, __global const l
                 const long windows = from + (oz * out_y + oy) * out_x;
                 for (int ox = begin; ox < end; ox++) {
                     const long place = places[places_at + windows + ox] - plane;
-                    const long element = (columns_first ? from_columns(place, in_z, in_y, in_x) : place) - at;
+                    const long element = (columns_first ? from_columns((int)place, in_z, in_y, in_x) : place) - at;
                     if (element >= 0 && element < length) sum[element] += LOAD(g, g_at + windows + ox);
                 }
             }
@@ -165,9 +352,7 @@ __kernel void max_pool_backward(__global const S *g, long g_at, __global const l
 /* How many taps of a window that begins at `start` lie in the image. */
 static int taps_within(int start, int kernel_length, int dilation, int length)
 {
-    int first = start >= 0 ? 0 : (dilation - 1 - start) / dilation;
-    int end = start >= length ? 0 : min(kernel_length, (length - start + dilation - 1) / dilation);
-    return max(0, end - first);
+    return max(0, end_tap(start, kernel_length, dilation, length) - first_tap(start, dilation));
 }
 
 /* What a window's sum is divided by: 1; with divide 1 its elements in the image (1 where there is none); with divide 2 all its elements. */

@@ -56,6 +56,15 @@ static int max_pool_infer(const aval_host *host, aval_call *call)
     return 0;
 }
 
+/* Length of square windows of neighbours in images of at most two axes, which kernels are built for; 0 for others. */
+static int64_t common_side(const window *w)
+{
+    const aval_patches *p = &w->at;
+    int flat = p->in[0] == 1 && p->kernel[0] == 1 && p->stride[0] == 1 && p->pad[0] == 0 && p->dilation[0] == 1;
+    int square = p->kernel[1] == p->kernel[2] && p->stride[1] == p->stride[2] && p->dilation[1] == 1 && p->dilation[2] == 1;
+    return flat && square && p->kernel[2] >= 2 && p->kernel[2] <= 3 && p->stride[2] <= 2 ? p->kernel[2] : 0;
+}
+
 static int max_pool_forward(const aval_host *host, aval_call *call)
 {
     const aval_tensor *x = host->input(call, 0), *y = host->output(call, 0),
@@ -63,25 +72,52 @@ static int max_pool_forward(const aval_host *host, aval_call *call)
     window w;
     TRY(max_pool_read(host, call, &w));
     if (host->count(y) == 0) return 0;
-    int64_t run = window_run(host, call);
-    return host->launch(call, AVAL_LAUNCH(.kernel = "max_pool", .dims = 2, AVAL_DEFINES({ "RUN", run }),
-                                          .global = { window_items(w.at.out, run), (uint64_t)planes_of(host, x) },
-                                          AVAL_ARGS(AVAL_READ(x), AVAL_WRITE(y), AVAL_WRITE(places),
-                                                    AVAL_I32(host->attr_int(call, "storage_order") != 0), WINDOW_ARGS(w.at))));
+    const aval_arg columns_first = AVAL_I32(host->attr_int(call, "storage_order") != 0);
+    int64_t run = window_run(host, call), planes = planes_of(host, x), rows = planes * w.at.out[0] * w.at.out[1];
+    if (run == 1)
+        return host->launch(call,
+                            AVAL_LAUNCH(.kernel = "max_pool", .dims = 2, AVAL_DEFINES({ "RUN", run }),
+                                        .global = { window_items(w.at.out, run), (uint64_t)planes },
+                                        AVAL_ARGS(AVAL_READ(x), AVAL_WRITE(y), AVAL_WRITE(places), columns_first, WINDOW_ARGS(w.at))));
+    int64_t side = common_side(&w);
+    int64_t item_rows = chunk_of(host->device(call), rows, w.at.in[2] * w.at.kernel[0] * w.at.kernel[1]);
+    return host->launch(call, AVAL_LAUNCH(.kernel = "max_pool_rows",
+                                          AVAL_DEFINES({ "RUN", run }, { "SIDE", side }, { "STEP", side > 0 ? w.at.stride[2] : 1 }),
+                                          .global = { (uint64_t)((rows + item_rows - 1) / item_rows) }, .local = { 1 },
+                                          AVAL_ARGS(AVAL_READ(x), AVAL_WRITE(y), AVAL_WRITE(places), columns_first, AVAL_I64(planes),
+                                                    AVAL_I64(item_rows), WINDOW_ARGS(w.at))));
+}
+
+/* No two windows share an element. */
+static int are_apart(const window *w)
+{
+    for (int i = 0; i < WINDOW_SPACE; i++)
+        if ((w->at.kernel[i] - 1) * w->at.dilation[i] >= w->at.stride[i]) return 0;
+    return 1;
 }
 
 static int max_pool_backward(const aval_host *host, aval_call *call)
 {
-    const aval_tensor *dx = host->gradient(call, 0), *g = host->upstream(call, 0);
+    const aval_tensor *dx = host->gradient(call, 0), *g = host->upstream(call, 0), *places = host->output(call, 1);
+    const aval_device_info *device = host->device(call);
     window w;
     TRY(max_pool_read(host, call, &w));
     if (host->count(dx) == 0) return 0;
     if (g == NULL || host->count(g) == 0) return host->fill(call, dx, 0);
-    int64_t run = window_run(host, call);
-    return host->launch(call, AVAL_LAUNCH(.kernel = "max_pool_backward", .dims = 2, AVAL_DEFINES({ "RUN", run }),
-                                          .global = { window_items(w.at.in, run), (uint64_t)planes_of(host, dx) },
-                                          AVAL_ARGS(AVAL_READ(g), AVAL_READ(host->output(call, 1)), AVAL_WRITE(dx),
-                                                    AVAL_I32(host->attr_int(call, "storage_order") != 0), WINDOW_ARGS(w.at))));
+    const aval_arg columns_first = AVAL_I32(host->attr_int(call, "storage_order") != 0);
+    int64_t run = window_run(host, call), planes = planes_of(host, dx), apart = are_apart(&w);
+    /* Halves would be rounded at each addition. */
+    if (run == 1 || planes < device->compute_units || (!apart && host->type(dx) == AVAL_FLOAT16))
+        return host->launch(call,
+                            AVAL_LAUNCH(.kernel = "max_pool_backward", .dims = 2, AVAL_DEFINES({ "RUN", run }),
+                                        .global = { window_items(w.at.in, run), (uint64_t)planes },
+                                        AVAL_ARGS(AVAL_READ(g), AVAL_READ(places), AVAL_WRITE(dx), columns_first, WINDOW_ARGS(w.at))));
+    int64_t item_planes = chunk_of(device, planes, product(w.at.in, WINDOW_SPACE));
+    return host->launch(
+        call, AVAL_LAUNCH(.kernel = "max_pool_scatter", AVAL_DEFINES({ "RUN", run }),
+                          .global = { (uint64_t)((planes + item_planes - 1) / item_planes) }, .local = { 1 },
+                          AVAL_ARGS(AVAL_READ(g), AVAL_READ(places), AVAL_WRITE(dx), columns_first, AVAL_I32(apart), AVAL_I64(planes),
+                                    AVAL_I64(item_planes), THREE(w.at.in), AVAL_I32(product(w.at.out, WINDOW_SPACE)))));
 }
 
 /* Element `at` of a plane, counted with the first axis fastest. */
