@@ -165,6 +165,31 @@ static void largest_of_columns(T *line, int span, __global const S *x, long read
     for (int i = end; i < span; i += 16) vstore16((T16)(LOWEST), 0, line + i);
 }
 
+/* The largest elements of sixteen windows that lie in x, the first window's first tap in column `column`. */
+static T16 largest_inside(__global const S *x, int column, const seen_rows *rows, int step_z, int step_y, int kernel_x, int stride_x, int dilation_x)
+{
+    T16 most = LOWEST;
+    for (int kz = rows->first_z; kz < rows->end_z; kz++) {
+        for (int ky = rows->first_y; ky < rows->end_y; ky++) {
+            for (int kx = 0; kx < kernel_x; kx++) {
+                const T16 v = every_of_image(x + rows->at + kz * step_z + ky * step_y + column + kx * dilation_x, stride_x);
+                most = LARGER(v, most);
+            }
+        }
+    }
+    return most;
+}
+
+static T16 largest_of_line(const T *line, int kernel_x, int stride_x, int dilation_x)
+{
+    T16 most = every(line, stride_x);
+    for (int kx = 1; kx < kernel_x; kx++) {
+        const T16 v = every(line + kx * dilation_x, stride_x);
+        most = LARGER(v, most);
+    }
+    return most;
+}
+
 /* Places of sixteen windows' largest elements `most`, the first window's first tap in column `column`: the first tap that is as large, sought
    from behind. */
 static int16 places_of(T16 most, __global const S *x, int column, const seen_rows *rows, int step_z, int step_y, int in_x, int kernel_x,
@@ -211,8 +236,8 @@ static void store_places(__global long *places, long at, int16 place, int length
         places[at + j] = each[j] < 0 ? -1 : plane + (columns_first ? to_columns(each[j], in_z, in_y, in_x) : each[j]);
 }
 
-/* One row of windows from window `to` of all on, the last that this work-item stores being `end` - 1; x begins its plane.  Columns are reduced
-   before rows, so that windows that overlap share this work. */
+/* One row of windows from window `to` of all on, the last that this work-item stores being `end` - 1; x begins its plane.  Where windows
+   overlap, columns are reduced first, so that windows share this work. */
 static void max_pool_row(__global const S *x, long readable, __global S *y, __global long *places, bool wants_places, int columns_first, long plane,
                          int oz, int oy, long to, long end, T *line, WINDOW_PARAMETERS)
 {
@@ -222,20 +247,22 @@ static void max_pool_row(__global const S *x, long readable, __global S *y, __gl
                              end_tap(from_y, kernel_y, dilation_y, in_y), (z * in_y + from_y) * in_x };
     const int first_row = rows.at + rows.first_z * step_z + rows.first_y * step_y;
     const int last_row = rows.at + (rows.end_z - 1) * step_z + (rows.end_y - 1) * step_y;
+    /* Windows that share nothing are read from the image, where they lie in it and vectors do not reach over its end. */
+    const bool direct = reach < stride_x && pad_x <= 0 && (out_x - 1) * stride_x - pad_x + reach < in_x &&
+                        last_row + (out_x + 15) / 16 * 16 * stride_x - pad_x + reach <= readable;
     /* Windows at a time, whose columns fill the line. */
     const int some = max(16, (LINE - reach) / stride_x / 16 * 16);
     for (int first = 0; first < out_x; first += some) {
         const int count = min(some, out_x - first);
-        largest_of_columns(line, (count - 1) * stride_x + reach + 1, x, readable, first * stride_x - pad_x, &rows, step_z, step_y, in_x);
+        if (!direct)
+            largest_of_columns(line, (count - 1) * stride_x + reach + 1, x, readable, first * stride_x - pad_x, &rows, step_z, step_y,
+                               in_x);
         for (int j = 0; j < count; j += 16) {
             const long at = to + first + j;
             const int length = min(16, count - j), column = (first + j) * stride_x - pad_x;
             const bool all = length == 16 || at + 16 <= end;
-            T16 most = every(line + j * stride_x, stride_x);
-            for (int kx = 1; kx < kernel_x; kx++) {
-                const T16 v = every(line + j * stride_x + kx * dilation_x, stride_x);
-                most = LARGER(v, most);
-            }
+            const T16 most = direct ? largest_inside(x, column, &rows, step_z, step_y, kernel_x, stride_x, dilation_x) :
+                                      largest_of_line(line + j * stride_x, kernel_x, stride_x, dilation_x);
             store_windows(y, at, NONE(most), length, all);
             if (!wants_places) continue;
             if (plane + first_row + column >= 0 && last_row + column + reach + 16 * stride_x <= readable) {
