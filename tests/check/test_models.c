@@ -93,8 +93,8 @@ Test(models, the_first_launch_of_a_wrong_loss_is_named_by_the_referee)
 
 Test(models, a_fault_deep_in_a_convolutional_net_is_named)
 {
-    setenv("AVAL_LAYER_MISCOMPILE", WRONG_FROM("max_pool_backward"), 1);
-    expect_launch("check lenet --steps 1 --batch 4 --all-devices --json", 1, ":max_pool_backward");
+    setenv("AVAL_LAYER_MISCOMPILE", WRONG_FROM("max_pool_scatter"), 1);
+    expect_launch("check lenet --steps 1 --batch 4 --all-devices --json", 1, ":max_pool_scatter");
 }
 
 Test(models, a_device_that_does_not_repeat_itself_is_told_with_the_launch)
