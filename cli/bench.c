@@ -108,7 +108,7 @@ static int run_cases(bench *b, const cli_options *options)
 int cli_bench(int argc, const char **argv)
 {
     int exit_code = CLI_OK;
-    char *batch = NULL, *trace = NULL, *plot = NULL, *steps = NULL, *save = NULL;
+    char *batch = NULL, *trace = NULL, *plot = NULL, *steps = NULL, *save = NULL, *memory = NULL;
     uint64_t examples = 0, step_count = 0;
     bench b = { 0 };
     const struct poptOption own[] = {
@@ -116,6 +116,10 @@ int cli_bench(int argc, const char **argv)
         { "inference", 0, POPT_ARG_NONE, &b.inference, 0, "of networks: forward alone, instead of a training step", NULL },
         { "save", 0, POPT_ARG_STRING, &save, 0, "write the network as an ONNX file (implies --inference)", "FILE" },
         { "steps", 0, POPT_ARG_STRING, &steps, 0, "of networks: time so many training steps, from the first on", "N" },
+        { "memory", 0, POPT_ARG_STRING, &memory, 0,
+          "of networks: steps that keep intermediates within so many bytes, by computing some again, beside steps without; suffixes K, M, "
+          "G",
+          "BYTES" },
         { "roofline", 0, POPT_ARG_NONE, &b.roofline, 0,
           "of networks: each command of a step against memory and arithmetic, the worst first", NULL },
         { "profile", 0, POPT_ARG_STRING, &trace, 0, "write the commands of a step as a trace that Perfetto opens (implies --roofline)",
@@ -128,9 +132,12 @@ int cli_bench(int argc, const char **argv)
     if (!cli_options_parse(&options, cli_command_find("bench"), own, 0, 64, argc, argv, &exit_code)) goto done_options;
     if (trace != NULL || plot != NULL) b.roofline = 1;
     if (save != NULL) b.inference = 1;
-    exit_code = check_names(&options, b.roofline || b.inference);
+    exit_code = check_names(&options, b.roofline || b.inference || memory != NULL);
     if (exit_code == CLI_OK) exit_code = cli_count("batch", batch, 1, INT_MAX, &examples);
     if (exit_code == CLI_OK) exit_code = cli_count("steps", steps, 1, BENCH_MOST_STEPS, &step_count);
+    if (exit_code == CLI_OK) exit_code = cli_bytes("memory", memory, &b.memory);
+    if (exit_code == CLI_OK && memory != NULL && (b.roofline || b.steps > 0 || options.n_rest == 0))
+        exit_code = cli_fail(CLI_USAGE, "--memory compares steps of the networks that are named, without --steps and --roofline");
     if (exit_code == CLI_OK && (trace != NULL || plot != NULL) && options.n_rest != 1)
         exit_code =
             cli_fail(CLI_USAGE, "--profile and --plot write one network's step: name one, as in `aval bench mlp --batch 128 --plot FILE`");
@@ -162,6 +169,7 @@ done_options:
     free(trace);
     free(plot);
     free(steps);
+    free(memory);
     free(save);
     return exit_code;
 }

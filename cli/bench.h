@@ -23,6 +23,7 @@ typedef struct bench {
     size_t steps; /* of nets: so many, the first one included; 0: many, after the first ones */
     int inference; /* nets: forward alone, instead of a training step */
     int roofline; /* nets: where the time of a step goes, instead of how long it takes */
+    uint64_t memory; /* nets: bytes that intermediates are to keep to, against a step without; 0: no bound */
     const char *save; /* nets: ONNX file for what is measured; NULL: none */
     const char *trace; /* file for the commands' times; NULL: none */
     const char *plot; /* SVG file for the commands under the device's roof; NULL: none */
@@ -58,5 +59,7 @@ int bench_gemm(bench *b);
 int bench_elementwise(bench *b);
 int bench_rows(bench *b);
 int bench_net(bench *b, const net_kind *kind);
+/* A net's steps within b->memory beside those without that bound: arenas, and the cost predicted and measured. */
+int bench_bounded(bench *b, const net_kind *kind, const net *n);
 
 #endif

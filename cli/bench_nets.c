@@ -67,6 +67,11 @@ int bench_net(bench *b, const net_kind *kind)
         status = net_open(b->ctx, kind, *batches, b->inference || kind->inference, &n);
         if (status == 0 && b->save != NULL)
             status = aval_model_save(n.g, n.store, n.wanted, (const char *const[]){ "y" }, n.n_wanted, b->save);
+        if (status == 0 && b->memory > 0) {
+            status = bench_bounded(b, kind, &n);
+            net_close(&n);
+            continue;
+        }
         if (status == 0) status = aval_session_create(b->ctx, n.g, n.store, &s);
         if (status == 0) status = warm_up(b, &n, s);
         if (status == 0) status = b->roofline ? profile_steps(b, kind, &n, s) : time_steps(b, kind, &n, s);

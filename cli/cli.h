@@ -55,6 +55,8 @@ int cli_device_name(aval_context *ctx, char *name, size_t bytes);
 /* A number given as text; NULL: not given, *value stays.  CLI_USAGE, with a message, when it is none or out of range. */
 int cli_real(const char *option, const char *text, double *value);
 int cli_count(const char *option, const char *text, uint64_t least, uint64_t most, uint64_t *value);
+/* "400000", or with a suffix of 2^10, 2^20 or 2^30: "64K", "20M", "1G". */
+int cli_bytes(const char *option, const char *text, uint64_t *value);
 
 /* Of a clock that never goes back. */
 double cli_seconds(void);

@@ -33,6 +33,7 @@ static int show_net(const graph_arguments *a, bool json, aval_context *ctx, aval
     int status;
     if (a->plan) {
         status = aval_session_create(ctx, g, store, &session);
+        if (status == AVAL_OK) status = aval_session_set_memory_bound(session, a->memory_bound);
         if (status == AVAL_OK) status = aval_session_plan_text(session, wanted, n_wanted, &text);
     } else {
         status = a->text ? aval_graph_text(g, &text) : aval_graph_dot(g, &text);
@@ -84,6 +85,8 @@ int cli_graph(int argc, const char **argv)
         { "upstream", 0, POPT_ARG_ARGV, &a.files.upstreams, 0, "model: upstream gradient of an output [ones]; may be repeated",
           "NAME=FILE" },
         { "batch", 0, POPT_ARG_STRING, &a.batch, 0, "examples a step [32; model without inputs: 1]", "N" },
+        { "memory", 0, POPT_ARG_STRING, &a.memory, 0,
+          "--plan: keep intermediates within so many bytes on each device, by computing some of them again; suffixes K, M, G", "BYTES" },
         { "layers", 0, POPT_ARG_STRING, &a.layers, 0, "widths of hidden layers [mlp: 128,128; lenet: 256]", "N,N..." },
         { "data", 0, POPT_ARG_STRING, &a.data, 0, "folder with MNIST's files, for the shape of the images [the digits in the library]",
           "DIR" },
@@ -94,7 +97,9 @@ int cli_graph(int argc, const char **argv)
     if (!cli_options_parse(&options, cli_command_find("graph"), own, 1, 1, argc, argv, &code)) goto done;
     if (a.plan + a.dot + a.svg + a.text > 1) code = cli_fail(CLI_USAGE, "one of --dot, --svg, --text and --plan was expected");
     else if (a.svg && options.common.json) code = cli_fail(CLI_USAGE, "--svg and --json: one of them was expected");
+    else if (a.memory != NULL && !a.plan) code = cli_fail(CLI_USAGE, "--memory bounds what --plan shows: give both");
     else code = cli_count("batch", a.batch, 1, INT_MAX, &a.examples);
+    if (code == CLI_OK) code = cli_bytes("memory", a.memory, &a.memory_bound);
     bool model = cli_is_model(options.rest[0]);
     if (code == CLI_OK && !model && (a.files.inputs != NULL || a.files.archive != NULL || a.files.upstreams != NULL || a.gradients))
         code = cli_fail(CLI_USAGE, "--input, --gradients and --upstream are for models, %s is a net: it was expected to end in .onnx",
@@ -109,6 +114,7 @@ done:
     free(a.batch);
     free(a.data);
     free(a.layers);
+    free(a.memory);
     cli_files_release(&a.files);
     return code;
 }

@@ -6,7 +6,8 @@
 
 typedef struct graph_arguments {
     int plan, dot, svg, text, gradients;
-    char *data, *layers, *batch;
+    char *data, *layers, *batch, *memory;
+    uint64_t memory_bound; /* bytes of intermediates; 0: not given */
     uint64_t examples; /* a step; 0: not given */
     cli_files files;
 } graph_arguments;

@@ -191,6 +191,7 @@ static int draw(picture *p, aval_context *ctx, bool json)
     if (runs || p->a->plan) {
         status = cli_need_device(ctx);
         if (status == AVAL_OK) status = aval_session_create(ctx, p->g, aval_model_store(p->model), &p->session);
+        if (status == AVAL_OK) status = aval_session_set_memory_bound(p->session, p->a->memory_bound);
         if (status == AVAL_OK && !p->a->plan) status = aval_session_set_memory(p->session, AVAL_MEMORY_RETAINED);
         if (status < 0) return cli_fail_status(status);
     }

@@ -2,6 +2,7 @@
  * type cannot hold are refused. */
 #include "cli.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
@@ -29,6 +30,23 @@ int cli_count(const char *option, const char *text, uint64_t least, uint64_t mos
         return cli_fail(CLI_USAGE, "--%s: a whole number from %llu to %llu was expected, found '%s'", option, (unsigned long long)least,
                         (unsigned long long)most, text);
     *value = found;
+    return CLI_OK;
+}
+
+int cli_bytes(const char *option, const char *text, uint64_t *value)
+{
+    static const char suffixes[] = "KMG";
+    char *end;
+    if (text == NULL) return CLI_OK;
+    errno = 0;
+    unsigned long long found = strtoull(text, &end, 10);
+    const char *suffix = *end != 0 ? strchr(suffixes, *end) : NULL;
+    unsigned shift = suffix != NULL ? 10 * (unsigned)(suffix - suffixes + 1) : 0;
+    bool whole = isdigit((unsigned char)text[0]) && (*end == 0 || (suffix != NULL && end[1] == 0));
+    if (!whole || errno == ERANGE || found == 0 || found > UINT64_MAX >> shift)
+        return cli_fail(CLI_USAGE, "--%s: a number of bytes from 1 on was expected, as in 400000, 64K, 20M or 1G, found '%s'", option,
+                        text);
+    *value = (uint64_t)found << shift;
     return CLI_OK;
 }
 

@@ -110,6 +110,10 @@ int cli_train(int argc, const char **argv)
         { "epochs", 0, POPT_ARG_STRING, &a.epochs, 0, "in all, those of a resumed checkpoint included [20]", "N" },
         { "seed", 0, POPT_ARG_STRING, &a.seed, 0, "of weights, order and dropout [0]", "N" },
         { "stop-after", 0, POPT_ARG_STRING, &a.stop_after, 0, "end after so many steps, without a test [never]", "N" },
+        { "memory", 0, POPT_ARG_STRING, &a.memory, 0,
+          "keep the intermediates of a step within so many bytes on each device, by computing some of them again; suffixes K, M, G [no "
+          "bound]",
+          "BYTES" },
         { "cut", 0, POPT_ARG_STRING, &a.cut, 0, "model: ends at this value (`aval graph MODEL --text` has the names)", "VALUE" },
         { "head", 0, POPT_ARG_STRING, &a.head, 0, "model: new dense layers of these widths at its end; pool,N...: after global pooling",
           "N,N..." },

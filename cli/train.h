@@ -9,7 +9,7 @@ typedef struct train_arguments {
     char *data, *layers, *activation, *loss, *optimizer, *resume;
     char *cut, *head, *freeze, *mean, *std;
     char **save; /* FILE.onnx is for the trained net, another name for the checkpoint; ends with NULL; NULL: none */
-    char *lr, *momentum, *weight_decay, *dropout, *batch, *epochs, *seed, *stop_after;
+    char *lr, *momentum, *weight_decay, *dropout, *batch, *epochs, *seed, *stop_after, *memory;
     int nesterov; /* -1: not given */
     int verbose;
 } train_arguments;

@@ -41,6 +41,7 @@ static int read_counts(const train_arguments *a, aval_train_options *o)
     if (code == CLI_OK) code = cli_count("epochs", a->epochs, 1, INT64_MAX, &o->epochs);
     if (code == CLI_OK) code = cli_count("seed", a->seed, 0, UINT64_MAX, &o->seed);
     if (code == CLI_OK) code = cli_count("stop-after", a->stop_after, 1, INT64_MAX, &o->stop_after_steps);
+    if (code == CLI_OK) code = cli_bytes("memory", a->memory, &o->memory);
     if (a->seed != NULL) o->given |= AVAL_GIVEN_SEED;
     return code;
 }

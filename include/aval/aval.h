@@ -348,6 +348,12 @@ typedef enum aval_memory_mode {
 AVAL_API int aval_session_create(aval_context *ctx, aval_graph *g, aval_store *store, aval_session **s);
 AVAL_API void aval_session_release(aval_session *s);
 AVAL_API int aval_session_set_memory(aval_session *s, int memory_mode);
+/* Keeps the intermediates of a run within so many bytes on each device (0: no bound), by computing some of them again before their next reader instead
+   of keeping them: those that cost least time for each byte and step that they are not kept.  Weights, inputs and results that stay are
+   not counted; results are the same bits.  Operators that update a state or are not deterministic never run twice.  The run, or
+   aval_session_plan_text, fails with AVAL_E_DEVICE_MEMORY where the bound cannot be kept to, and names the least that can.  Holds for
+   AVAL_MEMORY_ARENA; aval_counters tells what it costs. */
+AVAL_API int aval_session_set_memory_bound(aval_session *s, uint64_t bytes);
 /* 1: each run ends with the name of the first node that made NaN or infinity (AVAL_E_ANOMALY); slow. */
 AVAL_API int aval_session_set_anomaly(aval_session *s, int on);
 /* 1: a gradient without a differentiable path is an error instead of zeros and a warning. */
@@ -375,6 +381,10 @@ typedef struct aval_counters {
     uint64_t live_bytes; /* most bytes alive at once in it: the least that any arena needs */
     uint64_t plan_nodes; /* of the current plan, after gradients are in */
     double plan_seconds; /* that making it took from there on; builds of kernels not counted */
+    uint64_t unbounded_arena_bytes; /* arena_bytes of the same run without aval_session_set_memory_bound */
+    uint64_t recomputed; /* launches, or groups of them that belong together, that a run makes again to keep to that bound */
+    double
+        recomputed_share; /* predicted: the time of these by the bytes and arithmetic in them, as a share of that of a run without them */
 } aval_counters;
 AVAL_API int aval_session_counters(const aval_session *s, aval_counters *counters);
 /* One command of a run. */

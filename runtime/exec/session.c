@@ -62,6 +62,14 @@ int aval_session_set_memory(aval_session *s, int memory_mode)
     return AVAL_OK;
 }
 
+int aval_session_set_memory_bound(aval_session *s, uint64_t bytes)
+{
+    AVAL__NEED(s, "a session");
+    s->changes += s->memory_bound != bytes;
+    s->memory_bound = bytes;
+    return AVAL_OK;
+}
+
 int aval_session_set_anomaly(aval_session *s, int on)
 {
     AVAL__NEED(s, "a session");

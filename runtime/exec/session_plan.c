@@ -80,6 +80,10 @@ static void count_plan(aval_session *s, const aval__plan *plan, bool made)
     *(made ? &s->counters.plans_made : &s->counters.plans_reused) += 1;
     s->counters.arena_bytes = plan->statistics.arena_bytes;
     s->counters.live_bytes = plan->statistics.live_bytes;
+    bool bounded = plan->statistics.unbounded_arena_bytes > 0;
+    s->counters.unbounded_arena_bytes = bounded ? plan->statistics.unbounded_arena_bytes : plan->statistics.arena_bytes;
+    s->counters.recomputed = plan->statistics.recomputed;
+    s->counters.recomputed_share = plan->statistics.recomputed_share;
     s->counters.plan_nodes = plan->statistics.nodes;
     s->counters.plan_seconds = plan->statistics.seconds;
 }
@@ -148,6 +152,7 @@ int aval__session_look(aval_session *s, aval__look *l, aval__bound_plan **bound,
         .n_devices = s->context->opened.count,
         .hooks = aval__context_hooks(s->context),
         .memory = s->memory,
+        .memory_bound = s->memory_bound,
         .strict = s->strict,
         .log = aval__context_log(s->context),
     };

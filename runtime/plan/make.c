@@ -108,6 +108,7 @@ static int run_stages(aval__planner *p)
         aval__fuse_clusters(&p->scratch, p->g, p->nodes, p->n_nodes, p->device_of, p->needed, &p->clusters, &p->n_clusters, p->cluster_of));
     AVAL__TRY(aval__planner_units(p));
     AVAL__TRY(aval__planner_order(p));
+    AVAL__TRY(aval__planner_recompute(p));
     AVAL__TRY(aval__planner_record(p));
     AVAL__TRY(aval__planner_memory(p));
     return aval__planner_finish(p);
@@ -145,9 +146,10 @@ static int check_request(const aval__plan_request *request)
     return AVAL_OK;
 }
 
-static int make_once(const aval__plan_request *request, aval__refusals *refusals, aval__arena *texts, aval__plan **out)
+int aval__plan_attempt(const aval__plan_request *request, aval__refusals *refusals, aval__arena *texts, aval__recomputation *recomputation,
+                       aval__plan **out)
 {
-    aval__planner p = { .request = request, .refusals = refusals, .refusal_texts = texts };
+    aval__planner p = { .request = request, .refusals = refusals, .refusal_texts = texts, .recomputation = recomputation };
     int status = check_request(request);
     if (status < 0) goto done;
     p.plan = aval__alloc(sizeof *p.plan);
@@ -175,15 +177,21 @@ done:
 /* Again for each device that turned out unable to run a node: each attempt knows one more refusal, so they end. */
 int aval__plan_make(const aval__plan_request *request, aval__plan **out)
 {
+    bool bounded = request->memory_bound > 0 && request->memory == AVAL_MEMORY_ARENA;
     aval__refusals refusals = { 0 };
+    aval__recomputation recomputation = { 0 };
     aval__arena texts = { 0 };
     size_t known;
     int status;
     do {
         known = refusals.count;
-        status = make_once(request, &refusals, &texts, out);
+        aval__arena_clear(&recomputation.arena);
+        status = aval__plan_attempt(request, &refusals, &texts, bounded ? &recomputation : NULL, out);
     } while (status < 0 && refusals.count > known);
+    if (status == AVAL_OK && bounded && aval__plan_largest_arena(*out) > request->memory_bound)
+        status = aval__plan_bound(request, &refusals, &texts, &recomputation, out);
     aval__vec_release(&refusals);
+    aval__arena_release(&recomputation.arena);
     aval__arena_release(&texts);
     return status;
 }

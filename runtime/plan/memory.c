@@ -44,9 +44,11 @@ static int check_largest(const aval__planner *p, uint32_t device)
 static int check_total(aval__planner *p, uint32_t device)
 {
     const aval_device_info *info = p->request->devices[device];
-    uint64_t total = 0;
+    uint64_t total = 0, arena = 0;
     for (size_t i = 0; i < p->slots.count; i++)
-        if (p->slots.at[i].device == device) total += p->slots.at[i].bytes;
+        if (p->slots.at[i].device == device) *(p->slots.at[i].kind == AVAL__SLOT_ARENA ? &arena : &total) += p->slots.at[i].bytes;
+    /* an arena above the bound is not this plan's last word */
+    total += p->recomputation && arena > p->request->memory_bound ? p->request->memory_bound : arena;
     if (info->memory_bytes == 0 || total <= info->memory_bytes) return AVAL_OK;
 
     const aval__storage **sorted = aval__arena_alloc(&p->scratch, sizeof *sorted * p->storages.count);

@@ -138,8 +138,7 @@ static void count_dependencies(aval__planner *p)
     }
 }
 
-/* Until when each item is needed, and when a state's content is replaced. */
-static void set_lifetimes(aval__planner *p)
+void aval__planner_set_lifetimes(aval__planner *p)
 {
     for (size_t i = 0; i < p->items.count; i++) {
         aval__item *item = &p->items.at[i];
@@ -163,6 +162,6 @@ int aval__planner_order(aval__planner *p)
     for (uint32_t i = 0; i < n_units; i++) wake(&o, i);
     while (o.ready.count > 0) AVAL__TRY(append(&o, heap_pop(&o.ready)));
     if (p->order.count < n_units) return aval__fail(AVAL_E_INTERNAL, "the fused graph has a cycle: please report this");
-    set_lifetimes(p);
+    aval__planner_set_lifetimes(p);
     return AVAL_OK;
 }

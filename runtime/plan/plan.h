@@ -125,6 +125,11 @@ typedef struct aval__plan_statistics {
        any plan must move: what is there before, if it is read, once, and what must be there afterwards once. */
     uint64_t moved_bytes, least_bytes;
     double seconds; /* spent planning, gradients and known answers not counted */
+    /* Where request->memory_bound made it necessary: units that run again, the time that they take by a model of bytes and arithmetic, as a
+       share of the time that all take without them, and arena_bytes without them. */
+    uint64_t recomputed;
+    double recomputed_share;
+    uint64_t unbounded_arena_bytes;
 } aval__plan_statistics;
 
 typedef struct aval__plan {
@@ -195,6 +200,7 @@ typedef struct aval__plan_request {
     size_t n_devices;
     const aval__plan_hooks *hooks;
     aval_memory_mode memory;
+    uint64_t memory_bound; /* bytes of a device's arena (AVAL_MEMORY_ARENA only); 0: none */
     bool strict;
     const aval__log *log;
 } aval__plan_request;

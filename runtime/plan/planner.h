@@ -42,6 +42,7 @@ typedef struct aval__unit {
     uint32_t held; /* readers of states that this unit updates, not in the order yet */
     uint32_t position;
     uint32_t rank; /* among units that are equally good: the order of the graph */
+    bool again; /* computes what another unit has computed before; its results take the place of that one's */
     int64_t growth_bytes; /* memory in use after it less before it, as far as known */
 } aval__unit;
 
@@ -61,8 +62,24 @@ typedef struct aval__refusal {
 } aval__refusal;
 typedef AVAL__VEC(aval__refusal) aval__refusals;
 
+/* What attempts at a plan of bounded memory know of each other: they have the same units and items, in the same order, before any runs again.
+   The first one, of budget 0, is the plan without recomputation and fills the lists. */
+typedef struct aval__recomputation {
+    uint64_t budget; /* bytes of intermediates alive at once on a device; 0: as many as there are */
+    bool out_of_reach; /* found by the attempt: no order keeps to the budget */
+    aval__arena arena;
+    /* by unit */
+    uint64_t *scratch_bytes;
+    double *cost; /* bytes that it moves, and what else takes as long, see learn.c */
+    /* by item */
+    uint64_t *bytes; /* in an arena; 0: it lies in a state, an input or a constant */
+    uint32_t *shares; /* input of its unit in whose bytes it lies, AVAL__NONE */
+    bool *overwrites; /* that input's content is gone then; else the item is a part of it */
+} aval__recomputation;
+
 typedef struct aval__planner {
     const aval__plan_request *request;
+    aval__recomputation *recomputation; /* NULL: memory is not bounded */
     aval__refusals *refusals; /* of the attempts before, and what this one finds */
     aval__arena *refusal_texts;
     aval_graph *g; /* the copy */
@@ -125,9 +142,29 @@ static inline uint64_t aval__align(uint64_t bytes, uint64_t alignment)
 int aval__planner_place(aval__planner *p); /* device_of, home, root_state, notes */
 int aval__planner_units(aval__planner *p); /* items and units, copies between devices */
 int aval__planner_order(aval__planner *p); /* order */
+int aval__planner_recompute(aval__planner *p); /* order and more units, where memory is bounded */
 int aval__planner_record(aval__planner *p); /* steps on storages */
 int aval__planner_memory(aval__planner *p); /* offsets and slots of storages; steps on slots */
 int aval__planner_finish(aval__planner *p); /* the plan's lists */
+
+/* One attempt at a plan.  *out stays NULL on failure. */
+int aval__plan_attempt(const aval__plan_request *request, aval__refusals *refusals, aval__arena *texts, aval__recomputation *recomputation,
+                       aval__plan **out);
+/* A plan whose arenas keep to request->memory_bound bytes each, from what the attempt without recomputation found; *plan is that attempt's,
+   and is replaced.  AVAL_E_DEVICE_MEMORY tells the least bound that can be kept to. */
+int aval__plan_bound(const aval__plan_request *request, aval__refusals *refusals, aval__arena *texts, aval__recomputation *recomputation,
+                     aval__plan **plan);
+/* The largest of the plan's devices' arenas. */
+uint64_t aval__plan_largest_arena(const aval__plan *plan);
+
+/* Until when each item is needed, and when a state's content is replaced, from positions and item->last_use (AVAL__AFTER: not read). */
+void aval__planner_set_lifetimes(aval__planner *p);
+/* The lists of recomputation, and what the unit that was just recorded adds to them; what was there before it says what is its own. */
+int aval__planner_prepare_learning(aval__planner *p);
+void aval__planner_learn(aval__planner *p, uint32_t unit, size_t first_step, size_t first_storage, size_t first_product,
+                         uint64_t moved_bytes);
+/* From here on the item is the one that its value has on its device. */
+void aval__planner_replace_item(aval__planner *p, uint32_t item);
 
 /* Notes, for another attempt at planning, that the device cannot run the node; the reason is this thread's message.  Nothing is noted where
    no other device may be taken: then the message is the user's. */

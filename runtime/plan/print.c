@@ -83,6 +83,10 @@ void aval__plan_print(aval__text *text, const aval__plan *plan)
     const aval__plan_statistics *s = &plan->statistics;
     aval__text_add(text, "moves %llu bytes, at least %llu must be: %.2f times as many\n", (unsigned long long)s->moved_bytes,
                    (unsigned long long)s->least_bytes, s->least_bytes > 0 ? (double)s->moved_bytes / (double)s->least_bytes : 1.0);
+    if (s->recomputed > 0)
+        aval__text_add(text, "bounded: arena %llu bytes instead of %llu, %llu units run again, predicted to take %.1f %% more time\n",
+                       (unsigned long long)s->arena_bytes, (unsigned long long)s->unbounded_arena_bytes, (unsigned long long)s->recomputed,
+                       100 * s->recomputed_share);
     aval__text_add(text, "%llu nodes, %llu launches, %llu copies; arena %llu bytes, live %llu bytes\n", (unsigned long long)s->nodes,
                    (unsigned long long)s->launches, (unsigned long long)s->copies, (unsigned long long)s->arena_bytes,
                    (unsigned long long)s->live_bytes);

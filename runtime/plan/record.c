@@ -213,12 +213,19 @@ static uint64_t moved_bytes(const aval__planner *p, const aval__unit *u, size_t 
     return bytes;
 }
 
+static bool is_learning(const aval__planner *p)
+{
+    return p->recomputation && p->recomputation->budget == 0;
+}
+
 static int record_unit(aval__planner *p, uint32_t unit)
 {
     const aval__unit *u = &p->units.at[unit];
     aval__recording r = { .p = p, .unit = u, .position = u->position, .device = u->device };
-    size_t n_steps = p->steps.count, n_storages = p->storages.count;
+    size_t n_steps = p->steps.count, n_storages = p->storages.count, n_products = p->products.count;
     aval__arena_clear(&p->unit_scratch);
+    for (uint32_t i = 0; u->again && i < u->n_writes; i++)
+        if (aval__unit_writes(p, u)[i] != AVAL__NONE) aval__planner_replace_item(p, aval__unit_writes(p, u)[i]);
     AVAL__TRY(label_unit(p, u, &r.label));
     for (uint32_t i = 0; i < u->n_reads; i++) {
         uint32_t item = aval__unit_reads(p, u)[i];
@@ -228,8 +235,11 @@ static int record_unit(aval__planner *p, uint32_t unit)
     if (status == AVAL_E_UNSUPPORTED && u->node && !u->cluster) aval__planner_refuse(p, u->node, u->device); /* the next attempt knows it */
     if (status < 0) return status;
     AVAL__TRY(aval__planner_prove(p, u, n_steps));
-    if (p->steps.count == n_steps) return AVAL_OK;
-    p->plan->statistics.moved_bytes += moved_bytes(p, u, n_storages);
+    bool silent = p->steps.count == n_steps;
+    uint64_t moved = silent ? 0 : moved_bytes(p, u, n_storages);
+    if (is_learning(p)) aval__planner_learn(p, unit, n_steps, n_storages, n_products, moved);
+    if (silent) return AVAL_OK;
+    p->plan->statistics.moved_bytes += moved;
     return list_written(p, u);
 }
 
@@ -239,6 +249,7 @@ int aval__planner_record(aval__planner *p)
     AVAL__TRY(aval__vec_reserve(&p->steps, p->order.count));
     AVAL__TRY(aval__vec_reserve(&p->written, p->order.count));
     AVAL__TRY(aval__vec_reserve(&p->storages, p->items.count));
+    if (is_learning(p)) AVAL__TRY(aval__planner_prepare_learning(p));
     for (size_t i = 0; i < p->order.count; i++) AVAL__TRY(record_unit(p, p->order.at[i]));
     for (uint32_t i = 0; i < p->items.count; i++)
         if (p->items.at[i].kept && p->items.at[i].producer == AVAL__NONE) AVAL__TRY(aval__planner_fixed_slot(p, i));

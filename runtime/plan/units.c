@@ -34,6 +34,15 @@ static void enter_item(aval__planner *p, uint32_t item)
     *link = item;
 }
 
+void aval__planner_replace_item(aval__planner *p, uint32_t item)
+{
+    aval__item *it = &p->items.at[item];
+    uint32_t *link = &p->item_of[it->value->id];
+    while (p->items.at[*link].device != it->device) link = &p->items.at[*link].next;
+    it->next = p->items.at[*link].next;
+    *link = item;
+}
+
 int aval__planner_add_copy(aval__planner *p, uint32_t from, uint32_t device, uint32_t *unit, uint32_t *item)
 {
     *unit = (uint32_t)p->units.count;

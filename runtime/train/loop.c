@@ -245,6 +245,7 @@ static int prepare(trainer *t, const aval_dataset *train, const aval_dataset *te
     if (t->order == NULL) return AVAL_E_MEMORY;
     AVAL__TRY(aval_store_set(t->store, AVAL__STATE_RATE, AVAL_FLOAT, AVAL_SCALAR, &rate_now));
     AVAL__TRY(aval__runner_create(&t->train, t->ctx, t->store, t->recipe, train, train, true, t->batch));
+    AVAL__TRY(aval_session_set_memory_bound(t->train.session, t->recipe->options.memory));
     AVAL__TRY(aval__runner_create(&t->test, t->ctx, t->store, t->recipe, train, test, false, EVALUATION_BATCH));
     t->scores = aval__alloc_array(EVALUATION_BATCH, t->test.network.classes * sizeof *t->scores);
     return t->scores != NULL ? AVAL_OK : AVAL_E_MEMORY;

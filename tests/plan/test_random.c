@@ -2,6 +2,8 @@
 #include "harness.h"
 
 #include <criterion/criterion.h>
+#include <stdio.h>
+#include <string.h>
 
 static uint64_t state;
 
@@ -34,29 +36,37 @@ static size_t count_arenas(const aval__plan *plan, uint64_t largest_allocation_b
     return n;
 }
 
+/* A graph with gradients and updates; returns how many values are wanted. */
+static size_t build_random(fixture *f, uint64_t seed, aval_value **wanted)
+{
+    aval_value *values[64], *weights[3];
+    size_t count = 0, n_wanted = 0;
+    state = seed * 977 + 13;
+    values[count++] = make_input(f, "x", 3, 4);
+    for (int i = 0; i < 3; i++) values[count++] = weights[i] = make_state(f, i == 0 ? "a" : i == 1 ? "b" : "c", 3, 4);
+    size_t n_nodes = 4 + draw(24);
+    for (size_t i = 0; i < n_nodes; i++, count++) values[count] = add_random_node(f, values, count);
+    wanted[n_wanted++] = values[count - 1];
+    wanted[n_wanted++] = values[4 + draw((uint32_t)count - 4)];
+    for (int i = 0; i < 3; i++) {
+        aval_value *gradient = aval_graph_gradient(f->g, values[count - 1], weights[i], NULL);
+        if (draw(3) == 0) wanted[n_wanted++] = gradient;
+        if (draw(4)) wanted[n_wanted++] = aval_apply(f->g, draw(2) ? "Step" : "Update", NULL, weights[i], gradient);
+    }
+    cr_assert_eq(aval_graph_status(f->g), 0, "%s", aval_error());
+    return n_wanted;
+}
+
 /* Returns how many arenas the plan has. */
 static size_t plan_random(uint64_t seed, aval_memory_mode mode, size_t n_devices, uint64_t largest_allocation_bytes)
 {
     fixture f;
-    aval_value *values[64], *weights[3], *wanted[16];
-    size_t count = 0, n_wanted = 0;
-    state = seed * 977 + 13;
+    aval_value *wanted[16];
     fixture_open(&f);
     f.request.memory = mode;
     f.request.n_devices = n_devices;
     for (size_t i = 0; i < 2; i++) f.infos[i].largest_allocation_bytes = largest_allocation_bytes;
-    values[count++] = make_input(&f, "x", 3, 4);
-    for (int i = 0; i < 3; i++) values[count++] = weights[i] = make_state(&f, i == 0 ? "a" : i == 1 ? "b" : "c", 3, 4);
-    size_t n_nodes = 4 + draw(24);
-    for (size_t i = 0; i < n_nodes; i++, count++) values[count] = add_random_node(&f, values, count);
-    wanted[n_wanted++] = values[count - 1];
-    wanted[n_wanted++] = values[4 + draw((uint32_t)count - 4)];
-    for (int i = 0; i < 3; i++) {
-        aval_value *gradient = aval_graph_gradient(f.g, values[count - 1], weights[i], NULL);
-        if (draw(3) == 0) wanted[n_wanted++] = gradient;
-        if (draw(4)) wanted[n_wanted++] = aval_apply(f.g, draw(2) ? "Step" : "Update", NULL, weights[i], gradient);
-    }
-    cr_assert_eq(aval_graph_status(f.g), 0, "%s", aval_error());
+    size_t n_wanted = build_random(&f, seed, wanted);
     aval__plan *plan = fixture_plan(&f, wanted, n_wanted);
     simulate(&f, plan, wanted, n_wanted);
     size_t n_arenas = count_arenas(plan, largest_allocation_bytes);
@@ -94,4 +104,67 @@ Test(random_plans, every_read_finds_its_value_in_several_arenas_where_one_alloca
         most = n_arenas > most ? n_arenas : most;
     }
     cr_assert_gt(most, 2);
+}
+
+/* ---- Bounded memory ----------------------------------------------------------------------------------------------------------- */
+
+static uint64_t largest_arena(const aval__plan *plan)
+{
+    uint64_t bytes[2] = { 0 };
+    for (size_t i = 0; i < plan->n_slots; i++)
+        if (plan->slots[i].kind == AVAL__SLOT_ARENA) bytes[plan->slots[i].device] += plan->slots[i].bytes;
+    return bytes[0] > bytes[1] ? bytes[0] : bytes[1];
+}
+
+/* A plan within the bound, run by the simulator; returns how many of its units run again. */
+static uint64_t plan_bounded(fixture *f, aval_value *const *wanted, size_t n_wanted, uint64_t bound)
+{
+    f->request.memory_bound = bound;
+    aval__plan *plan = fixture_plan(f, wanted, n_wanted);
+    cr_assert_leq(largest_arena(plan), bound);
+    cr_assert_eq(plan->statistics.recomputed > 0, plan->statistics.recomputed_share > 0);
+    simulate(f, plan, wanted, n_wanted);
+    uint64_t recomputed = plan->statistics.recomputed;
+    aval__plan_release(plan);
+    return recomputed;
+}
+
+/* The least that a random graph can do with: what the refusal of a bound of 1 byte says, which is kept to, while one byte less is not.
+   Returns how many units run again for it. */
+static uint64_t plan_least(uint64_t seed, size_t n_devices)
+{
+    fixture f;
+    aval_value *wanted[16];
+    unsigned long long least = 0;
+    fixture_open(&f);
+    f.request.n_devices = n_devices;
+    size_t n_wanted = build_random(&f, seed, wanted);
+    f.request.memory_bound = 1;
+    int status = fixture_plan_status(&f, wanted, n_wanted);
+    if (status == AVAL_OK) { /* all lies in states */
+        fixture_close(&f);
+        return 0;
+    }
+    cr_assert_eq(status, AVAL_E_DEVICE_MEMORY, "%s", aval_error());
+    const char *said = strstr(aval_error(), "at least ");
+    cr_assert(said != NULL && sscanf(said, "at least %llu", &least) == 1 && least > 1, "%s", aval_error());
+    uint64_t recomputed = plan_bounded(&f, wanted, n_wanted, least);
+    f.request.memory_bound = least - 1;
+    cr_assert_eq(fixture_plan_status(&f, wanted, n_wanted), AVAL_E_DEVICE_MEMORY);
+    fixture_close(&f);
+    return recomputed;
+}
+
+Test(random_plans, every_read_finds_its_value_in_the_least_memory)
+{
+    uint64_t recomputed = 0;
+    for (uint64_t seed = 0; seed < 500; seed++) recomputed += plan_least(seed, 1);
+    cr_assert_gt(recomputed, 100);
+}
+
+Test(random_plans, every_read_finds_its_value_in_the_least_memory_of_two_devices)
+{
+    uint64_t recomputed = 0;
+    for (uint64_t seed = 0; seed < 200; seed++) recomputed += plan_least(seed, 2);
+    cr_assert_gt(recomputed, 20);
 }
