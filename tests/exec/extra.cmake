@@ -1,5 +1,5 @@
 # The rig, the OpenCL layer that the tests run under, and the plugins that they load.
-target_sources(test_exec PRIVATE ${CMAKE_CURRENT_LIST_DIR}/rig.c)
+target_sources(test_exec PRIVATE ${CMAKE_CURRENT_LIST_DIR}/rig.c ${CMAKE_CURRENT_SOURCE_DIR}/vendors/nets.c)
 target_include_directories(test_exec PRIVATE ${CMAKE_CURRENT_SOURCE_DIR})
 target_compile_definitions(test_exec PRIVATE AVAL_TEST_LAYER="${CMAKE_BINARY_DIR}/tests/opencl_layer.so")
 if(TARGET opencl_test_layer)

@@ -1,4 +1,5 @@
 /* Recomputation: how far it gets, at what cost, and what it must not touch. */
+#include "fail_alloc.h"
 #include "harness.h"
 
 #include <criterion/criterion.h>
@@ -66,4 +67,24 @@ Test(recompute, a_bound_that_is_kept_anyway_changes_nothing)
     cr_assert_eq(same.arena_bytes, whole.arena_bytes);
     cr_assert_eq(same.launches, whole.launches);
     cr_assert_eq(same.recomputed, 0);
+}
+
+Test(recompute, no_allocation_that_fails_leaks)
+{
+    fixture f;
+    aval_value *wanted[MOST_LAYERS + 1];
+    fixture_open(&f);
+    f.request.memory_bound = plan_chain(6, 0).arena_bytes / 2;
+    size_t n_wanted = build_chain(&f, 6, wanted);
+    cr_assert_eq(fixture_plan_status(&f, wanted, n_wanted), AVAL_OK); /* derivatives are in the registry from here on */
+    for (size_t n = 1;; n += 1 + n / 16) {
+        fail_alloc_at(n);
+        int status = fixture_plan_status(&f, wanted, n_wanted);
+        size_t left = fail_alloc_outstanding(), count = fail_alloc_count();
+        fail_alloc_off();
+        cr_assert(status == 0 || status == AVAL_E_MEMORY, "allocation %zu: %s", n, aval_error());
+        cr_assert_eq(left, 0, "allocation %zu: %zu are left", n, left);
+        if (count < n) break;
+    }
+    fixture_close(&f);
 }

@@ -101,8 +101,25 @@ Test(bench, inference_computes_forward_alone_and_saves_what_it_measures)
     json_decref(rows);
 }
 
+Test(bench, memory_tells_the_arena_and_the_cost_predicted_and_measured)
+{
+    json_t *rows = parse(program_expect_ok("bench resnet20 --batch 2 --memory 2M --json")->out), *last = json_array_get(rows, 2);
+    cr_assert_eq(json_array_size(rows), 3);
+    cr_expect_leq(json_integer_value(json_object_get(last, "arena_bytes")), 2 << 20);
+    cr_expect_gt(json_integer_value(json_object_get(last, "unbounded_arena_bytes")), 2 << 20);
+    cr_expect_gt(json_integer_value(json_object_get(last, "recomputed")), 0);
+    cr_expect_gt(json_real_value(json_object_get(last, "predicted_share")), 0);
+    cr_expect_gt(json_real_value(json_object_get(last, "measured_share")), -1);
+    json_decref(rows);
+    cr_expect_not_null(strstr(program_expect_ok("bench resnet20 --batch 2 --memory 2M")->out, "more time predicted"));
+}
+
 Test(bench, refuses_what_it_cannot_measure)
 {
+    program_expect_refused("bench resnet20 --batch 2 --memory 1K", 2, "at least");
+    program_expect_refused("bench mlp --memory 0", 2, "memory");
+    program_expect_refused("bench mlp --memory 20m", 2, "20m");
+    program_expect_refused("bench --memory 20M", 2, "that are named");
     program_expect_refused("bench mlp lenet --save /tmp/x.onnx", 2, "name one");
     program_expect_refused("bench resnet", 2, "resnet20");
     program_expect_refused("bench gemm --roofline", 2, "no network 'gemm'");

@@ -108,6 +108,10 @@ Test(program, a_net_is_drawn_and_planned)
     cr_expect_eq(strncmp(program_expect_ok("graph mlp")->out, "digraph", 7), 0);
     cr_expect_not_null(strstr(program_expect_ok("graph lenet --text")->out, "Conv"));
     cr_expect_gt(strlen(program_expect_ok("graph mlp --plan --batch 16")->out), 100);
+    const char *bounded = program_expect_ok("graph lenet --plan --memory 500K")->out;
+    cr_expect_not_null(strstr(bounded, "bounded: arena"));
+    program_expect_refused("graph lenet --plan --memory 1", 2, "at least");
+    program_expect_refused("graph lenet --memory 500K", 2, "--plan");
     json_t *o = parse(program_expect_ok("graph mlp --plan --json"));
     cr_expect_str_eq(json_string_value(json_object_get(o, "form")), "plan");
     json_decref(o);

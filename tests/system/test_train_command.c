@@ -101,7 +101,9 @@ Test(train_command, numbers_are_decimal_and_in_their_range)
                                     "--dropout nan",  "--dropout 1",
                                     "--epochs 0x10",  "--weight-decay nan",
                                     "--batch ''",     "--seed=-1",
-                                    "--stop-after 0", "--seed 18446744073709551616" };
+                                    "--stop-after 0", "--seed 18446744073709551616",
+                                    "--memory 0",     "--memory 20MB",
+                                    "--memory -1",    "--memory 99999999999G" };
     for (size_t i = 0; i < sizeof refused / sizeof refused[0]; i++) {
         char arguments[128], option[64];
         snprintf(arguments, sizeof arguments, "train linear --quiet %s", refused[i]);
@@ -114,6 +116,14 @@ Test(train_command, numbers_are_decimal_and_in_their_range)
 Test(train_command, what_the_device_cannot_hold_is_refused_with_2)
 {
     program_expect_refused("train mlp --quiet --layers 1000000000", 2, "dense1.weight");
+    program_expect_refused("train lenet --quiet --memory 1K", 2, "at least");
+}
+
+Test(train_command, a_bound_of_memory_changes_no_result)
+{
+    char all[128];
+    snprintf(all, sizeof all, "%.100s", program_expect_ok("train lenet --quiet --epochs 1")->out);
+    cr_expect_str_eq(program_expect_ok("train lenet --quiet --epochs 1 --memory 500K")->out, all);
 }
 
 Test(train_command, checkpoints_resume_and_bad_ones_are_refused)
