@@ -5,10 +5,10 @@
 #include <string.h>
 
 /* AVAL_GEMM names a provider: it is taken wherever it supports the case.  Otherwise
-     - CPU devices take `patches` for what it supports, else `tiles`: CLBlast's kernels are laid out for GPUs, and reach a tenth of it
+     - CPU devices take `winograd`, then `patches` for what they support, else `tiles`: CLBlast's kernels are laid out for GPUs, and reach a tenth of it
        there (bench gemm);
      - other devices take the first provider of this table that supports the case. */
-static const aval__gemm_provider *const providers[] = { &aval__gemm_clblast, &aval__gemm_patches, &aval__gemm_tiles };
+static const aval__gemm_provider *const providers[] = { &aval__gemm_clblast, &aval__gemm_winograd, &aval__gemm_patches, &aval__gemm_tiles };
 #define N_PROVIDERS (sizeof providers / sizeof providers[0])
 
 size_t aval__gemm_provider_count(void)
@@ -38,7 +38,7 @@ static int check_name(const char *name)
     for (size_t i = 0; i < N_PROVIDERS; i++) {
         if (strcmp(providers[i]->name, name) == 0) return AVAL_OK;
     }
-    return aval__fail(AVAL_E_ARGUMENT, "AVAL_GEMM is '%s': expected clblast, patches or tiles", name);
+    return aval__fail(AVAL_E_ARGUMENT, "AVAL_GEMM is '%s': expected clblast, winograd, patches or tiles", name);
 }
 
 int aval__gemm_choose(const aval_device_info *info, const aval_gemm *gemm, int type, size_t *provider)
@@ -48,7 +48,8 @@ int aval__gemm_choose(const aval_device_info *info, const aval_gemm *gemm, int t
         AVAL__TRY(check_name(forced));
         if (find_supporting(forced, info, gemm, type, provider)) return AVAL_OK;
     }
-    if (info->kind == AVAL_DEVICE_CPU && (find_supporting(aval__gemm_patches.name, info, gemm, type, provider) ||
+    if (info->kind == AVAL_DEVICE_CPU && (find_supporting(aval__gemm_winograd.name, info, gemm, type, provider) ||
+                                          find_supporting(aval__gemm_patches.name, info, gemm, type, provider) ||
                                           find_supporting(aval__gemm_tiles.name, info, gemm, type, provider)))
         return AVAL_OK;
     if (find_supporting(NULL, info, gemm, type, provider)) return AVAL_OK;

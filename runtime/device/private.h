@@ -81,7 +81,7 @@ void aval__cache_trim(const char *folder, uint64_t limit_bytes);
 void aval__clblast_hold(aval__device *device);
 void aval__clblast_drop(aval__device *device);
 
-extern const aval__gemm_provider aval__gemm_clblast, aval__gemm_patches, aval__gemm_tiles;
+extern const aval__gemm_provider aval__gemm_clblast, aval__gemm_winograd, aval__gemm_patches, aval__gemm_tiles;
 
 /* gemm.c: the same product with row-major c and with a batch of at least 1.  False when it has no such form. */
 bool aval__gemm_normalise(const aval_gemm *gemm, aval_gemm *out);

@@ -126,7 +126,7 @@ static void check(harness *h, const aval__gemm_provider *provider, const product
     double *found = malloc((size_t)(c_count + 1) * sizeof *found);
     harness_read(h, &c.device, raw);
     aval__convert(found, AVAL_DOUBLE, raw, p->type, (size_t)c_count);
-    double tolerance = p->type == AVAL_FLOAT16 ? 2e-3 : p->type == AVAL_DOUBLE ? 1e-12 : 1e-5;
+    double tolerance = p->type == AVAL_FLOAT16 ? 2e-3 : p->type == AVAL_DOUBLE ? 1e-12 : provider == &aval__gemm_winograd ? 2e-4 : 1e-5;
     for (int64_t i = 0; i < c_count; i++) {
         double wanted = p->type == AVAL_UINT8 ? fmod(c.at[i], 256) : c.at[i];
         if (fabs(found[i] - wanted) <= tolerance * (1 + fabs(wanted))) continue;
@@ -142,14 +142,15 @@ static void check(harness *h, const aval__gemm_provider *provider, const product
     release(&c);
 }
 
-static const aval__gemm_provider *const providers[] = { &aval__gemm_clblast, &aval__gemm_patches, &aval__gemm_tiles };
+static const aval__gemm_provider *const providers[] = { &aval__gemm_clblast, &aval__gemm_winograd, &aval__gemm_patches, &aval__gemm_tiles };
+#define N_PROVIDERS (sizeof providers / sizeof providers[0])
 
 static void check_all(const product *products, size_t count)
 {
     harness h;
     harness_open(&h);
     for (size_t i = 0; i < count; i++) {
-        for (size_t j = 0; j < 3; j++) check(&h, providers[j], &products[i]);
+        for (size_t j = 0; j < N_PROVIDERS; j++) check(&h, providers[j], &products[i]);
     }
     harness_close(&h);
 }
@@ -176,7 +177,7 @@ Test(gemm, agrees_with_a_double_loop_for_every_shape_and_transposition)
                                 .alpha = 1,
                                 .shift = (int64_t)(forms % 3),
                                 .type = AVAL_FLOAT };
-            for (size_t j = 0; j < 3; j++) check(&h, providers[j], &p);
+            for (size_t j = 0; j < N_PROVIDERS; j++) check(&h, providers[j], &p);
         }
     }
     harness_close(&h);
@@ -201,7 +202,7 @@ Test(gemm, agrees_for_every_storage_type)
                                     .beta = 1,
                                     .type = types[t],
                                     .shift = 1 };
-            for (size_t j = 0; j < 3; j++) {
+            for (size_t j = 0; j < N_PROVIDERS; j++) {
                 check(&h, providers[j], &small);
                 check(&h, providers[j], &large);
             }
@@ -261,7 +262,7 @@ Test(gemm, nothing_is_launched_where_c_is_empty)
     harness h;
     harness_open(&h);
     for (size_t i = 0; i < 2; i++) {
-        for (size_t j = 0; j < 3; j++) check(&h, providers[j], &products[i]);
+        for (size_t j = 0; j < N_PROVIDERS; j++) check(&h, providers[j], &products[i]);
     }
     cr_expect_eq(h.launches, 0);
     harness_close(&h);
@@ -335,6 +336,46 @@ Test(gemm, reads_patches_of_an_image_with_strides_pads_and_dilation)
     harness_close(&h);
 }
 
+/* Images whose last squares are cut, with pads, maps that are no whole vectors, and blocks of some rows of them. */
+Test(gemm, transforms_squares_of_images_with_small_filters)
+{
+    static const struct {
+        int64_t channels, maps, batch, in[2], kernel, pad[2], out[2];
+    } cases[] = {
+        { 16, 16, 5, { 16, 16 }, 3, { 1, 1 }, { 16, 16 } },  { 20, 33, 3, { 23, 19 }, 3, { 1, 0 }, { 23, 17 } },
+        { 33, 18, 7, { 11, 14 }, 5, { 2, 2 }, { 11, 14 } },  { 17, 50, 9, { 10, 13 }, 5, { 4, 3 }, { 14, 15 } },
+        { 16, 35, 4, { 17, 18 }, 3, { -1, 2 }, { 13, 20 } }, { 64, 16, 1, { 40, 61 }, 3, { 1, 1 }, { 40, 61 } },
+    };
+    harness h;
+    harness_open(&h);
+    if (aval__device_info(h.device)->kind != AVAL_DEVICE_CPU || aval__device_info(h.device)->group > 1) {
+        harness_close(&h);
+        cr_skip_test("winograd is for CPU devices");
+    }
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        const int64_t kernel = cases[i].kernel;
+        const aval_patches form = { .channels = cases[i].channels,
+                                    .in = { 1, cases[i].in[0], cases[i].in[1] },
+                                    .kernel = { 1, kernel, kernel },
+                                    .stride = { 1, 1, 1 },
+                                    .pad = { 0, cases[i].pad[0], cases[i].pad[1] },
+                                    .dilation = { 1, 1, 1 },
+                                    .out = { 1, cases[i].out[0], cases[i].out[1] } };
+        const product p = { .m = cases[i].maps,
+                            .n = cases[i].out[0] * cases[i].out[1],
+                            .k = cases[i].channels * kernel * kernel,
+                            .batch = cases[i].batch,
+                            .a_shared = true,
+                            .alpha = 0.5,
+                            .type = AVAL_FLOAT,
+                            .patches = &form };
+        const size_t launches = h.launches;
+        check(&h, &aval__gemm_winograd, &p);
+        cr_expect_gt(h.launches, launches, "case %zu was left out", i);
+    }
+    harness_close(&h);
+}
+
 Test(gemm, repeats_bit_for_bit)
 {
     harness h;
@@ -394,7 +435,7 @@ Test(gemm, cpus_take_tiles_and_gpus_take_clblast_where_it_can)
     cr_expect_str_eq(aval__gemm_provider_at(found)->name, "tiles");
     setenv("AVAL_GEMM", "magic", 1);
     cr_expect_eq(aval__gemm_choose(&cpu, &g, AVAL_FLOAT, &found), AVAL_E_ARGUMENT);
-    cr_expect_not_null(strstr(aval_error(), "expected clblast, patches or tiles"));
+    cr_expect_not_null(strstr(aval_error(), "expected clblast, winograd, patches or tiles"));
     unsetenv("AVAL_GEMM");
     gpu.fp64 = 0;
     cr_expect_eq(aval__gemm_choose(&gpu, &g, AVAL_DOUBLE, &found), AVAL_E_UNSUPPORTED);

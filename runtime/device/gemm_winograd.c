@@ -1,0 +1,139 @@
+/* Matrix products with the patches of images that are convolutions with 3 x 3 or 5 x 5 filters: by kernels/winograd.cl with a quarter of the
+ * multiplications (9/36 x 16 for 3 x 3, 25/36 x 4 for 5 x 5), in float, on CPU devices.  Its rounding is some ten times that of sums of
+ * products, far within the tolerance of convolutions.  Cases that gain too little are left to `patches`. */
+#include "device/gemm_record.h"
+#include "device/private.h"
+
+#include "winograd.cl.h"
+
+#include <string.h>
+
+#define SIDE 6 /* of the squares that images are cut into: SIDE in winograd.cl */
+#define POINTS (SIDE * SIDE)
+#define BLOCK_BYTES ((int64_t)384 << 10) /* of transformed squares and sums, that stay in a second-level cache beside filters */
+#define LEAST_SQUARES 64 /* in all, below which filters cost too much to transform and to read */
+#define LEAST_BLOCK 16 /* squares that a block must have room for, since each block reads all filters */
+#define LEAST_CHANNELS 16
+#define ITEMS_PER_UNIT 2
+#define ALIGNMENT 128
+
+typedef struct layout {
+    aval_gemm g; /* batch at least 1 */
+    const aval_patches *p;
+    int64_t vector, vectors, lanes, panels; /* VW, NV, of a panel of maps, panels */
+    int64_t out; /* windows along a square's side */
+    int64_t squares_y, squares_x, block_rows, blocks, item_blocks, items;
+    int64_t filters_bytes, work_bytes; /* the second: of a work-item */
+} layout;
+
+static int64_t aligned(int64_t elements)
+{
+    return divide_up(elements * (int64_t)sizeof(float), ALIGNMENT) * ALIGNMENT;
+}
+
+/* An image of two axes at most, each element of which a square filter meets. */
+static bool is_square(const aval_patches *p)
+{
+    for (int i = 0; i < 3; i++)
+        if (p->stride[i] != 1 || (p->kernel[i] > 1 && p->dilation[i] != 1)) return false;
+    bool flat = p->in[0] == 1 && p->kernel[0] == 1 && p->pad[0] == 0 && p->out[0] == 1;
+    return flat && p->kernel[1] == p->kernel[2] && (p->kernel[2] == 3 || p->kernel[2] == 5);
+}
+
+static void lay_out_blocks(const aval_device_info *info, layout *l)
+{
+    int64_t step = divide_up(l->p->channels, l->vector) * l->vector,
+            row = l->squares_x * POINTS * (step + l->lanes) * (int64_t)sizeof(float);
+    int64_t units = info->compute_units > 0 ? info->compute_units : 1;
+    l->block_rows = smaller(l->squares_y, BLOCK_BYTES / row > 1 ? BLOCK_BYTES / row : 1);
+    /* Each unit gets some. */
+    while (l->block_rows > 1 && divide_up(l->squares_y, l->block_rows) * l->g.batch < units) l->block_rows = divide_up(l->block_rows, 2);
+    l->block_rows = divide_up(l->squares_y, divide_up(l->squares_y, l->block_rows));
+    l->blocks = divide_up(l->squares_y, l->block_rows) * l->g.batch;
+    l->item_blocks = divide_up(l->blocks, units * ITEMS_PER_UNIT);
+    l->items = divide_up(l->blocks, l->item_blocks);
+    int64_t most = l->block_rows * l->squares_x, border = SIDE - l->out;
+    l->work_bytes = aligned((l->block_rows * l->out + border) * (l->squares_x * l->out + border) * l->vector +
+                            POINTS * (most * (step + l->lanes) + 2 * l->vector) + l->out * l->out * l->squares_x * l->vector);
+}
+
+static bool lay_out(const aval_device_info *info, const aval_gemm *gemm, layout *l)
+{
+    memset(l, 0, sizeof *l);
+    if (!aval__gemm_normalise(gemm, &l->g)) return false;
+    const aval_patches *p = l->p = l->g.b.patches;
+    l->vector = vector_floats(info);
+    l->vectors = l->g.m <= l->vector ? 1 : 2;
+    l->lanes = l->vectors * l->vector;
+    l->panels = divide_up(l->g.m, l->lanes);
+    l->out = SIDE + 1 - p->kernel[2];
+    l->squares_y = divide_up(p->out[1], l->out);
+    l->squares_x = divide_up(p->out[2], l->out);
+    l->filters_bytes = aligned(POINTS * l->panels * l->lanes * p->channels);
+    lay_out_blocks(info, l);
+    return true;
+}
+
+static int supports(const aval_device_info *info, const aval_gemm *gemm, int type)
+{
+    aval_gemm g;
+    layout l;
+    if (gemm->b.patches == NULL || info->kind != AVAL_DEVICE_CPU || info->group > 1 || type != AVAL_FLOAT) return AVAL_E_UNSUPPORTED;
+    if (!aval__gemm_normalise(gemm, &g) || g.b.transposed || g.a.transposed || g.sum || g.beta != 0) return AVAL_E_UNSUPPORTED;
+    if (g.batch > 1 && g.a.batch_stride != 0) return AVAL_E_UNSUPPORTED;
+    const aval_patches *p = g.b.patches;
+    if (!is_square(p) || p->channels < LEAST_CHANNELS || g.m < LEAST_CHANNELS || g.n == 0) return AVAL_E_UNSUPPORTED;
+    if (!lay_out(info, gemm, &l)) return AVAL_E_UNSUPPORTED;
+    int64_t square_bytes = POINTS * (divide_up(p->channels, l.vector) * l.vector + l.lanes) * (int64_t)sizeof(float);
+    if (square_bytes * LEAST_BLOCK > BLOCK_BYTES * 2 || l.squares_y * l.squares_x * g.batch < LEAST_SQUARES) return AVAL_E_UNSUPPORTED;
+    /* Squares that reach over the image's end are work for nothing. */
+    if (3 * l.squares_y * l.squares_x * l.out * l.out > 4 * g.n) return AVAL_E_UNSUPPORTED;
+    return fits_int(p->channels * p->in[1] * p->in[2]) && fits_int(g.m * g.n) && fits_int(l.blocks) && fits_int(l.work_bytes)
+               ? AVAL_OK
+               : AVAL_E_UNSUPPORTED;
+}
+
+static uint64_t scratch_bytes(const aval_device_info *info, const aval_gemm *gemm, int type)
+{
+    layout l;
+    (void)type;
+    return lay_out(info, gemm, &l) ? (uint64_t)(l.filters_bytes + l.items * l.work_bytes) : 0;
+}
+
+static int launch_items(aval__gemm_launch *to, const layout *l, const char *kernel, int64_t x, int64_t y)
+{
+    const aval_define defines[] = { { "VW", l->vector }, { "NV", l->vectors }, { "FILTER", l->p->kernel[2] } };
+    return launch(to, kernel, x, y, 1, 1, defines, sizeof defines / sizeof defines[0]);
+}
+
+static int record(const aval_device_info *info, const aval_gemm *gemm, int type, const aval_tensor *scratch, aval_call *call)
+{
+    layout l;
+    if (!lay_out(info, gemm, &l)) return aval__fail(AVAL_E_INTERNAL, "winograd was given a transposed product");
+    const aval_gemm *g = &l.g;
+    const aval_patches *p = l.p;
+    aval__gemm_launch to = { .call = call, .scratch = scratch, .type = type };
+    push(&to, (aval_arg)AVAL_READ(g->a.tensor));
+    LONGS(&to, g->a.offset, g->a.ld);
+    push(&to, (aval_arg)AVAL_UPDATE(scratch));
+    LONGS(&to, 0);
+    INTS(&to, g->m);
+    AVAL__TRY(launch_items(&to, &l, "winograd_filters", p->channels, l.panels * l.vectors));
+    push_result(&to, g->c.tensor, 0);
+    LONGS(&to, g->c.offset, g->c.batch_stride, g->c.ld);
+    push(&to, (aval_arg)AVAL_READ(g->b.tensor));
+    LONGS(&to, g->b.offset, g->b.batch_stride);
+    push(&to, (aval_arg)AVAL_UPDATE(scratch));
+    LONGS(&to, 0, l.filters_bytes, l.work_bytes);
+    INTS(&to, p->channels, p->in[1], p->in[2], p->pad[1], p->pad[2], g->m, p->out[1], p->out[2], l.squares_y, l.squares_x, l.block_rows,
+         l.item_blocks, l.blocks);
+    push(&to, (aval_arg){ .kind = AVAL_ARG_FLOAT, .real = g->alpha });
+    to.flops = 2.0 * POINTS * (double)(l.squares_y * l.squares_x * g->batch) * (double)(g->m * p->channels);
+    return launch_items(&to, &l, "winograd", l.items, 1);
+}
+
+static const aval_kernel_source source = { .name = "winograd.cl", .text = winograd_cl };
+
+const aval__gemm_provider aval__gemm_winograd = {
+    .name = "winograd", .supports = supports, .scratch_bytes = scratch_bytes, .record = record, .source = &source
+};
