@@ -44,7 +44,7 @@ static const struct {
     { "AVAL_PLUGIN_PATH", "folders of plugins, with ':' between [the installed ones]" },
     { "AVAL_INSIST", "1: as --insist" },
     { "AVAL_CACHE_DIR", "built kernels and verdicts of checks; '' turns the cache off [$XDG_CACHE_HOME/aval, or ~/.cache/aval]" },
-    { "AVAL_GEMM", "what computes matrix products: clblast, patches or tiles [tiles and patches on CPUs, else clblast]" },
+    { "AVAL_GEMM", "what computes matrix products: clblast, winograd, patches or tiles [the last three on CPUs, else clblast]" },
     { "AVAL_GROUP", "work-group of reductions, a power of two, for tests [1 on CPUs, the largest on GPUs]" },
 };
 
