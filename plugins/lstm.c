@@ -75,7 +75,7 @@ static int64_t cells_each(const aval_device_info *device, int64_t cells)
     return ((even > least ? even : least) + vector - 1) / vector * vector;
 }
 
-#define WIDTH_OF(device) AVAL_DEFINES({ "WG", (device)->group > 1 ? 2 : 1 })
+#define WIDTH_OF(device) AVAL_DEFINES({ "WG", (device)->group })
 
 static int forward(const aval_host *host, aval_call *call)
 {
@@ -159,14 +159,14 @@ static int backward(const aval_host *host, aval_call *call)
     const aval_device_info *device = host->device(call);
     const aval_tensor *dx = host->gradient(call, X), *dh = host->gradient(call, H), *dc = host->gradient(call, C);
     const aval_type type = host->type(host->output(call, Y));
-    const bool wants_h = dh != NULL;
+    const int wants_h = dh != NULL;
     int64_t chunk = cells_each(device, l.cells);
     if (dx == NULL) dx = host->scratch(call, type, l.time * 4 * l.cells);
     if (dh == NULL) dh = host->scratch(call, type, l.cells);
     if (dc == NULL) dc = host->scratch(call, type, l.cells);
     for (int64_t i = l.time - 1; i >= 0; i--) {
         step s = step_at(host, call, &l, i);
-        const bool last = i == l.time - 1;
+        const int last = i == l.time - 1;
         TRY(host->launch(call,
                          AVAL_LAUNCH(.kernel = "lstm_cell_backward", EACH((l.cells + chunk - 1) / chunk), WIDTH_OF(device),
                                      AVAL_ARGS(AVAL_READ(host->output(call, GATES)), AVAL_READ(host->output(call, CELLS)), AVAL_READ(s.c),

@@ -16,7 +16,9 @@
 #define LEAST_LINE_ROWS 8 /* of a below which laying b into lines costs more than it gains */
 #define LEAST_WIDE 4 /* vectors in a row of c below which gemm_wide is not worth its sums */
 #define VECTORS 2 /* NV in gemm.cl: vectors in a row of the register tile */
-#define BLOCK_PANELS 8 /* panels of a and of b that a work-item multiplies, at most */
+/* Panels of a and of b that a work-item multiplies, at most: bench gemm, 2048^3, in milliseconds: 8 x 8 43.8, 16 x 16 41.1, 4 x 16 40.2. */
+#define BLOCK_ROW_PANELS 4
+#define BLOCK_COLUMN_PANELS 16
 #define ITEMS_PER_UNIT 4 /* work-items for each compute unit, so that none waits for long at the end */
 /* m n k below which packing costs more than it gains.  Products on PoCL with 2 cores, microseconds in panels at once and without packing: 16^3 3.2 and
    3.1, 32^3 3.8 and 12.4, 48^3 5 (packed before either way). */
@@ -210,12 +212,13 @@ static int64_t blocks_at_once(const layout *l)
     return divide_up(l->a_panels, l->row_panels) * divide_up(l->b_panels, l->column_panels) * l->g.batch;
 }
 
-/* Two work-items a compute unit, or fewer of LEAST_ITEM_WORK; by rows where each lays its own copy of b into lines. */
+/* Two work-items a compute unit, or fewer of LEAST_ITEM_WORK; one, by rows, where each lays its own copy of b into lines. */
 static void lay_out_lines(layout *l, const aval_device_info *info, int type)
 {
     const aval_gemm *g = &l->g;
-    int64_t items = smaller(2 * unit_count(info), divide_up(g->m * g->n * g->k, LEAST_ITEM_WORK));
-    bool laid = l->b_row != 1, by_rows = laid || g->m >= g->n;
+    bool laid = l->b_row != 1;
+    int64_t items = smaller((laid ? 1 : 2) * unit_count(info), divide_up(g->m * g->n * g->k, LEAST_ITEM_WORK));
+    bool by_rows = laid || g->m >= g->n;
     l->item_rows = by_rows ? divide_up(divide_up(g->m, items), LINE_ROWS) * LINE_ROWS : g->m;
     l->item_columns = by_rows ? g->n : divide_up(divide_up(g->n, items), LINE_COLUMNS) * LINE_COLUMNS;
     if (laid) l->line_bytes = align_up((uint64_t)(divide_up(g->n, LINE_COLUMNS) * LINE_COLUMNS * g->k) * computed_bytes(type));
@@ -379,7 +382,8 @@ static int record_at_once(recorder *r)
 /* Sides of the blocks of panels: large for reuse in the caches, small enough that every compute unit has work. */
 static void choose_blocks(const layout *l, const aval_device_info *info, int64_t matrices, int64_t *rows, int64_t *columns)
 {
-    *rows = *columns = BLOCK_PANELS;
+    *rows = BLOCK_ROW_PANELS;
+    *columns = BLOCK_COLUMN_PANELS;
     while (*rows * *columns > 1) {
         int64_t items = divide_up(l->a_panels, *rows) * divide_up(l->b_panels, *columns) * matrices;
         if (items >= ITEMS_PER_UNIT * (int64_t)info->compute_units) break;
