@@ -175,7 +175,8 @@ __kernel void pack_b(__global uchar *scratch, long scratch_tensor, long at, B_PA
 }
 #else
 /* Steps p0 to p1 of one panel of b, whose column 0 `from` is. */
-inline void pack_panel_of_b(__global T *restrict out, __global const S *restrict from, long b_row, long b_column, int columns, int p0, int p1)
+inline void pack_panel_of_b(__global T *restrict out, __global const S *restrict from, long b_row, long b_column, int columns, int p0,
+                            int p1)
 {
     int p = p0;
 #if WHOLE
@@ -203,56 +204,17 @@ __kernel void pack_b(__global uchar *scratch, long scratch_tensor, long at, B_PA
 #endif
 
 /* ---- The register tile ------------------------------------------------------------------------------------------------------ */
-#if MR == 6
-#define ROWS(X) X(0) X(1) X(2) X(3) X(4) X(5)
-#elif MR == 14
-#define ROWS(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13)
-#else
-#error "MR: 6 rows (16 vector registers) or 14 (32)"
-#endif
-#define DECLARE(r) V c##r##_0 = 0, c##r##_1 = 0;
-#define MULTIPLY(r) \
-    { \
-        const V x = (V)(a[r]); \
-        c##r##_0 += x * b0; \
-        c##r##_1 += x * b1; \
-    }
-#define STORE_VECTOR(x, p) VSTORE((V)((T)alpha) * (x) + (beta != 0 ? (V)((T)beta) * VLOAD(p) : (V)(0)), p);
-#define STORE_ROW(r) STORE_VECTOR(c##r##_0, c + r * c_row) STORE_VECTOR(c##r##_1, c + r * c_row + VW)
-#define SPILL_ROW(r) \
-    VSTORE(c##r##_0, edge + r * NR); \
-    VSTORE(c##r##_1, edge + r * NR + VW);
-
-/* c [rows, columns] = alpha a b + beta c for a packed panel a [k, MR], and b [k, NR] whose rows are b_row apart: NR where it is packed. */
-inline void tile(__global S *restrict c, __global const T *restrict a, __global const T *restrict b, long b_row, int k, long c_row, int rows,
-                 int columns, REAL alpha, REAL beta)
-{
-    ROWS(DECLARE)
-    for (int p = 0; p < k; p++, a += MR, b += b_row) {
-        const V b0 = VLOAD(b), b1 = VLOAD(b + VW);
-        ROWS(MULTIPLY)
-    }
-#if WHOLE
-    if (rows >= MR && columns >= NR) {
-        ROWS(STORE_ROW)
-        return;
-    }
-#endif
-    T edge[MR * NR];
-    ROWS(SPILL_ROW)
-    for (int r = 0; r < min(rows, MR); r++) {
-        for (int j = 0; j < min(columns, NR); j++) store_element(c, r * c_row + j, edge[r * NR + j], alpha, beta);
-    }
-}
+#include "tile.clh"
 
 /* Index space: blocks of row_panels x column_panels panels, matrices of the batch.  k is walked in slices of k_slice steps, so that a slice of a
    panel of b stays in the first-level cache and those of a in the second. */
-__kernel void gemm_panels(C_PARAMS, __global const uchar *scratch, long scratch_tensor, long a_at, long b_at, int m, int n, int k,
-                          int k_slice, long a_matrix_step, long b_matrix_step, int row_panels, int column_panels, REAL alpha, REAL beta)
+__kernel void gemm_panels(C_PARAMS, __global const uchar *a_packed, long a_tensor, long a_at, __global const uchar *b_packed, long b_tensor,
+                          long b_at, int m, int n, int k, int k_slice, long a_matrix_step, long b_matrix_step, int row_panels,
+                          int column_panels, REAL alpha, REAL beta)
 {
     const long z = get_global_id(2);
-    __global const T *a = (__global const T *)(scratch + scratch_tensor + a_at) + z * a_matrix_step;
-    __global const T *b = (__global const T *)(scratch + scratch_tensor + b_at) + z * b_matrix_step;
+    __global const T *a = (__global const T *)(a_packed + a_tensor + a_at) + z * a_matrix_step;
+    __global const T *b = (__global const T *)(b_packed + b_tensor + b_at) + z * b_matrix_step;
     const int i0 = get_global_id(0) * row_panels, i1 = min(i0 + row_panels, (m + MR - 1) / MR);
     const int j0 = get_global_id(1) * column_panels, j1 = min(j0 + column_panels, (n + NR - 1) / NR);
     for (int p = 0; p < k; p += k_slice) {
@@ -268,29 +230,34 @@ __kernel void gemm_panels(C_PARAMS, __global const uchar *scratch, long scratch_
 
 #if !PATCHES
 /* Smaller products in one launch: a work-item packs what it reads, slice by slice of k, into `item_bytes` of scratch memory of its own.  Index space:
-   blocks of row_panels x column_panels panels, matrices of the batch.  Where rows of b are contiguous it is taken as it lies, whole panels at least. */
-__kernel void gemm_at_once(C_PARAMS, __global uchar *scratch, long scratch_tensor, long item_bytes, A_PARAMS, B_PARAMS, int m, int n, int k,
-                           int k_slice, int row_panels, int column_panels, REAL alpha, REAL beta)
+   blocks of row_panels x column_panels panels, matrices of the batch.  What is packed already (a_packed, b_packed: all panels of a matrix that all of the
+   batch share, or absent) is not packed again, and where rows of b are contiguous it is taken as it lies, whole panels at least. */
+__kernel void gemm_at_once(C_PARAMS, __global uchar *scratch, long scratch_tensor, long item_bytes, A_PARAMS, B_PARAMS,
+                           __global const uchar *a_packed, long a_packed_tensor, __global const uchar *b_packed, long b_packed_tensor,
+                           int m, int n, int k, int k_slice, int row_panels, int column_panels, REAL alpha, REAL beta)
 {
     const long z = get_global_id(2), item = get_global_id(0) + get_global_size(0) * (get_global_id(1) + get_global_size(1) * z);
     /* b first, so that its vectors are aligned */
     __global T *b_own = (__global T *)(scratch + scratch_tensor + item * item_bytes), *a_own = b_own + NR * k_slice;
+    __global const T *a_there = (__global const T *)(a_packed + a_packed_tensor),
+                     *b_there = (__global const T *)(b_packed + b_packed_tensor);
     const int i0 = get_global_id(0) * row_panels, i1 = min(i0 + row_panels, (m + MR - 1) / MR);
     const int j0 = get_global_id(1) * column_panels, j1 = min(j0 + column_panels, (n + NR - 1) / NR);
-    const bool in_place = WHOLE && b_column == 1;
+    const bool has_a = a_packed_tensor >= 0, has_b = b_packed_tensor >= 0, in_place = WHOLE && b_column == 1 && !has_b;
     for (int p = 0; p < k; p += k_slice) {
         const int steps = min(k_slice, k - p);
-        for (int i = i0; i < i1; i++)
-            pack_panel_of_a(a_own + (i - i0) * MR * k_slice, A_MATRIX(z) + i * MR * a_row + p * a_column, a_row, a_column, min(MR, m - i * MR),
-                            0, steps);
+        for (int i = i0; i < i1 && !has_a; i++)
+            pack_panel_of_a(a_own + (i - i0) * MR * k_slice, A_MATRIX(z) + i * MR * a_row + p * a_column, a_row, a_column,
+                            min(MR, m - i * MR), 0, steps);
         for (int j = j0; j < j1; j++) {
             __global const S *from = B_MATRIX(z) + j * NR * b_column + p * b_row;
             const bool as_it_lies = in_place && n - j * NR >= NR;
-            if (!as_it_lies) pack_panel_of_b(b_own, from, b_row, b_column, min(NR, n - j * NR), 0, steps);
+            if (!as_it_lies && !has_b) pack_panel_of_b(b_own, from, b_row, b_column, min(NR, n - j * NR), 0, steps);
+            __global const T *right = has_b ? b_there + ((long)j * k + p) * NR : as_it_lies ? (__global const T *)from : b_own;
             for (int i = i0; i < i1; i++) {
-                tile(C_MATRIX(z) + (long)i * MR * c_row + (long)j * NR, a_own + (i - i0) * MR * k_slice,
-                     as_it_lies ? (__global const T *)from : b_own, as_it_lies ? b_row : NR, steps, c_row, m - i * MR, n - j * NR, alpha,
-                     p == 0 ? beta : 1);
+                tile(C_MATRIX(z) + (long)i * MR * c_row + (long)j * NR,
+                     has_a ? a_there + ((long)i * k + p) * MR : a_own + (i - i0) * MR * k_slice, right, as_it_lies ? b_row : NR, steps,
+                     c_row, m - i * MR, n - j * NR, alpha, p == 0 ? beta : 1);
             }
         }
     }
@@ -472,7 +439,7 @@ inline T sum_of(V v)
     if (j < columns) { \
         T sum = sum_of(sum##r##_##j); \
         for (int q = p; q < k; q++) sum += LOAD(row##r, q) * LOAD(column##j, q); \
-        store_element(c, r * c_row + j, sum, alpha, beta); \
+        store_element(c, r *c_row + j, sum, alpha, beta); \
     }
 #define LINE_STORE(r) \
     if (r < rows) { \
@@ -481,8 +448,8 @@ inline T sum_of(V v)
         LINE_STORE_ONE(r, 2) \
         LINE_STORE_ONE(r, 3) \
     }
-inline void line_tile(__global S *c, long c_row, __global const S *a, long a_row, __global const S *b, long b_column, int k, int rows, int columns,
-                      REAL alpha, REAL beta)
+inline void line_tile(__global S *c, long c_row, __global const S *a, long a_row, __global const S *b, long b_column, int k, int rows,
+                      int columns, REAL alpha, REAL beta)
 {
     __global const S *column0 = b, *column1 = b + min(1, columns - 1) * b_column;
     __global const S *column2 = b + min(2, columns - 1) * b_column, *column3 = b + min(3, columns - 1) * b_column;
@@ -522,15 +489,16 @@ __kernel void gemm_lines(C_PARAMS, A_PARAMS, B_PARAMS, int m, int n, int k, int 
         __global const S *left = A_MATRIX(z + s), *right = B_MATRIX(z + s);
         long column = b_column;
         if (line_bytes > 0) {
-            __global S *lines = (__global S *)(scratch + scratch_tensor + (get_global_id(0) + get_global_id(2) * get_global_size(0)) * line_bytes);
+            __global S *lines =
+                (__global S *)(scratch + scratch_tensor + (get_global_id(0) + get_global_id(2) * get_global_size(0)) * line_bytes);
             lay_lines(right, b_row, lines, n, k);
             right = lines;
             column = k;
         }
         for (int i = first; i < end; i += LINE_ROWS) {
             for (int j = from; j < to; j += 4)
-                line_tile(C_MATRIX(z) + i * c_row + j, c_row, left + i * a_row, a_row, right + j * column, column, k, min(LINE_ROWS, end - i),
-                          min(4, to - j), alpha, s == 0 ? beta : 1);
+                line_tile(C_MATRIX(z) + i * c_row + j, c_row, left + i * a_row, a_row, right + j * column, column, k,
+                          min(LINE_ROWS, end - i), min(4, to - j), alpha, s == 0 ? beta : 1);
         }
     }
 }

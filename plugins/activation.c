@@ -115,6 +115,35 @@ static const aval_op prelu = {
                             KINK("[3]{-1,0,1} [1]{0.25}"), INTEGERS("i32[3]{-7,0,9} i32[]{2}")),
 };
 
+/* Activations of recurrent networks that are no operators of ONNX's. */
+#define X_TO_Y(op_name, summary, expression) \
+    .size = sizeof(aval_op), .name = op_name, .domain = "aval", .since = 1, .deterministic = 1, .doc = summary, \
+    .inputs = AVAL_PORTS({ .name = "X" }), .outputs = AVAL_PORTS({ .name = "Y" }), .expressions = AVAL_TEXTS(expression)
+#define FACTORS(a, b) \
+    AVAL_ATTRS({ .name = "alpha", .type = AVAL_ATTR_FLOAT, .initial = a, .doc = "first factor" }, \
+               { .name = "beta", .type = AVAL_ATTR_FLOAT, .initial = b, .doc = "second factor" })
+
+static const aval_op affine_op = {
+    X_TO_Y("Affine", "alpha X + beta", "alpha * X + beta"),
+    .attrs = FACTORS("1", "0"),
+    .samples = AVAL_SAMPLES({ .inputs = "[2,3]", .attrs = "alpha=0.5 beta=2" }),
+};
+
+static const aval_op scaled_tanh_op = {
+    X_TO_Y("ScaledTanh", "alpha tanh(beta X)", "alpha * tanh(beta * X)"),
+    .attrs = FACTORS("1", "1"),
+    .samples = AVAL_SAMPLES({ .inputs = "[2,3]", .attrs = "alpha=0.5 beta=2" }),
+};
+
+static const aval_op limit_op = {
+    X_TO_Y("Limit", "X limited to -limit .. limit", "min(max(X, -limit), limit)"),
+    .attrs = AVAL_ATTRS({ .name = "limit", .type = AVAL_ATTR_FLOAT, .initial = "inf", .doc = "largest magnitude" }),
+    .derivatives = (const char *const[]){ "X >= -limit && X <= limit ? 1 : 0" },
+    .n_derivatives = 1,
+    .subgradient = "1 at the limits",
+    .samples = AVAL_SAMPLES({ .inputs = "[4]{-2,-0.5,0.7,3}", .attrs = "limit=1" }),
+};
+
 static int body_gelu(const aval_host *host, aval_call *call)
 {
     const char *approximate = host->attr_string(call, "approximate");
@@ -140,7 +169,27 @@ static const aval_op gelu = {
 };
 
 static const aval_op *const ops[] = {
-    &sigmoid,          &relu,         &leaky_relu, &elu,      &celu,      &selu, &softplus, &softsign, &mish, &hard_swish,
-    &thresholded_relu, &hard_sigmoid, &step,       &gelu_erf, &gelu_tanh, &gelu, &shrink,   &prelu,    NULL,
+    &sigmoid,
+    &relu,
+    &leaky_relu,
+    &elu,
+    &celu,
+    &selu,
+    &softplus,
+    &softsign,
+    &mish,
+    &hard_swish,
+    &thresholded_relu,
+    &hard_sigmoid,
+    &step,
+    &affine_op,
+    &scaled_tanh_op,
+    &limit_op,
+    &gelu_erf,
+    &gelu_tanh,
+    &gelu,
+    &shrink,
+    &prelu,
+    NULL,
 };
 EXPORT_PLUGIN("activation");

@@ -321,6 +321,9 @@ static int gru_step(const aval_host *host, aval_call *call, const network *n, co
     return binary(host, call, "Add", hidden, rest, &states[0]);
 }
 
+static const kind rnn = { 1, 1, 1, "Tanh", rnn_step }, lstm = { 4, 2, 3, "Sigmoid Tanh Tanh", lstm_step },
+                  gru = { 3, 1, 2, "Sigmoid Tanh", gru_step };
+
 /* ---- A direction ------------------------------------------------------------------------------------------------------------------------------ */
 
 /* The biases of direction d: of the products with W, and n->bias. */
@@ -401,6 +404,44 @@ static int hold_ended(const aval_host *host, aval_call *call, const network *n, 
     return 0;
 }
 
+/* Is it what aval::LstmSteps computes?  The usual activations, and nothing that only step by step can be said. */
+static int is_usual(const aval_host *host, aval_call *call, const network *n)
+{
+    const char *const usual[] = { "Sigmoid", "Tanh", "Tanh" };
+    if (n->kind != &lstm || n->clip > 0 || n->coupled || given(host, call, P) != NULL || given(host, call, SEQUENCE_LENS) != NULL) return 0;
+    for (int i = 0; i < 3; i++)
+        if (strcmp(n->f[i].op, usual[i]) != 0) return 0;
+    return 1;
+}
+
+/* Part `at` of x [time, hidden, batch], as [1, hidden, batch]: the first or the last. */
+static int end_of(const aval_host *host, aval_call *call, const network *n, const aval_tensor *x, int first, const aval_tensor **out)
+{
+    const int64_t lengths[] = { first ? 1 : n->time - 1, first ? n->time - 1 : 1 };
+    const aval_tensor *parts[2] = { x, x };
+    if (n->time > 1)
+        TRY(host->apply(call, "Split", NULL, 2, (const aval_tensor *const[]){ x, constant_ints(host, call, lengths, 2) }, 2, parts));
+    *out = parts[!first];
+    return 0;
+}
+
+/* A direction as one node for all steps. */
+static int run_steps(const aval_host *host, aval_call *call, network *n, int64_t d, const aval_tensor *turned_x, const aval_tensor **all,
+                     const aval_tensor **states)
+{
+    const int64_t rows = n->kind->gates * n->hidden, w_dims[] = { rows, n->inputs }, y_dims[] = { n->time, 1, n->hidden, n->batch };
+    const int reversed = n->reversed || d == 1;
+    const aval_tensor *w, *from_x, *bias, *made[3];
+    TRY(direction_of(host, call, n, host->input(call, W), d, 2, w_dims, &w));
+    TRY(binary(host, call, "MatMul", w, turned_x, &from_x));
+    TRY(read_bias(host, call, n, d, &bias));
+    if (bias != NULL) TRY(reshaped(host, call, bias, 1, &rows, &bias));
+    TRY(host->apply(call, "aval::LstmSteps", reversed ? "reversed=1" : NULL, 5,
+                    (const aval_tensor *const[]){ from_x, n->r, bias, states[0], states[1] }, 3, made));
+    for (int s = 0; s < 2; s++) TRY(end_of(host, call, n, made[s], reversed, &states[s]));
+    return reshaped(host, call, made[0], 4, y_dims, all);
+}
+
 /* Outputs of all steps [time, 1, hidden, batch] and last states [1, hidden, batch] of direction d. */
 static int run_direction(const aval_host *host, aval_call *call, network *n, int64_t d, const aval_tensor *turned_x,
                          const aval_tensor **all, const aval_tensor **states)
@@ -408,6 +449,7 @@ static int run_direction(const aval_host *host, aval_call *call, network *n, int
     const aval_tensor *parts[STEPS], *outputs[STEPS], *before[2];
     const int64_t step_dims[] = { 1, 1, n->hidden, n->batch };
     TRY(read_direction(host, call, n, d, states));
+    if (is_usual(host, call, n)) return run_steps(host, call, n, d, turned_x, all, states);
     TRY(input_parts(host, call, n, d, turned_x, parts));
     for (int64_t i = 0; i < n->time; i++) {
         int64_t t = n->reversed || d == 1 ? n->time - 1 - i : i;
@@ -452,9 +494,6 @@ static int body(const aval_host *host, aval_call *call, const kind *k)
 }
 
 /* ---- Definitions ------------------------------------------------------------------------------------------------------------------------------ */
-
-static const kind rnn = { 1, 1, 1, "Tanh", rnn_step }, lstm = { 4, 2, 3, "Sigmoid Tanh Tanh", lstm_step },
-                  gru = { 3, 1, 2, "Sigmoid Tanh", gru_step };
 
 #define FUNCTIONS(name) \
     static int name##_infer(const aval_host *host, aval_call *call) \
@@ -544,35 +583,7 @@ static const aval_op gru_op = {
         { .inputs = "[2,3,2] [1,6,2] [1,6,2] - - [2,1,2]", .attrs = "layout=1 direction='reverse'" }),
 };
 
-#define X_TO_Y(op_name, summary, expression) \
-    .size = sizeof(aval_op), .name = op_name, .domain = "aval", .since = 1, .deterministic = 1, .doc = summary, \
-    .inputs = AVAL_PORTS({ .name = "X" }), .outputs = AVAL_PORTS({ .name = "Y" }), .expressions = AVAL_TEXTS(expression)
-#define FACTORS(a, b) \
-    AVAL_ATTRS({ .name = "alpha", .type = AVAL_ATTR_FLOAT, .initial = a, .doc = "first factor" }, \
-               { .name = "beta", .type = AVAL_ATTR_FLOAT, .initial = b, .doc = "second factor" })
-
-static const aval_op affine_op = {
-    X_TO_Y("Affine", "alpha X + beta", "alpha * X + beta"),
-    .attrs = FACTORS("1", "0"),
-    .samples = AVAL_SAMPLES({ .inputs = "[2,3]", .attrs = "alpha=0.5 beta=2" }),
-};
-
-static const aval_op scaled_tanh_op = {
-    X_TO_Y("ScaledTanh", "alpha tanh(beta X)", "alpha * tanh(beta * X)"),
-    .attrs = FACTORS("1", "1"),
-    .samples = AVAL_SAMPLES({ .inputs = "[2,3]", .attrs = "alpha=0.5 beta=2" }),
-};
-
-static const aval_op limit_op = {
-    X_TO_Y("Limit", "X limited to -limit .. limit", "min(max(X, -limit), limit)"),
-    .attrs = AVAL_ATTRS({ .name = "limit", .type = AVAL_ATTR_FLOAT, .initial = "inf", .doc = "largest magnitude" }),
-    .derivatives = (const char *const[]){ "X >= -limit && X <= limit ? 1 : 0" },
-    .n_derivatives = 1,
-    .subgradient = "1 at the limits",
-    .samples = AVAL_SAMPLES({ .inputs = "[4]{-2,-0.5,0.7,3}", .attrs = "limit=1" }),
-};
-
-static const aval_op *const ops[] = { &rnn_op, &lstm_op, &gru_op, &affine_op, &scaled_tanh_op, &limit_op, NULL };
+static const aval_op *const ops[] = { &rnn_op, &lstm_op, &gru_op, NULL };
 
 AVAL_PLUGIN_EXPORT extern const aval_plugin aval_plugin_entry;
 const aval_plugin aval_plugin_entry = {

@@ -81,11 +81,17 @@ typedef struct aval__gemm_provider {
     const char *name;
     /* 0 when it can compute this on such a device, else a negative code without a message. */
     int (*supports)(const aval_device_info *info, const aval_gemm *gemm, int type);
-    uint64_t (*scratch_bytes)(const aval_device_info *info, const aval_gemm *gemm, int type);
+    /* `packed`: bit 0 where a, bit 1 where b will be given packed. */
+    uint64_t (*scratch_bytes)(const aval_device_info *info, const aval_gemm *gemm, int type, unsigned packed);
+    /* Both NULL where the provider packs nothing for many products.  Bytes of operand 0 (a) or 1 (b) in the order that this product reads best, 0:
+       as it lies; and the launches that write it so into `to`, of type uint8.  Products of equal operands (shape, strides) share them. */
+    uint64_t (*packed_bytes)(const aval_device_info *info, const aval_gemm *gemm, int type, int operand);
+    int (*pack)(const aval_device_info *info, const aval_gemm *gemm, int type, int operand, const aval_tensor *to, aval_call *call);
     /* Exactly one of the two.  record: pure planning, gives launches through aval__host.launch on `source`; `scratch` is a tensor of
-       scratch_bytes elements of type uint8, NULL when that is 0.
+       scratch_bytes elements of type uint8, NULL when that is 0; packed[0] is a and packed[1] is b as `pack` has written it, or NULL.
        enqueue: puts the product on the device's queue, never waits. */
-    int (*record)(const aval_device_info *info, const aval_gemm *gemm, int type, const aval_tensor *scratch, aval_call *call);
+    int (*record)(const aval_device_info *info, const aval_gemm *gemm, int type, const aval_tensor *scratch,
+                  const aval_tensor *const *packed, aval_call *call);
     int (*enqueue)(aval__device *device, const aval_gemm *gemm, int type, const aval__gemm_operands *operands);
     const aval_kernel_source *source; /* of `record` */
 } aval__gemm_provider;

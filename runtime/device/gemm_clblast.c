@@ -143,8 +143,9 @@ static uint64_t bound_scratch(const aval_gemm *g, int type)
 }
 
 /* Exact for the info of an open device; for another one, as in a plan without devices, the bound. */
-static uint64_t scratch_bytes(const aval_device_info *info, const aval_gemm *gemm, int type)
+static uint64_t scratch_bytes(const aval_device_info *info, const aval_gemm *gemm, int type, unsigned packed)
 {
+    (void)packed;
     aval_gemm g;
     size_t bytes = 0;
     if (!aval__gemm_normalise(gemm, &g) || g.m == 0 || g.n == 0 || g.k == 0) return 0;

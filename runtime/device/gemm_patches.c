@@ -326,15 +326,18 @@ static int supports(const aval_device_info *info, const aval_gemm *gemm, int typ
     return fits_int(l.image_step) && fits_int(l.panels * l.lanes * g.k) ? AVAL_OK : AVAL_E_UNSUPPORTED;
 }
 
-static uint64_t scratch_bytes(const aval_device_info *info, const aval_gemm *gemm, int type)
+static uint64_t scratch_bytes(const aval_device_info *info, const aval_gemm *gemm, int type, unsigned packed)
 {
     layout l;
+    (void)packed;
     return lay_out(info, gemm, type, &l) ? (uint64_t)l.end : 0;
 }
 
-static int record(const aval_device_info *info, const aval_gemm *gemm, int type, const aval_tensor *scratch, aval_call *call)
+static int record(const aval_device_info *info, const aval_gemm *gemm, int type, const aval_tensor *scratch,
+                  const aval_tensor *const *packed, aval_call *call)
 {
     layout l;
+    (void)packed;
     if (!lay_out(info, gemm, type, &l)) return aval__fail(AVAL_E_INTERNAL, "patches was given a transposed product");
     recorder r = { .l = &l, .to = { .call = call, .scratch = scratch, .type = type } };
     return l.over_maps ? record_maps(&r) : record_pixels(&r, info);

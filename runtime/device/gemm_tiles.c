@@ -16,7 +16,9 @@
 #define LEAST_LINE_ROWS 8 /* of a below which laying b into lines costs more than it gains */
 #define LEAST_WIDE 4 /* vectors in a row of c below which gemm_wide is not worth its sums */
 #define VECTORS 2 /* NV in gemm.cl: vectors in a row of the register tile */
-#define BLOCK_PANELS 8 /* panels of a and of b that a work-item multiplies, at most */
+/* Panels of a and of b that a work-item multiplies, at most: bench gemm, 2048^3, in milliseconds: 8 x 8 43.8, 16 x 16 41.1, 4 x 16 40.2. */
+#define BLOCK_ROW_PANELS 4
+#define BLOCK_COLUMN_PANELS 16
 #define ITEMS_PER_UNIT 4 /* work-items for each compute unit, so that none waits for long at the end */
 /* m n k below which packing costs more than it gains.  Products on PoCL with 2 cores, microseconds in panels at once and without packing: 16^3 3.2 and
    3.1, 32^3 3.8 and 12.4, 48^3 5 (packed before either way). */
@@ -25,6 +27,7 @@
    cores are awake, and packs some 10 elements a nanosecond. */
 #define REPACKED_PER_UNIT ((int64_t)256 << 10)
 #define SCRATCH_ALIGNMENT 128
+#define MOST_OF_A_AT_ONCE ((int64_t)256 << 10) /* elements that stay in the second-level cache while panels of b pass */
 
 /* Storage types that gemm.cl can be built for, and bytes of the type it computes them in. */
 static const struct {
@@ -67,8 +70,9 @@ typedef struct layout {
     int64_t b_matrices;
     int64_t k_packed; /* steps of a packed panel: k, or k times round when summed */
     uint64_t a_bytes, b_bytes;
+    bool packed[2]; /* a and b come packed, in whole panels */
     /* at once: of a work-item */
-    bool packs_b; /* else b is read as it lies */
+    bool packs_b; /* else b is read as it lies, or comes packed */
     int64_t row_panels, column_panels;
     uint64_t item_bytes;
     /* lines: of a work-item */
@@ -157,8 +161,8 @@ static void lay_out_panels(layout *l, int type)
     l->a_matrices = g->sum || g->a.batch_stride == 0 ? 1 : l->round;
     l->b_matrices = g->sum || g->b.batch_stride == 0 ? 1 : l->round;
     uint64_t lengthened = g->sum ? (uint64_t)l->round : 1;
-    l->a_bytes = align_up(a_one * (uint64_t)l->a_matrices * lengthened);
-    l->b_bytes = align_up(b_one * (uint64_t)l->b_matrices * lengthened);
+    l->a_bytes = l->packed[0] ? 0 : align_up(a_one * (uint64_t)l->a_matrices * lengthened);
+    l->b_bytes = l->packed[1] ? 0 : align_up(b_one * (uint64_t)l->b_matrices * lengthened);
 }
 
 /* How long a grid of rows x columns work-items takes, in cycles: tiles at two vectors a cycle, packing at some three elements, starting
@@ -168,7 +172,7 @@ static void lay_out_panels(layout *l, int type)
 static double time_at_once(const layout *l, int64_t units, int64_t rows, int64_t columns)
 {
     double a = (double)divide_up(l->a_panels, rows), b = (double)divide_up(l->b_panels, columns);
-    double step = a * b * (double)l->rows + (a * (double)l->rows + (l->packs_b ? b * (double)l->columns : 0)) / 3;
+    double step = a * b * (double)l->rows + ((l->packed[0] ? 0 : a * (double)l->rows) + (l->packs_b ? b * (double)l->columns : 0)) / 3;
     int64_t items = rows * columns * l->g.batch;
     double turns = (double)divide_up(items, units) * (items < 2 * units ? 8.0 / 7 : 1);
     return turns * (step * (double)l->g.k + STARTING) + (items > 1 ? WAKING : 0);
@@ -182,7 +186,7 @@ static bool lay_out_at_once(layout *l, const aval_device_info *info, int type)
     if (g->sum || g->b.patches != NULL || type == AVAL_FLOAT16) return false;
     l->a_panels = divide_up(g->m, l->rows);
     l->b_panels = divide_up(g->n, l->columns);
-    l->packs_b = l->b_column != 1 || aval_type_bytes(type) != computed_bytes(type);
+    l->packs_b = !l->packed[1] && (l->b_column != 1 || aval_type_bytes(type) != computed_bytes(type));
     for (int64_t rows = 1; rows <= 4 * units && rows <= l->a_panels; rows++) {
         for (int64_t columns = 1; rows * columns <= 4 * units && columns <= l->b_panels; columns++) {
             if (time_at_once(l, units, rows, columns) >= time_at_once(l, units, best_rows, best_columns)) continue;
@@ -190,11 +194,15 @@ static bool lay_out_at_once(layout *l, const aval_device_info *info, int type)
             best_columns = columns;
         }
     }
-    int64_t again = ((l->packs_b ? best_rows - 1 : 0) * l->b_panels * l->columns + (best_columns - 1) * l->a_panels * l->rows) * g->k;
-    if (g->batch * again > REPACKED_PER_UNIT * units) return false;
+    /* how often the same is packed, by several work-items or for several matrices of the batch, after the first time */
+    int64_t a_times = g->batch * best_columns - (g->a.batch_stride == 0 ? 1 : g->batch);
+    int64_t b_times = g->batch * best_rows - (g->b.batch_stride == 0 ? 1 : g->batch);
+    int64_t a_again = l->packed[0] ? 0 : a_times * l->a_panels * l->rows, b_again = l->packs_b ? b_times * l->b_panels * l->columns : 0;
+    if ((a_again + b_again) * g->k > REPACKED_PER_UNIT * units) return false;
     l->row_panels = divide_up(l->a_panels, best_rows);
     l->column_panels = divide_up(l->b_panels, best_columns);
-    int64_t lanes = l->row_panels * l->rows + l->columns; /* one panel of b at a time */
+    if (l->row_panels * l->rows * smaller(g->k, K_SLICE) > MOST_OF_A_AT_ONCE) return false;
+    int64_t lanes = (l->packed[0] ? 0 : l->row_panels * l->rows) + l->columns; /* one panel of b at a time */
     l->item_bytes = align_up((uint64_t)(lanes * smaller(g->k, K_SLICE)) * computed_bytes(type));
     return true;
 }
@@ -204,12 +212,13 @@ static int64_t blocks_at_once(const layout *l)
     return divide_up(l->a_panels, l->row_panels) * divide_up(l->b_panels, l->column_panels) * l->g.batch;
 }
 
-/* Two work-items a compute unit, or fewer of LEAST_ITEM_WORK; by rows where each lays its own copy of b into lines. */
+/* Two work-items a compute unit, or fewer of LEAST_ITEM_WORK; one, by rows, where each lays its own copy of b into lines. */
 static void lay_out_lines(layout *l, const aval_device_info *info, int type)
 {
     const aval_gemm *g = &l->g;
-    int64_t items = smaller(2 * unit_count(info), divide_up(g->m * g->n * g->k, LEAST_ITEM_WORK));
-    bool laid = l->b_row != 1, by_rows = laid || g->m >= g->n;
+    bool laid = l->b_row != 1;
+    int64_t items = smaller((laid ? 1 : 2) * unit_count(info), divide_up(g->m * g->n * g->k, LEAST_ITEM_WORK));
+    bool by_rows = laid || g->m >= g->n;
     l->item_rows = by_rows ? divide_up(divide_up(g->m, items), LINE_ROWS) * LINE_ROWS : g->m;
     l->item_columns = by_rows ? g->n : divide_up(divide_up(g->n, items), LINE_COLUMNS) * LINE_COLUMNS;
     if (laid) l->line_bytes = align_up((uint64_t)(divide_up(g->n, LINE_COLUMNS) * LINE_COLUMNS * g->k) * computed_bytes(type));
@@ -220,7 +229,13 @@ static int64_t line_items(const layout *l)
     return divide_up(l->g.m, l->item_rows) * (l->g.sum ? 1 : l->g.batch);
 }
 
-static bool lay_out(const aval_device_info *info, const aval_gemm *gemm, int type, layout *l)
+/* Operand i of the layout is which of the caller's?  A transposed c exchanges them. */
+static int own_operand(const aval_gemm *gemm, int i)
+{
+    return gemm->c.transposed ? 1 - i : i;
+}
+
+static bool lay_out(const aval_device_info *info, const aval_gemm *gemm, int type, unsigned packed, layout *l)
 {
     memset(l, 0, sizeof *l);
     if (!aval__gemm_normalise(gemm, &l->g)) return false;
@@ -236,6 +251,7 @@ static bool lay_out(const aval_device_info *info, const aval_gemm *gemm, int typ
     l->vector = bytes == 8 ? floats / 2 : floats;
     l->columns = VECTORS * l->vector;
     l->tile = local_tile(info, bytes);
+    for (int i = 0; i < 2; i++) l->packed[i] = packed >> own_operand(gemm, i) & 1;
     l->method = choose_method(l, info, type);
     if (l->method == METHOD_PANELS && lay_out_at_once(l, info, type)) l->method = METHOD_AT_ONCE;
     if (l->method == METHOD_PANELS) lay_out_panels(l, type);
@@ -247,6 +263,7 @@ static bool lay_out(const aval_device_info *info, const aval_gemm *gemm, int typ
 
 typedef struct recorder {
     const layout *l;
+    const aval_tensor *packed[2]; /* of a and b, NULL: not given */
     aval__gemm_launch to;
 } recorder;
 
@@ -356,6 +373,7 @@ static int record_at_once(recorder *r)
     LONGS(&r->to, (int64_t)l->item_bytes);
     push_a(r, 0);
     push_b(r, 0);
+    for (int i = 0; i < 2; i++) push(&r->to, (aval_arg)AVAL_READ(r->packed[i]));
     INTS(&r->to, g->m, g->n, g->k, smaller(g->k, K_SLICE), l->row_panels, l->column_panels);
     push_scales(&r->to, g->alpha, g->beta);
     return launch_items(r, "gemm_at_once", divide_up(l->a_panels, l->row_panels), divide_up(l->b_panels, l->column_panels), g->batch, 1);
@@ -364,7 +382,8 @@ static int record_at_once(recorder *r)
 /* Sides of the blocks of panels: large for reuse in the caches, small enough that every compute unit has work. */
 static void choose_blocks(const layout *l, const aval_device_info *info, int64_t matrices, int64_t *rows, int64_t *columns)
 {
-    *rows = *columns = BLOCK_PANELS;
+    *rows = BLOCK_ROW_PANELS;
+    *columns = BLOCK_COLUMN_PANELS;
     while (*rows * *columns > 1) {
         int64_t items = divide_up(l->a_panels, *rows) * divide_up(l->b_panels, *columns) * matrices;
         if (items >= ITEMS_PER_UNIT * (int64_t)info->compute_units) break;
@@ -381,7 +400,8 @@ static int record_panels(recorder *r, const aval_device_info *info)
         int64_t count = smaller(l->round, g->batch - first), matrices = g->sum ? 1 : count, row_panels, column_panels;
         int64_t k = g->sum ? count * g->k : g->k;
         double beta = g->sum && first > 0 ? 1 : g->beta;
-        bool a_is_packed = first > 0 && !g->sum && l->g.a.batch_stride == 0, b_is_packed = first > 0 && !g->sum && l->g.b.batch_stride == 0;
+        bool a_is_packed = r->packed[0] || (first > 0 && !g->sum && l->g.a.batch_stride == 0);
+        bool b_is_packed = r->packed[1] || (first > 0 && !g->sum && l->g.b.batch_stride == 0);
         layout round = *l;
         round.k_packed = k;
         r->l = &round;
@@ -390,8 +410,10 @@ static int record_panels(recorder *r, const aval_device_info *info)
         r->l = l;
         choose_blocks(l, info, matrices, &row_panels, &column_panels);
         push_c(r, first, beta);
-        push(&r->to, (aval_arg)AVAL_READ(r->to.scratch));
-        LONGS(&r->to, 0, (int64_t)l->a_bytes);
+        push(&r->to, (aval_arg)AVAL_READ(r->packed[0] ? r->packed[0] : r->to.scratch));
+        LONGS(&r->to, 0);
+        push(&r->to, (aval_arg)AVAL_READ(r->packed[1] ? r->packed[1] : r->to.scratch));
+        LONGS(&r->to, r->packed[1] ? 0 : (int64_t)l->a_bytes);
         /* Slices add up in c, which would round each time when c is stored in half. */
         INTS(&r->to, g->m, g->n, k, r->to.type == AVAL_FLOAT16 ? k : K_SLICE);
         LONGS(&r->to, l->a_matrices > 1 ? l->a_panels * l->rows * k : 0, l->b_matrices > 1 ? l->b_panels * l->columns * k : 0);
@@ -415,21 +437,49 @@ static int supports(const aval_device_info *info, const aval_gemm *gemm, int typ
     return AVAL_OK;
 }
 
-static uint64_t scratch_bytes(const aval_device_info *info, const aval_gemm *gemm, int type)
+/* Products by panels share packed operands; one batch, or one that all of the batch share, and no long sums over a batch. */
+static uint64_t packed_bytes(const aval_device_info *info, const aval_gemm *gemm, int type, int operand)
 {
     layout l;
-    if (!lay_out(info, gemm, type, &l) || l.g.m == 0 || l.g.n == 0) return 0;
+    if (!lay_out(info, gemm, type, 0, &l) || l.g.sum || (l.method != METHOD_AT_ONCE && l.method != METHOD_PANELS)) return 0;
+    bool b = own_operand(gemm, operand) == 1;
+    const aval_operand *o = b ? &l.g.b : &l.g.a;
+    if (o->patches || (l.g.batch > 1 && o->batch_stride != 0)) return 0;
+    if (b && l.b_column == 1 && l.b_row == l.columns && l.g.n == l.columns && !l.packs_b) return 0; /* one panel already */
+    int64_t lanes = b ? divide_up(l.g.n, l.columns) * l.columns : divide_up(l.g.m, l.rows) * l.rows;
+    return align_up((uint64_t)(lanes * l.g.k) * computed_bytes(type));
+}
+
+static int pack(const aval_device_info *info, const aval_gemm *gemm, int type, int operand, const aval_tensor *to, aval_call *call)
+{
+    layout l;
+    if (!lay_out(info, gemm, type, 0, &l)) return aval__fail(AVAL_E_INTERNAL, "tiles was given a transposed product from patches");
+    l.a_panels = divide_up(l.g.m, l.rows);
+    l.b_panels = divide_up(l.g.n, l.columns);
+    l.k_packed = l.g.k;
+    l.a_bytes = 0;
+    recorder r = { .l = &l, .to = { .call = call, .scratch = to, .type = type } };
+    return record_pack(&r, own_operand(gemm, operand) == 1, 0, 1);
+}
+
+static uint64_t scratch_bytes(const aval_device_info *info, const aval_gemm *gemm, int type, unsigned packed)
+{
+    layout l;
+    if (!lay_out(info, gemm, type, packed, &l) || l.g.m == 0 || l.g.n == 0) return 0;
     if (l.method == METHOD_AT_ONCE) return l.item_bytes * (uint64_t)blocks_at_once(&l);
     if (l.method == METHOD_LINES) return l.line_bytes * (uint64_t)line_items(&l);
     return l.method != METHOD_PANELS ? 0 : l.a_bytes + l.b_bytes;
 }
 
-static int record(const aval_device_info *info, const aval_gemm *gemm, int type, const aval_tensor *scratch, aval_call *call)
+static int record(const aval_device_info *info, const aval_gemm *gemm, int type, const aval_tensor *scratch,
+                  const aval_tensor *const *packed, aval_call *call)
 {
     layout l;
-    if (!lay_out(info, gemm, type, &l)) return aval__fail(AVAL_E_INTERNAL, "tiles was given a transposed product from patches");
+    if (!lay_out(info, gemm, type, (packed[0] ? 1u : 0) | (packed[1] ? 2u : 0), &l))
+        return aval__fail(AVAL_E_INTERNAL, "tiles was given a transposed product from patches");
     if (l.g.m == 0 || l.g.n == 0) return AVAL_OK;
     recorder r = { .l = &l, .to = { .call = call, .scratch = scratch, .type = type } };
+    for (int i = 0; i < 2; i++) r.packed[i] = packed[own_operand(gemm, i)];
     switch (l.method) {
     case METHOD_PANELS: return record_panels(&r, info);
     case METHOD_LOCAL: return record_unpacked(&r, "gemm_local", 1, 1, l.tile);
@@ -446,5 +496,11 @@ static int record(const aval_device_info *info, const aval_gemm *gemm, int type,
 static const aval_kernel_source source = { .name = "gemm.cl", .text = gemm_cl };
 
 const aval__gemm_provider aval__gemm_tiles = {
-    .name = "tiles", .supports = supports, .scratch_bytes = scratch_bytes, .record = record, .source = &source
+    .name = "tiles",
+    .supports = supports,
+    .scratch_bytes = scratch_bytes,
+    .packed_bytes = packed_bytes,
+    .pack = pack,
+    .record = record,
+    .source = &source,
 };

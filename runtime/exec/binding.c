@@ -385,6 +385,22 @@ static int bind_step(aval__binding *b, size_t i)
     return bound->staging ? AVAL_OK : AVAL_E_MEMORY;
 }
 
+static bool is_state(const aval__plan *plan, uint32_t slot)
+{
+    return plan->slots[slot].kind == AVAL__SLOT_STATE;
+}
+
+static bool updates_state(const aval__plan *plan, const aval__step *step)
+{
+    if (step->kind == AVAL__STEP_GEMM) return is_state(plan, step->c.slot);
+    if (step->kind != AVAL__STEP_LAUNCH) return is_state(plan, step->to.slot);
+    for (uint32_t i = 0; i < step->n_args; i++) {
+        const aval__arg *arg = &step->args[i];
+        if (arg->kind == AVAL__ARG_TENSOR && arg->written && !arg->absent && is_state(plan, arg->slot)) return true;
+    }
+    return false;
+}
+
 int aval__binding_create(aval_context *ctx, const aval__plan *plan, aval__binding **out)
 {
     int status = AVAL_OK;
@@ -404,7 +420,10 @@ int aval__binding_create(aval_context *ctx, const aval__plan *plan, aval__bindin
     for (size_t i = 0; i < plan->n_devices; i++) b->devices[i].device = aval__context_device(ctx, i);
     AVAL__TRY_DONE(make_devices(b));
     for (uint32_t i = 0; i < plan->n_slots; i++) AVAL__TRY_DONE(make_slot(b, i));
-    for (size_t i = 0; i < plan->n_steps; i++) AVAL__TRY_DONE(bind_step(b, i));
+    for (size_t i = 0; i < plan->n_steps; i++) {
+        AVAL__TRY_DONE(bind_step(b, i));
+        b->updates |= updates_state(plan, &plan->steps[i]);
+    }
     AVAL__TRY_DONE(list_uses(b));
     if (b->crosses) AVAL__TRY_DONE(aval__binding_list_actions(b));
     *out = b;

@@ -87,6 +87,9 @@ struct aval__binding {
     uint64_t runs; /* in guarded mode */
     aval_store *store; /* whose buffers are in use */
     uint64_t store_generation;
+    bool updates; /* some step writes a state */
+    bool skips_once; /* in this run: steps that are marked `once` have given what they would give */
+    uint64_t once_changes; /* what aval__store_changes was when they did, 0: never */
 };
 
 /* Kernel argument `index` of a launch := a buffer.  Names kernel, device and node in the message. */

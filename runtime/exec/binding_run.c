@@ -117,11 +117,16 @@ static int point_states(aval__binding *b, aval_store *store)
 
 /* ---- Steps ----------------------------------------------------------------------------------------------------------------- */
 
+static void forget_timed(aval__bound_step *bound)
+{
+    if (bound->timed) clReleaseEvent(bound->timed);
+    bound->timed = NULL;
+}
+
 cl_event *aval__binding_timed(const aval__binding *b, aval__bound_step *bound)
 {
     if (!b->profiled) return NULL;
-    if (bound->timed) clReleaseEvent(bound->timed);
-    bound->timed = NULL;
+    forget_timed(bound);
     return &bound->timed;
 }
 
@@ -181,6 +186,10 @@ int aval__binding_enqueue(aval__binding *b, size_t i)
 {
     const aval__step *step = &b->plan->steps[i];
     if (b->steps[i].idle) return AVAL_OK;
+    if (step->once && b->skips_once) {
+        forget_timed(&b->steps[i]);
+        return AVAL_OK;
+    }
     bool across = step->kind == AVAL__STEP_COPY && step->from_device != step->device;
     int status = across ? aval__binding_copy_across(b, i) : enqueue[step->kind](b, step, &b->steps[i]);
     return status == AVAL_E_DEVICE_MEMORY ? aval__binding_explain_memory(b, status, step->device) : status;
@@ -195,8 +204,15 @@ int aval__binding_flush(aval__binding *b)
     return AVAL_OK;
 }
 
+static uint64_t changes_of(const aval_store *store)
+{
+    return store ? aval__store_changes(store) : 1;
+}
+
 int aval__binding_run_steps(aval__binding *b, aval_store *store, int (*after)(void *user, aval__binding *binding, size_t step), void *user)
 {
+    b->skips_once = b->store == store && !after && b->once_changes != 0 && b->once_changes == changes_of(store);
+    b->once_changes = 0; /* until this run is complete */
     AVAL__TRY(point_states(b, store));
     if (b->guarded) AVAL__TRY(aval__binding_poison(b));
     if (b->crosses && !after) AVAL__TRY(aval__binding_enqueue_devices(b));
@@ -204,6 +220,8 @@ int aval__binding_run_steps(aval__binding *b, aval_store *store, int (*after)(vo
         AVAL__TRY(aval__binding_enqueue(b, i));
         if (after) AVAL__TRY(after(user, b, i));
     }
+    if (store && (b->updates || after)) aval__store_change(store);
+    if (!after) b->once_changes = changes_of(store); /* what the plan itself updates is not what it does once */
     AVAL__TRY(mark_inputs(b));
     return aval__binding_flush(b);
 }

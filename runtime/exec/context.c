@@ -16,7 +16,12 @@ static int gemm_choose(void *user, uint32_t device, const aval_gemm *gemm, int t
     const aval__gemm_provider *provider = aval__gemm_provider_at(number);
     choice->provider = (uint32_t)number;
     choice->name = provider->name;
-    choice->scratch_bytes = provider->scratch_bytes ? provider->scratch_bytes(info, gemm, type) : 0;
+    unsigned packed = 0;
+    for (int i = 0; i < 2 && provider->packed_bytes; i++) {
+        choice->packed_bytes[i] = choice->many[i] ? provider->packed_bytes(info, gemm, type, i) : 0;
+        if (choice->packed_bytes[i] > 0) packed |= 1u << i;
+    }
+    choice->scratch_bytes = provider->scratch_bytes ? provider->scratch_bytes(info, gemm, type, packed) : 0;
     choice->records = provider->record != NULL;
     return AVAL_OK;
 }
@@ -27,7 +32,16 @@ static int gemm_record(void *user, uint32_t device, const aval_gemm *gemm, int t
     const aval_context *ctx = user;
     const aval__gemm_provider *provider = aval__gemm_provider_at(choice->provider);
     *source = provider->source;
-    return provider->record(aval__device_info(ctx->opened.at[device]), gemm, type, scratch, call);
+    return provider->record(aval__device_info(ctx->opened.at[device]), gemm, type, scratch, choice->packed, call);
+}
+
+static int gemm_pack(void *user, uint32_t device, const aval_gemm *gemm, int type, const aval__gemm_choice *choice, int operand,
+                     const aval_tensor *to, aval_call *call, const aval_kernel_source **source)
+{
+    const aval_context *ctx = user;
+    const aval__gemm_provider *provider = aval__gemm_provider_at(choice->provider);
+    *source = provider->source;
+    return provider->pack(aval__device_info(ctx->opened.at[device]), gemm, type, operand, to, call);
 }
 
 /* ---- Making and giving back ------------------------------------------------------------------------------------------------ */
@@ -54,7 +68,9 @@ int aval_context_create(aval_context **ctx)
         return status;
     }
     made->holders = 1;
-    made->hooks = (aval__plan_hooks){ .user = made, .gemm_choose = gemm_choose, .gemm_record = gemm_record, .prove = aval__context_prove };
+    made->hooks = (aval__plan_hooks){
+        .user = made, .gemm_choose = gemm_choose, .gemm_record = gemm_record, .gemm_pack = gemm_pack, .prove = aval__context_prove
+    };
     const char *insists = getenv("AVAL_INSIST");
     made->insists = insists && insists[0] && strcmp(insists, "0") != 0;
     status = aval__registry_create(&made->log, &made->registry);

@@ -48,6 +48,10 @@ int aval__store_buffer(aval_store *store, const char *name, const aval_tensor *s
                        uint64_t *generation);
 /* Goes up whenever any entry is made, moved or removed (not when its content is set): while it stays, all buffers are where they were. */
 uint64_t aval__store_generation(const aval_store *store);
+/* Goes up when a content may have become another one: it was set, or a plan has updated it (aval__store_change, which who runs such a plan calls).
+   0 where a caller has a buffer in his own hands, so that nobody knows. */
+uint64_t aval__store_changes(const aval_store *store);
+void aval__store_change(aval_store *store);
 
 /* ---- Sessions ----------------------------------------------------------------------------------------------------------------------------- */
 

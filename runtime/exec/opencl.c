@@ -206,6 +206,7 @@ int aval_store_mem(aval_store *store, const char *name, cl_mem *mem, size_t *byt
     AVAL__TRY(aval__context_ready(store->context));
     aval__device *device = entry->device ? entry->device : aval__context_device(store->context, 0);
     AVAL__TRY(aval__store_buffer(store, name, &entry->tensor, device, &buffer, &generation));
+    store->shared_outside = true;
     if (mem) *mem = buffer;
     if (bytes) *bytes = entry->bytes;
     return AVAL_OK;

@@ -18,7 +18,7 @@ int aval_store_create(aval_context *ctx, aval_store **store)
     made->holders = 1;
     made->context = ctx;
     aval__context_hold(ctx);
-    made->generation = 1; /* 0 is what a binding that has never looked has seen */
+    made->generation = made->changes = 1; /* 0 is what a binding that has never looked has seen */
     *store = made;
     return AVAL_OK;
 }
@@ -134,6 +134,7 @@ int aval__store_write(aval_store *store, const char *name, const aval_tensor *te
     AVAL__TRY(aval__store_check(store, name, tensor));
     aval__entry *entry = aval__store_find(store, name);
     if (!entry) AVAL__TRY(entry_make(store, name, tensor, &entry));
+    store->changes++;
     if (entry->bytes == 0) return AVAL_OK;
     if (entry->device) return device_write(entry, data);
     memcpy(entry->host, data, entry->bytes);
@@ -287,7 +288,18 @@ int aval__store_adopt(aval_store *store, const char *name, const aval_tensor *te
         return status;
     }
     entry_place(store, entry, device, buffer);
+    store->shared_outside = true;
     return AVAL_OK;
+}
+
+uint64_t aval__store_changes(const aval_store *store)
+{
+    return store->shared_outside ? 0 : store->changes;
+}
+
+void aval__store_change(aval_store *store)
+{
+    store->changes++;
 }
 
 uint64_t aval__store_generation(const aval_store *store)

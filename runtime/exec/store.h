@@ -26,6 +26,8 @@ struct aval_store {
     aval__entry *by_name; /* uthash */
     AVAL__VEC(aval__entry *) order; /* of creation */
     uint64_t generation;
+    uint64_t changes; /* goes up when a content may have become another one */
+    bool shared_outside; /* some entry's buffer is in a caller's hands, who may write there at any time */
 };
 
 /* One more holder: each calls aval_store_release once. */

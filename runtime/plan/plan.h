@@ -56,6 +56,7 @@ typedef struct aval__place {
 typedef struct aval__step {
     aval__step_kind kind;
     uint32_t device; /* index into plan->devices; for a copy between devices: the one that receives */
+    bool once; /* gives the same in every run, until the store is changed by someone else than this plan */
     const char *node; /* what to call it in messages: "conv1 (Conv)", "fused Mul, Add, Relu" */
     uint32_t first_value, n_values; /* plan->written: values that are complete after this step */
     uint64_t bytes; /* COPY and FILL: to be written; GEMM: of the scratch memory, 0: none */
@@ -161,6 +162,11 @@ typedef struct aval__gemm_choice {
     const char *name; /* "clblast", "tiles" */
     uint64_t scratch_bytes;
     bool records; /* true: `record` gives ordinary launches; false: the session calls the provider */
+    /* Of a and b: asked whether one packed copy can serve this product and others, answered with its bytes (0: the provider has no use
+       for it), then given to gemm_record. */
+    bool many[2];
+    uint64_t packed_bytes[2];
+    const aval_tensor *packed[2]; /* NULL: none */
 } aval__gemm_choice;
 
 /* What a device is asked to compute as a whole: a cluster of expressions by one generated kernel, or one node by its op's kernels. */
@@ -181,6 +187,9 @@ typedef struct aval__plan_hooks {
     /* For choices that record: launches through `host->launch` of the call, from kernel source *source (set before the first). */
     int (*gemm_record)(void *user, uint32_t device, const aval_gemm *gemm, int type, const aval__gemm_choice *choice,
                        const aval_tensor *scratch, aval_call *call, const aval_kernel_source **source);
+    /* For choices with packed_bytes: the launches that write the packed copy of operand 0 (a) or 1 (b) into `to`, of type uint8. */
+    int (*gemm_pack)(void *user, uint32_t device, const aval_gemm *gemm, int type, const aval__gemm_choice *choice, int operand,
+                     const aval_tensor *to, aval_call *call, const aval_kernel_source **source);
     /* May be NULL.  AVAL_E_CHECK with a message: this device is not to be trusted with this unit, another may be. */
     int (*prove)(void *user, uint32_t device, const aval__plan_unit *unit);
 } aval__plan_hooks;

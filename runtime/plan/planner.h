@@ -225,9 +225,18 @@ typedef struct aval__recording {
     aval__port *scratch;
 } aval__recording;
 
+/* record_packed.c.  *out: the packed copy of operand 0 (a) or 1 (b) that this product may share with others, NULL: it is to pack for itself. */
+typedef struct aval__packed aval__packed;
+int aval__record_meet_operand(aval__recording *r, const aval__port *port, const aval_gemm *gemm, int operand, aval__packed **out);
+/* The copy as a tensor of this call, written by steps here if it is not there yet. */
+int aval__record_packed(aval_call *call, const aval_gemm *gemm, int type, const aval__gemm_choice *choice, int operand,
+                        aval__packed *packed, const aval_tensor **out);
+
 int aval__record_launch(aval_call *call, const aval_launch *launch);
 int aval__record_gemm(aval_call *call, const aval_gemm *gemm);
 const aval_tensor *aval__record_scratch(aval_call *call, int type, int64_t count);
+/* Scratch memory of `bytes` bytes in *storage, which is in use until this unit at least; AVAL__NONE: it becomes a new one, to be written. */
+const aval_tensor *aval__record_scratch_in(aval_call *call, int64_t bytes, uint32_t *storage);
 /* The port of a handle, checked for what is to be done with it; `what` names the function in messages. */
 int aval__record_readable(aval_call *call, const aval_tensor *t, const char *what, aval__port **out);
 int aval__record_writable(aval_call *call, const aval_tensor *t, const char *what, aval__port **out);

@@ -72,6 +72,7 @@ void aval__plan_print(aval__text *text, const aval__plan *plan)
         const aval__step *step = &plan->steps[i];
         aval__text_add(text, "%-6s device %u %s:", step_kinds[step->kind].name, step->device, step->node);
         step_kinds[step->kind].print(text, step);
+        if (step->once) aval__text_add(text, " once");
         aval__text_put(text, "\n", 1);
     }
     for (size_t i = 0; i < plan->n_slots; i++) {

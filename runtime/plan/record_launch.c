@@ -256,6 +256,7 @@ int aval__record_gemm(aval_call *call, const aval_gemm *gemm)
     const aval__plan_hooks *hooks = r->p->request->hooks;
     aval__gemm_choice choice = { 0 };
     aval__port *ports[3];
+    aval__packed *packed[2];
     const aval_tensor *scratch = NULL;
     AVAL__TRY(check_gemm(gemm));
     AVAL__TRY(aval__record_readable(call, gemm->a.tensor, "gemm a", &ports[0]));
@@ -266,7 +267,14 @@ int aval__record_gemm(aval_call *call, const aval_gemm *gemm)
     if (gemm->k == 0 && gemm->beta == 1) return AVAL_OK; /* c stays as it is */
 
     int type = gemm->c.tensor->type;
+    for (int i = 0; i < 2; i++) {
+        AVAL__TRY(aval__record_meet_operand(r, ports[i], gemm, i, &packed[i]));
+        choice.many[i] = packed[i] != NULL;
+    }
     AVAL__TRY(hooks->gemm_choose(hooks->user, r->device, gemm, type, &choice));
+    for (int i = 0; i < 2; i++)
+        if (packed[i] && choice.packed_bytes[i] > 0)
+            AVAL__TRY(aval__record_packed(call, gemm, type, &choice, i, packed[i], &choice.packed[i]));
     if (choice.scratch_bytes > 0) {
         scratch = aval__record_scratch(call, AVAL_UINT8, (int64_t)choice.scratch_bytes);
         if (!scratch) return AVAL_E_MEMORY;

@@ -50,16 +50,31 @@ int aval__record_writable(aval_call *call, const aval_tensor *t, const char *wha
     return AVAL_OK;
 }
 
-const aval_tensor *aval__record_scratch(aval_call *call, int type, int64_t count)
+static const aval_tensor *scratch_in(aval_call *call, int type, int64_t count, uint32_t *storage)
 {
     aval__recording *r = recording_of(call);
-    aval__port *port = aval__arena_alloc(&r->p->unit_scratch, sizeof *port);
+    aval__planner *p = r->p;
+    bool there = *storage != AVAL__NONE;
+    aval__port *port = aval__arena_alloc(&p->unit_scratch, sizeof *port);
     if (!port) return NULL;
-    *port = (aval__port){ .role = "scratch", .item = AVAL__NONE, .storage = AVAL__NONE, .writable = true, .next = r->scratch };
+    *port = (aval__port){ .role = "scratch", .item = AVAL__NONE, .writable = !there, .readable = there, .next = r->scratch };
     if (aval__tensor_set(&port->tensor, type, 1, &count) < 0) return NULL;
-    if (aval__planner_add_storage(r->p, r->device, aval__tensor_bytes(&port->tensor), NULL, r->position, &port->storage) < 0) return NULL;
+    if (!there && aval__planner_add_storage(p, r->device, aval__tensor_bytes(&port->tensor), NULL, r->position, storage) < 0) return NULL;
+    if (p->storages.at[*storage].last < r->position) p->storages.at[*storage].last = r->position;
+    port->storage = *storage;
     r->scratch = port;
     return &port->tensor;
+}
+
+const aval_tensor *aval__record_scratch(aval_call *call, int type, int64_t count)
+{
+    uint32_t storage = AVAL__NONE;
+    return scratch_in(call, type, count, &storage);
+}
+
+const aval_tensor *aval__record_scratch_in(aval_call *call, int64_t bytes, uint32_t *storage)
+{
+    return scratch_in(call, AVAL_UINT8, bytes, storage);
 }
 
 /* ---- Host functions of these phases ----------------------------------------------------------------------------------------------------- */

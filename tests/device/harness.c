@@ -28,7 +28,7 @@ static int launch(aval_call *call, const aval_launch *l)
     cl_uint at = 0;
     for (size_t i = 0; i < l->n_args && code == CL_SUCCESS; i++) {
         const aval_arg *arg = &l->args[i];
-        const placed *p = (const placed *)arg->tensor;
+        const placed *p = (const placed *)arg->tensor, *any = p != NULL ? p : (const placed *)l->args[0].tensor; /* for absent ones */
         cl_int as_int = (cl_int)arg->integer;
         cl_long as_long = arg->integer, offset = p != NULL ? p->at : -1;
         cl_float as_float = (cl_float)arg->real;
@@ -38,7 +38,7 @@ static int launch(aval_call *call, const aval_launch *l)
         case AVAL_ARG_FLOAT: code = clSetKernelArg(kernel, at++, sizeof as_float, &as_float); break;
         case AVAL_ARG_REAL: code = clSetKernelArg(kernel, at++, sizeof arg->real, &arg->real); break;
         default:
-            code = clSetKernelArg(kernel, at++, sizeof p->buffer, &p->buffer);
+            code = clSetKernelArg(kernel, at++, sizeof any->buffer, &any->buffer);
             if (code == CL_SUCCESS) code = clSetKernelArg(kernel, at++, sizeof offset, &offset);
         }
     }
@@ -101,14 +101,28 @@ void harness_read(harness *h, const placed *p, void *data)
 
 int harness_gemm(harness *h, const aval__gemm_provider *provider, const aval_gemm *gemm, int type)
 {
+    return harness_gemm_packed(h, provider, gemm, type, 0);
+}
+
+int harness_gemm_packed(harness *h, const aval__gemm_provider *provider, const aval_gemm *gemm, int type, unsigned packed)
+{
     h->provider = provider;
     const aval_device_info *info = aval__device_info(h->device);
-    uint64_t bytes = provider->scratch_bytes(info, gemm, type);
+    uint64_t bytes = provider->scratch_bytes(info, gemm, type, packed);
+    placed copies[2] = { 0 };
+    const aval_tensor *given[2] = { NULL, NULL };
+    for (int i = 0; i < 2; i++) {
+        if (!(packed >> i & 1)) continue;
+        copies[i] = harness_tensor(h, AVAL_UINT8, 0, (int64_t)provider->packed_bytes(info, gemm, type, i));
+        given[i] = &copies[i].tensor;
+        int packing = provider->pack(info, gemm, type, i, given[i], &h->call);
+        if (packing < 0) return packing;
+    }
     placed scratch = { 0 };
     int status;
     if (bytes > 0) scratch = harness_tensor(h, AVAL_UINT8, 0, (int64_t)bytes);
     if (provider->record != NULL) {
-        status = provider->record(info, gemm, type, bytes > 0 ? &scratch.tensor : NULL, &h->call);
+        status = provider->record(info, gemm, type, bytes > 0 ? &scratch.tensor : NULL, given, &h->call);
     } else {
         const placed *a = (const placed *)gemm->a.tensor, *b = (const placed *)gemm->b.tensor, *c = (const placed *)gemm->c.tensor;
         const aval__gemm_operands operands = { .a = a->buffer,
@@ -123,6 +137,8 @@ int harness_gemm(harness *h, const aval__gemm_provider *provider, const aval_gem
     }
     clFinish(aval__device_queue(h->device));
     if (scratch.buffer != NULL) clReleaseMemObject(scratch.buffer);
+    for (int i = 0; i < 2; i++)
+        if (copies[i].buffer != NULL) clReleaseMemObject(copies[i].buffer);
     return status;
 }
 

@@ -28,6 +28,8 @@ void harness_write(harness *h, const placed *p, const void *data);
 void harness_read(harness *h, const placed *p, void *data);
 /* Computes by a provider, with scratch memory of its own; the tensors of `gemm` are placed ones. */
 int harness_gemm(harness *h, const aval__gemm_provider *provider, const aval_gemm *gemm, int type);
+/* The same with operands packed before: bit 0 of `packed` for a, bit 1 for b, of which the provider's packed_bytes are not 0. */
+int harness_gemm_packed(harness *h, const aval__gemm_provider *provider, const aval_gemm *gemm, int type, unsigned packed);
 /* A folder that is the test's own, for the cache; AVAL_CACHE_DIR is set to it. */
 const char *harness_cache_folder(void);
 void harness_remove_folder(const char *folder);

@@ -100,7 +100,7 @@ static aval_operand lay(const product *p, int64_t rows, int64_t columns, unsigne
     return (aval_operand){ .offset = p->shift, .ld = ld, .batch_stride = step, .transposed = transposed };
 }
 
-static void check(harness *h, const aval__gemm_provider *provider, const product *p)
+static void check_packed(harness *h, const aval__gemm_provider *provider, const product *p, unsigned packed)
 {
     uint64_t state = 42;
     int64_t a_count, b_count, c_count;
@@ -116,11 +116,13 @@ static void check(harness *h, const aval__gemm_provider *provider, const product
         b_count = p->shift + (p->batch ? p->batch : 1) * (image_count(p->patches) + p->shift);
     }
     if (provider->supports(aval__device_info(h->device), &g, p->type) < 0) return;
+    for (int i = 0; i < 2; i++)
+        if (packed >> i & 1 && provider->packed_bytes(aval__device_info(h->device), &g, p->type, i) == 0) return;
     stored a = make(h, &state, p->type, a_count), b = make(h, &state, p->type, b_count), c = make(h, &state, p->type, c_count);
     g.a.tensor = &a.device.tensor;
     g.b.tensor = &b.device.tensor;
     g.c.tensor = &c.device.tensor;
-    cr_assert_eq(harness_gemm(h, provider, &g, p->type), AVAL_OK, "%s: %s", provider->name, aval_error());
+    cr_assert_eq(harness_gemm_packed(h, provider, &g, p->type, packed), AVAL_OK, "%s: %s", provider->name, aval_error());
     expect(p, &g, &a, &b, c.at);
     unsigned char *raw = malloc((size_t)c_count * aval_type_bytes(p->type) + 1);
     double *found = malloc((size_t)(c_count + 1) * sizeof *found);
@@ -130,16 +132,23 @@ static void check(harness *h, const aval__gemm_provider *provider, const product
     for (int64_t i = 0; i < c_count; i++) {
         double wanted = p->type == AVAL_UINT8 ? fmod(c.at[i], 256) : c.at[i];
         if (fabs(found[i] - wanted) <= tolerance * (1 + fabs(wanted))) continue;
-        cr_assert_fail("%s, type %s, %lld x %lld x %lld, batch %lld, a%s b%s c%s%s%s, alpha %g beta %g: element %lld is %g, expected %g",
-                       provider->name, aval_type_name(p->type), (long long)p->m, (long long)p->n, (long long)p->k, (long long)p->batch,
-                       p->a_transposed ? "'" : "", p->b_transposed ? "'" : "", p->c_transposed ? "'" : "", p->sum ? ", summed" : "",
-                       p->patches ? ", patches" : "", p->alpha, p->beta, (long long)i, found[i], wanted);
+        cr_assert_fail(
+            "%s, packed %u, type %s, %lld x %lld x %lld, batch %lld, a%s b%s c%s%s%s, alpha %g beta %g: element %lld is %g, expected %g",
+            provider->name, packed, aval_type_name(p->type), (long long)p->m, (long long)p->n, (long long)p->k, (long long)p->batch,
+            p->a_transposed ? "'" : "", p->b_transposed ? "'" : "", p->c_transposed ? "'" : "", p->sum ? ", summed" : "",
+            p->patches ? ", patches" : "", p->alpha, p->beta, (long long)i, found[i], wanted);
     }
     free(raw);
     free(found);
     release(&a);
     release(&b);
     release(&c);
+}
+
+/* By a provider as a product alone, and with operands that were packed before. */
+static void check(harness *h, const aval__gemm_provider *provider, const product *p)
+{
+    for (unsigned packed = 0; packed < (provider->packed_bytes ? 4u : 1u); packed++) check_packed(h, provider, p, packed);
 }
 
 static const aval__gemm_provider *const providers[] = { &aval__gemm_clblast, &aval__gemm_winograd, &aval__gemm_patches, &aval__gemm_tiles };
@@ -158,9 +167,9 @@ static void check_all(const product *products, size_t count)
 
 static const struct {
     int64_t m, n, k;
-} shapes[] = { { 1, 1, 1 },     { 5, 3, 2 },    { 1, 100, 64 }, { 100, 1, 33 },  { 16, 16, 16 },  { 31, 47, 300 },
-               { 14, 32, 257 }, { 64, 10, 96 }, { 20, 16, 5 },  { 9, 3, 40 },    { 3, 200, 40 },  { 1, 1000, 16 },
-               { 6, 128, 9 },   { 33, 13, 70 }, { 5, 61, 66 },  { 1, 1000, 77 }, { 130, 10, 513 } };
+} shapes[] = { { 1, 1, 1 },    { 5, 3, 2 },     { 1, 100, 64 },   { 100, 1, 33 }, { 16, 16, 16 },  { 31, 47, 300 }, { 14, 32, 257 },
+               { 64, 10, 96 }, { 20, 16, 5 },   { 9, 3, 40 },     { 3, 200, 40 }, { 1, 1000, 16 }, { 6, 128, 9 },   { 33, 13, 70 },
+               { 5, 61, 66 },  { 1, 1000, 77 }, { 130, 10, 513 }, { 28, 32, 20 }, { 50, 64, 70 },  { 18, 96, 33 },  { 38, 40, 400 } };
 
 Test(gemm, agrees_with_a_double_loop_for_every_shape_and_transposition)
 {

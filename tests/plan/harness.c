@@ -292,6 +292,19 @@ static int record(void *user, uint32_t device, const aval_gemm *gemm, int type, 
                                                          AVAL_UPDATE(scratch))));
 }
 
+static int pack(void *user, uint32_t device, const aval_gemm *gemm, int type, const aval__gemm_choice *choice, int operand,
+                const aval_tensor *to, aval_call *call, const aval_kernel_source **source)
+{
+    (void)user;
+    (void)device;
+    (void)type;
+    (void)choice;
+    static const aval_kernel_source own = { "gemm.cl", "/* a product */" };
+    *source = &own;
+    return aval__host.launch(call, AVAL_LAUNCH(.kernel = "pack", .global = { 1 },
+                                               AVAL_ARGS(AVAL_READ(operand == 0 ? gemm->a.tensor : gemm->b.tensor), AVAL_WRITE(to))));
+}
+
 void fixture_open(fixture *f)
 {
     *f = (fixture){ 0 };
@@ -317,7 +330,7 @@ void fixture_open(fixture *f)
                                           .largest_allocation_bytes = (uint64_t)1 << 38 };
         f->devices[i] = &f->infos[i];
     }
-    f->hooks = (aval__plan_hooks){ .user = f, .gemm_choose = choose, .gemm_record = record };
+    f->hooks = (aval__plan_hooks){ .user = f, .gemm_choose = choose, .gemm_record = record, .gemm_pack = pack };
     f->request = (aval__plan_request){ .graph = f->g, .devices = f->devices, .n_devices = 1, .hooks = &f->hooks };
 }
 

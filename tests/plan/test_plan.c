@@ -192,6 +192,54 @@ Test(plan_gemm, the_hook_decides_between_a_step_and_launches)
     fixture_close(&f);
 }
 
+static size_t count_launches(const aval__plan *plan, const char *kernel, size_t *n_once)
+{
+    size_t n = *n_once = 0;
+    for (size_t i = 0; i < plan->n_steps; i++) {
+        if (plan->steps[i].kind != AVAL__STEP_LAUNCH || strcmp(plan->steps[i].kernel, kernel) != 0) continue;
+        n++;
+        *n_once += plan->steps[i].once;
+    }
+    return n;
+}
+
+Test(plan_gemm, what_nothing_updates_is_packed_once_for_all_runs)
+{
+    fixture f;
+    size_t once;
+    fixture_open(&f);
+    f.choice = (aval__gemm_choice){ .records = true, .packed_bytes = { 64, 64 } };
+    aval_value *w = make_state(&f, "w", 3, 3), *x = make_input(&f, "x", 2, 3);
+    aval_value *y = aval_apply(f.g, "Product", NULL, aval_apply(f.g, "Product", NULL, x, w), w);
+    aval__plan *plan = fixture_plan(&f, WANT(y));
+    cr_expect_eq(count_launches(plan, "pack", &once), 1, "w, for both products; x is read once");
+    cr_expect_eq(once, 1);
+    aval__plan_release(plan);
+    f.request.memory = AVAL_MEMORY_GUARDED;
+    plan = fixture_plan(&f, WANT(y));
+    cr_expect_eq(count_launches(plan, "pack", &once), 1, "by the second product");
+    cr_expect_eq(once, 0, "all memory is overwritten before each run");
+    aval__plan_release(plan);
+    fixture_close(&f);
+}
+
+Test(plan_gemm, an_updated_state_is_packed_in_each_run_and_its_new_content_apart)
+{
+    fixture f;
+    size_t once;
+    fixture_open(&f);
+    f.choice = (aval__gemm_choice){ .records = true, .packed_bytes = { 0, 64 } };
+    aval_value *w = make_state(&f, "w", 3, 3), *x = make_input(&f, "x", 3, 3);
+    aval_value *y = aval_apply(f.g, "Product", NULL, aval_apply(f.g, "Product", NULL, x, w), w);
+    aval_value *updated = aval_apply(f.g, "Update", NULL, w, y);
+    aval_value *z = aval_apply(f.g, "Product", NULL, x, updated);
+    aval__plan *plan = fixture_plan(&f, WANT(y, z));
+    cr_expect_eq(count_launches(plan, "pack", &once), 1, "the old content, by the second product that reads it; the new one is read once");
+    cr_expect_eq(once, 0);
+    aval__plan_release(plan);
+    fixture_close(&f);
+}
+
 Test(plan_gemm, without_an_inner_dimension_the_result_is_filled)
 {
     fixture f;

@@ -38,7 +38,7 @@ static int gemm_choose(void *user, uint32_t device, const aval_gemm *gemm, int t
     (void)device;
     const lister *l = user;
     AVAL__TRY(aval__gemm_tiles.supports(&l->info, gemm, type));
-    uint64_t bytes = aval__gemm_tiles.scratch_bytes(&l->info, gemm, type);
+    uint64_t bytes = aval__gemm_tiles.scratch_bytes(&l->info, gemm, type, 0);
     *choice = (aval__gemm_choice){ .name = aval__gemm_tiles.name, .scratch_bytes = bytes, .records = true };
     return AVAL_OK;
 }
@@ -47,10 +47,9 @@ static int gemm_record(void *user, uint32_t device, const aval_gemm *gemm, int t
                        const aval_tensor *scratch, aval_call *call, const aval_kernel_source **source)
 {
     (void)device;
-    (void)choice;
     const lister *l = user;
     *source = aval__gemm_tiles.source;
-    return aval__gemm_tiles.record(&l->info, gemm, type, scratch, call);
+    return aval__gemm_tiles.record(&l->info, gemm, type, scratch, choice->packed, call);
 }
 
 static aval_device_info make_gpu(void)
