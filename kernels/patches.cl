@@ -12,6 +12,7 @@
  * Element types as in common.clh; sums are kept in T, in a fixed order.  Sizes are int; all buffers are one scratch buffer of bytes, in
  * which `at` are byte offsets and steps count elements of T. */
 #include "common.clh"
+#include "tail.clh"
 
 #ifndef VW
 #define VW 8
@@ -293,6 +294,9 @@ inline void pixels_tile(__global S *restrict c, long c_row, int m, __global cons
     EACH_ROW(STORE_ROW)
 }
 
+/* The window that vector v begins with, or the end of the last. */
+#define PIXEL(v) (min((v) / per_row * ROWS, rows) * out_x + (v) % per_row * VW)
+
 /* Work-items: blocks of vectors of windows, blocks of panels of MR rows, groups of item_images images.  rows: of windows in all planes;
    per_row: vectors of a row.  Rows of a panel meet `block` vectors before the next panel does, so that what these see of the image stays in the
    cache.  A copy of an image has image_step elements.
@@ -302,7 +306,7 @@ __kernel void over_pixels(__global S *c, long c_tensor, long c_offset, long c_ba
                           long x_batch, __global const S *a, long a_tensor, long a_offset, long a_row, SCRATCH, long a_at, long places_at,
                           long x_at, int own, int channels, IMAGE_PARAMS, int image_step, int channel_step, int images, int item_images, int m,
                           int k, int vectors, int item_vectors, int item_panels, int block, int per_row, int rows, int out_y, int out_x,
-                          int step_z, int step_y, REAL alpha, REAL beta)
+                          int step_z, int step_y, REAL alpha, REAL beta TAIL_PARAMS)
 {
     const int first = get_global_id(0) * item_vectors, end = min(first + item_vectors, vectors);
     const int panel = get_global_id(1) * item_panels, panels = min(panel + item_panels, (m + MR - 1) / MR);
@@ -324,6 +328,7 @@ __kernel void over_pixels(__global S *c, long c_tensor, long c_offset, long c_ba
                 }
             }
         }
+        STORED(z, panel * MR, min(panels * MR, m), PIXEL(first), PIXEL(end))
     }
 }
 
@@ -394,7 +399,7 @@ __kernel void over_maps(SCRATCH, long places_at, long x_at, long maps_at, long s
 /* c = alpha sum of all parts + beta c.  Work-items: blocks of TAPS of k, m. */
 #define TAPS 64
 __kernel void sum_parts(__global S *c, long c_tensor, long c_offset, long c_row, SCRATCH, long sums_at, int k, int parts, int panels, REAL alpha,
-                        REAL beta)
+                        REAL beta TAIL_PARAMS)
 {
     const int first = get_global_id(0) * TAPS, map = get_global_id(1);
     const long part_step = (long)panels * k * NV * VW, to = c_tensor + c_offset + map * c_row;
@@ -406,4 +411,5 @@ __kernel void sum_parts(__global S *c, long c_tensor, long c_offset, long c_row,
         if (beta != 0) sum += (T)(beta * LOAD(c, to + tap));
         STORE(c, to + tap, sum);
     }
+    STORED(0, map, map + 1, first, min(first + TAPS, k))
 }

@@ -18,6 +18,7 @@ static int gemm_choose(void *user, uint32_t device, const aval_gemm *gemm, int t
     choice->name = provider->name;
     choice->scratch_bytes = provider->scratch_bytes ? provider->scratch_bytes(info, gemm, type) : 0;
     choice->records = provider->record != NULL;
+    choice->takes_tail = aval__gemm_takes_tail(provider, info, gemm, type);
     return AVAL_OK;
 }
 
@@ -27,7 +28,7 @@ static int gemm_record(void *user, uint32_t device, const aval_gemm *gemm, int t
     const aval_context *ctx = user;
     const aval__gemm_provider *provider = aval__gemm_provider_at(choice->provider);
     *source = provider->source;
-    return provider->record(aval__device_info(ctx->opened.at[device]), gemm, type, scratch, call);
+    return provider->record(aval__device_info(ctx->opened.at[device]), gemm, type, scratch, choice->with_tail, call);
 }
 
 /* ---- Making and giving back ------------------------------------------------------------------------------------------------ */

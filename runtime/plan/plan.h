@@ -161,6 +161,8 @@ typedef struct aval__gemm_choice {
     const char *name; /* "clblast", "tiles" */
     uint64_t scratch_bytes;
     bool records; /* true: `record` gives ordinary launches; false: the session calls the provider */
+    bool takes_tail; /* its launches that store the result can be built with a tail: they have the macro TAIL then, see kernels/tail.clh */
+    bool with_tail; /* to `record`: they are */
 } aval__gemm_choice;
 
 /* What a device is asked to compute as a whole: a cluster of expressions by one generated kernel, or one node by its op's kernels. */

@@ -47,10 +47,9 @@ static int gemm_record(void *user, uint32_t device, const aval_gemm *gemm, int t
                        const aval_tensor *scratch, aval_call *call, const aval_kernel_source **source)
 {
     (void)device;
-    (void)choice;
     const lister *l = user;
     *source = aval__gemm_tiles.source;
-    return aval__gemm_tiles.record(&l->info, gemm, type, scratch, call);
+    return aval__gemm_tiles.record(&l->info, gemm, type, scratch, choice->with_tail, call);
 }
 
 static aval_device_info make_gpu(void)
