@@ -45,6 +45,7 @@ static const struct {
     { "AVAL_INSIST", "1: as --insist" },
     { "AVAL_CACHE_DIR", "built kernels and verdicts of checks; '' turns the cache off [$XDG_CACHE_HOME/aval, or ~/.cache/aval]" },
     { "AVAL_GEMM", "what computes matrix products: clblast, winograd, patches or tiles [the last three on CPUs, else clblast]" },
+    { "AVAL_TAILS", "1: what follows a product is computed as it is stored wherever it can be, 0: never [where it pays]" },
     { "AVAL_GROUP", "work-group of reductions, a power of two, for tests [1 on CPUs, the largest on GPUs]" },
 };
 

@@ -95,7 +95,8 @@ static void add_product(T (*result)[PART], SPACE T (*factors)[TILE], SPACE T (*t
 #if WG == 1
     for (int from = 0; from < ROWS; from += 4) {
         for (int j = 0; j < HEAD; j += VN) {
-            V a = VPEEK(&result[from][j]), b = VPEEK(&result[from + 1][j]), e = VPEEK(&result[from + 2][j]), f = VPEEK(&result[from + 3][j]);
+            V a = VPEEK(&result[from][j]), b = VPEEK(&result[from + 1][j]), e = VPEEK(&result[from + 2][j]),
+              f = VPEEK(&result[from + 3][j]);
             for (int c = 0; c < TILE; c++) {
                 V t = VPEEK(&tile[c][j]);
                 a += factors[from][c] * t;
@@ -202,7 +203,8 @@ __kernel void attention_forward(__global const S *q, long q_at, __global const S
     for (int i = 0; i < OWN; i++) {
         int row = first + ROW(i);
         store_row(y + y_at + b * y_batch + h * y_head, y_row, row, lq, dv, result[i], sum[i] > 0 ? 1 / sum[i] : (T)0);
-        if (COLUMN == 0 && row < lq && sums_at >= 0) STORE_D(sums, sums_at + pair * lq + row, sum[i] > 0 ? best[i] + log(sum[i]) : -INFINITY);
+        if (COLUMN == 0 && row < lq && sums_at >= 0)
+            STORE_D(sums, sums_at + pair * lq + row, sum[i] > 0 ? best[i] + log(sum[i]) : -INFINITY);
     }
 }
 
@@ -222,8 +224,8 @@ __kernel void attention_means(__global const S *g, long g_at, __global const S *
 
 /* scores become shares exp(score - sum), and slopes (g . v) become share * (slope - mean), the gradients of scores.  `row` of queries is ROW,
    or the column where `turned`. */
-static void make_slopes(SPACE T (*scores)[TILE], SPACE T (*slopes)[TILE], __global const D *sums, __global const D *means, int i, int j, int lq,
-                        int turned)
+static void make_slopes(SPACE T (*scores)[TILE], SPACE T (*slopes)[TILE], __global const D *sums, __global const D *means, int i, int j,
+                        int lq, int turned)
 {
     for (int own = 0; own < OWN; own++) {
         int r = ROW(own);
@@ -239,9 +241,9 @@ static void make_slopes(SPACE T (*scores)[TILE], SPACE T (*slopes)[TILE], __glob
 
 /* dq = scale * sum over keys of slope * k.  g may be absent.  Groups: batch * heads * ceil(lq / ROWS). */
 __kernel void attention_backward_q(__global const S *q, long q_at, __global const S *k, long k_at, __global const S *v, long v_at,
-                                   __global const S *mask, long mask_at, __global const S *g, long g_at, __global const D *sums, long sums_at,
-                                   __global const D *means, long means_at, __global S *dq, long dq_at, long groups, SIZES, STRIDES(q),
-                                   STRIDES(k), STRIDES(v), STRIDES(y), MASK_STRIDES)
+                                   __global const S *mask, long mask_at, __global const S *g, long g_at, __global const D *sums,
+                                   long sums_at, __global const D *means, long means_at, __global S *dq, long dq_at, long groups, SIZES,
+                                   STRIDES(q), STRIDES(k), STRIDES(v), STRIDES(y), MASK_STRIDES)
 {
     SPACE T block[ROWS][WIDTH], ups[ROWS][WIDTH], tile[TILE][WIDTH], scores[ROWS][TILE], slopes[ROWS][TILE];
     T result[OWN][PART];
@@ -295,7 +297,8 @@ __kernel void attention_backward_kv(__global const S *q, long q_at, __global con
             WAIT;
             multiply(block, tile, scores);
             multiply(values, ups, slopes);
-            add_mask(scores, mask + mask_at + b * mask_batch + h * mask_head, mask_at >= 0, mask_k, mask_q, first, lk, i, lq, -(causal != 0));
+            add_mask(scores, mask + mask_at + b * mask_batch + h * mask_head, mask_at >= 0, mask_k, mask_q, first, lk, i, lq,
+                     -(causal != 0));
             make_slopes(scores, slopes, sums + sums_at + at, means + means_at + at, first, i, lq, 1);
             WAIT;
             add_product(by_v, scores, ups);
@@ -314,8 +317,8 @@ __kernel void attention_backward_kv(__global const S *q, long q_at, __global con
 __kernel void attention_backward_mask(__global const S *q, long q_at, __global const S *k, long k_at, __global const S *v, long v_at,
                                       __global const S *mask, long mask_at, __global const S *g, long g_at, __global const D *sums,
                                       long sums_at, __global const D *means, long means_at, __global S *dmask, long dmask_at, long n,
-                                      long batch, long batches, long masks, long mask_lq, long mask_lk, SIZES, STRIDES(q), STRIDES(k), STRIDES(v),
-                                      STRIDES(y))
+                                      long batch, long batches, long masks, long mask_lq, long mask_lk, SIZES, STRIDES(q), STRIDES(k),
+                                      STRIDES(v), STRIDES(y))
 {
     long e = get_global_id(0);
     if (e >= n) return;
@@ -326,7 +329,8 @@ __kernel void attention_backward_mask(__global const S *q, long q_at, __global c
         for (long h = own_h; h < heads; h += masks) {
             for (long i = own_q; i < lq; i += mask_lq) {
                 T sum = LOAD_D(sums, sums_at + (b * heads + h) * lq + i), mean = LOAD_D(means, means_at + (b * heads + h) * lq + i);
-                __global const S *row = q + q_at + b * q_batch + h * q_head + i * q_row, *up = g + g_at + b * y_batch + h * y_head + i * y_row;
+                __global const S *row = q + q_at + b * q_batch + h * q_head + i * q_row,
+                                 *up = g + g_at + b * y_batch + h * y_head + i * y_row;
                 for (long j = own_k; j < lk && !(causal && j > i) && sum != -INFINITY; j += mask_lk) {
                     __global const S *key = k + k_at + b * k_batch + h / share * k_head + j * k_row;
                     __global const S *value = v + v_at + b * v_batch + h / share * v_head + j * v_row;

@@ -7,9 +7,9 @@
 
 /* Filter of the transposed convolution of one phase: turned [channels, maps, taps], where tap j along an axis is tap
    first + (taps - 1 - j) * step of w [maps, channels, kernel] from element w_first on.  Work-items: maps, channels. */
-__kernel void turn_filters(__global const S *w, long w_at, __global S *turned, long turned_at, long w_first, int maps, int channels, int kernel_z,
-                           int kernel_y, int kernel_x, int taps_z, int taps_y, int taps_x, int first_z, int first_y, int first_x, int step_z,
-                           int step_y, int step_x)
+__kernel void turn_filters(__global const S *w, long w_at, __global S *turned, long turned_at, long w_first, int maps, int channels,
+                           int kernel_z, int kernel_y, int kernel_x, int taps_z, int taps_y, int taps_x, int first_z, int first_y,
+                           int first_x, int step_z, int step_y, int step_x)
 {
     const int map = get_global_id(0), channel = get_global_id(1);
     if (map >= maps) return;
@@ -25,9 +25,9 @@ __kernel void turn_filters(__global const S *w, long w_at, __global S *turned, l
 
 /* One phase [images, channels, phase] into x [images, .., in] from element x_first on: element p of the phase along an axis is element
    first + p * stride of x.  Work-items: rows of the phase (or elements, see RUN), images * channels. */
-__kernel void spread_phase(__global const S *phase, long phase_at, __global S *x, long x_at, long x_first, int channels, long image_step, int in_z,
-                           int in_y, int in_x, int phase_z, int phase_y, int phase_x, int first_z, int first_y, int first_x, int stride_z,
-                           int stride_y, int stride_x)
+__kernel void spread_phase(__global const S *phase, long phase_at, __global S *x, long x_at, long x_first, int channels, long image_step,
+                           int in_z, int in_y, int in_x, int phase_z, int phase_y, int phase_x, int first_z, int first_y, int first_x,
+                           int stride_z, int stride_y, int stride_x)
 {
     const int row = ROW(phase_x), plane = get_global_id(1);
     if (row >= phase_z * phase_y) return;
@@ -41,8 +41,8 @@ __kernel void spread_phase(__global const S *phase, long phase_at, __global S *x
 }
 
 /* y = x convolved with w.  Work-items: rows of y's maps (or elements, see RUN), images * groups * maps. */
-__kernel void convolve(__global const S *x, long x_at, __global const S *w, long w_at, __global S *y, long y_at, int channels, int maps, int groups,
-                       WINDOW_PARAMETERS)
+__kernel void convolve(__global const S *x, long x_at, __global const S *w, long w_at, __global S *y, long y_at, int channels, int maps,
+                       int groups, WINDOW_PARAMETERS)
 {
     const int oy = ROW(out_x) % out_y, oz = ROW(out_x) / out_y;
     const long plane = get_global_id(1), map = plane % (groups * maps), image = plane / (groups * maps);
@@ -77,11 +77,12 @@ __kernel void convolve(__global const S *x, long x_at, __global const S *w, long
 }
 
 /* x = y convolved backwards with w.  Work-items: rows of x's channels (or elements), images * groups * channels. */
-__kernel void convolve_transposed(__global const S *y, long y_at, __global const S *w, long w_at, __global S *x, long x_at, int channels, int maps,
-                                  int groups, WINDOW_PARAMETERS)
+__kernel void convolve_transposed(__global const S *y, long y_at, __global const S *w, long w_at, __global S *x, long x_at, int channels,
+                                  int maps, int groups, WINDOW_PARAMETERS)
 {
     const int iy = ROW(in_x) % in_y, iz = ROW(in_x) / in_y;
-    const long plane = get_global_id(1), channel = plane % (groups * channels), image = plane / (groups * channels), group = channel / channels;
+    const long plane = get_global_id(1), channel = plane % (groups * channels), image = plane / (groups * channels),
+               group = channel / channels;
     if (iz >= in_z) return;
     y += y_at + (image * groups + group) * maps * OUT_PLANE;
     w += w_at + (group * maps * channels + channel % channels) * TAPS;
@@ -92,7 +93,8 @@ __kernel void convolve_transposed(__global const S *y, long y_at, __global const
         for (int j = 0; j < RUN; j++) sum[j] = 0;
         for (int tap = 0; tap < maps * kernel_z * kernel_y; tap++) {
             const int kz = tap / kernel_y % kernel_z, ky = tap % kernel_y, map = tap / kernel_y / kernel_z;
-            const int oz = window_at(iz + pad_z - kz * dilation_z, stride_z, out_z), oy = window_at(iy + pad_y - ky * dilation_y, stride_y, out_y);
+            const int oz = window_at(iz + pad_z - kz * dilation_z, stride_z, out_z),
+                      oy = window_at(iy + pad_y - ky * dilation_y, stride_y, out_y);
             if (oz < 0 || oy < 0) continue;
             const long line = map * OUT_PLANE + ((long)oz * out_y + oy) * out_x;
             for (int kx = 0; kx < kernel_x; kx++) {
@@ -114,8 +116,8 @@ __kernel void convolve_transposed(__global const S *y, long y_at, __global const
 }
 
 /* w = sum over images of x times y where a filter element sees them.  Groups: elements of w. */
-__kernel void convolve_weights(__global const S *x, long x_at, __global const S *y, long y_at, __global S *w, long w_at, int images, int channels,
-                               int maps, int groups, WINDOW_PARAMETERS)
+__kernel void convolve_weights(__global const S *x, long x_at, __global const S *y, long y_at, __global S *w, long w_at, int images,
+                               int channels, int maps, int groups, WINDOW_PARAMETERS)
 {
     __local ACC shared[WG];
     GROUP_GUARD((long)groups * maps * channels * TAPS);

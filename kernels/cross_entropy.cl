@@ -14,7 +14,8 @@ static ACC label_weight(long label, __global const S *weights, long weights_at, 
 
 /* -weight * log softmax(x)[label], or -weight * x[label] where `normal`, of the row that x points to; reached by all lanes.  log_prob, where it
    is wanted (NULL: it is not), becomes log softmax(x). */
-static ACC row_loss(__local ACC *shared, __global const S *x, __global S *log_prob, long length, long inner, long label, ACC weight, int normal)
+static ACC row_loss(__local ACC *shared, __global const S *x, __global S *log_prob, long length, long inner, long label, ACC weight,
+                    int normal)
 {
     ACC best = 0, shift = 0;
     if (!normal) {
@@ -28,9 +29,9 @@ static ACC row_loss(__local ACC *shared, __global const S *x, __global S *log_pr
 }
 
 /* The losses of all rows; log_prob may be absent.  Results: rows. */
-__kernel void loss_rows(__global const S *x, long x_at, __global const I *labels, long labels_at, __global const S *weights, long weights_at,
-                        __global D *losses, long losses_at, __global S *log_prob, long log_prob_at, long rows, long chunk, long length,
-                        long inner, long ignored, int normal)
+__kernel void loss_rows(__global const S *x, long x_at, __global const I *labels, long labels_at, __global const S *weights,
+                        long weights_at, __global D *losses, long losses_at, __global S *log_prob, long log_prob_at, long rows, long chunk,
+                        long length, long inner, long ignored, int normal)
 {
     __local ACC shared[WG];
     EACH_RESULT(r, rows)
@@ -46,8 +47,8 @@ __kernel void loss_rows(__global const S *x, long x_at, __global const I *labels
 #if WG == 1
 /* Few rows on CPUs: their total at once, divided by the sum of weights where `mean`.  One work-item. */
 __kernel void loss_at_once(__global const S *x, long x_at, __global const I *labels, long labels_at, __global const S *weights,
-                           long weights_at, __global S *total, long total_at, __global S *log_prob, long log_prob_at, long rows, long length,
-                           long inner, long ignored, int normal, int mean)
+                           long weights_at, __global S *total, long total_at, __global S *log_prob, long log_prob_at, long rows,
+                           long length, long inner, long ignored, int normal, int mean)
 {
     __local ACC shared[WG];
     ACC sum = 0, weight_sum = 0;

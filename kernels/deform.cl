@@ -5,8 +5,8 @@
 #include "common.clh"
 
 #define DEFORM_PARAMETERS \
-    int channels, int groups, int in_y, int in_x, int kernel_y, int kernel_x, int stride_y, int stride_x, int pad_y, int pad_x, int dilation_y, \
-        int dilation_x, int out_y, int out_x
+    int channels, int groups, int in_y, int in_x, int kernel_y, int kernel_x, int stride_y, int stride_x, int pad_y, int pad_x, \
+        int dilation_y, int dilation_x, int out_y, int out_x
 #define TAPS (kernel_y * kernel_x)
 #define OUT (out_y * out_x)
 /* Element of the offsets' first half, and of mask, for an image, a group, a tap and a window. */
@@ -44,16 +44,16 @@ __kernel void deform_columns(__global const S *x, long x_at, __global const S *o
     if (window >= OUT) return;
     const long at = offset_at + OFFSET_AT(image, group, tap, window);
     ACC by_row, by_column;
-    ACC v = between(x + x_at + plane * in_y * in_x, PLACE_Y(tap, window) + LOAD(offset, at), PLACE_X(tap, window) + LOAD(offset, at + OUT), in_y,
-                    in_x, &by_row, &by_column);
+    ACC v = between(x + x_at + plane * in_y * in_x, PLACE_Y(tap, window) + LOAD(offset, at), PLACE_X(tap, window) + LOAD(offset, at + OUT),
+                    in_y, in_x, &by_row, &by_column);
     if (mask_at >= 0) v *= LOAD(mask, mask_at + MASK_AT(image, group, tap, window));
     STORE(columns, columns_at + (plane * TAPS + tap) * OUT + window, v);
 }
 
 /* Gradients by offset and mask (each may be absent).  Work-items: windows, taps, images * groups. */
-__kernel void deform_backward_places(__global const S *x, long x_at, __global const S *offset, long offset_at, __global const S *mask, long mask_at,
-                                     __global const S *g, long g_at, __global S *d_offset, long d_offset_at, __global S *d_mask, long d_mask_at,
-                                     DEFORM_PARAMETERS)
+__kernel void deform_backward_places(__global const S *x, long x_at, __global const S *offset, long offset_at, __global const S *mask,
+                                     long mask_at, __global const S *g, long g_at, __global S *d_offset, long d_offset_at,
+                                     __global S *d_mask, long d_mask_at, DEFORM_PARAMETERS)
 {
     const int window = get_global_id(0), tap = get_global_id(1), some = channels / groups;
     const long set = get_global_id(2), image = set / groups, group = set % groups;
@@ -82,8 +82,8 @@ static void add_corner(__global D *sums, int row, int column, int in_y, int in_x
 }
 
 /* Gradient by x, summed plane by plane in D so that the order is fixed.  Work-items: images * channels. */
-__kernel void deform_backward_images(__global const S *offset, long offset_at, __global const S *mask, long mask_at, __global const S *g, long g_at,
-                                     __global D *sums, long sums_at, __global S *dx, long dx_at, int planes, DEFORM_PARAMETERS)
+__kernel void deform_backward_images(__global const S *offset, long offset_at, __global const S *mask, long mask_at, __global const S *g,
+                                     long g_at, __global D *sums, long sums_at, __global S *dx, long dx_at, int planes, DEFORM_PARAMETERS)
 {
     const int plane = get_global_id(0), image = plane / channels, group = plane % channels / (channels / groups), size = in_y * in_x;
     if (plane >= planes) return;

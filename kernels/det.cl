@@ -88,8 +88,8 @@ static int factorize(__global const S *x, __global D *work, __global int *rows, 
 }
 
 /* y [batch].  Groups: batch. */
-__kernel void det(__global const S *x, long x_at, __global D *work, long work_at, __global int *order, long order_at, __global S *y, long y_at,
-                  long batch, long n)
+__kernel void det(__global const S *x, long x_at, __global D *work, long work_at, __global int *order, long order_at, __global S *y,
+                  long y_at, long batch, long n)
 {
     __local TD values[WG];
     __local long places[WG];

@@ -6,7 +6,8 @@
 #include "common.clh"
 
 /* Row r of rows = outer * inner from x [outer, length, inner, parts]; what is missing up to n is 0.  Work-items: rows * n. */
-__kernel void fourier_load(__global const S *x, long x_at, __global D *to, long to_at, long rows, long n, long length, long inner, int parts)
+__kernel void fourier_load(__global const S *x, long x_at, __global D *to, long to_at, long rows, long n, long length, long inner,
+                           int parts)
 {
     long i = get_global_id(0), r = i / n, j = i % n;
     if (r >= rows) return;
@@ -21,7 +22,8 @@ __kernel void fourier_load(__global const S *x, long x_at, __global D *to, long 
 }
 
 /* One pass, from width to width * radix.  sign is that of the exponent.  Work-items: rows * n. */
-__kernel void fourier_pass(__global const D *from, long from_at, __global D *to, long to_at, long rows, long n, long width, long radix, int sign)
+__kernel void fourier_pass(__global const D *from, long from_at, __global D *to, long to_at, long rows, long n, long width, long radix,
+                           int sign)
 {
     long i = get_global_id(0), r = i / n, place = i % n;
     if (r >= rows) return;
@@ -40,8 +42,8 @@ __kernel void fourier_pass(__global const D *from, long from_at, __global D *to,
 }
 
 /* y [outer, count, inner, parts]: the first `count` of the n numbers of each row times `scale`, 0 beyond.  Work-items: rows * count. */
-__kernel void fourier_store(__global const D *from, long from_at, __global S *y, long y_at, long rows, long n, long count, long inner, int parts,
-                            REAL scale)
+__kernel void fourier_store(__global const D *from, long from_at, __global S *y, long y_at, long rows, long n, long count, long inner,
+                            int parts, REAL scale)
 {
     long i = get_global_id(0), r = i / count, k = i % count;
     if (r >= rows) return;

@@ -18,6 +18,7 @@
  * `summed` matrices of the batch are added up in c.  Element types as in common.clh; products are summed in T, in an order that sizes
  * decide, so that results repeat bit for bit.  beta = 0 does not read c. */
 #include "common.clh"
+#include "tail.clh"
 
 /* Vector of T that the device computes with, rows of the register tile, vectors in its row. */
 #ifndef VW
@@ -210,7 +211,7 @@ __kernel void pack_b(__global uchar *scratch, long scratch_tensor, long at, B_PA
    panel of b stays in the first-level cache and those of a in the second. */
 __kernel void gemm_panels(C_PARAMS, __global const uchar *a_packed, long a_tensor, long a_at, __global const uchar *b_packed, long b_tensor,
                           long b_at, int m, int n, int k, int k_slice, long a_matrix_step, long b_matrix_step, int row_panels,
-                          int column_panels, REAL alpha, REAL beta)
+                          int column_panels, REAL alpha, REAL beta TAIL_PARAMS)
 {
     const long z = get_global_id(2);
     __global const T *a = (__global const T *)(a_packed + a_tensor + a_at) + z * a_matrix_step;
@@ -226,6 +227,7 @@ __kernel void gemm_panels(C_PARAMS, __global const uchar *a_packed, long a_tenso
             }
         }
     }
+    STORED(z, i0 * MR, min(i1 * MR, m), j0 * NR, min(j1 * NR, n))
 }
 
 #if !PATCHES
@@ -234,7 +236,7 @@ __kernel void gemm_panels(C_PARAMS, __global const uchar *a_packed, long a_tenso
    batch share, or absent) is not packed again, and where rows of b are contiguous it is taken as it lies, whole panels at least. */
 __kernel void gemm_at_once(C_PARAMS, __global uchar *scratch, long scratch_tensor, long item_bytes, A_PARAMS, B_PARAMS,
                            __global const uchar *a_packed, long a_packed_tensor, __global const uchar *b_packed, long b_packed_tensor,
-                           int m, int n, int k, int k_slice, int row_panels, int column_panels, REAL alpha, REAL beta)
+                           int m, int n, int k, int k_slice, int row_panels, int column_panels, REAL alpha, REAL beta TAIL_PARAMS)
 {
     const long z = get_global_id(2), item = get_global_id(0) + get_global_size(0) * (get_global_id(1) + get_global_size(1) * z);
     /* b first, so that its vectors are aligned */
@@ -261,13 +263,14 @@ __kernel void gemm_at_once(C_PARAMS, __global uchar *scratch, long scratch_tenso
             }
         }
     }
+    STORED(z, i0 * MR, min(i1 * MR, m), j0 * NR, min(j1 * NR, n))
 }
 #endif
 
 /* ---- Without packing ---------------------------------------------------------------------------------------------------------- */
 
 /* Index space: groups of COLUMNS columns, rows, matrices of the batch. */
-__kernel void gemm_direct(C_PARAMS, A_PARAMS, B_PARAMS, int m, int n, int k, int summed, REAL alpha, REAL beta)
+__kernel void gemm_direct(C_PARAMS, A_PARAMS, B_PARAMS, int m, int n, int k, int summed, REAL alpha, REAL beta TAIL_PARAMS)
 {
     const int first = get_global_id(0) * COLUMNS, i = get_global_id(1), z = get_global_id(2);
     if (first >= n || i >= m) return;
@@ -296,6 +299,7 @@ __kernel void gemm_direct(C_PARAMS, A_PARAMS, B_PARAMS, int m, int n, int k, int
         }
     }
     for (int j = 0; j < columns; j++) store_element(C_MATRIX(z), i * c_row + first + j, sum[j], alpha, beta);
+    STORED(z, i, i + 1, first, first + columns)
 }
 
 #if !PATCHES && WHOLE
@@ -320,7 +324,7 @@ __kernel void gemm_direct(C_PARAMS, A_PARAMS, B_PARAMS, int m, int n, int k, int
         vstore16(sum##r, 0, line); \
         for (int j = 0; j < n; j++) store_element(C_MATRIX(z), (first + r) * c_row + j, line[j], alpha, beta); \
     }
-__kernel void gemm_narrow(C_PARAMS, A_PARAMS, B_PARAMS, int m, int n, int k, int summed, REAL alpha, REAL beta)
+__kernel void gemm_narrow(C_PARAMS, A_PARAMS, B_PARAMS, int m, int n, int k, int summed, REAL alpha, REAL beta TAIL_PARAMS)
 {
     const int first = get_global_id(1) * NARROW_ROWS, z = get_global_id(2);
     T line[COLUMNS];
@@ -343,6 +347,7 @@ __kernel void gemm_narrow(C_PARAMS, A_PARAMS, B_PARAMS, int m, int n, int k, int
         }
     }
     EACH(NARROW_STORE)
+    STORED(z, first, min(first + NARROW_ROWS, m), 0, n)
 }
 
 /* c has at most WIDE_ROWS rows and at least VW columns, and rows of b are contiguous.  b is read once, in order, a few rows at a time; the sums of
@@ -374,7 +379,7 @@ inline void wide_add(T *sums, __global const S *left, long a_column, __global co
     }
 }
 
-__kernel void gemm_wide(C_PARAMS, A_PARAMS, B_PARAMS, int m, int n, int k, int summed, REAL alpha, REAL beta, int columns)
+__kernel void gemm_wide(C_PARAMS, A_PARAMS, B_PARAMS, int m, int n, int k, int summed, REAL alpha, REAL beta, int columns TAIL_PARAMS)
 {
     const int first = get_global_id(0) * columns, z = get_global_id(2);
     T sums[WIDE_ROWS * WIDE];
@@ -396,6 +401,7 @@ __kernel void gemm_wide(C_PARAMS, A_PARAMS, B_PARAMS, int m, int n, int k, int s
             store_element(C_MATRIX(z), i * c_row + j, sums[i * WIDE + v * VW + j - WIDE_AT(v)], alpha, beta);
         }
     }
+    STORED(z, 0, m, first, min(first + vectors * VW, n))
 }
 #endif
 
@@ -481,7 +487,7 @@ inline void lay_lines(__global const S *restrict b, long b_row, __global S *rest
    scratch memory for that (0: columns are contiguous), with room for n rounded up to 4 lines.  Index space: groups of `item_rows` rows, groups of
    `item_columns` columns (all of them where lines are laid), matrices of the batch. */
 __kernel void gemm_lines(C_PARAMS, A_PARAMS, B_PARAMS, int m, int n, int k, int summed, REAL alpha, REAL beta, __global uchar *scratch,
-                         long scratch_tensor, long line_bytes, int item_rows, int item_columns)
+                         long scratch_tensor, long line_bytes, int item_rows, int item_columns TAIL_PARAMS)
 {
     const int first = get_global_id(0) * item_rows, end = min(first + item_rows, m), z = get_global_id(2);
     const int from = get_global_id(1) * item_columns, to = min(from + item_columns, n);
@@ -501,12 +507,13 @@ __kernel void gemm_lines(C_PARAMS, A_PARAMS, B_PARAMS, int m, int n, int k, int 
                           min(LINE_ROWS, end - i), min(4, to - j), alpha, s == 0 ? beta : 1);
         }
     }
+    STORED(z, first, end, from, to)
 }
 #endif
 
 #if !PATCHES
 /* Both operands have k as their contiguous axis.  Index space: columns, rows, matrices of the batch. */
-__kernel void gemm_dots(C_PARAMS, A_PARAMS, B_PARAMS, int m, int n, int k, int summed, REAL alpha, REAL beta)
+__kernel void gemm_dots(C_PARAMS, A_PARAMS, B_PARAMS, int m, int n, int k, int summed, REAL alpha, REAL beta TAIL_PARAMS)
 {
     const int j = get_global_id(0), i = get_global_id(1), z = get_global_id(2);
     if (j >= n || i >= m) return;
@@ -522,12 +529,13 @@ __kernel void gemm_dots(C_PARAMS, A_PARAMS, B_PARAMS, int m, int n, int k, int s
     }
     for (int q = 0; q < COLUMNS; q++) sum += lane[q];
     store_element(C_MATRIX(z), i * c_row + j, sum, alpha, beta);
+    STORED(z, i, i + 1, j, j + 1)
 }
 #endif
 
 /* Index space: columns and rows, both rounded up to TS, matrices of the batch; work-groups of TS x TS. */
 __kernel __attribute__((reqd_work_group_size(TS, TS, 1))) void gemm_local(C_PARAMS, A_PARAMS, B_PARAMS, int m, int n, int k, int summed,
-                                                                          REAL alpha, REAL beta)
+                                                                          REAL alpha, REAL beta TAIL_PARAMS)
 {
     __local T a_tile[TS][TS + 1], b_tile[TS][TS + 1];
     const int x = get_local_id(0), y = get_local_id(1), z = get_global_id(2);
@@ -544,5 +552,8 @@ __kernel __attribute__((reqd_work_group_size(TS, TS, 1))) void gemm_local(C_PARA
             barrier(CLK_LOCAL_MEM_FENCE);
         }
     }
-    if (i < m && j < n) store_element(C_MATRIX(z), i * c_row + j, sum, alpha, beta);
+    if (i < m && j < n) {
+        store_element(C_MATRIX(z), i * c_row + j, sum, alpha, beta);
+        STORED(z, i, i + 1, j, j + 1)
+    }
 }

@@ -116,8 +116,8 @@ static long tap_element(const axis_taps *x, const axis_taps *y, const axis_taps 
 }
 
 /* y [n, channels, points].  Work-items: n * points. */
-__kernel void grid_sample(__global const S *image, long image_at, __global const S *grid, long grid_at, __global S *out, long out_at, long n,
-                          long channels, long points, int axes, long d, long h, long w, int mode, int padding, int align)
+__kernel void grid_sample(__global const S *image, long image_at, __global const S *grid, long grid_at, __global S *out, long out_at,
+                          long n, long channels, long points, int axes, long d, long h, long w, int mode, int padding, int align)
 {
     long i = get_global_id(0), size = d * h * w;
     if (i >= n * points) return;
@@ -137,8 +137,8 @@ __kernel void grid_sample(__global const S *image, long image_at, __global const
 
 /* dgrid [n, points, axes].  Work-items: n * points. */
 __kernel void grid_gradient(__global const S *image, long image_at, __global const S *grid, long grid_at, __global const S *g, long g_at,
-                            __global S *dgrid, long dgrid_at, long n, long channels, long points, int axes, long d, long h, long w, int mode,
-                            int padding, int align)
+                            __global S *dgrid, long dgrid_at, long n, long channels, long points, int axes, long d, long h, long w,
+                            int mode, int padding, int align)
 {
     long i = get_global_id(0), size = d * h * w;
     if (i >= n * points) return;

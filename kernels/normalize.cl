@@ -10,7 +10,8 @@
 /* Place of element i of channel c, i counting over batch and inner; and the channel of element i of all. */
 #define SMALL(n) ((n) <= INT_MAX)
 #define AT(i) \
-    (SMALL(count) ? ((uint)(i) / (uint)inner * channels + c) * inner + (uint)(i) % (uint)inner : ((i) / inner * channels + c) * inner + (i) % inner)
+    (SMALL(count) ? ((uint)(i) / (uint)inner * channels + c) * inner + (uint)(i) % (uint)inner \
+                  : ((i) / inner * channels + c) * inner + (i) % inner)
 #define CHANNEL(i) (SMALL(n) ? (uint)(i) / (uint)inner % (uint)channels : (i) / inner % channels)
 #endif
 
@@ -19,7 +20,8 @@
 #define SAMPLE 16
 /* In one pass over memory: sums of d and d^2, d being the distance from the mean of some of the channel's elements, so that hardly anything
    cancels. */
-static void channel_moments(__local ACC *shared, __global const S *x, long c, long channels, long count, long inner, ACC *average, ACC *variance)
+static void channel_moments(__local ACC *shared, __global const S *x, long c, long channels, long count, long inner, ACC *average,
+                            ACC *variance)
 {
     const long planes = min(count / inner, (long)SAMPLE), sample = min(inner, (long)SAMPLE);
     ACC centre = 0, sum = 0, squares = 0;
@@ -47,7 +49,8 @@ static void channel_moments(__local ACC *shared, __global const S *x, long c, lo
     *variance = spread < 0 ? 0 : spread;
 }
 #else
-static void channel_moments(__local ACC *shared, __global const S *x, long c, long channels, long count, long inner, ACC *average, ACC *variance)
+static void channel_moments(__local ACC *shared, __global const S *x, long c, long channels, long count, long inner, ACC *average,
+                            ACC *variance)
 {
     ACC sum = 0, squares = 0;
     for (long i = LANE; i < count; i += WG) sum += LOAD(x, AT(i));
@@ -74,8 +77,8 @@ static void apply_plane(__global const S *x, __global S *y, long inner, T averag
    (offset >= 0).  On CPUs y may be wanted too, as batch_apply makes it: a channel is
    still in a near cache then.  Groups: channels. */
 __kernel void batch_statistics(__global const S *x, long x_at, __global const S *mean_in, long mean_in_at, __global const S *var_in,
-                               long var_in_at, __global S *mean_out, long mean_out_at, __global S *var_out, long var_out_at, __global D *mean,
-                               long mean_at, __global D *inverse, long inverse_at, __global const S *scale, long scale_at,
+                               long var_in_at, __global S *mean_out, long mean_out_at, __global S *var_out, long var_out_at,
+                               __global D *mean, long mean_at, __global D *inverse, long inverse_at, __global const S *scale, long scale_at,
                                __global const S *bias, long bias_at, __global S *y, long y_at, long channels, long count, long inner,
                                REAL epsilon, REAL momentum)
 {
@@ -100,8 +103,8 @@ __kernel void batch_statistics(__global const S *x, long x_at, __global const S 
 
 /* y = (x - mean) * inverse * scale + bias.  Work-items: with WG=1 `n` planes, else all `n` elements. */
 __kernel void batch_apply(__global const S *x, long x_at, __global const S *scale, long scale_at, __global const S *bias, long bias_at,
-                          __global const D *mean, long mean_at, __global const D *inverse, long inverse_at, __global S *y, long y_at, long n,
-                          long channels, long inner)
+                          __global const D *mean, long mean_at, __global const D *inverse, long inverse_at, __global S *y, long y_at,
+                          long n, long channels, long inner)
 {
     const long i = get_global_id(0);
     if (i >= n) return;
@@ -136,8 +139,7 @@ static Slopes slopes_of(ACC average, ACC factor, ACC scale, ACC sum, ACC product
 static void gradient_plane(__global const S *x, __global const S *g, __global S *dx, long inner, Slopes s)
 {
     long i = 0;
-    for (; i + VN <= inner; i += VN)
-        VSTORE(dx, i, VLOAD(g, i) * (V)(s.up) + (VLOAD(x, i) - (V)(s.average)) * (V)(s.slope) + (V)(s.added));
+    for (; i + VN <= inner; i += VN) VSTORE(dx, i, VLOAD(g, i) * (V)(s.up) + (VLOAD(x, i) - (V)(s.average)) * (V)(s.slope) + (V)(s.added));
     for (; i < inner; i++) STORE(dx, i, LOAD(g, i) * s.up + (LOAD(x, i) - s.average) * s.slope + s.added);
 }
 #endif

@@ -12,6 +12,7 @@
  * Element types as in common.clh; sums are kept in T, in a fixed order.  Sizes are int; all buffers are one scratch buffer of bytes, in
  * which `at` are byte offsets and steps count elements of T. */
 #include "common.clh"
+#include "tail.clh"
 
 #ifndef VW
 #define VW 8
@@ -91,8 +92,7 @@ inline void copy_row(__global T *restrict to, __global const S *restrict from, i
 
 /* An image of in_z x in_y x in_x with pads before: its copy has `planes` of plane_rows rows of `width` elements for each remainder of a
    column by stride_x. */
-#define IMAGE_PARAMS \
-    int in_z, int in_y, int in_x, int pad_z, int pad_y, int pad_x, int stride_x, int planes, int plane_rows, int width
+#define IMAGE_PARAMS int in_z, int in_y, int in_x, int pad_z, int pad_y, int pad_x, int stride_x, int planes, int plane_rows, int width
 #define IMAGE in_z, in_y, in_x, pad_z, pad_y, pad_x, stride_x, planes, plane_rows, width
 
 /* Where each filter element sees the first window.  Work-items: channels. */
@@ -101,8 +101,10 @@ __kernel void list_places(SCRATCH, long places_at, int kernel_z, int kernel_y, i
 {
     const int channel = get_global_id(0), taps = kernel_z * kernel_y * kernel_x;
     for (int i = 0; i < taps; i++) {
-        const int tap_x = i % kernel_x * dilation_x, tap_y = i / kernel_x % kernel_y * dilation_y, tap_z = i / kernel_x / kernel_y * dilation_z;
-        PART(int, places_at)[channel * taps + i] =
+        const int tap_x = i % kernel_x * dilation_x, tap_y = i / kernel_x % kernel_y * dilation_y,
+                  tap_z = i / kernel_x / kernel_y * dilation_z;
+        PART(int, places_at)
+        [channel * taps + i] =
             ((channel * planes + tap_z) * plane_rows + tap_y) * stride_x * width + tap_x % stride_x * width + tap_x / stride_x;
     }
 }
@@ -270,9 +272,9 @@ inline V load_some(__global const T *p, int some)
 
 /* Sums of vectors `vector` .. `vector` + NV - 1 with MR rows of a; those from `end` on are not stored.  From filter element `safe` on vectors
    reach over the image's end. */
-inline void pixels_tile(__global S *restrict c, long c_row, int m, __global const T *restrict a, long a_row, __global const int *restrict places,
-                        __global const T *restrict image, int end_of_image, int k, int safe, int vector, int end, int per_row, int rows,
-                        int out_y, int out_x, int step_z, int step_y, REAL alpha, REAL beta)
+inline void pixels_tile(__global S *restrict c, long c_row, int m, __global const T *restrict a, long a_row,
+                        __global const int *restrict places, __global const T *restrict image, int end_of_image, int k, int safe,
+                        int vector, int end, int per_row, int rows, int out_y, int out_x, int step_z, int step_y, REAL alpha, REAL beta)
 {
     /* Up to this window a vector may run over: those behind are stored after it, by this work-item. */
     const int limit = end / per_row * out_x + end % per_row * VW;
@@ -293,16 +295,19 @@ inline void pixels_tile(__global S *restrict c, long c_row, int m, __global cons
     EACH_ROW(STORE_ROW)
 }
 
+/* The window that vector v begins with, or the end of the last. */
+#define PIXEL(v) (min((v) / per_row * ROWS, rows) * out_x + (v) % per_row * VW)
+
 /* Work-items: blocks of vectors of windows, blocks of panels of MR rows, groups of item_images images.  rows: of windows in all planes;
    per_row: vectors of a row.  Rows of a panel meet `block` vectors before the next panel does, so that what these see of the image stays in the
    cache.  A copy of an image has image_step elements.
    channel_step > 0: the image is x as it lies, windows are its elements, of so many a channel; own: the work-item copies each image, and has
    all its vectors and panels.  a_at < 0: a as it lies. */
-__kernel void over_pixels(__global S *c, long c_tensor, long c_offset, long c_batch, long c_row, __global const S *x, long x_tensor, long x_offset,
-                          long x_batch, __global const S *a, long a_tensor, long a_offset, long a_row, SCRATCH, long a_at, long places_at,
-                          long x_at, int own, int channels, IMAGE_PARAMS, int image_step, int channel_step, int images, int item_images, int m,
-                          int k, int vectors, int item_vectors, int item_panels, int block, int per_row, int rows, int out_y, int out_x,
-                          int step_z, int step_y, REAL alpha, REAL beta)
+__kernel void over_pixels(__global S *c, long c_tensor, long c_offset, long c_batch, long c_row, __global const S *x, long x_tensor,
+                          long x_offset, long x_batch, __global const S *a, long a_tensor, long a_offset, long a_row, SCRATCH, long a_at,
+                          long places_at, long x_at, int own, int channels, IMAGE_PARAMS, int image_step, int channel_step, int images,
+                          int item_images, int m, int k, int vectors, int item_vectors, int item_panels, int block, int per_row, int rows,
+                          int out_y, int out_x, int step_z, int step_y, REAL alpha, REAL beta TAIL_PARAMS)
 {
     const int first = get_global_id(0) * item_vectors, end = min(first + item_vectors, vectors);
     const int panel = get_global_id(1) * item_panels, panels = min(panel + item_panels, (m + MR - 1) / MR);
@@ -324,6 +329,7 @@ __kernel void over_pixels(__global S *c, long c_tensor, long c_offset, long c_ba
                 }
             }
         }
+        STORED(z, panel * MR, min(panels * MR, m), PIXEL(first), PIXEL(end))
     }
 }
 
@@ -336,13 +342,14 @@ __kernel void over_pixels(__global S *c, long c_tensor, long c_offset, long c_ba
         EACH_VECTOR(MULTIPLY_ONE, r) \
     }
 #define LOAD_MAPS(v) const V b##v = VLOAD(maps + v * VW);
-#define ADD_ONE(r, v) if (r < taps) VSTORE((add ? VLOAD(sums + (r * NV + v) * VW) : (V)(0)) + SUM(r, v), sums + (r * NV + v) * VW);
+#define ADD_ONE(r, v) \
+    if (r < taps) VSTORE((add ? VLOAD(sums + (r * NV + v) * VW) : (V)(0)) + SUM(r, v), sums + (r * NV + v) * VW);
 #define ADD_ROW(r) EACH_VECTOR(ADD_ONE, r)
 
 /* sums [taps, NV * VW] of some images; add: to what is there. */
 inline void maps_tile(__global T *restrict sums, bool add, __global const int *restrict places, int taps, __global const T *restrict image,
-                      int image_step, __global const T *restrict maps, int maps_step, int images, int rows, int out_y, int out_x, int step_z,
-                      int step_y)
+                      int image_step, __global const T *restrict maps, int maps_step, int images, int rows, int out_y, int out_x,
+                      int step_z, int step_y)
 {
     EACH_ROW(DECLARE)
     for (int i = 0; i < images; i++, image += image_step, maps += maps_step) {
@@ -367,7 +374,8 @@ __kernel void over_maps(SCRATCH, long places_at, long x_at, long maps_at, long s
                         int rows, int out_y, int out_x, int step_z, int step_y, int add)
 {
     const int first = get_global_id(0) * item_tiles * MR, end = min(first + item_tiles * MR, k);
-    const int part = get_global_id(2), last = min(images, (part + 1) * part_images), pixels = rows * out_x, maps_step = panels * pixels * LANES;
+    const int part = get_global_id(2), last = min(images, (part + 1) * part_images), pixels = rows * out_x,
+              maps_step = panels * pixels * LANES;
     const int first_panel = own ? 0 : get_global_id(1), end_panel = own ? panels : first_panel + 1;
     for (int i = part * part_images; i < last; i += block) {
         const int count = min(block, last - i);
@@ -384,8 +392,9 @@ __kernel void over_maps(SCRATCH, long places_at, long x_at, long maps_at, long s
         for (int panel = first_panel; panel < end_panel; panel++) {
             __global T *sums = PART(T, sums_at) + ((long)part * panels + panel) * k * LANES;
             for (int tap = first; tap < end; tap += MR) {
-                maps_tile(sums + tap * LANES, add || i > part * part_images, PART(int, places_at) + tap, min(MR, k - tap), copies, image_step,
-                          maps + (long)panel * pixels * LANES, maps_step - pixels * LANES, count, rows, out_y, out_x, step_z, step_y);
+                maps_tile(sums + tap * LANES, add || i > part * part_images, PART(int, places_at) + tap, min(MR, k - tap), copies,
+                          image_step, maps + (long)panel * pixels * LANES, maps_step - pixels * LANES, count, rows, out_y, out_x, step_z,
+                          step_y);
             }
         }
     }
@@ -393,8 +402,8 @@ __kernel void over_maps(SCRATCH, long places_at, long x_at, long maps_at, long s
 
 /* c = alpha sum of all parts + beta c.  Work-items: blocks of TAPS of k, m. */
 #define TAPS 64
-__kernel void sum_parts(__global S *c, long c_tensor, long c_offset, long c_row, SCRATCH, long sums_at, int k, int parts, int panels, REAL alpha,
-                        REAL beta)
+__kernel void sum_parts(__global S *c, long c_tensor, long c_offset, long c_row, SCRATCH, long sums_at, int k, int parts, int panels,
+                        REAL alpha, REAL beta TAIL_PARAMS)
 {
     const int first = get_global_id(0) * TAPS, map = get_global_id(1);
     const long part_step = (long)panels * k * NV * VW, to = c_tensor + c_offset + map * c_row;
@@ -406,4 +415,5 @@ __kernel void sum_parts(__global S *c, long c_tensor, long c_offset, long c_row,
         if (beta != 0) sum += (T)(beta * LOAD(c, to + tap));
         STORE(c, to + tap, sum);
     }
+    STORED(0, map, map + 1, first, min(first + TAPS, k))
 }

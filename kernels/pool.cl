@@ -139,8 +139,8 @@ typedef struct {
 
 /* line[i] = the largest of what column `column + i` of the image has in the rows seen, for i < span and up to 15 more; LOWEST outside.  At
    most `readable` elements of x are there. */
-static void largest_of_columns(T *line, int span, __global const S *x, long readable, int column, const seen_rows *rows, int step_z, int step_y,
-                               int in_x)
+static void largest_of_columns(T *line, int span, __global const S *x, long readable, int column, const seen_rows *rows, int step_z,
+                               int step_y, int in_x)
 {
     const int first = clamp(-column, 0, span), end = clamp(in_x - column, first, span);
     for (int i = 0; i < first; i++) line[i] = LOWEST;
@@ -166,7 +166,8 @@ static void largest_of_columns(T *line, int span, __global const S *x, long read
 }
 
 /* The largest elements of sixteen windows that lie in x, the first window's first tap in column `column`. */
-static T16 largest_inside(__global const S *x, int column, const seen_rows *rows, int step_z, int step_y, int kernel_x, int stride_x, int dilation_x)
+static T16 largest_inside(__global const S *x, int column, const seen_rows *rows, int step_z, int step_y, int kernel_x, int stride_x,
+                          int dilation_x)
 {
     T16 most = LOWEST;
     for (int kz = rows->first_z; kz < rows->end_z; kz++) {
@@ -223,8 +224,8 @@ static void store_windows(__global S *p, long at, T16 v, int length, bool all)
     for (int j = 0; j < length; j++) STORE(p, at + j, each[j]);
 }
 
-static void store_places(__global long *places, long at, int16 place, int length, bool all, long plane, int columns_first, int in_z, int in_y,
-                         int in_x)
+static void store_places(__global long *places, long at, int16 place, int length, bool all, long plane, int columns_first, int in_z,
+                         int in_y, int in_x)
 {
     int each[16];
     if (all && !columns_first) {
@@ -238,8 +239,8 @@ static void store_places(__global long *places, long at, int16 place, int length
 
 /* One row of windows from window `to` of all on, the last that this work-item stores being `end` - 1; x begins its plane.  Where windows
    overlap, columns are reduced first, so that windows share this work. */
-static void max_pool_row(__global const S *x, long readable, __global S *y, __global long *places, bool wants_places, int columns_first, long plane,
-                         int oz, int oy, long to, long end, T *line, WINDOW_PARAMETERS)
+static void max_pool_row(__global const S *x, long readable, __global S *y, __global long *places, bool wants_places, int columns_first,
+                         long plane, int oz, int oy, long to, long end, T *line, WINDOW_PARAMETERS)
 {
     const int z = oz * stride_z - pad_z, from_y = oy * stride_y - pad_y, reach = (kernel_x - 1) * dilation_x;
     const int step_z = dilation_z * in_y * in_x, step_y = dilation_y * in_x;
@@ -261,8 +262,8 @@ static void max_pool_row(__global const S *x, long readable, __global S *y, __gl
             const long at = to + first + j;
             const int length = min(16, count - j), column = (first + j) * stride_x - pad_x;
             const bool all = length == 16 || at + 16 <= end;
-            const T16 most = direct ? largest_inside(x, column, &rows, step_z, step_y, kernel_x, stride_x, dilation_x) :
-                                      largest_of_line(line + j * stride_x, kernel_x, stride_x, dilation_x);
+            const T16 most = direct ? largest_inside(x, column, &rows, step_z, step_y, kernel_x, stride_x, dilation_x)
+                                    : largest_of_line(line + j * stride_x, kernel_x, stride_x, dilation_x);
             store_windows(y, at, NONE(most), length, all);
             if (!wants_places) continue;
             if (plane + first_row + column >= 0 && last_row + column + reach + 16 * stride_x <= readable) {
@@ -281,8 +282,8 @@ static void max_pool_row(__global const S *x, long readable, __global S *y, __gl
 
 /* As max_pool.  Work-items: item_rows rows of windows each, counted through all planes.  Windows of a row that are more than LINE apart are
    looked at one by one.  SIDE > 0: windows are SIDE x SIDE neighbours, STEP apart, of images of two axes; their loops are unrolled. */
-__kernel void max_pool_rows(__global const S *x, long x_at, __global S *y, long y_at, __global long *places, long places_at, int columns_first,
-                            long planes, long item_rows, WINDOW_PARAMETERS)
+__kernel void max_pool_rows(__global const S *x, long x_at, __global S *y, long y_at, __global long *places, long places_at,
+                            int columns_first, long planes, long item_rows, WINDOW_PARAMETERS)
 {
 #if SIDE > 0
     in_z = out_z = kernel_z = stride_z = dilation_z = dilation_y = dilation_x = 1;
@@ -300,8 +301,8 @@ __kernel void max_pool_rows(__global const S *x, long x_at, __global S *y, long 
     if (places_at >= 0) places += places_at;
     for (long row = begin; row < end; row++) {
         if ((kernel_x - 1) * (long)dilation_x + 16 * (long)stride_x <= LINE) {
-            max_pool_row(x + plane, planes * IN_PLANE - plane, y, places, places_at >= 0, columns_first, plane, oz, oy, row * out_x, end * out_x,
-                         line, WINDOW);
+            max_pool_row(x + plane, planes * IN_PLANE - plane, y, places, places_at >= 0, columns_first, plane, oz, oy, row * out_x,
+                         end * out_x, line, WINDOW);
         } else {
             for (int ox = 0; ox < out_x; ox++) {
                 T best;
@@ -384,11 +385,11 @@ static int taps_within(int start, int kernel_length, int dilation, int length)
 
 /* What a window's sum is divided by: 1; with divide 1 its elements in the image (1 where there is none); with divide 2 all its elements. */
 #define DIVISOR(oz, oy, ox) \
-    (divide == 0 ? 1 : \
-     divide == 2 ? TAPS : \
-                   max(1, taps_within((oz)*stride_z - pad_z, kernel_z, dilation_z, in_z) * \
-                              taps_within((oy)*stride_y - pad_y, kernel_y, dilation_y, in_y) * \
-                              taps_within((ox)*stride_x - pad_x, kernel_x, dilation_x, in_x)))
+    (divide == 0   ? 1 \
+     : divide == 2 ? TAPS \
+                   : max(1, taps_within((oz)*stride_z - pad_z, kernel_z, dilation_z, in_z) * \
+                                taps_within((oy)*stride_y - pad_y, kernel_y, dilation_y, in_y) * \
+                                taps_within((ox)*stride_x - pad_x, kernel_x, dilation_x, in_x)))
 
 /* y = the sum of each window's elements, divided. */
 __kernel void window_sum(__global const S *x, long x_at, __global S *y, long y_at, int divide, WINDOW_PARAMETERS)

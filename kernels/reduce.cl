@@ -3,8 +3,8 @@
  * The host merges neighbouring axes of the same kind, so that at most four kept and four reduced ones are left.  `k1 k2 k3` are the
  * lengths of the last three kept axes, `ks0 .. ks3` the strides of all four in x, in elements; r1 .. and rs0 .. say the same of the
  * reduced.  A result over many elements is made of chunks: first [results, chunks], then the same kernel again over those. */
-#include "common.clh"
 #include "axes.clh"
+#include "common.clh"
 
 /* Tests for NaN, x != x, are written for integers too. */
 #ifdef __clang__
@@ -65,7 +65,7 @@
 
 /* A mean of integers is cut off towards 0. */
 #if S_TYPE == 1 || S_TYPE == 10 || S_TYPE == 11
-#define SCALED(sum) ((sum) * scale)
+#define SCALED(sum) ((sum)*scale)
 #else
 #define SCALED(sum) ((sum) / divisor)
 #endif
@@ -267,8 +267,7 @@ __kernel void winner_spread(__global const long *winners, long winners_at, __glo
         i += n;
     }
 #else
-    for (long i = first + LANE; i < end; i += WG)
-        STORE(dx, place(i, r1, r2, r3, rs0, rs1, rs2, rs3), i == winner ? up : (T)0);
+    for (long i = first + LANE; i < end; i += WG) STORE(dx, place(i, r1, r2, r3, rs0, rs1, rs2, rs3), i == winner ? up : (T)0);
 #endif
 }
 

@@ -97,9 +97,9 @@ __kernel void roi_align(__global const S *x, long x_at, __global const S *rois, 
 }
 
 /* Work-items: images * channels. */
-__kernel void roi_align_backward(__global const S *x, long x_at, __global const S *rois, long rois_at, __global const long *images, long images_at,
-                                 __global const S *g, long g_at, __global D *sums, long sums_at, __global S *dx, long dx_at, int planes, int maximum,
-                                 int half_pixel, int samples, ROI_PARAMETERS)
+__kernel void roi_align_backward(__global const S *x, long x_at, __global const S *rois, long rois_at, __global const long *images,
+                                 long images_at, __global const S *g, long g_at, __global D *sums, long sums_at, __global S *dx, long dx_at,
+                                 int planes, int maximum, int half_pixel, int samples, ROI_PARAMETERS)
 {
     const int plane = get_global_id(0), channel = plane % channels, size = in_y * in_x;
     if (plane >= planes) return;
@@ -133,8 +133,10 @@ static int largest_element(__global const S *x, __global const S *roi, int bin, 
     const int left = (int)round(LOAD(roi, 1) * scale), top = (int)round(LOAD(roi, 2) * scale);
     const ACC height = max((int)round(LOAD(roi, 4) * scale) - top + 1, 1), width = max((int)round(LOAD(roi, 3) * scale) - left + 1, 1);
     const int bin_y = bin / out_x, bin_x = bin % out_x;
-    const int y0 = clamp(top + (int)floor(bin_y * height / out_y), 0, in_y), y1 = clamp(top + (int)ceil((bin_y + 1) * height / out_y), 0, in_y);
-    const int x0 = clamp(left + (int)floor(bin_x * width / out_x), 0, in_x), x1 = clamp(left + (int)ceil((bin_x + 1) * width / out_x), 0, in_x);
+    const int y0 = clamp(top + (int)floor(bin_y * height / out_y), 0, in_y),
+              y1 = clamp(top + (int)ceil((bin_y + 1) * height / out_y), 0, in_y);
+    const int x0 = clamp(left + (int)floor(bin_x * width / out_x), 0, in_x),
+              x1 = clamp(left + (int)ceil((bin_x + 1) * width / out_x), 0, in_x);
     int winner = -1;
     for (int row = y0; row < y1; row++) {
         for (int column = x0; column < x1; column++) {

@@ -52,8 +52,8 @@ static ACC row_squares(__global const S *x, long length, ACC mean)
 
 #if WG == 1
 /* y = (x - average) * factor * scale + bias of one row; `first` is its first element among all. */
-static void write_row(__global const S *x, __global S *y, __global const S *scale, long scale_at, __global const S *bias, long bias_at, long first,
-                      long length, long inner, long channels, ACC average, ACC factor)
+static void write_row(__global const S *x, __global S *y, __global const S *scale, long scale_at, __global const S *bias, long bias_at,
+                      long first, long length, long inner, long channels, ACC average, ACC factor)
 {
     if (inner == 1 && scale_at >= 0) { /* channels = length */
         long i = 0;
@@ -78,8 +78,8 @@ static void write_row(__global const S *x, __global S *y, __global const S *scal
 
 /* mean and inverse [rows] may be absent.  Results: rows; length >= 1. */
 __kernel void norm_rows(__global const S *x, long x_at, __global const S *scale, long scale_at, __global const S *bias, long bias_at,
-                        __global S *y, long y_at, __global D *mean, long mean_at, __global D *inverse, long inverse_at, long rows, long chunk,
-                        long length, long inner, long channels, int center, REAL epsilon)
+                        __global S *y, long y_at, __global D *mean, long mean_at, __global D *inverse, long inverse_at, long rows,
+                        long chunk, long length, long inner, long channels, int center, REAL epsilon)
 {
     __local ACC shared[WG];
     EACH_RESULT(r, rows)
@@ -156,8 +156,7 @@ static void write_gradient(__global const S *x, __global const S *g, __global S 
     if (inner == 1 && scale_at >= 0) {
         long i = 0;
         scale += scale_at;
-        for (; i + VN <= length; i += VN)
-            VSTORE(dx, i, VLOAD(g, i) * VLOAD(scale, i) * factor + (VLOAD(x, i) - average) * slope + shift);
+        for (; i + VN <= length; i += VN) VSTORE(dx, i, VLOAD(g, i) * VLOAD(scale, i) * factor + (VLOAD(x, i) - average) * slope + shift);
         for (; i < length; i++) STORE(dx, i, LOAD(g, i) * factor * LOAD(scale, i) + (LOAD(x, i) - average) * slope + shift);
         return;
     }
@@ -175,8 +174,8 @@ static void write_gradient(__global const S *x, __global const S *g, __global S 
    Results: rows. */
 __kernel void norm_rows_backward(__global const S *x, long x_at, __global const S *g, long g_at, __global const S *scale, long scale_at,
                                  __global const D *mean, long mean_at, __global const D *inverse, long inverse_at, __global const D *gm,
-                                 long gm_at, __global const D *gi, long gi_at, __global S *dx, long dx_at, long rows, long chunk, long length,
-                                 long inner, long channels, int center)
+                                 long gm_at, __global const D *gi, long gi_at, __global S *dx, long dx_at, long rows, long chunk,
+                                 long length, long inner, long channels, int center)
 {
     __local ACC shared[WG];
     EACH_RESULT(r, rows)
@@ -235,8 +234,8 @@ __kernel void norm_rows_backward(__global const S *x, long x_at, __global const 
 /* parts [chunks, 2, length]: sums over `chunk` rows of g xn and of g, for inner = 1, where channels = length.
    Work-items: chunks * ceil(length / COLUMNS). */
 __kernel void scale_columns(__global const S *x, long x_at, __global const S *g, long g_at, __global const D *mean, long mean_at,
-                            __global const D *inverse, long inverse_at, __global D *parts, long parts_at, long rows, long length, long chunks,
-                            long chunk)
+                            __global const D *inverse, long inverse_at, __global D *parts, long parts_at, long rows, long length,
+                            long chunks, long chunk)
 {
     long blocks = (length + COLUMNS - 1) / COLUMNS, i = get_global_id(0), c = i / blocks, column = i % blocks * COLUMNS;
     if (c >= chunks) return;
@@ -283,8 +282,8 @@ __kernel void scale_columns(__global const S *x, long x_at, __global const S *g,
 /* Both at once on CPUs, where a row stays in the nearest cache: dx as norm_rows_backward without gm and gi, and the parts of scale_columns, each of
    `chunk` rows, which are scale_total's to sum up.  inner = 1; scale is there.  Work-items: ceil(rows / chunk). */
 __kernel void norm_rows_gradients(__global const S *x, long x_at, __global const S *g, long g_at, __global const S *scale, long scale_at,
-                                  __global const D *mean, long mean_at, __global const D *inverse, long inverse_at, __global S *dx, long dx_at,
-                                  __global D *parts, long parts_at, long rows, long chunk, long length, int center)
+                                  __global const D *mean, long mean_at, __global const D *inverse, long inverse_at, __global S *dx,
+                                  long dx_at, __global D *parts, long parts_at, long rows, long chunk, long length, int center)
 {
     const long whole = length / VN * VN;
     __global D *products_of = parts + parts_at + GROUP * 2 * length, *sums_of = products_of + length;
@@ -319,8 +318,8 @@ __kernel void norm_rows_gradients(__global const S *x, long x_at, __global const
 /* The same where a scale serves `inner` neighbours: parts [outer, 2, channels], outer = rows * length / inner / channels.
    Groups: outer * channels. */
 __kernel void scale_segments(__global const S *x, long x_at, __global const S *g, long g_at, __global const D *mean, long mean_at,
-                             __global const D *inverse, long inverse_at, __global D *parts, long parts_at, long outer, long length, long inner,
-                             long channels)
+                             __global const D *inverse, long inverse_at, __global D *parts, long parts_at, long outer, long length,
+                             long inner, long channels)
 {
     __local ACC shared[WG];
     long first = GROUP * inner, row = first / length, c = GROUP % channels;

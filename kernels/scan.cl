@@ -9,8 +9,8 @@
 #endif
 
 /* totals [rows, chunks].  Work-items: rows * chunks, rows = outer * inner. */
-__kernel void scan_totals(__global const S *x, long x_at, __global D *totals, long totals_at, long rows, long length, long inner, long chunks,
-                          long chunk, int reverse)
+__kernel void scan_totals(__global const S *x, long x_at, __global D *totals, long totals_at, long rows, long length, long inner,
+                          long chunks, long chunk, int reverse)
 {
     long i = get_global_id(0), r = i / chunks, first = i % chunks * chunk, end = min(first + chunk, length);
     if (r >= rows) return;

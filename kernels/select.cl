@@ -60,7 +60,8 @@ static long find_winner(__global const S *x, long n, int smallest, int last)
 #endif
 
 /* y [rows] is the place of the winner of each row, of the first or the last one.  Groups: rows = outer * inner; length >= 1. */
-__kernel void arg_rows(__global const S *x, long x_at, __global long *y, long y_at, long rows, long length, long inner, int smallest, int last)
+__kernel void arg_rows(__global const S *x, long x_at, __global long *y, long y_at, long rows, long length, long inner, int smallest,
+                       int last)
 {
     __local T values[WG];
     __local long places[WG];
@@ -143,7 +144,8 @@ static int before(__global const S *x, long inner, int largest, int j, int k)
 }
 
 /* Work-items: rows * length. */
-__kernel void sort_runs(__global const S *x, long x_at, __global int *places, long places_at, long rows, long length, long inner, int largest)
+__kernel void sort_runs(__global const S *x, long x_at, __global int *places, long places_at, long rows, long length, long inner,
+                        int largest)
 {
     long i = get_global_id(0), r = i / length;
     if (r >= rows) return;

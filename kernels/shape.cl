@@ -8,10 +8,10 @@
 
 /* to[to_first + sum i_a ts_a] = from[from_first + sum i_a fs_a] for all indices i of a box with axes of lengths d0 .. d7.
    Work-items: n, the product of the lengths. */
-__kernel void copy_strided(__global S *to, long to_at, __global const S *from, long from_at, long n, long to_first,
-                           long from_first, long d0, long d1, long d2, long d3, long d4,
-                           long d5, long d6, long d7, long ts0, long ts1, long ts2, long ts3, long ts4, long ts5, long ts6, long ts7, long fs0,
-                           long fs1, long fs2, long fs3, long fs4, long fs5, long fs6, long fs7)
+__kernel void copy_strided(__global S *to, long to_at, __global const S *from, long from_at, long n, long to_first, long from_first,
+                           long d0, long d1, long d2, long d3, long d4, long d5, long d6, long d7, long ts0, long ts1, long ts2, long ts3,
+                           long ts4, long ts5, long ts6, long ts7, long fs0, long fs1, long fs2, long fs3, long fs4, long fs5, long fs6,
+                           long fs7)
 {
     long i = get_global_id(0);
     if (i >= n) return;

@@ -36,8 +36,8 @@ __kernel void softmax_forward(__global const S *x, long x_at, __global S *y, lon
 }
 
 /* dx_j = y_j (g_j - sum_k g_k y_k); of the logarithm dx_j = g_j - exp(y_j) sum_k g_k.  Results: rows. */
-__kernel void softmax_backward(__global const S *y, long y_at, __global const S *g, long g_at, __global S *dx, long dx_at, long rows, long chunk,
-                               long length, long inner, int logarithm)
+__kernel void softmax_backward(__global const S *y, long y_at, __global const S *g, long g_at, __global S *dx, long dx_at, long rows,
+                               long chunk, long length, long inner, int logarithm)
 {
     __local ACC shared[WG];
     EACH_RESULT(r, rows)
@@ -93,8 +93,8 @@ __kernel void softmax_columns(__global const S *x, long x_at, __global S *y, lon
     }
 }
 
-__kernel void softmax_columns_backward(__global const S *y, long y_at, __global const S *g, long g_at, __global S *dx, long dx_at, long outer,
-                                       long length, long inner, int logarithm)
+__kernel void softmax_columns_backward(__global const S *y, long y_at, __global const S *g, long g_at, __global S *dx, long dx_at,
+                                       long outer, long length, long inner, int logarithm)
 {
     long blocks = inner / VN, i = get_global_id(0), at = i / blocks * length * inner + i % blocks * VN;
     if (i >= outer * blocks) return;

@@ -108,7 +108,8 @@ inline void turn_in(__global T *to, __global const S *from, int some, int row, i
             __global const S *a = line + min(c, some - 1) * in_y * in_x, *b = line + min(c + 1, some - 1) * in_y * in_x;
             __global const S *d = line + min(c + 2, some - 1) * in_y * in_x, *e = line + min(c + 3, some - 1) * in_y * in_x;
             int x = first;
-            for (; x + 4 <= end; x += 4) turn_square(to + x * VW + c, VW, vload4(0, a + x), vload4(0, b + x), vload4(0, d + x), vload4(0, e + x));
+            for (; x + 4 <= end; x += 4)
+                turn_square(to + x * VW + c, VW, vload4(0, a + x), vload4(0, b + x), vload4(0, d + x), vload4(0, e + x));
             for (; x < end; x++) vstore4((T4)(a[x], b[x], d[x], e[x]), 0, to + x * VW + c);
         }
     }
@@ -245,9 +246,10 @@ inline void multiply(__global T *restrict sums, __global const T *restrict squar
 
 /* Work-items: each has room for its block of `block_rows` rows of squares, work_step bytes from work_at on, and takes `item_blocks` of the blocks of
    all images: `squares_y` rows of `squares_x` each. */
-__kernel void winograd(__global S *c, long c_tensor, long c_offset, long c_batch, long c_row, __global const S *x, long x_tensor, long x_offset,
-                       long x_batch, SCRATCH, long filters_at, long work_at, long work_step, int channels, int in_y, int in_x, int pad_y, int pad_x,
-                       int m, int out_y, int out_x, int squares_y, int squares_x, int block_rows, int item_blocks, int blocks, REAL alpha)
+__kernel void winograd(__global S *c, long c_tensor, long c_offset, long c_batch, long c_row, __global const S *x, long x_tensor,
+                       long x_offset, long x_batch, SCRATCH, long filters_at, long work_at, long work_step, int channels, int in_y,
+                       int in_x, int pad_y, int pad_x, int m, int out_y, int out_x, int squares_y, int squares_x, int block_rows,
+                       int item_blocks, int blocks, REAL alpha)
 {
     const int columns = squares_x * OUT + FILTER - 1, most = block_rows * squares_x, step = (channels + VW - 1) / VW * VW;
     /* A vector more from point to point: steps of whole pages would meet the same set of the cache. */
@@ -261,10 +263,11 @@ __kernel void winograd(__global S *c, long c_tensor, long c_offset, long c_batch
         const int image = block / image_blocks, row = block % image_blocks * block_rows, rows = min(block_rows, squares_y - row);
         const int count = rows * squares_x;
         for (int channel = 0; channel < channels; channel += VW) {
-            turn_in(turned, x + x_tensor + x_offset + image * x_batch + channel * in_y * in_x, min(VW, channels - channel), row * OUT - pad_y,
-                    rows * OUT + FILTER - 1, columns, in_y, in_x, pad_x);
+            turn_in(turned, x + x_tensor + x_offset + image * x_batch + channel * in_y * in_x, min(VW, channels - channel),
+                    row * OUT - pad_y, rows * OUT + FILTER - 1, columns, in_y, in_x, pad_x);
             for (int i = 0; i < count; i++) {
-                transform_square(squares + i * step + channel, square_step, turned + (i / squares_x * columns + i % squares_x) * OUT * VW, columns);
+                transform_square(squares + i * step + channel, square_step, turned + (i / squares_x * columns + i % squares_x) * OUT * VW,
+                                 columns);
             }
         }
         for (int panel = 0; panel < panels; panel++) {

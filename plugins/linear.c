@@ -129,6 +129,7 @@ static int matmul_forward(const aval_host *host, aval_call *call)
                                            .k = p.k,
                                            .batch = p.batch,
                                            .alpha = 1,
+                                           .whole = walks == 1,
                                            .a = { .tensor = a, .offset = at.a, .ld = p.k, .batch_stride = p.a_step },
                                            .b = { .tensor = b, .offset = at.b, .ld = p.n, .batch_stride = p.b_step },
                                            .c = { .tensor = y, .offset = w * p.batch * matrix, .ld = p.n, .batch_stride = matrix } }));
@@ -161,6 +162,7 @@ static int matmul_backward(const aval_host *host, aval_call *call)
                                                .alpha = 1,
                                                .beta = at.a_first ? host->accumulate(call, 0) : 1,
                                                .sum = p.batch > 1 && p.a_step == 0,
+                                               .whole = walks == 1,
                                                .a = up,
                                                .b = { .tensor = b, .offset = at.b, .ld = p.n, .batch_stride = p.b_step, .transposed = 1 },
                                                .c = { .tensor = da, .offset = at.a, .ld = p.k, .batch_stride = p.a_step } }));
@@ -173,6 +175,7 @@ static int matmul_backward(const aval_host *host, aval_call *call)
                                                .alpha = 1,
                                                .beta = at.b_first ? host->accumulate(call, 1) : 1,
                                                .sum = p.batch > 1 && p.b_step == 0,
+                                               .whole = walks == 1,
                                                .a = { .tensor = a, .offset = at.a, .ld = p.k, .batch_stride = p.a_step, .transposed = 1 },
                                                .b = up,
                                                .c = { .tensor = db, .offset = at.b, .ld = p.n, .batch_stride = p.b_step } }));
@@ -245,6 +248,7 @@ static int product_forward(const aval_host *host, aval_call *call)
                                           .n = s.n,
                                           .k = s.k,
                                           .alpha = host->attr_float(call, "alpha"),
+                                          .whole = 1,
                                           .a = { .tensor = host->input(call, 0), .ld = s.lda, .transposed = s.ta },
                                           .b = { .tensor = host->input(call, 1), .ld = s.ldb, .transposed = s.tb },
                                           .c = { .tensor = host->output(call, 0), .ld = s.n } });
@@ -270,6 +274,7 @@ static int product_backward(const aval_host *host, aval_call *call)
                                            .k = s.n,
                                            .alpha = alpha,
                                            .beta = host->accumulate(call, 0),
+                                           .whole = 1,
                                            .a = s.ta ? b : up,
                                            .b = s.ta ? up_t : b_t,
                                            .c = { .tensor = da, .ld = s.lda } }));
@@ -280,6 +285,7 @@ static int product_backward(const aval_host *host, aval_call *call)
                                            .k = s.m,
                                            .alpha = alpha,
                                            .beta = host->accumulate(call, 1),
+                                           .whole = 1,
                                            .a = s.tb ? up_t : a_t,
                                            .b = s.tb ? a : up,
                                            .c = { .tensor = db, .ld = s.ldb } }));
@@ -351,6 +357,7 @@ static const aval_op matmul_op = {
     .name = "MatMul",
     .since = 1,
     .deterministic = 1,
+    .products = AVAL_PRODUCT_OUTPUT(0) | AVAL_PRODUCT_GRADIENT(0) | AVAL_PRODUCT_GRADIENT(1),
     .doc = "Matrix product; axes before the last two are batches and broadcast, a vector is a row or column.",
     .inputs = AVAL_PORTS({ .name = "A" }, { .name = "B", .like = AVAL_LIKE(0) }),
     .outputs = AVAL_PORTS({ .name = "Y" }),
@@ -374,6 +381,7 @@ static const aval_op product_op = {
     .domain = "aval",
     .since = 1,
     .deterministic = 1,
+    .products = AVAL_PRODUCT_OUTPUT(0) | AVAL_PRODUCT_GRADIENT(0) | AVAL_PRODUCT_GRADIENT(1),
     .doc = "alpha times the product of two matrices, each as it is or transposed.",
     .inputs = AVAL_PORTS({ .name = "A" }, { .name = "B", .like = AVAL_LIKE(0) }),
     .outputs = AVAL_PORTS({ .name = "Y" }),

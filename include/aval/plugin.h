@@ -208,14 +208,15 @@ typedef struct aval_operand {
 } aval_operand;
 
 /* c[b] = alpha op(a[b]) op(b[b]) + beta c[b], row-major, m x k times k x n, for each b of the batch.  With `sum` the batch
-   is summed into one c (batch_stride of c is not used).  Zero sizes are allowed: with k = 0 c becomes beta c. */
+   is summed into one c (batch_stride of c is not used).  Zero sizes are allowed: with k = 0 c becomes beta c.
+   `whole`: 1 says that c's tensor, named in aval_op.products, is this and nothing else, not touched afterwards: what comes next may be fused. */
 typedef struct aval_gemm {
     size_t size;
     int64_t m, n, k, batch; /* batch 0 means 1 */
     double alpha, beta;
     aval_operand a, b, c;
     uint32_t sum;
-    uint32_t reserved;
+    uint32_t whole;
 } aval_gemm;
 
 /* ---- The table of host functions ---------------------------------------------------------------------------------------- */
@@ -379,6 +380,8 @@ typedef struct aval_attr {
 /* What backward reads, besides upstream gradients: bits 0..31 inputs, bits 32..63 outputs. */
 #define AVAL_KEEP_INPUT(i) ((uint64_t)1 << (i))
 #define AVAL_KEEP_OUTPUT(i) ((uint64_t)1 << (32 + (i)))
+#define AVAL_PRODUCT_OUTPUT(i) ((uint32_t)1 << (i))
+#define AVAL_PRODUCT_GRADIENT(i) ((uint32_t)1 << (16 + (i)))
 
 /* What the runtime itself needs an op for.  At most one loaded op has each role. */
 typedef enum aval_role {
@@ -474,7 +477,7 @@ typedef struct aval_op {
     aval_op_function reference;
 
     uint32_t deterministic; /* 1: equal inputs give bitwise equal outputs and gradients on one device; checks enforce it */
-    uint32_t reserved;
+    uint32_t products; /* AVAL_PRODUCT_OUTPUT(i) | AVAL_PRODUCT_GRADIENT(i): may be made by one gemm, which is then `whole` */
     const char *subgradient; /* the rule at kinks and ties, in words; NULL: smooth */
     const aval_sample *samples; /* ends with NULL inputs; at least one */
     /* Why there is no gradient where one could be looked for: of an op with none, or whose derivative is 0; for the table of operators. */

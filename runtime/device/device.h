@@ -88,12 +88,15 @@ typedef struct aval__gemm_provider {
     uint64_t (*packed_bytes)(const aval_device_info *info, const aval_gemm *gemm, int type, int operand);
     int (*pack)(const aval_device_info *info, const aval_gemm *gemm, int type, int operand, const aval_tensor *to, aval_call *call);
     /* Exactly one of the two.  record: pure planning, gives launches through aval__host.launch on `source`; `scratch` is a tensor of
-       scratch_bytes elements of type uint8, NULL when that is 0; packed[0] is a and packed[1] is b as `pack` has written it, or NULL.
+       scratch_bytes elements of type uint8, NULL when that is 0; packed[0] is a and packed[1] is b as `pack` has written it, or NULL;
+       `tail`: the launches that store the result have the macro TAIL, see takes_tail.
        enqueue: puts the product on the device's queue, never waits. */
     int (*record)(const aval_device_info *info, const aval_gemm *gemm, int type, const aval_tensor *scratch,
-                  const aval_tensor *const *packed, aval_call *call);
+                  const aval_tensor *const *packed, bool tail, aval_call *call);
     int (*enqueue)(aval__device *device, const aval_gemm *gemm, int type, const aval__gemm_operands *operands);
     const aval_kernel_source *source; /* of `record` */
+    /* Whether a tail (kernels/tail.clh) can be computed as this product is stored; NULL: never. */
+    bool (*takes_tail)(const aval_device_info *info, const aval_gemm *gemm, int type);
 } aval__gemm_provider;
 
 /* The table, in order of preference where nothing was measured. */
@@ -102,5 +105,7 @@ const aval__gemm_provider *aval__gemm_provider_at(size_t i);
 /* The provider for a shape class on a device: AVAL_GEMM (environment; a provider's name) if it is set and supports the case, else the
    first that supports it by the rules in gemm.c. */
 int aval__gemm_choose(const aval_device_info *info, const aval_gemm *gemm, int type, size_t *provider);
+/* Whether the provider takes a tail here and that pays. */
+bool aval__gemm_takes_tail(const aval__gemm_provider *provider, const aval_device_info *info, const aval_gemm *gemm, int type);
 
 #endif

@@ -60,6 +60,18 @@ int aval__gemm_choose(const aval_device_info *info, const aval_gemm *gemm, int t
                       gemm->b.patches != NULL ? ", from patches" : "", info->name);
 }
 
+/* Elements of a result below which a tail gains less, by a launch saved at each run, than its program costs to be built. */
+#define LEAST_TAIL ((int64_t)16 << 10)
+
+bool aval__gemm_takes_tail(const aval__gemm_provider *provider, const aval_device_info *info, const aval_gemm *gemm, int type)
+{
+    const char *forced = getenv("AVAL_TAILS");
+    int64_t batch = gemm->sum || gemm->batch == 0 ? 1 : gemm->batch;
+    if (provider->takes_tail == NULL || !provider->takes_tail(info, gemm, type)) return false;
+    if (forced != NULL && forced[0] != 0) return strcmp(forced, "0") != 0;
+    return gemm->m * gemm->n * batch >= LEAST_TAIL;
+}
+
 bool aval__gemm_normalise(const aval_gemm *gemm, aval_gemm *out)
 {
     *out = *gemm;

@@ -142,6 +142,7 @@ static bool lay_out(const aval_device_info *info, const aval_gemm *gemm, int typ
 
 typedef struct recorder {
     const layout *l;
+    bool tail;
     aval__gemm_launch to;
 } recorder;
 
@@ -153,8 +154,9 @@ static void push_scratch(recorder *r)
 static int launch_items(recorder *r, const char *kernel, int64_t x, int64_t y, int64_t z)
 {
     const layout *l = r->l;
-    const aval_define defines[] = { { "VW", l->vector }, { "MR", l->rows }, { "NV", l->vectors }, { "ROWS", l->lines } };
-    return launch(&r->to, kernel, x, y, z, 1, defines, sizeof defines / sizeof defines[0]);
+    const aval_define defines[] = { { "VW", l->vector }, { "MR", l->rows }, { "NV", l->vectors }, { "ROWS", l->lines }, { "TAIL", 1 } };
+    bool tail = r->tail && strcmp(kernel, l->over_maps ? "sum_parts" : "over_pixels") == 0;
+    return launch(&r->to, kernel, x, y, z, 1, defines, sizeof defines / sizeof defines[0] - !tail);
 }
 
 /* IMAGE_PARAMS of patches.cl. */
@@ -333,18 +335,25 @@ static uint64_t scratch_bytes(const aval_device_info *info, const aval_gemm *gem
     return lay_out(info, gemm, type, &l) ? (uint64_t)l.end : 0;
 }
 
+/* Not where several launches store parts of the result. */
+static bool takes_tail(const aval_device_info *info, const aval_gemm *gemm, int type)
+{
+    layout l;
+    return lay_out(info, gemm, type, &l) && (l.over_maps || l.round >= l.g.batch);
+}
+
 static int record(const aval_device_info *info, const aval_gemm *gemm, int type, const aval_tensor *scratch,
-                  const aval_tensor *const *packed, aval_call *call)
+                  const aval_tensor *const *packed, bool tail, aval_call *call)
 {
     layout l;
     (void)packed;
     if (!lay_out(info, gemm, type, &l)) return aval__fail(AVAL_E_INTERNAL, "patches was given a transposed product");
-    recorder r = { .l = &l, .to = { .call = call, .scratch = scratch, .type = type } };
+    recorder r = { .l = &l, .tail = tail, .to = { .call = call, .scratch = scratch, .type = type } };
     return l.over_maps ? record_maps(&r) : record_pixels(&r, info);
 }
 
 static const aval_kernel_source source = { .name = "patches.cl", .text = patches_cl };
 
 const aval__gemm_provider aval__gemm_patches = {
-    .name = "patches", .supports = supports, .scratch_bytes = scratch_bytes, .record = record, .source = &source
+    .name = "patches", .supports = supports, .scratch_bytes = scratch_bytes, .record = record, .source = &source, .takes_tail = takes_tail
 };

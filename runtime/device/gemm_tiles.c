@@ -264,6 +264,7 @@ static bool lay_out(const aval_device_info *info, const aval_gemm *gemm, int typ
 typedef struct recorder {
     const layout *l;
     const aval_tensor *packed[2]; /* of a and b, NULL: not given */
+    bool tail;
     aval__gemm_launch to;
 } recorder;
 
@@ -303,12 +304,11 @@ static void push_c(recorder *r, int64_t first, double beta)
 static int launch_items(recorder *r, const char *kernel, int64_t x, int64_t y, int64_t z, int64_t side)
 {
     const aval_define defines[] = {
-        { "VW", r->l->vector },
-        { "MR", r->l->rows },
-        { "TS", r->l->tile > 0 ? r->l->tile : 16 },
-        { "PATCHES", r->l->g.b.patches != NULL },
+        { "VW", r->l->vector }, { "MR", r->l->rows }, { "TS", r->l->tile > 0 ? r->l->tile : 16 }, { "PATCHES", r->l->g.b.patches != NULL },
+        { "TAIL", 1 },
     };
-    return launch(&r->to, kernel, x, y, z, side, defines, sizeof defines / sizeof defines[0]);
+    bool tail = r->tail && strncmp(kernel, "gemm", 4) == 0; /* those that pack store nothing */
+    return launch(&r->to, kernel, x, y, z, side, defines, sizeof defines / sizeof defines[0] - !tail);
 }
 
 /* The kernels without packing take the same arguments. */
@@ -471,14 +471,21 @@ static uint64_t scratch_bytes(const aval_device_info *info, const aval_gemm *gem
     return l.method != METHOD_PANELS ? 0 : l.a_bytes + l.b_bytes;
 }
 
+/* Not where several launches store parts of the result. */
+static bool takes_tail(const aval_device_info *info, const aval_gemm *gemm, int type)
+{
+    layout l;
+    return lay_out(info, gemm, type, 0, &l) && (l.method != METHOD_PANELS || l.round >= l.g.batch);
+}
+
 static int record(const aval_device_info *info, const aval_gemm *gemm, int type, const aval_tensor *scratch,
-                  const aval_tensor *const *packed, aval_call *call)
+                  const aval_tensor *const *packed, bool tail, aval_call *call)
 {
     layout l;
     if (!lay_out(info, gemm, type, (packed[0] ? 1u : 0) | (packed[1] ? 2u : 0), &l))
         return aval__fail(AVAL_E_INTERNAL, "tiles was given a transposed product from patches");
     if (l.g.m == 0 || l.g.n == 0) return AVAL_OK;
-    recorder r = { .l = &l, .to = { .call = call, .scratch = scratch, .type = type } };
+    recorder r = { .l = &l, .tail = tail, .to = { .call = call, .scratch = scratch, .type = type } };
     for (int i = 0; i < 2; i++) r.packed[i] = packed[own_operand(gemm, i)];
     switch (l.method) {
     case METHOD_PANELS: return record_panels(&r, info);
@@ -503,4 +510,5 @@ const aval__gemm_provider aval__gemm_tiles = {
     .pack = pack,
     .record = record,
     .source = &source,
+    .takes_tail = takes_tail,
 };

@@ -93,8 +93,9 @@ static int supports(const aval_device_info *info, const aval_gemm *gemm, int typ
                : AVAL_E_UNSUPPORTED;
 }
 
-static uint64_t scratch_bytes(const aval_device_info *info, const aval_gemm *gemm, int type)
+static uint64_t scratch_bytes(const aval_device_info *info, const aval_gemm *gemm, int type, unsigned packed)
 {
+    (void)packed;
     layout l;
     (void)type;
     return lay_out(info, gemm, &l) ? (uint64_t)(l.filters_bytes + l.items * l.work_bytes) : 0;
@@ -106,8 +107,11 @@ static int launch_items(aval__gemm_launch *to, const layout *l, const char *kern
     return launch(to, kernel, x, y, 1, 1, defines, sizeof defines / sizeof defines[0]);
 }
 
-static int record(const aval_device_info *info, const aval_gemm *gemm, int type, const aval_tensor *scratch, aval_call *call)
+static int record(const aval_device_info *info, const aval_gemm *gemm, int type, const aval_tensor *scratch,
+                  const aval_tensor *const *packed, bool tail, aval_call *call)
 {
+    (void)packed;
+    (void)tail;
     layout l;
     if (!lay_out(info, gemm, &l)) return aval__fail(AVAL_E_INTERNAL, "winograd was given a transposed product");
     const aval_gemm *g = &l.g;

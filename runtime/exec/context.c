@@ -23,6 +23,7 @@ static int gemm_choose(void *user, uint32_t device, const aval_gemm *gemm, int t
     }
     choice->scratch_bytes = provider->scratch_bytes ? provider->scratch_bytes(info, gemm, type, packed) : 0;
     choice->records = provider->record != NULL;
+    choice->takes_tail = aval__gemm_takes_tail(provider, info, gemm, type);
     return AVAL_OK;
 }
 
@@ -32,7 +33,7 @@ static int gemm_record(void *user, uint32_t device, const aval_gemm *gemm, int t
     const aval_context *ctx = user;
     const aval__gemm_provider *provider = aval__gemm_provider_at(choice->provider);
     *source = provider->source;
-    return provider->record(aval__device_info(ctx->opened.at[device]), gemm, type, scratch, choice->packed, call);
+    return provider->record(aval__device_info(ctx->opened.at[device]), gemm, type, scratch, choice->packed, choice->with_tail, call);
 }
 
 static int gemm_pack(void *user, uint32_t device, const aval_gemm *gemm, int type, const aval__gemm_choice *choice, int operand,

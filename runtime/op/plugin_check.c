@@ -72,7 +72,9 @@ static int check_identity(const place *at)
     }
     if (op->since < 1) return refuse(at, "since", "expected a version from 1 on, found %u", (unsigned)op->since);
     if (op->role > AVAL_ROLE_RESHAPE) { return refuse(at, "role", "expected at most %d, found %u", AVAL_ROLE_RESHAPE, (unsigned)op->role); }
-    if (op->reserved) return refuse(at, "reserved", "expected 0, found %#x", (unsigned)op->reserved);
+    if (op->products && !op->forward && !op->backward) {
+        return refuse(at, "products", "expected 0 in an op without recorders, found %#x", (unsigned)op->products);
+    }
     if (!op->doc || !*op->doc) return refuse(at, "doc", "expected a line of text, found %s", op->doc ? "an empty one" : "NULL");
     return AVAL_OK;
 }

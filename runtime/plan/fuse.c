@@ -271,13 +271,12 @@ static int count_uses(fusion *f, aval_node *const *order, size_t n_order)
 }
 
 int aval__fuse_clusters(aval__arena *arena, const aval_graph *g, aval_node *const *order, size_t n_order, const uint32_t *device_of,
-                        const bool *needed, aval__cluster **clusters, size_t *n_clusters, uint32_t *cluster_of)
+                        const bool *needed, aval__cluster **clusters, size_t *n_clusters, uint32_t *cluster_of, uint32_t *stage)
 {
     aval__arena scratch = { 0 };
-    fusion f = { .device_of = device_of, .needed = needed, .scratch = &scratch };
+    fusion f = { .device_of = device_of, .needed = needed, .stage = stage, .scratch = &scratch };
     size_t n_nodes = g->nodes.count, n_values = g->values.count;
     int status = AVAL_E_MEMORY;
-    if ((f.stage = aval__arena_alloc(&scratch, n_nodes * sizeof *f.stage)) == NULL) goto done;
     if ((f.parent = aval__arena_alloc(&scratch, n_nodes * sizeof *f.parent)) == NULL) goto done;
     if ((f.groups = aval__arena_alloc(&scratch, n_nodes * sizeof *f.groups)) == NULL) goto done;
     if ((f.uses = aval__arena_alloc(&scratch, n_values * sizeof *f.uses)) == NULL) goto done;

@@ -14,20 +14,45 @@ typedef struct aval__cluster {
     size_t n_outputs;
     const aval_tensor *space; /* the shape that is iterated over; equals each output's shape */
     uint32_t device;
+    aval_value *product; /* the input that the cluster may be the tail of, see aval__fuse_tails; NULL: of none */
 } aval__cluster;
 
 /* Groups the expression nodes of `order` (topological).  device_of[node id] is each node's device.  `needed[value id]`: must be in memory
    after the run whoever reads it.  Two nodes share a cluster when they run on the same device over the same space, one reads the other, and no
    path between them leaves the cluster (so that the clusters and the other nodes still form an acyclic graph), up to the limits on
-   arguments and nodes.  cluster_of[node id] is the index of its cluster, or UINT32_MAX.  Linear in nodes and links. */
+   arguments and nodes.  cluster_of[node id] is the index of its cluster, or UINT32_MAX; stage[node id], zeros before, grows along each link
+   except those within a cluster.  Linear in nodes and links. */
 int aval__fuse_clusters(aval__arena *arena, const aval_graph *g, aval_node *const *order, size_t n_order, const uint32_t *device_of,
-                        const bool *needed, aval__cluster **clusters, size_t *n_clusters, uint32_t *cluster_of);
+                        const bool *needed, aval__cluster **clusters, size_t *n_clusters, uint32_t *cluster_of, uint32_t *stage);
+
+/* Finds clusters that may be computed as the result of a matrix product is stored, and sets their `product`: all its elements are the
+   cluster's space, and the two as one unit leave the graph acyclic.  tail_of[node id] becomes the index of the cluster, or UINT32_MAX.  Whether
+   it is done so is found out when the product is recorded. */
+int aval__fuse_tails(const aval_graph *g, aval_node *const *order, size_t n_order, const uint32_t *device_of, const uint32_t *stage,
+                     aval__cluster *clusters, size_t n_clusters, uint32_t *tail_of);
+
+/* A cluster's space as the result of a product, `batch` matrices of rows and columns: element (z, row, column) of input i is its element
+   z * matrix_step[i] + row * row_step[i], and + column where bit i of along_row is set. */
+typedef struct aval__grid {
+    int64_t matrix_step[10], row_step[10]; /* by input */
+    uint64_t along_row;
+    uint32_t product; /* the input that is the product's result */
+} aval__grid;
+/* False where an input's elements do not lie so. */
+bool aval__fuse_grid(const aval__cluster *c, int64_t batch, int64_t rows, int64_t columns, aval__grid *grid);
 
 /* One argument of a generated kernel, in order. */
 typedef struct aval__fused_arg {
     enum { AVAL__FUSED_INPUT, AVAL__FUSED_OUTPUT, AVAL__FUSED_LONG, AVAL__FUSED_REAL } kind;
-    enum { AVAL__FUSED_SIZE, AVAL__FUSED_COUNT, AVAL__FUSED_CHUNK, AVAL__FUSED_ATTRIBUTE } origin; /* LONG, REAL: what it is */
-    uint32_t index; /* of the cluster's inputs or outputs; SIZE: axis; ATTRIBUTE: node of the cluster */
+    enum {
+        AVAL__FUSED_SIZE,
+        AVAL__FUSED_COUNT,
+        AVAL__FUSED_CHUNK,
+        AVAL__FUSED_MATRIX_STEP,
+        AVAL__FUSED_ROW_STEP,
+        AVAL__FUSED_ATTRIBUTE
+    } origin; /* LONG, REAL: what it is */
+    uint32_t index; /* of the cluster's inputs (steps too) or outputs; SIZE: axis; ATTRIBUTE: node of the cluster */
     uint32_t attr; /* ATTRIBUTE: its declared index */
     int type; /* ATTRIBUTE: the arithmetic type that it is used in; REAL is passed so (AVAL_FLOAT or AVAL_DOUBLE) */
     int64_t integer; /* LONG */
@@ -42,6 +67,11 @@ typedef struct aval__fused_kernel {
     size_t n_args;
     uint64_t global, local; /* local 0: OpenCL chooses */
 } aval__fused_kernel;
+
+/* Generates what kernels of products are built with (see kernels/tail.clh) to compute the cluster as their tail: a text to stand before theirs, and
+   the arguments to follow theirs.  `kernel` and the launch's sizes are not used. */
+int aval__fuse_tail(aval__arena *arena, const aval__cluster *cluster, const aval__grid *grid, const aval_device_info *device,
+                    aval__fused_kernel *out);
 
 /* Generates the cluster's kernel for a device, with its arguments.  Empty spaces are the caller's business (nothing is launched). */
 int aval__fuse_kernel(aval__arena *arena, const aval__cluster *cluster, const aval_device_info *device, aval__fused_kernel *out);
@@ -84,7 +114,8 @@ typedef struct aval__fuse_words {
 } aval__fuse_words;
 /* A key of all that the text and options depend on: clusters of equal keys share their kernel. */
 int aval__fuse_key(aval__fuse_words *words, const aval__cluster *cluster, const aval_device_info *device, aval__hash *key);
-/* Sets what differs in a kernel that another cluster of equal key had: sizes and attributes in `args`, the range of the launch. */
-int aval__fuse_arguments(const aval__cluster *cluster, const aval_device_info *device, aval__fused_kernel *kernel);
+/* Sets what differs in a kernel that another cluster of equal key had: sizes and attributes in `args`, the range of the launch.  grid NULL: a kernel
+   of its own, else a tail. */
+int aval__fuse_arguments(const aval__cluster *cluster, const aval__grid *grid, const aval_device_info *device, aval__fused_kernel *kernel);
 
 #endif

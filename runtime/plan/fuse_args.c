@@ -89,7 +89,7 @@ static int set_attribute(const aval_node *node, aval__fused_arg *arg)
     return AVAL_OK;
 }
 
-int aval__fuse_arguments(const aval__cluster *cluster, const aval_device_info *device, aval__fused_kernel *kernel)
+int aval__fuse_arguments(const aval__cluster *cluster, const aval__grid *grid, const aval_device_info *device, aval__fused_kernel *kernel)
 {
     uint64_t count = (uint64_t)aval__tensor_count(cluster->space);
     aval__fused_axes axes;
@@ -102,6 +102,8 @@ int aval__fuse_arguments(const aval__cluster *cluster, const aval_device_info *d
         case AVAL__FUSED_SIZE: arg->integer = axes.sizes[arg->index]; break;
         case AVAL__FUSED_COUNT: arg->integer = (int64_t)count; break;
         case AVAL__FUSED_CHUNK: arg->integer = (int64_t)chunk_of(count, device); break;
+        case AVAL__FUSED_MATRIX_STEP: arg->integer = grid->matrix_step[arg->index]; break;
+        case AVAL__FUSED_ROW_STEP: arg->integer = grid->row_step[arg->index]; break;
         case AVAL__FUSED_ATTRIBUTE: AVAL__TRY(set_attribute(cluster->nodes[arg->index], arg)); break;
         }
     }

@@ -29,9 +29,10 @@ struct spelled {
 
 typedef struct generator {
     const aval__cluster *cluster;
+    const aval__grid *grid; /* of a tail; NULL: a kernel of its own */
     const aval_device_info *device;
     aval__arena *arena;
-    aval__text parameters, body, result, rounded;
+    aval__text parameters, names, body, result, rounded; /* names: of the parameters */
     AVAL__VEC(aval__fused_arg) args;
     AVAL__VEC(struct temporary) temporaries;
     AVAL__VEC(struct spelled) spelled; /* by use: inputs first, then what nodes computed */
@@ -93,6 +94,15 @@ static void push_arg(generator *g, aval__fused_arg arg)
     if (aval__vec_push(&g->args, arg) < 0) g->status = AVAL_E_MEMORY;
 }
 
+/* A parameter and the argument for it. */
+static void put_parameter(generator *g, const char *type, const char *letter, size_t number, aval__fused_arg arg)
+{
+    const char *comma = g->args.count > 0 ? ", " : "";
+    aval__text_add(&g->parameters, "%s%s%s%zu", comma, type, letter, number);
+    aval__text_add(&g->names, "%s%s%zu", comma, letter, number);
+    push_arg(g, arg);
+}
+
 /* The number of the kernel parameter that holds attribute `index` of the present node. */
 static size_t find_attr(generator *g, uint32_t index)
 {
@@ -100,13 +110,15 @@ static size_t find_attr(generator *g, uint32_t index)
         if (g->attrs.at[i] == index) return g->first_attr + i;
     }
     bool is_real = aval__fused_is_real(g->type);
-    push_arg(g, (aval__fused_arg){ .kind = is_real ? AVAL__FUSED_REAL : AVAL__FUSED_LONG,
-                                   .origin = AVAL__FUSED_ATTRIBUTE,
-                                   .index = (uint32_t)g->node_index,
-                                   .attr = index,
-                                   .type = g->type });
+    char type[32];
+    snprintf(type, sizeof type, "%s ", is_real ? aval__expr_type(g->type) : "long");
+    put_parameter(g, type, "a", g->args.count,
+                  (aval__fused_arg){ .kind = is_real ? AVAL__FUSED_REAL : AVAL__FUSED_LONG,
+                                     .origin = AVAL__FUSED_ATTRIBUTE,
+                                     .index = (uint32_t)g->node_index,
+                                     .attr = index,
+                                     .type = g->type });
     if (aval__vec_push(&g->attrs, index) < 0) g->status = AVAL_E_MEMORY;
-    aval__text_add(&g->parameters, ", %s a%zu", is_real ? aval__expr_type(g->type) : "long", g->args.count - 1);
     return g->args.count - 1;
 }
 
@@ -189,11 +201,17 @@ static bool is_cpu(const generator *g)
     return g->device->kind == AVAL_DEVICE_CPU;
 }
 
-/* Where the element of input i lies, from p<i> on: on CPUs the row's start b<i> and the place j in the row. */
+/* Whether elements are computed in a loop over j: on CPUs, and in tails. */
+static bool has_loop(const generator *g)
+{
+    return is_cpu(g) || g->grid != NULL;
+}
+
+/* Where the element of input i lies, from p<i> on: in a loop the row's start b<i> and the place j in the row. */
 static void put_place(generator *g, aval__text *place, size_t i)
 {
     aval__text_add(place, "o%zu + ", i);
-    if (!is_cpu(g)) put_index(g, place, i, true);
+    if (!has_loop(g)) put_index(g, place, i, true);
     else aval__text_add(place, g->axes.varies[g->axes.count - 1] >> i & 1 ? "b%zu + j" : "b%zu", i);
 }
 
@@ -229,7 +247,7 @@ static void put_stores(generator *g)
             if (g->spelled.at[k].value == value) text = g->spelled.at[k].text;
         }
         snprintf(pointer, sizeof pointer, "q%zu", i);
-        snprintf(place, sizeof place, "r%zu + i%s", i, is_cpu(g) ? " + j" : "");
+        snprintf(place, sizeof place, "r%zu + i%s", i, has_loop(g) ? " + j" : "");
         aval__text_add(&g->body, "        ");
         aval__fused_put(&g->body, aval__fused_type_of(value->tensor.type)->store, pointer, place, text);
         aval__text_add(&g->body, ";\n");
@@ -282,32 +300,59 @@ static void put_element(generator *g)
     aval__text_add(&g->body, "    }\n");
 }
 
+static void put_tensor(generator *g, const aval_value *value, bool written, size_t index)
+{
+    char type[64];
+    snprintf(type, sizeof type, "__global %s%s *", written ? "" : "const ", aval__fused_type_of(value->tensor.type)->name);
+    put_parameter(g, type, written ? "q" : "p", index,
+                  (aval__fused_arg){ .kind = written ? AVAL__FUSED_OUTPUT : AVAL__FUSED_INPUT, .index = (uint32_t)index });
+    aval__text_add(&g->parameters, ", long %s%zu", written ? "r" : "o", index);
+    aval__text_add(&g->names, ", %s%zu", written ? "r" : "o", index);
+}
+
 static void put_tensors(generator *g)
 {
-    const aval__cluster *c = g->cluster;
-    for (size_t i = 0; i < c->n_inputs; i++) {
-        aval__text_add(&g->parameters, "%s__global const %s *p%zu, long o%zu", i > 0 ? ", " : "",
-                       aval__fused_type_of(c->inputs[i]->tensor.type)->name, i, i);
-        push_arg(g, (aval__fused_arg){ .kind = AVAL__FUSED_INPUT, .index = (uint32_t)i });
-    }
-    for (size_t i = 0; i < c->n_outputs; i++) {
-        aval__text_add(&g->parameters, "%s__global %s *q%zu, long r%zu", i + c->n_inputs > 0 ? ", " : "",
-                       aval__fused_type_of(c->outputs[i]->tensor.type)->name, i, i);
-        push_arg(g, (aval__fused_arg){ .kind = AVAL__FUSED_OUTPUT, .index = (uint32_t)i });
-    }
-    for (size_t i = 0; i < g->axes.count; i++) {
-        aval__text_add(&g->parameters, ", long n%zu", i);
-        push_arg(g, (aval__fused_arg){ .kind = AVAL__FUSED_LONG, .origin = AVAL__FUSED_SIZE, .index = (uint32_t)i });
-    }
+    for (size_t i = 0; i < g->cluster->n_inputs; i++) put_tensor(g, g->cluster->inputs[i], false, i);
+    for (size_t i = 0; i < g->cluster->n_outputs; i++) put_tensor(g, g->cluster->outputs[i], true, i);
+}
+
+static void put_long(generator *g, const char *letter, size_t number, int origin)
+{
+    aval__fused_arg arg = { .kind = AVAL__FUSED_LONG, .index = (uint32_t)number };
+    arg.origin = origin;
+    put_parameter(g, "long ", letter, number, arg);
 }
 
 static void put_range(generator *g)
 {
+    for (size_t i = 0; i < g->axes.count; i++) put_long(g, "n", i, AVAL__FUSED_SIZE);
     aval__text_add(&g->parameters, ", long count");
     push_arg(g, (aval__fused_arg){ .kind = AVAL__FUSED_LONG, .origin = AVAL__FUSED_COUNT });
     if (!is_cpu(g)) return;
     aval__text_add(&g->parameters, ", long chunk");
     push_arg(g, (aval__fused_arg){ .kind = AVAL__FUSED_LONG, .origin = AVAL__FUSED_CHUNK });
+}
+
+/* Rows of a product's result, as far as a work-item has just stored them. */
+static void put_rows(generator *g)
+{
+    size_t product = g->grid->product;
+    for (size_t i = 0; i < g->cluster->n_inputs; i++) {
+        put_long(g, "u", i, AVAL__FUSED_MATRIX_STEP);
+        put_long(g, "v", i, AVAL__FUSED_ROW_STEP);
+    }
+    aval__text_add(&g->body, "    for (long row = first_row; row < end_row; row++) {\n");
+    for (size_t i = 0; i < g->cluster->n_inputs; i++)
+        aval__text_add(&g->body, "        const long b%zu = matrix * u%zu + row * v%zu;\n", i, i, i);
+    aval__text_add(&g->body,
+                   "        const long i = b%zu;\n"
+                   "#pragma clang loop vectorize(assume_safety) interleave(enable)\n"
+                   "        for (long j = first_column; j < end_column; j++) {\n",
+                   product);
+    put_loads(g);
+    put_nodes(g);
+    put_stores(g);
+    aval__text_add(&g->body, "        }\n    }\n");
 }
 
 static int check(const aval__cluster *c)
@@ -328,17 +373,29 @@ static int check(const aval__cluster *c)
     return AVAL_OK;
 }
 
+static void put_preamble(const generator *g, aval__text *text)
+{
+    if (g->doubles) aval__text_add(text, "#pragma OPENCL EXTENSION cl_khr_fp64 : enable\n");
+    /* PoCL vectorises after clang's own pass, which complains that it has not done so. */
+    if (has_loop(g)) aval__text_add(text, "#ifdef __clang__\n#pragma clang diagnostic ignored \"-Wpass-failed\"\n#endif\n");
+    aval__text_put(text, expression_clh, strlen(expression_clh));
+    if (g->smalls) aval__text_put(text, small_float_clh, strlen(small_float_clh));
+}
+
 static int finish(generator *g, aval__fused_kernel *out)
 {
     aval__text text = { 0 };
     if (g->status < 0) return g->status;
-    if (g->parameters.failed || g->body.failed) return AVAL_E_MEMORY;
-    if (g->doubles) aval__text_add(&text, "#pragma OPENCL EXTENSION cl_khr_fp64 : enable\n");
-    /* PoCL vectorises after clang's own pass, which complains that it has not done so. */
-    if (is_cpu(g)) aval__text_add(&text, "#ifdef __clang__\n#pragma clang diagnostic ignored \"-Wpass-failed\"\n#endif\n");
-    aval__text_put(&text, expression_clh, strlen(expression_clh));
-    if (g->smalls) aval__text_put(&text, small_float_clh, strlen(small_float_clh));
-    aval__text_add(&text, "\n__kernel void fused(%s)\n{\n%s}\n", g->parameters.at, g->body.at);
+    if (g->parameters.failed || g->names.failed || g->body.failed) return AVAL_E_MEMORY;
+    put_preamble(g, &text);
+    if (g->grid == NULL) aval__text_add(&text, "\n__kernel void fused(%s)\n{\n%s}\n", g->parameters.at, g->body.at);
+    else
+        aval__text_add(
+            &text,
+            "\n#define TAIL_PARAMS , %s\n#define TAIL_ARGS %s\n"
+            "static void tail(long matrix, long first_row, long end_row, long first_column, long end_column TAIL_PARAMS)\n{\n%s}\n"
+            "#pragma OPENCL FP_CONTRACT ON\n",
+            g->parameters.at, g->names.at, g->body.at);
     out->text = text.failed ? NULL : aval__arena_text(g->arena, text.at);
     out->kernel = "fused";
     out->args = aval__arena_copy(g->arena, g->args.at, g->args.count * sizeof *g->args.at);
@@ -347,24 +404,41 @@ static int finish(generator *g, aval__fused_kernel *out)
     return out->text == NULL || out->args == NULL ? AVAL_E_MEMORY : AVAL_OK;
 }
 
+static int generate(generator *g, aval__fused_kernel *out)
+{
+    AVAL__TRY(check(g->cluster));
+    put_tensors(g);
+    if (g->grid != NULL) put_rows(g);
+    else {
+        put_range(g);
+        if (is_cpu(g)) put_chunk(g);
+        else put_element(g);
+    }
+    int status = finish(g, out);
+    if (status == AVAL_OK) status = aval__fuse_arguments(g->cluster, g->grid, g->device, out);
+    aval__text_release(&g->parameters);
+    aval__text_release(&g->names);
+    aval__text_release(&g->body);
+    aval__text_release(&g->result);
+    aval__text_release(&g->rounded);
+    aval__vec_release(&g->args);
+    aval__vec_release(&g->temporaries);
+    aval__vec_release(&g->spelled);
+    aval__vec_release(&g->attrs);
+    return status;
+}
+
 int aval__fuse_kernel(aval__arena *arena, const aval__cluster *cluster, const aval_device_info *device, aval__fused_kernel *out)
 {
     generator g = { .cluster = cluster, .device = device, .arena = arena };
-    AVAL__TRY(check(cluster));
     aval__fuse_axes(cluster, &g.axes);
-    put_tensors(&g);
-    put_range(&g);
-    if (is_cpu(&g)) put_chunk(&g);
-    else put_element(&g);
-    int status = finish(&g, out);
-    if (status == AVAL_OK) status = aval__fuse_arguments(cluster, device, out);
-    aval__text_release(&g.parameters);
-    aval__text_release(&g.body);
-    aval__text_release(&g.result);
-    aval__text_release(&g.rounded);
-    aval__vec_release(&g.args);
-    aval__vec_release(&g.temporaries);
-    aval__vec_release(&g.spelled);
-    aval__vec_release(&g.attrs);
-    return status;
+    return generate(&g, out);
+}
+
+int aval__fuse_tail(aval__arena *arena, const aval__cluster *cluster, const aval__grid *grid, const aval_device_info *device,
+                    aval__fused_kernel *out)
+{
+    generator g = { .cluster = cluster, .grid = grid, .device = device, .arena = arena };
+    g.axes = (aval__fused_axes){ .count = 1, .varies = { grid->along_row } };
+    return generate(&g, out);
 }

@@ -31,7 +31,7 @@ static void learn_item(aval__planner *p, const aval__unit *u, uint32_t index)
         uint32_t read = aval__unit_reads(p, u)[i];
         if (read == AVAL__NONE || p->items.at[read].storage != item->storage) continue;
         r->shares[index] = read;
-        r->overwrites[index] = u->cluster || aval__node_base(u->node, item->value->port);
+        r->overwrites[index] = item->value->producer != u->node || u->cluster || aval__node_base(u->node, item->value->port);
     }
 }
 
@@ -46,5 +46,6 @@ void aval__planner_learn(aval__planner *p, uint32_t unit, size_t first_step, siz
     for (size_t i = first_storage; i < p->storages.count; i++)
         if (!p->storages.at[i].value) r->scratch_bytes[unit] += p->storages.at[i].bytes;
     for (uint32_t i = 0; i < u->n_writes; i++)
-        if (aval__unit_writes(p, u)[i] != AVAL__NONE) learn_item(p, u, aval__unit_writes(p, u)[i]);
+        if (aval__unit_writes(p, u)[i] != AVAL__NONE && !aval__unit_overwrites(p, u, i, u->n_writes))
+            learn_item(p, u, aval__unit_writes(p, u)[i]);
 }

@@ -78,6 +78,8 @@ static int allocate_tables(aval__planner *p)
     size_t n_values = p->g->values.count, n_nodes = p->g->nodes.count;
     p->device_of = aval__arena_alloc(arena, sizeof *p->device_of * n_nodes);
     p->cluster_of = aval__arena_alloc(arena, sizeof *p->cluster_of * n_nodes);
+    p->stage = aval__arena_alloc(arena, sizeof *p->stage * n_nodes);
+    p->tail_of = aval__arena_alloc(arena, sizeof *p->tail_of * n_nodes);
     p->home = aval__arena_alloc(arena, sizeof *p->home * n_values);
     p->root_state = aval__arena_alloc(arena, sizeof *p->root_state * n_values);
     p->item_of = aval__arena_alloc(arena, sizeof *p->item_of * n_values);
@@ -86,8 +88,8 @@ static int allocate_tables(aval__planner *p)
     p->kept = aval__arena_alloc(arena, n_values);
     p->needed = aval__arena_alloc(arena, n_values);
     p->words.place = aval__arena_alloc(arena, sizeof *p->words.place * n_values);
-    bool all = p->words.place && p->device_of && p->cluster_of && p->home && p->root_state && p->item_of && p->used && p->updated &&
-               p->kept && p->needed;
+    bool all = p->words.place && p->device_of && p->cluster_of && p->stage && p->tail_of && p->home && p->root_state && p->item_of &&
+               p->used && p->updated && p->kept && p->needed;
     return all ? AVAL_OK : AVAL_E_MEMORY;
 }
 
@@ -104,8 +106,9 @@ static int run_stages(aval__planner *p)
     memcpy(p->needed, p->kept, p->g->values.count);
 
     AVAL__TRY(aval__planner_place(p));
-    AVAL__TRY(
-        aval__fuse_clusters(&p->scratch, p->g, p->nodes, p->n_nodes, p->device_of, p->needed, &p->clusters, &p->n_clusters, p->cluster_of));
+    AVAL__TRY(aval__fuse_clusters(&p->scratch, p->g, p->nodes, p->n_nodes, p->device_of, p->needed, &p->clusters, &p->n_clusters,
+                                  p->cluster_of, p->stage));
+    AVAL__TRY(aval__fuse_tails(p->g, p->nodes, p->n_nodes, p->device_of, p->stage, p->clusters, p->n_clusters, p->tail_of));
     AVAL__TRY(aval__planner_units(p));
     AVAL__TRY(aval__planner_order(p));
     AVAL__TRY(aval__planner_recompute(p));

@@ -167,6 +167,8 @@ typedef struct aval__gemm_choice {
     bool many[2];
     uint64_t packed_bytes[2];
     const aval_tensor *packed[2]; /* NULL: none */
+    bool takes_tail; /* its launches that store the result can be built with a tail: they have the macro TAIL then, see kernels/tail.clh */
+    bool with_tail; /* to `record`: they are */
 } aval__gemm_choice;
 
 /* What a device is asked to compute as a whole: a cluster of expressions by one generated kernel, or one node by its op's kernels. */

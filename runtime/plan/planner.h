@@ -35,8 +35,9 @@ typedef struct aval__item {
 typedef struct aval__unit {
     const aval_node *node;
     const aval__cluster *cluster; /* both NULL: a copy of reads[0] to writes[0] */
+    const aval__cluster *tail; /* of the node: computed by its product's launches, or after them; NULL: none */
     uint32_t device;
-    uint32_t first_link; /* planner->links: n_reads items, then n_writes; AVAL__NONE for absent ones */
+    uint32_t first_link; /* planner->links: n_reads items, then n_writes; AVAL__NONE for absent ones; the tail's come after the node's */
     uint32_t n_reads, n_writes;
     uint32_t blocked; /* items that it reads and that are not there yet */
     uint32_t held; /* readers of states that this unit updates, not in the order yet */
@@ -102,6 +103,8 @@ typedef struct aval__planner {
     aval__cluster *clusters;
     size_t n_clusters;
     uint32_t *cluster_of; /* by node id */
+    uint32_t *stage; /* by node id, see fuse.h */
+    uint32_t *tail_of; /* by node id: the cluster that may be its tail, AVAL__NONE */
 
     AVAL__VEC(aval__item) items;
     uint32_t *item_of; /* by value id: its item at home, AVAL__NONE; the others follow by `next` */
@@ -163,6 +166,8 @@ void aval__planner_set_lifetimes(aval__planner *p);
 int aval__planner_prepare_learning(aval__planner *p);
 void aval__planner_learn(aval__planner *p, uint32_t unit, size_t first_step, size_t first_storage, size_t first_product,
                          uint64_t moved_bytes);
+/* Whether one of the outputs between i and `end`, of the unit's tail, lies where output i does. */
+bool aval__unit_overwrites(const aval__planner *p, const aval__unit *u, uint32_t i, uint32_t end);
 /* From here on the item is the one that its value has on its device. */
 void aval__planner_replace_item(aval__planner *p, uint32_t item);
 
@@ -223,6 +228,9 @@ typedef struct aval__recording {
     bool *accumulates; /* by input */
     size_t n_inputs, n_outputs;
     aval__port *scratch;
+    const aval__cluster *cluster; /* that is recorded, as launch or as tail */
+    const struct aval__tail *tail; /* of the product that is being recorded; NULL: none */
+    bool tail_is_done;
 } aval__recording;
 
 /* record_packed.c.  *out: the packed copy of operand 0 (a) or 1 (b) that this product may share with others, NULL: it is to pack for itself. */
@@ -231,6 +239,13 @@ int aval__record_meet_operand(aval__recording *r, const aval__port *port, const 
 /* The copy as a tensor of this call, written by steps here if it is not there yet. */
 int aval__record_packed(aval_call *call, const aval_gemm *gemm, int type, const aval__gemm_choice *choice, int operand,
                         aval__packed *packed, const aval_tensor **out);
+/* A cluster as the tail of a product: what its launches are built with. */
+typedef struct aval__tail {
+    const char *text; /* to stand before the kernels */
+    aval__hash hash; /* of the text */
+    const char *nodes; /* "Add, Relu" */
+    aval__fused_kernel kernel; /* arguments */
+} aval__tail;
 
 int aval__record_launch(aval_call *call, const aval_launch *launch);
 int aval__record_gemm(aval_call *call, const aval_gemm *gemm);
@@ -249,18 +264,26 @@ int aval__record_args(aval__planner *p, aval__step *step); /* gives the argument
 int aval__record_fill_range(aval__recording *r, const aval__port *port, int64_t first, int64_t count, double value);
 int aval__record_copy_bytes(aval__recording *r, aval__place to, aval__place from, uint32_t from_device, uint64_t bytes);
 
-/* One node of a recorder, and one cluster of expressions. */
+/* One node of a recorder, and one cluster of expressions (r->cluster). */
 int aval__record_node(aval__recording *r);
 int aval__record_cluster(aval__recording *r);
+/* Makes the unit's cluster the tail of the product that is about to be recorded (r->tail), if it can be.  Kernels that store the product's result
+   are launched with the macro AVAL__TAIL_MACRO then, and get the tail's text and arguments. */
+#define AVAL__TAIL_MACRO "TAIL"
+int aval__record_begin_tail(aval__recording *r, const aval_gemm *gemm, const aval__port *c);
+int aval__record_tail_args(aval__recording *r);
+/* Where the cluster's outputs lie, and an argument of its kernel. */
+int aval__record_place_outputs(aval__recording *r);
+int aval__record_fused_arg(aval__recording *r, const aval__fused_arg *arg);
 /* Puts an item into a storage, or into one of its own. */
 void aval__record_locate(aval__recording *r, uint32_t item, uint32_t storage, uint64_t offset_bytes);
 int aval__record_own_storage(aval__recording *r, uint32_t item);
 /* Makes sure that an item which is there before the run has its slot. */
 int aval__planner_fixed_slot(aval__planner *p, uint32_t item);
 
-/* The kernel source of a recorder's launch, and of a generated kernel; equal ones are one object. */
+/* The kernel source of a recorder's launch (tail NULL: it has none), and of a generated kernel; equal ones are one object. */
 int aval__source_of_launch(aval__planner *p, const aval_kernel_source *source, const aval_launch *launch, int s_type,
-                           const aval__source **out);
+                           const aval__tail *tail, const aval__source **out);
 int aval__source_of_text(aval__planner *p, const char *name, const char *text, const char *options, const aval__source **out);
 /* A table by key; what is found there is of the kind that the key was made for. */
 int aval__share(aval__planner *p, aval__hash key, const void *thing);

@@ -1,5 +1,5 @@
 /* Asks whether a device may be trusted with a unit: once a plan for each generated kernel and for each operator's kernels in an element
- * type.  The answer "no" is a refusal, as if the device could not run the unit at all. */
+ * type; a product and its tail are tried one by one.  The answer "no" is a refusal, as if the device could not run the unit at all. */
 #include "plan/planner.h"
 
 static int type_of(const aval_node *node)
@@ -12,9 +12,9 @@ static int type_of(const aval_node *node)
 }
 
 /* Marks the question as asked; true: it was before. */
-static bool was_asked(aval__planner *p, const aval__unit *u, const aval__source *source, int type)
+static bool was_asked(aval__planner *p, const aval__unit *u, const aval__cluster *c, const aval__source *source, int type)
 {
-    const uint64_t words[] = { 0x9a5ced, (uint64_t)(uintptr_t)source, u->cluster ? 0 : (uint64_t)(uintptr_t)u->node->def,
+    const uint64_t words[] = { 0x9a5ced, (uint64_t)(uintptr_t)source, c ? 0 : (uint64_t)(uintptr_t)u->node->def,
                                (uint64_t)u->device << 32 | (uint64_t)type };
     aval__hash key = aval__hash_bytes(words, sizeof words);
     if (aval__find_shared(p, key)) return true;
@@ -22,18 +22,13 @@ static bool was_asked(aval__planner *p, const aval__unit *u, const aval__source 
     return false;
 }
 
-int aval__planner_prove(aval__planner *p, const aval__unit *u, size_t first_step)
+/* `cluster` NULL: the unit's node. */
+static int ask(aval__planner *p, const aval__unit *u, const aval__cluster *c, const aval__source *source)
 {
     const aval__plan_hooks *hooks = p->request->hooks;
-    const aval__source *source = NULL;
-    /* guarded plans are what checks run, and what a proof itself is */
-    if (!hooks->prove || !u->node || p->request->memory == AVAL_MEMORY_GUARDED) return AVAL_OK;
-    for (size_t i = first_step; i < p->steps.count && !source; i++)
-        if (p->steps.at[i].kind == AVAL__STEP_LAUNCH) source = p->steps.at[i].source;
-    int type = type_of(u->node);
-    if (!source || was_asked(p, u, source, type)) return AVAL_OK;
-    const aval__cluster *c = u->cluster;
     aval_node *const alone[] = { (aval_node *)u->node };
+    int type = type_of(c ? c->nodes[0] : u->node);
+    if (was_asked(p, u, c, source, type)) return AVAL_OK;
     aval__plan_unit unit = {
         .cluster = c != NULL, .nodes = c ? c->nodes : alone, .n_nodes = c ? c->n_nodes : 1, .type = type, .source = source
     };
@@ -48,4 +43,19 @@ int aval__planner_prove(aval__planner *p, const aval__unit *u, size_t first_step
     p->proof_seconds += aval__seconds() - start;
     for (size_t i = 0; status == AVAL_E_CHECK && i < unit.n_nodes; i++) aval__planner_refuse(p, unit.nodes[i], u->device);
     return status;
+}
+
+int aval__planner_prove(aval__planner *p, const aval__unit *u, size_t first_step)
+{
+    const aval__source *first = NULL, *last = NULL;
+    /* guarded plans are what checks run, and what a proof itself is */
+    if (!p->request->hooks->prove || !u->node || p->request->memory == AVAL_MEMORY_GUARDED) return AVAL_OK;
+    for (size_t i = first_step; i < p->steps.count; i++) {
+        if (p->steps.at[i].kind != AVAL__STEP_LAUNCH) continue;
+        last = p->steps.at[i].source;
+        if (!first) first = last;
+    }
+    if (!first) return AVAL_OK;
+    AVAL__TRY(ask(p, u, u->cluster, first));
+    return u->tail ? ask(p, u, u->tail, last) : AVAL_OK;
 }

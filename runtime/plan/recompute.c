@@ -85,7 +85,7 @@ static bool is_repeatable(const aval__planner *p, const aval__unit *u)
         if (item == AVAL__NONE) continue;
         const aval__item *it = &p->items.at[item];
         if (it->kept || it->in_state || p->root_state[it->value->id] != AVAL__NONE) return false;
-        if (!u->cluster && aval__node_base(u->node, i)) return false; /* it is written over the partial sum */
+        if (!u->cluster && i < u->node->n_outputs && aval__node_base(u->node, i)) return false; /* it is written over the partial sum */
     }
     return true;
 }

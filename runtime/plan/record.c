@@ -181,14 +181,25 @@ static int record_copy(aval__recording *r)
                                    (aval__place){ a->storage, (int64_t)a->offset_bytes }, a->device, a->bytes);
 }
 
-/* The values that are complete after the unit's last step. */
-static int list_written(aval__planner *p, const aval__unit *u)
+bool aval__unit_overwrites(const aval__planner *p, const aval__unit *u, uint32_t i, uint32_t end)
+{
+    const uint32_t *writes = aval__unit_writes(p, u);
+    const aval__item *item = &p->items.at[writes[i]];
+    for (uint32_t k = i + 1; u->tail && k < end; k++) {
+        const aval__item *other = writes[k] == AVAL__NONE ? NULL : &p->items.at[writes[k]];
+        if (other && other->storage == item->storage && other->offset_bytes == item->offset_bytes) return true;
+    }
+    return false;
+}
+
+/* Outputs `first` to `end` - 1 of the unit are complete after the last step. */
+static int list_written(aval__planner *p, const aval__unit *u, uint32_t first, uint32_t end)
 {
     aval__step *step = &p->steps.at[p->steps.count - 1];
     step->first_value = (uint32_t)p->written.count;
-    for (uint32_t i = 0; i < u->n_writes; i++) {
+    for (uint32_t i = first; i < end; i++) {
         uint32_t index = aval__unit_writes(p, u)[i];
-        if (index == AVAL__NONE || p->items.at[index].storage == AVAL__NONE) continue;
+        if (index == AVAL__NONE || p->items.at[index].storage == AVAL__NONE || aval__unit_overwrites(p, u, i, end)) continue;
         const aval__item *item = &p->items.at[index];
         aval__located located = { .value = item->value->id,
                                   .device = item->device,
@@ -200,17 +211,37 @@ static int list_written(aval__planner *p, const aval__unit *u)
     return AVAL_OK;
 }
 
+static uint64_t scratch_bytes(const aval__planner *p, size_t first_storage)
+{
+    uint64_t bytes = 0;
+    for (size_t i = first_storage; i < p->storages.count; i++)
+        if (!p->storages.at[i].value) bytes += 2 * p->storages.at[i].bytes;
+    return bytes;
+}
+
 /* Bytes that a unit with steps moves; `first_storage` is the first of its own. */
-static uint64_t moved_bytes(const aval__planner *p, const aval__unit *u, size_t first_storage)
+static uint64_t moved_bytes(const aval__planner *p, const aval__unit *u, size_t first_storage, bool tail_is_done)
 {
     uint64_t bytes = 0;
     for (uint32_t i = 0; i < u->n_reads + u->n_writes; i++) {
         uint32_t item = aval__unit_reads(p, u)[i]; /* writes follow */
         if (item != AVAL__NONE && p->items.at[item].storage != AVAL__NONE) bytes += p->items.at[item].bytes;
     }
-    for (size_t i = first_storage; i < p->storages.count; i++)
-        if (!p->storages.at[i].value) bytes += 2 * p->storages.at[i].bytes;
-    return bytes;
+    if (!u->tail) return bytes + scratch_bytes(p, first_storage);
+    /* Between a product and a cluster of its own what it gives is read once more; to a tail it does not come from memory, nor go there alone. */
+    const aval__item *product = &p->items.at[aval__planner_item(p, u->tail->product, u->device)];
+    if (!tail_is_done) bytes += product->bytes;
+    else if (!product->kept && product->n_readers == 0) bytes -= product->bytes;
+    return bytes + scratch_bytes(p, first_storage);
+}
+
+/* A cluster that could not be its product's tail. */
+static int record_apart(aval__recording *r)
+{
+    const aval__unit alone = { .node = r->unit->tail->nodes[0], .cluster = r->unit->tail };
+    r->cluster = r->unit->tail;
+    AVAL__TRY(label_unit(r->p, &alone, &r->label));
+    return aval__record_cluster(r);
 }
 
 static bool is_learning(const aval__planner *p)
@@ -222,7 +253,8 @@ static int record_unit(aval__planner *p, uint32_t unit)
 {
     const aval__unit *u = &p->units.at[unit];
     aval__recording r = { .p = p, .unit = u, .position = u->position, .device = u->device };
-    size_t n_steps = p->steps.count, n_storages = p->storages.count, n_products = p->products.count;
+    size_t n_steps = p->steps.count, n_storages = p->storages.count, n_products = p->products.count, listed = n_steps;
+    uint32_t first_output = 0;
     aval__arena_clear(&p->unit_scratch);
     for (uint32_t i = 0; u->again && i < u->n_writes; i++)
         if (aval__unit_writes(p, u)[i] != AVAL__NONE) aval__planner_replace_item(p, aval__unit_writes(p, u)[i]);
@@ -231,16 +263,23 @@ static int record_unit(aval__planner *p, uint32_t unit)
         uint32_t item = aval__unit_reads(p, u)[i];
         if (item != AVAL__NONE && p->items.at[item].producer == AVAL__NONE) AVAL__TRY(aval__planner_fixed_slot(p, item));
     }
+    r.cluster = u->cluster;
     int status = !u->node ? record_copy(&r) : u->cluster ? aval__record_cluster(&r) : aval__record_node(&r);
+    if (status == AVAL_OK && u->tail && !r.tail_is_done) {
+        first_output = u->node->n_outputs;
+        if (p->steps.count > n_steps) AVAL__TRY(list_written(p, u, 0, first_output));
+        listed = p->steps.count;
+        status = record_apart(&r);
+    }
     if (status == AVAL_E_UNSUPPORTED && u->node && !u->cluster) aval__planner_refuse(p, u->node, u->device); /* the next attempt knows it */
     if (status < 0) return status;
     AVAL__TRY(aval__planner_prove(p, u, n_steps));
     bool silent = p->steps.count == n_steps;
-    uint64_t moved = silent ? 0 : moved_bytes(p, u, n_storages);
+    uint64_t moved = silent ? 0 : moved_bytes(p, u, n_storages, r.tail_is_done);
     if (is_learning(p)) aval__planner_learn(p, unit, n_steps, n_storages, n_products, moved);
     if (silent) return AVAL_OK;
     p->plan->statistics.moved_bytes += moved;
-    return list_written(p, u);
+    return p->steps.count == listed ? AVAL_OK : list_written(p, u, first_output, u->n_writes);
 }
 
 int aval__planner_record(aval__planner *p)

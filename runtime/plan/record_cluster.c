@@ -4,6 +4,11 @@
 
 #include <string.h>
 
+static aval__item *item_of(const aval__recording *r, const aval_value *value)
+{
+    return &r->p->items.at[aval__planner_item(r->p, value, r->device)];
+}
+
 /* Whether output `out` may be written over input `in` of the cluster: the input is read here for the last time, element i of both is
    the same work-item's, and no other input has elements of the same storage in another place. */
 static bool may_overwrite(const aval__recording *r, const aval__item *out, const aval__item *in)
@@ -14,14 +19,17 @@ static bool may_overwrite(const aval__recording *r, const aval__item *out, const
     if (storage->slot != AVAL__NONE || storage->last > r->position) return false;
     if (a->type != b->type || aval__tensor_count(a) != aval__tensor_count(b)) return false;
     if (storage->bytes != aval__align(aval__tensor_bytes(b), aval__planner_alignment(p, r->device))) return false;
-    for (size_t i = 0; i < r->unit->cluster->n_inputs; i++) {
-        const aval__item *other = &p->items.at[aval__unit_reads(p, r->unit)[i]];
+    for (size_t i = 0; i < r->cluster->n_inputs; i++) {
+        const aval__item *other = item_of(r, r->cluster->inputs[i]);
         if (other != in && other->storage == in->storage &&
             (other->offset_bytes != in->offset_bytes || aval__tensor_count(&other->value->tensor) != aval__tensor_count(a)))
             return false;
     }
-    for (size_t i = 0; i < r->unit->n_writes; i++)
-        if (p->items.at[aval__unit_writes(p, r->unit)[i]].storage == in->storage) return false; /* taken by another output */
+    for (size_t i = 0; i < r->cluster->n_outputs; i++)
+        if (item_of(r, r->cluster->outputs[i])->storage == in->storage) return false; /* taken by another output */
+    const aval_node *product = r->tail ? r->unit->node : NULL;
+    for (uint32_t i = 0; product && i < product->n_inputs; i++)
+        if (product->inputs[i] && item_of(r, product->inputs[i])->storage == in->storage) return false; /* other work-items read it */
     return true;
 }
 
@@ -35,8 +43,8 @@ static int place_output(aval__recording *r, uint32_t index)
         aval__record_locate(r, index, p->items.at[state].storage, 0);
         return AVAL_OK;
     }
-    for (size_t i = 0; p->request->memory == AVAL_MEMORY_ARENA && i < r->unit->cluster->n_inputs; i++) {
-        const aval__item *in = &p->items.at[aval__unit_reads(p, r->unit)[i]];
+    for (size_t i = 0; p->request->memory == AVAL_MEMORY_ARENA && i < r->cluster->n_inputs; i++) {
+        const aval__item *in = item_of(r, r->cluster->inputs[i]);
         if (!may_overwrite(r, out, in)) continue;
         aval__record_locate(r, index, in->storage, in->offset_bytes);
         return AVAL_OK;
@@ -44,7 +52,7 @@ static int place_output(aval__recording *r, uint32_t index)
     return aval__record_own_storage(r, index);
 }
 
-static int add_argument(aval__recording *r, const aval__fused_arg *arg)
+int aval__record_fused_arg(aval__recording *r, const aval__fused_arg *arg)
 {
     aval__planner *p = r->p;
     float single = (float)arg->real;
@@ -53,9 +61,15 @@ static int add_argument(aval__recording *r, const aval__fused_arg *arg)
         return arg->type == AVAL_DOUBLE ? aval__record_value_arg(p, &arg->real, sizeof arg->real)
                                         : aval__record_value_arg(p, &single, sizeof single);
     bool written = arg->kind == AVAL__FUSED_OUTPUT;
-    const uint32_t *links = written ? aval__unit_writes(p, r->unit) : aval__unit_reads(p, r->unit);
-    const aval__item *item = &p->items.at[links[arg->index]];
+    const aval__item *item = item_of(r, written ? r->cluster->outputs[arg->index] : r->cluster->inputs[arg->index]);
     return aval__record_tensor_arg(p, item->storage, item->offset_bytes, item->value->tensor.type, written);
+}
+
+int aval__record_place_outputs(aval__recording *r)
+{
+    for (size_t i = 0; i < r->cluster->n_outputs; i++)
+        AVAL__TRY(place_output(r, aval__planner_item(r->p, r->cluster->outputs[i], r->device)));
+    return AVAL_OK;
 }
 
 /* A generated kernel and what all of its launches have in common. */
@@ -82,7 +96,7 @@ static int label_cluster(aval__planner *p, const aval__cluster *c, const char **
 static int make_kernel(aval__recording *r, aval__hash key, const shared_kernel **out)
 {
     aval__planner *p = r->p;
-    const aval__cluster *c = r->unit->cluster;
+    const aval__cluster *c = r->cluster;
     shared_kernel *made = aval__arena_alloc(&p->scratch, sizeof *made);
     if (!made) return AVAL_E_MEMORY;
     AVAL__TRY(aval__fuse_kernel(&p->scratch, c, p->request->devices[r->device], &made->kernel));
@@ -101,8 +115,8 @@ static int add_launch(aval__recording *r, const shared_kernel *shared)
     aval__step *step;
     const aval__source *source = shared->source;
     aval__fused_kernel kernel = shared->kernel; /* its arguments are overwritten: nobody else needs them now */
-    AVAL__TRY(aval__fuse_arguments(r->unit->cluster, p->request->devices[r->device], &kernel));
-    for (size_t i = 0; i < kernel.n_args; i++) AVAL__TRY(add_argument(r, &kernel.args[i]));
+    AVAL__TRY(aval__fuse_arguments(r->cluster, NULL, p->request->devices[r->device], &kernel));
+    for (size_t i = 0; i < kernel.n_args; i++) AVAL__TRY(aval__record_fused_arg(r, &kernel.args[i]));
     if (shared->label) r->label = shared->label;
     AVAL__TRY(aval__record_step(r, AVAL__STEP_LAUNCH, &step));
     step->source = source;
@@ -118,9 +132,9 @@ static int add_launch(aval__recording *r, const shared_kernel *shared)
 int aval__record_cluster(aval__recording *r)
 {
     aval__planner *p = r->p;
-    const aval__cluster *c = r->unit->cluster;
+    const aval__cluster *c = r->cluster;
     aval__hash key;
-    for (size_t i = 0; i < r->unit->n_writes; i++) AVAL__TRY(place_output(r, aval__unit_writes(p, r->unit)[i]));
+    AVAL__TRY(aval__record_place_outputs(r));
     if (aval__tensor_count(c->space) == 0) return AVAL_OK;
     AVAL__TRY(aval__fuse_key(&p->words, c, p->request->devices[r->device], &key));
     const shared_kernel *shared = aval__find_shared(p, key);

@@ -1,6 +1,8 @@
 /* Launches and matrix products that recorders ask for. */
 #include "plan/planner.h"
 
+#include <string.h>
+
 /* Work-groups of launches that leave their size open.  PoCL runs a group as one loop: transposing 1M floats takes it 8.6 ms of both cores
    with groups of 1, 3.6 to 3.8 ms with 8 to 256.  64 is a wave of the widest GPUs. */
 #define CPU_GROUP 64
@@ -112,6 +114,14 @@ static int set_absent_args(aval__planner *p, const char *kernel)
     return AVAL_OK;
 }
 
+/* Whether the launch is one that takes a product's tail. */
+static bool stores_result(const aval_launch *launch)
+{
+    for (size_t i = 0; i < launch->n_defines; i++)
+        if (strcmp(launch->defines[i].name, AVAL__TAIL_MACRO) == 0) return launch->defines[i].value != 0;
+    return false;
+}
+
 int aval__record_launch(aval_call *call, const aval_launch *launch)
 {
     aval__recording *r = call->user;
@@ -122,6 +132,7 @@ int aval__record_launch(aval_call *call, const aval_launch *launch)
     if (!launch->kernel || !r->source)
         return aval__fail(AVAL_E_PLUGIN, "launch: expected a kernel's name and a plugin with kernel sources");
     int s_type = type_of_launch(launch);
+    const aval__tail *tail = stores_result(launch) ? r->tail : NULL;
     for (size_t i = 0; i < launch->n_args; i++) AVAL__TRY(add_arg(call, &launch->args[i], s_type, &any_content, &any_written));
     AVAL__TRY(set_absent_args(p, launch->kernel));
     AVAL__TRY(set_sizes(r, launch, &sizes, &items));
@@ -133,7 +144,8 @@ int aval__record_launch(aval_call *call, const aval_launch *launch)
         p->args.count = 0;
         return AVAL_OK;
     }
-    AVAL__TRY(aval__source_of_launch(p, r->source, launch, s_type, &sizes.source));
+    if (tail) AVAL__TRY(aval__record_tail_args(r));
+    AVAL__TRY(aval__source_of_launch(p, r->source, launch, s_type, tail, &sizes.source));
     sizes.kernel = aval__keep_text(p, launch->kernel);
     if (!sizes.kernel) return AVAL_E_MEMORY;
     AVAL__TRY(aval__record_args(p, &sizes));
@@ -280,11 +292,17 @@ int aval__record_gemm(aval_call *call, const aval_gemm *gemm)
         if (!scratch) return AVAL_E_MEMORY;
     }
     size_t first = r->p->steps.count, told = r->p->products.count;
+    const char *label = r->label;
+    if (choice.takes_tail && choice.records && r->unit->tail) AVAL__TRY(aval__record_begin_tail(r, gemm, ports[2]));
+    choice.with_tail = r->tail != NULL;
     if (!choice.records) AVAL__TRY(add_gemm_step(r, gemm, &choice, ports, scratch ? r->scratch : NULL));
     else {
         const aval_kernel_source *own = r->source;
         int status = hooks->gemm_record(hooks->user, r->device, gemm, type, &choice, scratch, call, &r->source);
         r->source = own;
+        r->label = label;
+        r->tail_is_done |= r->tail != NULL;
+        r->tail = NULL;
         if (status < 0) return status;
     }
     if (r->p->products.count > told) return AVAL_OK;

@@ -114,10 +114,13 @@ static int add_units(aval__planner *p)
             if (made[cluster]) continue;
             made[cluster] = true;
             u.cluster = &p->clusters[cluster];
+            if (u.cluster->product) continue; /* with the node whose tail it may be */
         }
+        if (p->tail_of[node->id] != AVAL__NONE) u.tail = &p->clusters[p->tail_of[node->id]];
         AVAL__TRY(aval__vec_push(&p->units, u));
         if (u.cluster) AVAL__TRY(add_outputs(p, unit, u.cluster->outputs, u.cluster->n_outputs));
         else AVAL__TRY(add_outputs(p, unit, node->outputs, node->n_outputs));
+        if (u.tail) AVAL__TRY(add_outputs(p, unit, u.tail->outputs, u.tail->n_outputs));
     }
     return AVAL_OK;
 }
@@ -141,31 +144,64 @@ static int link_read(aval__planner *p, uint32_t unit, const aval_value *value)
     return aval__vec_push(&p->links, item);
 }
 
+/* What a node or a cluster reads and writes. */
+typedef struct part {
+    aval_value *const *reads, *const *writes;
+    size_t n_reads, n_writes;
+    const aval_value *inner; /* read where it was made */
+} part;
+
+static part part_of_cluster(const aval__cluster *c)
+{
+    return (part){ c->inputs, c->outputs, c->n_inputs, c->n_outputs, c->product };
+}
+
+static int find_readable(aval__planner *p, uint32_t unit, const part *a)
+{
+    const aval__unit u = p->units.at[unit];
+    uint32_t item;
+    for (size_t i = 0; i < a->n_reads; i++)
+        if (a->reads[i] && a->reads[i] != a->inner) AVAL__TRY(readable_item(p, a->reads[i], u.device, u.rank, &item));
+    for (size_t i = 0; i < a->n_writes; i++) {
+        const aval_value *old = replaced_value(p, unit, a->writes[i]);
+        if (old) AVAL__TRY(readable_item(p, old, u.device, u.rank, &item));
+    }
+    return AVAL_OK;
+}
+
+static int link_reads(aval__planner *p, uint32_t unit, const part *a)
+{
+    for (size_t i = 0; i < a->n_reads; i++)
+        if (!a->inner || a->reads[i] != a->inner) AVAL__TRY(link_read(p, unit, a->reads[i]));
+    for (size_t i = 0; i < a->n_writes; i++) {
+        const aval_value *old = replaced_value(p, unit, a->writes[i]);
+        if (old) AVAL__TRY(link_read(p, unit, old));
+    }
+    return AVAL_OK;
+}
+
+static int link_writes(aval__planner *p, uint32_t unit, const part *a)
+{
+    uint32_t device = p->units.at[unit].device;
+    p->units.at[unit].n_writes += (uint32_t)a->n_writes;
+    for (size_t i = 0; i < a->n_writes; i++)
+        AVAL__TRY(aval__vec_push(&p->links, a->writes[i] ? aval__planner_item(p, a->writes[i], device) : AVAL__NONE));
+    return AVAL_OK;
+}
+
 static int link_unit(aval__planner *p, uint32_t unit)
 {
     const aval__unit u = p->units.at[unit];
-    aval_value *const *reads = u.cluster ? u.cluster->inputs : u.node->inputs;
-    aval_value *const *writes = u.cluster ? u.cluster->outputs : u.node->outputs;
-    size_t n_reads = u.cluster ? u.cluster->n_inputs : u.node->n_inputs;
-    size_t n_writes = u.cluster ? u.cluster->n_outputs : u.node->n_outputs;
-    uint32_t item;
-
+    part parts[2];
+    size_t n = 0;
+    if (u.cluster) parts[n++] = part_of_cluster(u.cluster);
+    else parts[n++] = (part){ u.node->inputs, u.node->outputs, u.node->n_inputs, u.node->n_outputs, NULL };
+    if (u.tail) parts[n++] = part_of_cluster(u.tail);
     /* Copies add links of their own, so they are made before this unit's links begin. */
-    for (size_t i = 0; i < n_reads; i++)
-        if (reads[i]) AVAL__TRY(readable_item(p, reads[i], u.device, u.rank, &item));
-    for (size_t i = 0; i < n_writes; i++) {
-        const aval_value *old = replaced_value(p, unit, writes[i]);
-        if (old) AVAL__TRY(readable_item(p, old, u.device, u.rank, &item));
-    }
+    for (size_t i = 0; i < n; i++) AVAL__TRY(find_readable(p, unit, &parts[i]));
     p->units.at[unit].first_link = (uint32_t)p->links.count;
-    for (size_t i = 0; i < n_reads; i++) AVAL__TRY(link_read(p, unit, reads[i]));
-    for (size_t i = 0; i < n_writes; i++) {
-        const aval_value *old = replaced_value(p, unit, writes[i]);
-        if (old) AVAL__TRY(link_read(p, unit, old));
-    }
-    p->units.at[unit].n_writes = (uint32_t)n_writes;
-    for (size_t i = 0; i < n_writes; i++)
-        AVAL__TRY(aval__vec_push(&p->links, writes[i] ? aval__planner_item(p, writes[i], u.device) : AVAL__NONE));
+    for (size_t i = 0; i < n; i++) AVAL__TRY(link_reads(p, unit, &parts[i]));
+    for (size_t i = 0; i < n; i++) AVAL__TRY(link_writes(p, unit, &parts[i]));
     return AVAL_OK;
 }
 

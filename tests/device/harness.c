@@ -122,7 +122,7 @@ int harness_gemm_packed(harness *h, const aval__gemm_provider *provider, const a
     int status;
     if (bytes > 0) scratch = harness_tensor(h, AVAL_UINT8, 0, (int64_t)bytes);
     if (provider->record != NULL) {
-        status = provider->record(info, gemm, type, bytes > 0 ? &scratch.tensor : NULL, given, &h->call);
+        status = provider->record(info, gemm, type, bytes > 0 ? &scratch.tensor : NULL, given, false, &h->call);
     } else {
         const placed *a = (const placed *)gemm->a.tensor, *b = (const placed *)gemm->b.tensor, *c = (const placed *)gemm->c.tensor;
         const aval__gemm_operands operands = { .a = a->buffer,

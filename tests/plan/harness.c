@@ -118,6 +118,7 @@ static int product_forward(const aval_host *host, aval_call *call)
                                           .n = n,
                                           .k = k,
                                           .alpha = 1,
+                                          .whole = 1,
                                           .a = { .tensor = a, .ld = k },
                                           .b = { .tensor = b, .ld = n },
                                           .c = { .tensor = c, .ld = n } });
@@ -202,7 +203,7 @@ RECORDER(Double, UNARY, .infer = double_infer, .forward = scale_forward, .backwa
 RECORDER(View, UNARY, .infer = view_infer, .forward = view_forward);
 RECORDER(Same, UNARY, .forward = view_forward, .backward = view_backward);
 RECORDER(Rest, UNARY, .infer = rest_infer, .forward = rest_forward);
-RECORDER(Product, BINARY, .infer = product_infer, .forward = product_forward);
+RECORDER(Product, BINARY, .infer = product_infer, .forward = product_forward, .products = AVAL_PRODUCT_OUTPUT(0));
 RECORDER(Lazy, UNARY, .forward = lazy_forward);
 RECORDER(Greedy, UNARY, .forward = greedy_forward);
 RECORDER(Forgetful, UNARY, .forward = view_forward, .backward = forgetful_backward);

@@ -50,7 +50,7 @@ struct fixture {
     aval__registry *registry;
     aval_graph *g;
     aval__arena arena;
-    uint32_t *device_of, *cluster_of;
+    uint32_t *device_of, *cluster_of, *stage;
     bool *needed;
     aval__cluster *clusters;
     size_t n_clusters;
@@ -69,6 +69,7 @@ static void tear_down(struct fixture *f)
 {
     free(f->device_of);
     free(f->cluster_of);
+    free(f->stage);
     free(f->needed);
     aval__arena_release(&f->arena);
     aval_graph_release(f->g);
@@ -103,10 +104,11 @@ static void fuse(struct fixture *f, aval_value *const *wanted, size_t n_wanted)
     if (f->device_of == NULL) f->device_of = calloc(nodes, sizeof *f->device_of);
     f->cluster_of = calloc(nodes, sizeof *f->cluster_of);
     f->needed = calloc(f->g->values.count, sizeof *f->needed);
+    f->stage = calloc(nodes, sizeof *f->stage);
     for (size_t i = 0; i < n_wanted; i++) f->needed[wanted[i]->id] = true;
-    cr_assert_eq(
-        aval__fuse_clusters(&f->arena, f->g, f->g->nodes.at, nodes, f->device_of, f->needed, &f->clusters, &f->n_clusters, f->cluster_of),
-        AVAL_OK, "%s", aval_error());
+    cr_assert_eq(aval__fuse_clusters(&f->arena, f->g, f->g->nodes.at, nodes, f->device_of, f->needed, &f->clusters, &f->n_clusters,
+                                     f->cluster_of, f->stage),
+                 AVAL_OK, "%s", aval_error());
 }
 
 Test(fuse, a_diamond_is_one_cluster_with_one_input_and_one_output)
@@ -284,7 +286,7 @@ Test(fuse, clusters_share_a_kernel_when_they_differ_in_sizes_and_attributes_only
 
     aval__fused_kernel kernel = { 0 };
     cr_assert_eq(aval__fuse_kernel(&f.arena, &f.clusters[0], &cpu, &kernel), AVAL_OK, "%s", aval_error());
-    cr_assert_eq(aval__fuse_arguments(&f.clusters[1], &cpu, &kernel), AVAL_OK, "%s", aval_error());
+    cr_assert_eq(aval__fuse_arguments(&f.clusters[1], NULL, &cpu, &kernel), AVAL_OK, "%s", aval_error());
     bool alpha = false, count = false;
     for (size_t i = 0; i < kernel.n_args; i++) {
         alpha |= kernel.args[i].kind == AVAL__FUSED_REAL && kernel.args[i].real == 0.5;

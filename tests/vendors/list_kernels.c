@@ -49,7 +49,7 @@ static int gemm_record(void *user, uint32_t device, const aval_gemm *gemm, int t
     (void)device;
     const lister *l = user;
     *source = aval__gemm_tiles.source;
-    return aval__gemm_tiles.record(&l->info, gemm, type, scratch, choice->packed, call);
+    return aval__gemm_tiles.record(&l->info, gemm, type, scratch, choice->packed, choice->with_tail, call);
 }
 
 static aval_device_info make_gpu(void)
