@@ -99,6 +99,7 @@ else
     part "operators" 8 operators
     part "oclgrind" 5 python3 tests/oclgrind/run.py build/test
     part "operators on a small device" 4 bash tests/check/small_device.sh build/test
+    part "operators as on a GPU" 4 bash tests/check/as_gpu.sh build/test
     part "vendors' compilers" 3 bash tests/vendors/run.sh build/test
     part "ONNX cases" 7 bash tests/onnx/run.sh build/test/aval
     part "sanitizers" 6 sanitized

@@ -44,9 +44,10 @@ static const struct {
     { "AVAL_PLUGIN_PATH", "folders of plugins, with ':' between [the installed ones]" },
     { "AVAL_INSIST", "1: as --insist" },
     { "AVAL_CACHE_DIR", "built kernels and verdicts of checks; '' turns the cache off [$XDG_CACHE_HOME/aval, or ~/.cache/aval]" },
-    { "AVAL_GEMM", "what computes matrix products: clblast, winograd, patches or tiles [the last three on CPUs, else clblast]" },
+    { "AVAL_GEMM", "what computes matrix products: clblast, groups, winograd, patches or tiles [the last three on CPUs, else the first two]" },
     { "AVAL_TAILS", "1: what follows a product is computed as it is stored wherever it can be, 0: never [where it pays]" },
     { "AVAL_GROUP", "work-group of reductions, a power of two, for tests [1 on CPUs, the largest on GPUs]" },
+    { "AVAL_LAUNCH_WORK", "most operations of a launch before it is split, 0 for no bound [half a second's on GPUs, 0 on CPUs]" },
 };
 
 static int print_overview(void)

@@ -1,7 +1,8 @@
-/* Matrix products, c = alpha op(a) op(b) + beta c, for any strides, batches, and b read from the patches of an image.
+/* Matrix products, c = alpha op(a) op(b) + beta c, for any strides, batches, and b read from the patches of an image, on CPU devices and wherever
+ * work-groups are too small for gemm_groups.cl.
  *
- * Three ways to the same result; runtime/device/gemm_tiles.c chooses:
- *   panels  CPU devices.  a is packed into panels of MR rows and b into panels of NR columns, so that the innermost loop reads
+ * Two ways to the same result; runtime/device/gemm_tiles.c chooses:
+ *   panels  a is packed into panels of MR rows and b into panels of NR columns, so that the innermost loop reads
  *           both in order and keeps an MR x NR tile of c in registers:
  *                        +-- NR --+             pack_a, pack_b: one work-item packs K_SLICE steps of one panel
  *                      k |   b    |             gemm_panels: one work-item computes a block of panels
@@ -12,12 +13,11 @@
  *   direct  one work-item computes COLUMNS neighbours of one row of c, or (dots) one element: small products, no packing;
  *           lines: dots of rows of a and columns of b in register tiles;
  *           narrow: NARROW_ROWS rows of a c of at most COLUMNS columns; wide: columns of a c of few rows.
- *   local   GPUs: a work-group of TS x TS work-items computes as many elements of c through tiles in local memory.
  *
- * Everywhere: a is [m, k], b [k, n], c [m, n]; element (i, p) of matrix z of the batch lies at offset + z * batch + i * row + p * column.
+ * Everywhere: a is [m, k], b [k, n], c [m, n], laid out as gemm_operands.clh says.
  * `summed` matrices of the batch are added up in c.  Element types as in common.clh; products are summed in T, in an order that sizes
  * decide, so that results repeat bit for bit.  beta = 0 does not read c. */
-#include "common.clh"
+#include "gemm_operands.clh"
 #include "tail.clh"
 
 /* Vector of T that the device computes with, rows of the register tile, vectors in its row. */
@@ -29,21 +29,9 @@
 #endif
 #define NV 2
 #define NR (NV * VW)
-#ifndef PATCHES
-#define PATCHES 0
-#endif
-#ifndef TS
-#define TS 16
-#endif
 #define K_SLICE 384
 #define COLUMNS 16
 #define LINE 16 /* elements that are read at a time where a panel is packed along k */
-
-#if S_TYPE == 11
-#define REAL double
-#else
-#define REAL float
-#endif
 
 #define CAT_(a, b) a##b
 #define CAT(a, b) CAT_(a, b)
@@ -52,50 +40,6 @@
 #define VSTORE(v, p) CAT(vstore, VW)(v, 0, p)
 /* Elements are stored as they are computed, so that vectors can be moved whole. */
 #define WHOLE (S_TYPE == 1 || S_TYPE == 11 || S_TYPE == 6 || S_TYPE == 7)
-
-/* ---- Operand b: a matrix, or the patches of an image -------------------------------------------------------------------------
-   A Part is what a row or a column alone contributes to an element's place. */
-#if PATCHES
-/* x: offset of the channel, y, z, w: depth, row, column of the image.  The patch matrix has a row for each filter element (channel, then
-   depth, row, column in the filter) and a column for each position of the filter. */
-typedef int4 Part;
-#define B_PARAMS \
-    __global const S *b, long b_tensor, long b_offset, long b_batch, int b_transposed, int depth, int height, int width, int kernel_z, \
-        int kernel_y, int kernel_x, int stride_z, int stride_y, int stride_x, int pad_z, int pad_y, int pad_x, int dilation_z, \
-        int dilation_y, int dilation_x, int out_y, int out_x
-#define FILTER(f) \
-    (int4)((f) / (kernel_z * kernel_y * kernel_x) * (depth * height * width), (f) / (kernel_y * kernel_x) % kernel_z * dilation_z, \
-           (f) / kernel_x % kernel_y * dilation_y, (f) % kernel_x * dilation_x)
-#define POSITION(q) \
-    (int4)(0, (q) / (out_y * out_x) * stride_z - pad_z, (q) / out_x % out_y * stride_y - pad_y, (q) % out_x * stride_x - pad_x)
-#define B_ROW(p) (b_transposed ? POSITION(p) : FILTER(p))
-#define B_COLUMN(j) (b_transposed ? FILTER(j) : POSITION(j))
-inline T patch_element(__global const S *image, int4 at, int depth, int height, int width)
-{
-    const bool inside = (uint)at.y < (uint)depth && (uint)at.z < (uint)height && (uint)at.w < (uint)width;
-    return inside ? LOAD(image, at.x + (at.y * height + at.z) * width + at.w) : 0;
-}
-#define B_AT(matrix, row, column) patch_element(matrix, (row) + (column), depth, height, width)
-#else
-typedef long Part;
-#define B_PARAMS __global const S *b, long b_tensor, long b_offset, long b_batch, long b_row, long b_column
-#define B_ROW(p) ((long)(p)*b_row)
-#define B_COLUMN(j) ((long)(j)*b_column)
-#define B_AT(matrix, row, column) LOAD(matrix, (row) + (column))
-#endif
-#define A_PARAMS __global const S *a, long a_tensor, long a_offset, long a_batch, long a_row, long a_column
-#define C_PARAMS __global S *c, long c_tensor, long c_offset, long c_batch, long c_row
-#define A_MATRIX(z) (a + a_tensor + a_offset + (z)*a_batch)
-#define B_MATRIX(z) (b + b_tensor + b_offset + (z)*b_batch)
-#define C_MATRIX(z) (c + c_tensor + c_offset + (z)*c_batch)
-
-/* Integers are not sent through a float where nothing is scaled: it has 24 bits. */
-inline void store_element(__global S *c, long at, T sum, REAL alpha, REAL beta)
-{
-    T x = alpha == 1 ? sum : (T)(alpha * sum);
-    if (beta != 0) x += beta == 1 ? LOAD(c, at) : (T)(beta * LOAD(c, at));
-    STORE(c, at, x);
-}
 
 /* ---- Packing.  A panel's step p holds its MR or NR elements of step p; those beyond the edge are 0.  Panel i of matrix z begins at
    i * panel_step + z * matrix_step. */
@@ -532,28 +476,3 @@ __kernel void gemm_dots(C_PARAMS, A_PARAMS, B_PARAMS, int m, int n, int k, int s
     STORED(z, i, i + 1, j, j + 1)
 }
 #endif
-
-/* Index space: columns and rows, both rounded up to TS, matrices of the batch; work-groups of TS x TS. */
-__kernel __attribute__((reqd_work_group_size(TS, TS, 1))) void gemm_local(C_PARAMS, A_PARAMS, B_PARAMS, int m, int n, int k, int summed,
-                                                                          REAL alpha, REAL beta TAIL_PARAMS)
-{
-    __local T a_tile[TS][TS + 1], b_tile[TS][TS + 1];
-    const int x = get_local_id(0), y = get_local_id(1), z = get_global_id(2);
-    const int j = get_global_id(0), i = get_global_id(1);
-    const Part column = B_COLUMN(min(j, n - 1));
-    T sum = 0;
-    for (int s = 0; s < summed; s++) {
-        __global const S *left = A_MATRIX(z + s), *right = B_MATRIX(z + s);
-        for (int p = 0; p < k; p += TS) {
-            a_tile[y][x] = i < m && p + x < k ? LOAD(left, i * a_row + (p + x) * a_column) : 0;
-            b_tile[y][x] = j < n && p + y < k ? B_AT(right, B_ROW(p + y), column) : 0;
-            barrier(CLK_LOCAL_MEM_FENCE);
-            for (int q = 0; q < TS; q++) sum += a_tile[y][q] * b_tile[q][x];
-            barrier(CLK_LOCAL_MEM_FENCE);
-        }
-    }
-    if (i < m && j < n) {
-        store_element(C_MATRIX(z), i * c_row + j, sum, alpha, beta);
-        STORED(z, i, i + 1, j, j + 1)
-    }
-}

@@ -71,7 +71,7 @@ system() {
     uname -srm
     grep -m1 'model name' /proc/cpuinfo
     date -u '+%Y-%m-%d'
-    env | grep -E '^(AVAL_GEMM|AVAL_GROUP|AVAL_DEVICE|OCL_|RUSTICL_|POCL_)'
+    env | grep -E '^(AVAL_GEMM|AVAL_GROUP|AVAL_LAUNCH_WORK|AVAL_DEVICE|OCL_|RUSTICL_|POCL_)'
     return 0
 }
 # shellcheck disable=SC2317 # functions that in_shell calls
@@ -88,7 +88,7 @@ check_ops() {
     return $bad
 }
 check_own_products() {
-    AVAL_GEMM=tiles check_ops 100
+    AVAL_GEMM=groups check_ops 100
 }
 # The same training again: all bytes of the weights must be equal.
 determinism() {
@@ -137,6 +137,7 @@ else
     in_shell 60 "digits, lenet" accuracy 96 lenet --epochs 5
     part 60 "net step by step against this machine's others" "$program" check mlp --steps 10 --all-devices --failures "$folder/failures"
     part 40 "bench, gemm" "$program" bench gemm "${device[@]}"
+    part 40 "bench, gemm by our own kernels" env AVAL_GEMM=groups "$program" bench gemm "${device[@]}"
     for net in mlp lenet; do part 40 "bench, $net with roofline" "$program" bench "$net" --batch 128 --roofline "${device[@]}"; done
     part 20 "bench, elementwise" "$program" bench elementwise "${device[@]}"
 fi

@@ -49,6 +49,9 @@ void aval__device_close(aval__device *device);
 const aval_device_info *aval__device_info(const aval__device *device);
 cl_context aval__device_context(const aval__device *device);
 cl_device_id aval__device_id(const aval__device *device);
+/* Multiplications and additions that one launch should not pass, so that the watchdog of a GPU that drives a display never ends it; 0: no bound.  AVAL_LAUNCH_WORK
+   sets it on any device. */
+double aval__device_most_work(const aval__device *device);
 cl_command_queue aval__device_queue(const aval__device *device); /* in order; launches and copies */
 
 /* ---- Programs: built once a device from source and options, kept in memory and on disk ----------------------------------------------- */

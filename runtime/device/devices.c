@@ -188,6 +188,11 @@ const aval_device_info *aval__device_info(const aval__device *device)
     return &device->listed->info;
 }
 
+double aval__device_most_work(const aval__device *device)
+{
+    return device->listed->most_work;
+}
+
 cl_context aval__device_context(const aval__device *device)
 {
     return device->context;

@@ -6,9 +6,13 @@
 
 /* AVAL_GEMM names a provider: it is taken wherever it supports the case.  Otherwise
      - CPU devices take `winograd`, then `patches` for what they support, else `tiles`: CLBlast's kernels are laid out for GPUs, and reach a tenth of it
-       there (bench gemm);
-     - other devices take the first provider of this table that supports the case. */
-static const aval__gemm_provider *const providers[] = { &aval__gemm_clblast, &aval__gemm_winograd, &aval__gemm_patches, &aval__gemm_tiles };
+       there (bench gemm).  With a work-group set by AVAL_GROUP they take `groups`, as a GPU does for what is not CLBlast's;
+     - other devices take the first provider of this table that supports the case, but for batches of small products: each is a launch or more to CLBlast,
+       which takes longer than the product, and all are one to `groups`. */
+static const aval__gemm_provider *const providers[] = { &aval__gemm_clblast, &aval__gemm_groups, &aval__gemm_winograd, &aval__gemm_patches,
+                                                        &aval__gemm_tiles };
+/* Products of one matrix of a batch below which starting a kernel, some 5 microseconds, is what counts: 10 microseconds at 3 TFLOP/s. */
+#define SMALL_PRODUCT (1 << 24)
 #define N_PROVIDERS (sizeof providers / sizeof providers[0])
 
 size_t aval__gemm_provider_count(void)
@@ -38,7 +42,17 @@ static int check_name(const char *name)
     for (size_t i = 0; i < N_PROVIDERS; i++) {
         if (strcmp(providers[i]->name, name) == 0) return AVAL_OK;
     }
-    return aval__fail(AVAL_E_ARGUMENT, "AVAL_GEMM is '%s': expected clblast, winograd, patches or tiles", name);
+    return aval__fail(AVAL_E_ARGUMENT, "AVAL_GEMM is '%s': expected clblast, groups, winograd, patches or tiles", name);
+}
+
+/* Providers that come before the table's order; ends with NULL. */
+static const char *const *preferred(const aval_device_info *info, const aval_gemm *gemm)
+{
+    static const char *const of_cpu[] = { "winograd", "patches", "tiles", NULL }, *const of_grouped_cpu[] = { "groups", "tiles", NULL };
+    static const char *const of_batch[] = { "groups", NULL }, *const none[] = { NULL };
+    if (info->kind == AVAL_DEVICE_CPU) return info->group > 1 ? of_grouped_cpu : of_cpu;
+    bool small_batch = gemm->batch > 1 && (double)gemm->m * (double)gemm->n * (double)gemm->k < SMALL_PRODUCT;
+    return small_batch ? of_batch : none;
 }
 
 int aval__gemm_choose(const aval_device_info *info, const aval_gemm *gemm, int type, size_t *provider)
@@ -48,10 +62,9 @@ int aval__gemm_choose(const aval_device_info *info, const aval_gemm *gemm, int t
         AVAL__TRY(check_name(forced));
         if (find_supporting(forced, info, gemm, type, provider)) return AVAL_OK;
     }
-    if (info->kind == AVAL_DEVICE_CPU && (find_supporting(aval__gemm_winograd.name, info, gemm, type, provider) ||
-                                          find_supporting(aval__gemm_patches.name, info, gemm, type, provider) ||
-                                          find_supporting(aval__gemm_tiles.name, info, gemm, type, provider)))
-        return AVAL_OK;
+    for (const char *const *name = preferred(info, gemm); *name != NULL; name++) {
+        if (find_supporting(*name, info, gemm, type, provider)) return AVAL_OK;
+    }
     if (find_supporting(NULL, info, gemm, type, provider)) return AVAL_OK;
     return aval__fail(AVAL_E_UNSUPPORTED,
                       "no provider computes a matrix product of type %s, %lld x %lld x %lld, batch %lld%s, on '%s'; doubles need fp64, "

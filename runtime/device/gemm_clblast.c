@@ -160,13 +160,21 @@ static uint64_t scratch_bytes(const aval_device_info *info, const aval_gemm *gem
     return code == CLBlastSuccess ? bytes : bound_scratch(&g, type);
 }
 
-/* One product of the batch: the operands' offsets are those of its matrices. */
-static int enqueue_one(aval__device *device, const aval_gemm *g, int type, const aval__gemm_operands *o, double beta, size_t a_at,
-                       size_t b_at, size_t c_at)
+/* Rows of c that are a launch: all of them, but where that could run for seconds. */
+static int64_t rows_of_launch(const aval__device *device, const aval_gemm *g)
+{
+    const double most = aval__device_most_work(device), row = 2.0 * (double)g->n * (double)g->k;
+    if (most <= 0 || row * (double)g->m <= most) return g->m;
+    return row >= most ? 1 : (int64_t)(most / row);
+}
+
+/* Some rows of one product of the batch: the operands' offsets are those of its matrices. */
+static int enqueue_rows(aval__device *device, const aval_gemm *g, int type, const aval__gemm_operands *o, double beta, int64_t rows,
+                        size_t a_at, size_t b_at, size_t c_at)
 {
     cl_command_queue *queue = &device->queue;
     const CLBlastTranspose a_form = transposition(&g->a), b_form = transposition(&g->b);
-    const size_t m = (size_t)g->m, n = (size_t)g->n, k = (size_t)g->k;
+    const size_t m = (size_t)rows, n = (size_t)g->n, k = (size_t)g->k;
     const size_t a_ld = row_length(&g->a, g->m, g->k), b_ld = row_length(&g->b, g->k, g->n), c_ld = row_length(&g->c, g->m, g->n);
     if (type == AVAL_DOUBLE) {
         return check(CLBlastDgemmWithTempBuffer(CLBlastLayoutRowMajor, a_form, b_form, m, n, k, g->alpha, o->a, a_at, a_ld, o->b, b_at,
@@ -176,6 +184,18 @@ static int enqueue_one(aval__device *device, const aval_gemm *g, int type, const
     return check(CLBlastSgemmWithTempBuffer(CLBlastLayoutRowMajor, a_form, b_form, m, n, k, (float)g->alpha, o->a, a_at, a_ld, o->b, b_at,
                                             b_ld, (float)beta, o->c, c_at, c_ld, queue, NULL, o->scratch),
                  "CLBlastSgemmWithTempBuffer", g);
+}
+
+/* The same, of the whole product. */
+static int enqueue_one(aval__device *device, const aval_gemm *g, int type, const aval__gemm_operands *o, double beta, int64_t a_at,
+                       int64_t b_at, int64_t c_at)
+{
+    const int64_t some = rows_of_launch(device, g), a_row = g->a.transposed ? 1 : g->a.ld;
+    for (int64_t i = 0; i < g->m; i += some) {
+        const int64_t rows = g->m - i < some ? g->m - i : some;
+        AVAL__TRY(enqueue_rows(device, g, type, o, beta, rows, (size_t)(a_at + i * a_row), (size_t)b_at, (size_t)(c_at + i * g->c.ld)));
+    }
+    return AVAL_OK;
 }
 
 static int enqueue(aval__device *device, const aval_gemm *gemm, int type, const aval__gemm_operands *operands)
@@ -193,8 +213,8 @@ static int enqueue(aval__device *device, const aval_gemm *gemm, int type, const 
     }
     for (int64_t i = 0; i < g.batch; i++) {
         int64_t c_step = g.sum ? 0 : g.c.batch_stride;
-        AVAL__TRY(enqueue_one(device, &g, type, &o, g.sum && i > 0 ? 1 : g.beta, (size_t)(o.a_offset + g.a.offset + i * g.a.batch_stride),
-                              (size_t)(o.b_offset + g.b.offset + i * g.b.batch_stride), (size_t)(o.c_offset + g.c.offset + i * c_step)));
+        AVAL__TRY(enqueue_one(device, &g, type, &o, g.sum && i > 0 ? 1 : g.beta, o.a_offset + g.a.offset + i * g.a.batch_stride,
+                              o.b_offset + g.b.offset + i * g.b.batch_stride, o.c_offset + g.c.offset + i * c_step));
     }
     return AVAL_OK;
 }

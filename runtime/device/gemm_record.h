@@ -1,4 +1,4 @@
-/* What the providers that record their products as launches (gemm_tiles.c, gemm_patches.c) have in common: arguments gathered one by one, and
+/* What the providers that record their products as launches (gemm_groups.c, gemm_patches.c, gemm_tiles.c) have in common: arguments gathered one by one, and
  * the sizes that kernels count in. */
 #ifndef AVAL_DEVICE_GEMM_RECORD_H
 #define AVAL_DEVICE_GEMM_RECORD_H

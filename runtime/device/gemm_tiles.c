@@ -1,5 +1,5 @@
-/* Matrix products by our own kernels (kernels/gemm.cl), recorded as ordinary launches: every storage type, and b from the patches
- * of an image without an im2col buffer of the user's.  What is chosen here depends on shapes and device_info alone, so that a plan repeats. */
+/* Matrix products on CPU devices by our own kernels (kernels/gemm.cl), recorded as ordinary launches: every storage type, and b from the patches
+ * of an image without an im2col buffer of the user's.  The fallback of all devices: gemm_direct needs neither work-groups nor local memory.  What is chosen here depends on shapes and device_info alone, so that a plan repeats. */
 #include "device/gemm_record.h"
 #include "gemm.cl.h"
 
@@ -46,23 +46,13 @@ static uint32_t computed_bytes(int type)
 
 /* ---- The layout of a product ------------------------------------------------------------------------------------------------ */
 
-typedef enum method {
-    METHOD_DIRECT,
-    METHOD_DOTS,
-    METHOD_LINES,
-    METHOD_NARROW,
-    METHOD_WIDE,
-    METHOD_AT_ONCE,
-    METHOD_PANELS,
-    METHOD_LOCAL
-} method;
+typedef enum method { METHOD_DIRECT, METHOD_DOTS, METHOD_LINES, METHOD_NARROW, METHOD_WIDE, METHOD_AT_ONCE, METHOD_PANELS } method;
 
 typedef struct layout {
     aval_gemm g; /* c row-major, batch at least 1 */
     method method;
     int64_t a_row, a_column, b_row, b_column; /* strides in elements; of b only for a matrix */
     int64_t vector, rows, columns; /* of the register tile: VW, MR, NR */
-    int64_t tile; /* TS of the local-memory kernel */
     /* panels */
     int64_t a_panels, b_panels;
     int64_t round; /* matrices of the batch that are packed at a time */
@@ -83,17 +73,6 @@ typedef struct layout {
 static uint64_t align_up(uint64_t bytes)
 {
     return (bytes + SCRATCH_ALIGNMENT - 1) / SCRATCH_ALIGNMENT * SCRATCH_ALIGNMENT;
-}
-
-/* Sides of the square work-group that the device allows; 0: it has no use for one. */
-static int64_t local_tile(const aval_device_info *info, uint32_t bytes)
-{
-    if (info->group <= 1) return 0;
-    for (int64_t side = 16; side >= 8; side /= 2) {
-        uint64_t local = 2 * (uint64_t)side * ((uint64_t)side + 1) * bytes;
-        if ((uint64_t)(side * side) <= info->max_group && local <= info->local_bytes) return side;
-    }
-    return 0;
 }
 
 static int64_t unit_count(const aval_device_info *info)
@@ -138,7 +117,7 @@ static method choose_method(const layout *l, const aval_device_info *info, int t
 {
     const aval_gemm *g = &l->g;
     if (g->k == 0) return METHOD_DIRECT;
-    if (info->group > 1) return l->tile > 0 ? METHOD_LOCAL : METHOD_DIRECT;
+    if (info->group > 1) return METHOD_DIRECT;
     if (choose_skinny(l, type) != METHOD_PANELS) return choose_skinny(l, type);
     bool worth_packing = g->m >= l->rows / 2 && g->n >= l->vector / 2 && g->m * g->n * g->k >= LEAST_PACKED_WORK;
     if (worth_packing) return METHOD_PANELS;
@@ -250,7 +229,6 @@ static bool lay_out(const aval_device_info *info, const aval_gemm *gemm, int typ
     l->rows = floats == 16 ? 14 : 6;
     l->vector = bytes == 8 ? floats / 2 : floats;
     l->columns = VECTORS * l->vector;
-    l->tile = local_tile(info, bytes);
     for (int i = 0; i < 2; i++) l->packed[i] = packed >> own_operand(gemm, i) & 1;
     l->method = choose_method(l, info, type);
     if (l->method == METHOD_PANELS && lay_out_at_once(l, info, type)) l->method = METHOD_AT_ONCE;
@@ -304,7 +282,9 @@ static void push_c(recorder *r, int64_t first, double beta)
 static int launch_items(recorder *r, const char *kernel, int64_t x, int64_t y, int64_t z, int64_t side)
 {
     const aval_define defines[] = {
-        { "VW", r->l->vector }, { "MR", r->l->rows }, { "TS", r->l->tile > 0 ? r->l->tile : 16 }, { "PATCHES", r->l->g.b.patches != NULL },
+        { "VW", r->l->vector },
+        { "MR", r->l->rows },
+        { "PATCHES", r->l->g.b.patches != NULL },
         { "TAIL", 1 },
     };
     bool tail = r->tail && strncmp(kernel, "gemm", 4) == 0; /* those that pack store nothing */
@@ -489,7 +469,6 @@ static int record(const aval_device_info *info, const aval_gemm *gemm, int type,
     for (int i = 0; i < 2; i++) r.packed[i] = packed[own_operand(gemm, i)];
     switch (l.method) {
     case METHOD_PANELS: return record_panels(&r, info);
-    case METHOD_LOCAL: return record_unpacked(&r, "gemm_local", 1, 1, l.tile);
     case METHOD_DOTS: return record_unpacked(&r, "gemm_dots", 1, 1, 1);
     case METHOD_AT_ONCE: return record_at_once(&r);
     case METHOD_LINES: return record_lines(&r);

@@ -95,9 +95,9 @@ static int supports(const aval_device_info *info, const aval_gemm *gemm, int typ
 
 static uint64_t scratch_bytes(const aval_device_info *info, const aval_gemm *gemm, int type, unsigned packed)
 {
-    (void)packed;
     layout l;
     (void)type;
+    (void)packed;
     return lay_out(info, gemm, &l) ? (uint64_t)(l.filters_bytes + l.items * l.work_bytes) : 0;
 }
 
@@ -110,9 +110,9 @@ static int launch_items(aval__gemm_launch *to, const layout *l, const char *kern
 static int record(const aval_device_info *info, const aval_gemm *gemm, int type, const aval_tensor *scratch,
                   const aval_tensor *const *packed, bool tail, aval_call *call)
 {
+    layout l;
     (void)packed;
     (void)tail;
-    layout l;
     if (!lay_out(info, gemm, &l)) return aval__fail(AVAL_E_INTERNAL, "winograd was given a transposed product");
     const aval_gemm *g = &l.g;
     const aval_patches *p = l.p;

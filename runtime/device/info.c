@@ -56,13 +56,19 @@ static bool is_power_of_two(unsigned long long x)
     return x != 0 && (x & (x - 1)) == 0;
 }
 
-/* The work-group that reductions use.  AVAL_GROUP lets a CPU device run what GPUs run, in tests. */
-static int choose_group(aval_device_info *info)
+uint32_t aval__usual_group(const aval_device_info *info)
 {
     uint32_t most = info->max_group < LARGEST_GROUP ? info->max_group : LARGEST_GROUP, group = 1;
     if (info->kind != AVAL_DEVICE_CPU) {
         while (2 * group <= most) group *= 2;
     }
+    return group;
+}
+
+/* AVAL_GROUP lets a CPU device run what GPUs run, in tests. */
+static int choose_group(aval_device_info *info)
+{
+    uint32_t group = aval__usual_group(info);
     const char *wanted = getenv("AVAL_GROUP");
     if (wanted != NULL && wanted[0] != 0) {
         char *end;
@@ -74,6 +80,30 @@ static int choose_group(aval_device_info *info)
         group = (uint32_t)n;
     }
     info->group = group;
+    return AVAL_OK;
+}
+
+/* Watchdogs end what runs for seconds; half of one is long enough that starting a launch does not count.  No GPU reaches less than this of what it can,
+   which is some 20 GFLOP/s a compute unit (Intel's, the smallest) to 400. */
+#define MOST_SECONDS 0.5
+#define LEAST_SPEED 2e9 /* a second and compute unit */
+
+double aval__usual_work(const aval_device_info *info)
+{
+    if (info->kind != AVAL_DEVICE_GPU) return 0;
+    return MOST_SECONDS * LEAST_SPEED * (info->compute_units > 0 ? info->compute_units : 1);
+}
+
+static int choose_most_work(aval__listed *l)
+{
+    const char *wanted = getenv("AVAL_LAUNCH_WORK");
+    l->most_work = aval__usual_work(&l->info);
+    if (wanted == NULL || wanted[0] == 0) return AVAL_OK;
+    char *end;
+    unsigned long long n = strtoull(wanted, &end, 10);
+    if (*end != 0 || wanted[0] == '-')
+        return aval__fail(AVAL_E_ARGUMENT, "AVAL_LAUNCH_WORK is '%s': expected operations, such as 1000000, or 0 for no bound", wanted);
+    l->most_work = (double)n;
     return AVAL_OK;
 }
 
@@ -163,6 +193,7 @@ int aval__listed_query(aval__listed *l)
         .denormals = (singles & CL_FP_DENORM) != 0,
     };
     AVAL__TRY_DONE(choose_group(info));
+    AVAL__TRY_DONE(choose_most_work(l));
     l->refusal = find_refusal(available, compiler, little_endian, l->version);
 done:
     aval__free(extensions);

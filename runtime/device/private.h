@@ -13,6 +13,7 @@ typedef struct aval__listed {
     aval_device_info info;
     char *platform_name, *platform_version, *name, *vendor, *driver, *version;
     const char *refusal; /* NULL: usable.  A constant text */
+    double most_work; /* see aval__device_most_work */
     aval__device *open; /* NULL: not open */
     /* What the caller brought (foreign.c), retained; NULL: aval makes its own */
     cl_context context;
@@ -50,6 +51,9 @@ struct aval__device {
 
 /* info.c: asks a device for all that aval wants to know and sets `refusal` where something is missing. */
 int aval__listed_query(aval__listed *listed);
+/* What such a device gets where the environment does not say otherwise: `group` of its info, and aval__device_most_work. */
+uint32_t aval__usual_group(const aval_device_info *info);
+double aval__usual_work(const aval_device_info *info);
 void aval__listed_release(aval__listed *listed);
 /* Appends "0 cpu  PLATFORM/DEVICE" for one device. */
 void aval__listed_print(aval__text *text, const aval__devices *devices, size_t i);
@@ -81,7 +85,7 @@ void aval__cache_trim(const char *folder, uint64_t limit_bytes);
 void aval__clblast_hold(aval__device *device);
 void aval__clblast_drop(aval__device *device);
 
-extern const aval__gemm_provider aval__gemm_clblast, aval__gemm_winograd, aval__gemm_patches, aval__gemm_tiles;
+extern const aval__gemm_provider aval__gemm_clblast, aval__gemm_groups, aval__gemm_winograd, aval__gemm_patches, aval__gemm_tiles;
 
 /* gemm.c: the same product with row-major c and with a batch of at least 1.  False when it has no such form. */
 bool aval__gemm_normalise(const aval_gemm *gemm, aval_gemm *out);

@@ -334,6 +334,51 @@ static int share_kernel(aval__binding *b, const aval__step *step, cl_program pro
     return status;
 }
 
+/* What a work-item is taken to do, in multiplications and additions, where a launch does not tell: it moves some hundred bytes. */
+#define ITEM_WORK 1024.0
+
+static double work_of(const aval__plan *plan, const aval__step *step, uint64_t items)
+{
+    const uint32_t number = (uint32_t)(step - plan->steps);
+    double told = 0;
+    size_t first = 0, end = plan->n_products; /* sorted by step */
+    while (first < end) {
+        const size_t middle = first + (end - first) / 2;
+        if (plan->products[middle].step < number) first = middle + 1;
+        else end = middle;
+    }
+    for (; first < plan->n_products && plan->products[first].step == number; first++) told += plan->products[first].flops;
+    return told > 0 ? told : ITEM_WORK * (double)items;
+}
+
+/* Parts see the same global ids as the whole; of groups and of the whole size they see their own. */
+static bool can_be_split(const char *text)
+{
+    static const char *const words[] = { "get_group_id", "get_num_groups", "get_global_size" };
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
+        if (strstr(text, words[i])) return false;
+    return true;
+}
+
+/* Parts of at most the device's most_work, along the outermost axis that has enough work-groups, else along that with most. */
+static void split_launch(const aval__binding *b, const aval__step *step, aval__bound_step *bound, uint64_t items)
+{
+    const double most = aval__device_most_work(b->devices[step->device].device);
+    bound->split_items = bound->global[0];
+    if (most <= 0) return;
+    const double parts = work_of(b->plan, step, items) / most;
+    if (parts <= 1 || !can_be_split(step->source->text)) return;
+    size_t best = 0;
+    for (uint32_t i = step->dims; i-- > 0 && (double)best < parts;) {
+        const size_t group = bound->set_local ? bound->local[i] : 1, groups = bound->global[i] / group;
+        if (groups <= best) continue;
+        const double each = (double)groups / parts;
+        best = groups;
+        bound->split_axis = i;
+        bound->split_items = (each > 1 ? (size_t)each : 1) * group;
+    }
+}
+
 static int bind_launch(aval__binding *b, const aval__step *step, aval__bound_step *bound)
 {
     const aval__source *source = step->source;
@@ -348,6 +393,7 @@ static int bind_launch(aval__binding *b, const aval__step *step, aval__bound_ste
     bound->set_local = step->local[0] > 0;
     bound->idle = items == 0;
     if (bound->idle) return AVAL_OK;
+    split_launch(b, step, bound, items);
     int status = aval__device_program(device, source->name, source->text, source->hash, source->options, &program);
     if (status < 0) return aval__fail_in(status, "%s", step->node ? step->node : source->name);
     for (uint32_t i = 0; i < step->n_args; i++)

@@ -38,6 +38,8 @@ typedef struct aval__bound_step {
     bool set_local; /* false: OpenCL chooses the work-group */
     bool idle; /* nothing to do: no work-items, or no bytes */
     size_t global[3], local[3];
+    uint32_t split_axis; /* a launch that could run for long: it is enqueued `split_items` work-items of this axis at a time */
+    size_t split_items; /* a multiple of the work-group; all of them where nothing is split */
     cl_mem scratch; /* products that a provider runs: its part of an arena; NULL: it needs none */
     uint64_t scratch_bytes;
     void *staging; /* copies between devices */

@@ -133,9 +133,19 @@ cl_event *aval__binding_timed(const aval__binding *b, aval__bound_step *bound)
 static int enqueue_launch(aval__binding *b, const aval__step *step, aval__bound_step *bound)
 {
     if (bound->shared) AVAL__TRY(aval__binding_set_args(b, step, bound->kernel));
-    cl_int code = clEnqueueNDRangeKernel(aval__binding_queue(b, step->device), bound->kernel, step->dims, NULL, bound->global,
-                                         bound->set_local ? bound->local : NULL, 0, NULL, aval__binding_timed(b, bound));
-    return code == CL_SUCCESS ? AVAL_OK : aval__cl_check(code, "clEnqueueNDRangeKernel", "%s", aval__binding_where(b, step));
+    const uint32_t axis = bound->split_axis;
+    const cl_command_queue queue = aval__binding_queue(b, step->device);
+    size_t offset[3] = { 0 }, global[3] = { bound->global[0], bound->global[1], bound->global[2] };
+    for (; offset[axis] < bound->global[axis]; offset[axis] += bound->split_items) {
+        const size_t left = bound->global[axis] - offset[axis];
+        global[axis] = left < bound->split_items ? left : bound->split_items;
+        cl_int code = clEnqueueNDRangeKernel(queue, bound->kernel, step->dims, offset[axis] > 0 ? offset : NULL, global,
+                                             bound->set_local ? bound->local : NULL, 0, NULL, aval__binding_timed(b, bound));
+        if (code != CL_SUCCESS) return aval__cl_check(code, "clEnqueueNDRangeKernel", "%s", aval__binding_where(b, step));
+        /* drivers may hand what was not flushed to the GPU as one */
+        if (left > bound->split_items) AVAL__TRY(aval__cl_check(clFlush(queue), "clFlush", "%s", aval__binding_where(b, step)));
+    }
+    return AVAL_OK;
 }
 
 static int enqueue_gemm(aval__binding *b, const aval__step *step, aval__bound_step *bound)

@@ -82,19 +82,27 @@ typedef struct device_clock {
     cl_ulong first, last; /* nanoseconds: start of the first command, end of the last */
 } device_clock;
 
-static int read_times(const aval__binding *b, const aval__step *step, cl_event event, device_clock *clock, aval_profile_entry *entry)
+static int read_times(const aval__binding *b, const aval__step *step, bool several, cl_event event, device_clock *clock,
+                      aval_profile_entry *entry)
 {
     cl_ulong start, end;
     cl_int code = clGetEventProfilingInfo(event, CL_PROFILING_COMMAND_START, sizeof start, &start, NULL);
     if (code == CL_SUCCESS) code = clGetEventProfilingInfo(event, CL_PROFILING_COMMAND_END, sizeof end, &end, NULL);
     AVAL__TRY(aval__cl_check(code, "clGetEventProfilingInfo", "%s", aval__binding_where(b, step)));
-    if (step->kind == AVAL__STEP_GEMM && clock->started) start = clock->last; /* the event is that of a marker behind it */
+    if (several && clock->started) start = clock->last; /* the event is that of the last command, or of a marker behind it */
     if (!clock->started) clock->first = start;
     clock->started = true;
     clock->last = end;
     entry->start_us = 1e-3 * ((double)start - (double)clock->first);
     entry->end_us = 1e-3 * ((double)end - (double)clock->first);
     return AVAL_OK;
+}
+
+/* Whether a step may be several commands, of which the event is the last. */
+static bool is_several(const aval__step *step, const aval__bound_step *bound)
+{
+    if (step->kind == AVAL__STEP_LAUNCH) return bound->split_items < bound->global[bound->split_axis];
+    return step->kind == AVAL__STEP_GEMM;
 }
 
 static const char *command_of(const aval__step *step)
@@ -127,7 +135,7 @@ int aval__binding_profile(aval__binding *b, aval_profile_function report, void *
             if (plan->products[product].step == i) entry.flops += plan->products[product].flops;
         cl_event event = b->steps[i].timed ? b->steps[i].timed : b->steps[i].written; /* the latter of a copy between devices */
         if (!event) continue;
-        AVAL__TRY_DONE(read_times(b, step, event, &clocks[step->device], &entry));
+        AVAL__TRY_DONE(read_times(b, step, is_several(step, &b->steps[i]), event, &clocks[step->device], &entry));
         report(user, &entry);
     }
 done:

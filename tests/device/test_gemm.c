@@ -151,7 +151,7 @@ static void check(harness *h, const aval__gemm_provider *provider, const product
     for (unsigned packed = 0; packed < (provider->packed_bytes ? 4u : 1u); packed++) check_packed(h, provider, p, packed);
 }
 
-static const aval__gemm_provider *const providers[] = { &aval__gemm_clblast, &aval__gemm_winograd, &aval__gemm_patches, &aval__gemm_tiles };
+static const aval__gemm_provider *const providers[] = { &aval__gemm_clblast, &aval__gemm_groups, &aval__gemm_winograd, &aval__gemm_patches, &aval__gemm_tiles };
 #define N_PROVIDERS (sizeof providers / sizeof providers[0])
 
 static void check_all(const product *products, size_t count)
@@ -338,8 +338,7 @@ Test(gemm, reads_patches_of_an_image_with_strides_pads_and_dilation)
                                 .shift = 1,
                                 .type = f == 1 ? AVAL_DOUBLE : AVAL_FLOAT,
                                 .patches = &forms[f] };
-            check(&h, &aval__gemm_tiles, &p);
-            check(&h, &aval__gemm_patches, &p);
+            for (size_t j = 0; j < N_PROVIDERS; j++) check(&h, providers[j], &p);
         }
     }
     harness_close(&h);
@@ -425,6 +424,8 @@ Test(gemm, cpus_take_tiles_and_gpus_take_clblast_where_it_can)
     aval_device_info cpu = { .size = sizeof cpu, .kind = AVAL_DEVICE_CPU, .group = 1, .max_group = 256, .name = "fake", .fp64 = 1 },
                      gpu = cpu;
     gpu.kind = AVAL_DEVICE_GPU;
+    gpu.group = 256;
+    gpu.local_bytes = 32 << 10;
     size_t found;
     unsetenv("AVAL_GEMM");
     cr_assert_eq(aval__gemm_choose(&cpu, &g, AVAL_FLOAT, &found), AVAL_OK);
@@ -432,7 +433,11 @@ Test(gemm, cpus_take_tiles_and_gpus_take_clblast_where_it_can)
     cr_assert_eq(aval__gemm_choose(&gpu, &g, AVAL_DOUBLE, &found), AVAL_OK);
     cr_expect_str_eq(aval__gemm_provider_at(found)->name, "clblast");
     cr_assert_eq(aval__gemm_choose(&gpu, &g, AVAL_FLOAT16, &found), AVAL_OK);
-    cr_expect_str_eq(aval__gemm_provider_at(found)->name, "tiles");
+    cr_expect_str_eq(aval__gemm_provider_at(found)->name, "groups");
+    g.batch = 12;
+    cr_assert_eq(aval__gemm_choose(&gpu, &g, AVAL_FLOAT, &found), AVAL_OK);
+    cr_expect_str_eq(aval__gemm_provider_at(found)->name, "groups", "one launch instead of 12");
+    g.batch = 0;
     setenv("AVAL_GEMM", "clblast", 1);
     cr_assert_eq(aval__gemm_choose(&cpu, &g, AVAL_FLOAT, &found), AVAL_OK);
     cr_expect_str_eq(aval__gemm_provider_at(found)->name, "clblast");
@@ -444,7 +449,7 @@ Test(gemm, cpus_take_tiles_and_gpus_take_clblast_where_it_can)
     cr_expect_str_eq(aval__gemm_provider_at(found)->name, "tiles");
     setenv("AVAL_GEMM", "magic", 1);
     cr_expect_eq(aval__gemm_choose(&cpu, &g, AVAL_FLOAT, &found), AVAL_E_ARGUMENT);
-    cr_expect_not_null(strstr(aval_error(), "expected clblast, winograd, patches or tiles"));
+    cr_expect_not_null(strstr(aval_error(), "expected clblast, groups, winograd, patches or tiles"));
     unsetenv("AVAL_GEMM");
     gpu.fp64 = 0;
     cr_expect_eq(aval__gemm_choose(&gpu, &g, AVAL_DOUBLE, &found), AVAL_E_UNSUPPORTED);

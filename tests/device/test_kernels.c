@@ -21,6 +21,7 @@ static const struct {
     { "shape.cl", { AVAL_UINT8, AVAL_UINT16, AVAL_FLOAT, AVAL_INT64 } }, /* moves elements of a size, whatever their type */
     { "index.cl", { AVAL_UINT8, AVAL_UINT16, AVAL_UINT32, AVAL_UINT64 } },
     { "scatter.cl", { AVAL_FLOAT, AVAL_FLOAT16, AVAL_DOUBLE, AVAL_UINT8, AVAL_UINT32, AVAL_INT32, AVAL_INT64 } },
+    { "gemm_groups.cl", { AVAL_FLOAT, AVAL_FLOAT16, AVAL_DOUBLE, AVAL_UINT8, AVAL_INT8, AVAL_INT32, AVAL_INT64 } },
     { "gemm.cl", { AVAL_FLOAT, AVAL_FLOAT16, AVAL_DOUBLE, AVAL_UINT8, AVAL_INT8, AVAL_INT32, AVAL_INT64 } },
     { "reduce.cl", { AVAL_FLOAT, AVAL_FLOAT16, AVAL_DOUBLE, AVAL_UINT8, AVAL_INT32, AVAL_INT64 } },
     { "winograd.cl", { AVAL_FLOAT, AVAL_DOUBLE } },

@@ -33,14 +33,21 @@ typedef struct lister {
 
 /* ---- The device ---------------------------------------------------------------------------------------------------------------- */
 
+/* What of aval's own computes it: providers that enqueue by themselves have none. */
 static int gemm_choose(void *user, uint32_t device, const aval_gemm *gemm, int type, aval__gemm_choice *choice)
 {
     (void)device;
     const lister *l = user;
-    AVAL__TRY(aval__gemm_tiles.supports(&l->info, gemm, type));
-    uint64_t bytes = aval__gemm_tiles.scratch_bytes(&l->info, gemm, type, 0);
-    *choice = (aval__gemm_choice){ .name = aval__gemm_tiles.name, .scratch_bytes = bytes, .records = true };
-    return AVAL_OK;
+    for (size_t i = 0; i < aval__gemm_provider_count(); i++) {
+        const aval__gemm_provider *provider = aval__gemm_provider_at(i);
+        if (provider->record == NULL || provider->supports(&l->info, gemm, type) < 0) continue;
+        *choice = (aval__gemm_choice){ .provider = (uint32_t)i,
+                                       .name = provider->name,
+                                       .scratch_bytes = provider->scratch_bytes(&l->info, gemm, type, 0),
+                                       .records = true };
+        return AVAL_OK;
+    }
+    return AVAL_E_UNSUPPORTED;
 }
 
 static int gemm_record(void *user, uint32_t device, const aval_gemm *gemm, int type, const aval__gemm_choice *choice,
@@ -48,8 +55,9 @@ static int gemm_record(void *user, uint32_t device, const aval_gemm *gemm, int t
 {
     (void)device;
     const lister *l = user;
-    *source = aval__gemm_tiles.source;
-    return aval__gemm_tiles.record(&l->info, gemm, type, scratch, choice->packed, choice->with_tail, call);
+    const aval__gemm_provider *provider = aval__gemm_provider_at(choice->provider);
+    *source = provider->source;
+    return provider->record(&l->info, gemm, type, scratch, choice->packed, choice->with_tail, call);
 }
 
 static aval_device_info make_gpu(void)

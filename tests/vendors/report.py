@@ -72,7 +72,7 @@ this page: no warning, no spill, the same local memory, and registers that are a
 
 Compiled is what aval gives a GPU when it plans every operator's samples in float, half and double, forward and backward, the built-in
 training graphs, and a residual block, a recurrent layer and an attention block with their gradients: {builds} builds with {generated}
-kernels generated from expressions among them. Matrix products are those of kernels/gemm.cl; CLBlast's kernels are not aval's.
+kernels generated from expressions among them. Matrix products are those of kernels/gemm_groups.cl; CLBlast's kernels are not aval's.
 
 A row holds the worst of all variants of a kernel with these elements, and the row `{generated_name}` the worst of all generated ones. The
 number before the comma is the registers of a work-item, the one after it the occupancy: how many of the threads that a processor can hold

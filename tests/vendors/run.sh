@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Compiles all kernels for AMD, NVIDIA and Intel GPUs, none of which is needed, and compares registers, local memory and spills with
-# docs/kernels.md.
+# docs/kernels.md; then what their memory would be asked for together with docs/coalescing.md (tests/coalescing/run.py).
 #   tests/vendors/run.sh BUILD [--write-docs]      BUILD: a build folder with the plugins and list_kernels
 # Exits with 77 when nothing is wrong but a vendor was left out, because its compiler could not be installed.
 set -u
@@ -33,4 +33,9 @@ python3 "$root/tests/vendors/test_report.py" --quiet || exit 1
 rm -rf "$work/listed"
 mkdir "$work/listed"
 "$build/tests/vendors/list_kernels" "$build/plugins" "$work/listed" || exit 1
+python3 "$root/tests/coalescing/run.py" "$build" "$@"
+traced=$?
 python3 "$root/tests/vendors/compile.py" "$work/listed" "$work/results" "$root/docs/kernels.md" "$@"
+compiled=$?
+if [ $traced = 0 ] || [ $traced = 77 ] && [ $compiled != 0 ]; then exit $compiled; fi
+exit $traced
