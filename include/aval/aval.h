@@ -300,6 +300,13 @@ AVAL_API const char *aval_store_name(const aval_store *store, size_t i);
 AVAL_API int aval_store_shape(const aval_store *store, const char *name, int *type, size_t *rank, int64_t *dims);
 /* Copies the entry to `data`; `bytes` must be its exact size.  Waits for the device that holds it. */
 AVAL_API int aval_store_get(aval_store *store, const char *name, void *data, size_t bytes);
+/* As aval_store_get, without waiting: `data` gets the entry as the runs so far leave it, while later runs may already be given to the
+   device.  *read is for aval_read_wait, after which the data is there and before which it must stay; the store and its context must
+   stay until then, too.  So a loop can read the loss of a step while the next one computes. */
+typedef struct aval_read aval_read;
+AVAL_API int aval_store_get_later(aval_store *store, const char *name, void *data, size_t bytes, aval_read **read);
+/* Waits for what was begun, and gives it back; NULL: nothing. */
+AVAL_API int aval_read_wait(aval_read *read);
 /* The whole store as a safetensors file (written beside it, then renamed), and back: entries of the file are made or overwritten.
    A link is followed, an existing file keeps its mode, and what is no regular file is refused.
    Metadata pairs (key, value, key, value ..., NULL) may be NULL. */
@@ -362,6 +369,11 @@ AVAL_API int aval_session_set_strict(aval_session *s, int on);
 /* Gives an input its content, until it is fed again.  `dims` may be NULL when the input has no free dimension.  The data is copied
    before the call returns; the copy to the device goes on behind. */
 AVAL_API int aval_session_feed(aval_session *s, const aval_value *input, const void *data, size_t bytes, const int64_t *dims);
+/* As aval_session_feed, for data that is used where it lies: without any copy where the only selected device shares the host's memory
+   (aval_device_info.unified_memory) and `data` is a multiple of its alignment_bytes; else it is copied, as fed.  The memory stays the caller's.  It must
+   stay, and must not be written to, until this input is fed again or the session is released, and the runs before that are done
+   (aval_session_wait).  What was written meanwhile is seen only once it is fed again. */
+AVAL_API int aval_session_feed_in_place(aval_session *s, const aval_value *input, const void *data, size_t bytes, const int64_t *dims);
 /* Computes these values, updating the states that they update (all those of a node together, see aval_graph_node).  Plans and builds what is new, else just launches; returns before
    the devices are done. */
 AVAL_API int aval_session_run(aval_session *s, aval_value *const *wanted, size_t n_wanted);

@@ -9,7 +9,7 @@
 #include <string.h>
 
 #define EVALUATION_BATCH 512
-#define SECONDS_BETWEEN_READS 0.1 /* of the loss, for `progress`: each read waits for the device */
+#define SECONDS_BETWEEN_READS 0.1 /* of the loss, for `progress` */
 
 typedef struct trainer {
     aval_context *ctx;
@@ -28,6 +28,9 @@ typedef struct trainer {
     uint64_t timed_examples; /* since timed_from */
     bool ran_full, ran_rest; /* a step of a full batch, and one of the epoch's smaller last batch */
     AVAL__VEC(double) rates; /* examples a second of each epoch */
+    aval_read *reading; /* of the loss, behind a step that may not be done yet; NULL: none */
+    float read_sum;
+    size_t read_examples; /* that it is the loss of */
     double loss, test_loss, test_accuracy, first_step;
     bool stop;
     bool interrupted; /* stopped by `progress` */
@@ -79,14 +82,32 @@ static size_t examples_done(const trainer *t)
     return done < t->train.data->count ? done : t->train.data->count;
 }
 
+/* The mean loss of the epoch up to where a read was begun. */
+static int end_reading(trainer *t)
+{
+    aval_read *reading = t->reading;
+    t->reading = NULL;
+    AVAL__TRY(aval_read_wait(reading));
+    if (t->read_examples > 0) t->loss = (double)t->read_sum / (double)t->read_examples;
+    t->read_examples = 0;
+    return AVAL_OK;
+}
+
+/* Reads the loss behind the steps so far. */
+static int begin_reading(trainer *t)
+{
+    AVAL__TRY(end_reading(t));
+    AVAL__TRY(aval_store_get_later(t->store, AVAL__STATE_LOSS, &t->read_sum, sizeof t->read_sum, &t->reading));
+    t->read_examples = examples_done(t);
+    t->read_at = aval__seconds();
+    return AVAL_OK;
+}
+
 /* The mean loss of the epoch so far; waits for the device. */
 static int read_loss(trainer *t)
 {
-    float sum;
-    AVAL__TRY(aval_store_get(t->store, AVAL__STATE_LOSS, &sum, sizeof sum));
-    t->loss = (double)sum / (double)examples_done(t);
-    t->read_at = aval__seconds();
-    return AVAL_OK;
+    AVAL__TRY(begin_reading(t));
+    return end_reading(t);
 }
 
 static double rate(const trainer *t)
@@ -147,7 +168,9 @@ static int step(trainer *t)
     }
     t->position.steps++;
     if (t->steps_here++ == 0) t->first_step = aval__seconds() - t->started;
-    if (t->progress != NULL && aval__seconds() - t->read_at > SECONDS_BETWEEN_READS) AVAL__TRY(read_loss(t));
+    AVAL__TRY(end_reading(t)); /* of the step before, which this one is behind: the device does not stand still */
+    if (t->progress != NULL && aval__seconds() - t->read_at > SECONDS_BETWEEN_READS)
+        AVAL__TRY(t->position.steps == 1 ? read_loss(t) : begin_reading(t)); /* at first there is none to show meanwhile */
     if (t->position.steps < t->steps) report_progress(t, false, rate(t));
     if (t->recipe->options.stop_after_steps > 0 && t->steps_here >= t->recipe->options.stop_after_steps) t->stop = true;
     return AVAL_OK;
@@ -298,6 +321,7 @@ AVAL_API int aval_train(aval_context *ctx, const aval_train_options *options, av
         AVAL__TRY_DONE(aval__export(ctx, t.store, &recipe, train, recipe.options.save_model));
     if (report != NULL) fill_report(&t, report);
 done:
+    aval_read_wait(t.reading);
     aval__runner_release(&t.train);
     aval__runner_release(&t.test);
     aval_store_release(t.store);

@@ -1,0 +1,142 @@
+/* What a step waits for, and what is copied for it: counted by the layer. */
+#include "exec/rig.h"
+
+#include <criterion/criterion.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define COUNT 4096
+
+TestSuite(waiting, .timeout = 120);
+
+/* A state that each run adds the first input's elements to. */
+static aval_value *build_sum(rig *r, aval_value **x)
+{
+    *x = rig_input(r, "x", COUNT);
+    return aval_apply(r->graph, "aval::Accumulate", NULL, rig_state(r, "sum", COUNT, 0), *x);
+}
+
+static float *aligned_floats(float value)
+{
+    float *data = aligned_alloc(4096, COUNT * sizeof *data);
+    cr_assert(data);
+    for (size_t i = 0; i < COUNT; i++) data[i] = value;
+    return data;
+}
+
+static unsigned long moved(const aval_layer *layer)
+{
+    return layer->count(AVAL_LAYER_READS) + layer->count(AVAL_LAYER_WRITES) + layer->count(AVAL_LAYER_COPIES);
+}
+
+Test(waiting, steps_wait_for_nothing_and_read_nothing)
+{
+    rig r;
+    aval_value *x;
+    rig_open(&r);
+    aval_value *sum = build_sum(&r, &x);
+    float *data = aligned_floats(1);
+    rig_feed(&r, x, data, COUNT);
+    rig_run(&r, &sum, 1);
+    RIG_OK(aval_session_wait(r.session));
+    const aval_layer *layer = rig_layer();
+    layer->reset();
+    for (int i = 0; i < 10; i++) {
+        rig_feed(&r, x, data, COUNT);
+        rig_run(&r, &sum, 1);
+    }
+    cr_expect_eq(layer->calls("clFinish"), 0);
+    cr_expect_eq(layer->calls("clWaitForEvents"), 0);
+    cr_expect_eq(layer->count(AVAL_LAYER_READS), 0);
+    cr_expect_eq(layer->count(AVAL_LAYER_WRITES), 10, "expected one copy a feed, found %lu", layer->count(AVAL_LAYER_WRITES));
+    cr_expect_eq(layer->count(AVAL_LAYER_COPIES), 0);
+    cr_expect_eq(rig_first(&r, sum, COUNT), 11);
+    free(data);
+    rig_close(&r);
+}
+
+Test(waiting, a_state_is_read_behind_a_step_while_later_ones_are_under_way)
+{
+    rig r;
+    aval_value *x;
+    aval_read *read;
+    float *data = aligned_floats(1), *seen = aligned_floats(0);
+    rig_open(&r);
+    aval_value *sum = build_sum(&r, &x);
+    rig_feed(&r, x, data, COUNT);
+    rig_run(&r, &sum, 1);
+    const aval_layer *layer = rig_layer();
+    layer->reset();
+    RIG_OK(aval_store_get_later(r.store, "sum", seen, COUNT * sizeof *seen, &read));
+    for (int i = 0; i < 5; i++) rig_run(&r, &sum, 1);
+    cr_expect_eq(layer->calls("clWaitForEvents"), 0);
+    cr_expect_eq(layer->count(AVAL_LAYER_READS), 1);
+    RIG_OK(aval_read_wait(read));
+    cr_expect_eq(seen[0], 1);
+    cr_expect_eq(seen[COUNT - 1], 1);
+    cr_expect_eq(rig_first(&r, sum, COUNT), 6);
+    RIG_OK(aval_read_wait(NULL));
+    cr_expect_eq(aval_store_get_later(r.store, "none", seen, 4, &read), AVAL_E_UNKNOWN);
+    cr_expect_eq(aval_store_get_later(r.store, "sum", seen, 4, &read), AVAL_E_ARGUMENT);
+    free(data);
+    free(seen);
+    rig_close(&r);
+}
+
+Test(waiting, an_input_that_is_fed_in_place_is_never_copied)
+{
+    rig r;
+    aval_value *x;
+    float *data[] = { aligned_floats(1), aligned_floats(10) };
+    rig_open(&r);
+    aval_value *sum = build_sum(&r, &x);
+    RIG_OK(aval_session_feed_in_place(r.session, x, data[0], COUNT * sizeof(float), NULL));
+    rig_run(&r, &sum, 1);
+    RIG_OK(aval_session_wait(r.session));
+    const aval_layer *layer = rig_layer();
+    layer->reset();
+    for (int i = 0; i < 6; i++) {
+        RIG_OK(aval_session_feed_in_place(r.session, x, data[i % 2], COUNT * sizeof(float), NULL));
+        rig_run(&r, &sum, 1);
+    }
+    RIG_OK(aval_session_wait(r.session));
+    cr_expect_eq(moved(layer), 0, "%lu reads, writes and copies", moved(layer));
+    cr_expect_eq(rig_first(&r, sum, COUNT), 34);
+    float *back = aligned_floats(0);
+    RIG_OK(aval_session_read(r.session, x, back, COUNT * sizeof *back));
+    cr_expect_eq(back[COUNT - 1], 10);
+    rig_close(&r);
+    free(data[0]);
+    free(data[1]);
+    free(back);
+}
+
+Test(waiting, what_cannot_be_read_in_place_is_copied)
+{
+    rig r;
+    aval_value *x;
+    float *data = aligned_floats(2), *odd = malloc((COUNT + 1) * sizeof *odd);
+    cr_assert(odd);
+    rig_open(&r);
+    aval_value *sum = build_sum(&r, &x);
+    for (size_t i = 0; i <= COUNT; i++) odd[i] = 1;
+    size_t skipped = (uintptr_t)odd % 8 == 0; /* no multiple of any device's alignment */
+    rig_feed(&r, x, data, COUNT);
+    rig_run(&r, &sum, 1);
+    const aval_layer *layer = rig_layer();
+    layer->reset();
+    RIG_OK(aval_session_feed_in_place(r.session, x, odd + skipped, COUNT * sizeof *odd, NULL));
+    memset(odd, 0, (COUNT + 1) * sizeof *odd); /* it is the caller's again */
+    rig_run(&r, &sum, 1);
+    cr_expect_eq(layer->count(AVAL_LAYER_WRITES), 1);
+    cr_expect_eq(rig_first(&r, sum, COUNT), 3);
+    RIG_OK(aval_session_set_memory(r.session, AVAL_MEMORY_GUARDED));
+    RIG_OK(aval_session_feed_in_place(r.session, x, data, COUNT * sizeof *data, NULL));
+    rig_run(&r, &sum, 1);
+    cr_expect_eq(rig_first(&r, sum, COUNT), 5);
+    cr_expect_eq(aval_session_feed_in_place(r.session, x, data, 4, NULL), AVAL_E_ARGUMENT);
+    cr_expect_eq(aval_session_feed_in_place(r.session, x, NULL, COUNT * sizeof *data, NULL), AVAL_E_ARGUMENT);
+    rig_close(&r);
+    free(data);
+    free(odd);
+}
