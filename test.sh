@@ -97,6 +97,7 @@ else
     part "build (clang)" 3 build build/clang all -DCMAKE_BUILD_TYPE=Release -DCMAKE_C_COMPILER=clang
     part "unit and integration" 6 run_ctest build/test
     part "operators" 8 operators
+    part "operators on llvmpipe" 5 python3 tests/check/llvmpipe.py build/test
     part "oclgrind" 5 python3 tests/oclgrind/run.py build/test
     part "operators on a small device" 4 bash tests/check/small_device.sh build/test
     part "operators as on a GPU" 4 bash tests/check/as_gpu.sh build/test
@@ -114,8 +115,7 @@ else
 fi
 if [ "$tier" = nightly ]; then
     for seed in $(seq 1 20); do part "operators, seed $seed" 8 build/test/aval check --quiet --seed "$seed"; done
-    export RUSTICL_ENABLE=llvmpipe
-    part "operators on llvmpipe" 120 build/test/aval check --quiet --quick --repeats 10 --device llvmpipe
+    part "llvmpipe, ten times for equal bits" 120 python3 tests/check/llvmpipe.py build/test --repeats 10
     part "fuzzing, 1,000,000 executions each" 240 bash tests/fuzz/run.sh build/fuzz runs 1000000
     part "an empty Debian" 15 bash tests/install/clean_root.sh build/test
 fi

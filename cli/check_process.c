@@ -15,13 +15,18 @@
 #include <time.h>
 #include <unistd.h>
 
+#define MOST_TURNS 9
+#define LEAST_WORK 0.02 /* of the time: a driver that waits for what never comes has less */
+
 typedef struct child {
     size_t device;
     pid_t pid; /* 0: none */
     int to, from; /* pipes; -1: closed */
     char op[128]; /* under way */
     bool lost; /* in this op */
-    double waited; /* seconds of this op */
+    double waited; /* seconds of this op, or of its turn where it got more than one */
+    int turns; /* that this op got beyond the first */
+    double worked_at_start, worked_at_turn; /* processor time when the op and its last turn began */
     char *text; /* what was read and is not yet a line */
     size_t length, room;
     /* of the last outcome */
@@ -130,6 +135,24 @@ static bool send_line(child *c, json_t *line)
     return done == length;
 }
 
+/* Seconds of processor time that the child and its threads have had; negative: unknown. */
+static double worked(pid_t pid)
+{
+    clockid_t clock;
+    struct timespec t;
+    if (pid == 0 || clock_getcpuclockid(pid, &clock) != 0 || clock_gettime(clock, &t) != 0) return -1;
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* An op, or a model's step, begins. */
+static void begin_turns(child *c)
+{
+    double work = worked(c->pid);
+    c->waited = 0;
+    c->turns = 0;
+    c->worked_at_start = c->worked_at_turn = work < 0 ? 0 : work;
+}
+
 /* Gives the child a line to work on; takes it over.  `op` is what it belongs to: a child that was lost stays so until another one comes. */
 static void ask(check_crew *crew, size_t device, const char *op, json_t *line)
 {
@@ -138,7 +161,7 @@ static void ask(check_crew *crew, size_t device, const char *op, json_t *line)
     if (strcmp(c->op, op) != 0) {
         snprintf(c->op, sizeof c->op, "%s", op);
         c->lost = false;
-        c->waited = 0;
+        begin_turns(c);
     }
     if (!c->lost && (c->pid != 0 || start(crew, c))) send_line(c, line); /* where it fails the child has ended, which finish finds out */
     json_decref(line);
@@ -152,8 +175,21 @@ static void begin(void *user, size_t device, const aval_check_case *what)
 static void begin_model(void *user, size_t device, const void *request, size_t bytes)
 {
     check_crew *crew = user;
-    crew->children[device].waited = 0; /* the limit is for a step */
+    begin_turns(&crew->children[device]); /* the limit is for a step */
     ask(crew, device, "a model", json_pack("{s:O, s:o}", "model", crew->model, "request", check_bytes_to_json(request, bytes)));
+}
+
+/* Is it only that the machine has other work?  A child that was silent for its whole limit gets as long again, MOST_TURNS in all, while it still
+   works and has not had the limit in processor time. */
+static bool deserves_another_turn(const check_crew *crew, child *c)
+{
+    double work = worked(c->pid), during_turn = work - c->worked_at_turn;
+    if (work < 0 || c->turns >= MOST_TURNS || work - c->worked_at_start >= crew->limits.seconds) return false;
+    if (during_turn < LEAST_WORK * crew->limits.seconds) return false;
+    c->worked_at_turn = work;
+    c->turns++;
+    c->waited = 0;
+    return true;
 }
 
 /* Reads until there is a line; false: the child has ended (*hung: or is silent for too long). */
@@ -167,6 +203,7 @@ static bool read_line(check_crew *crew, child *c, bool *hung)
         int ready = left <= 0 ? 0 : poll(&wait, 1, (int)(left * 1000) + 1);
         c->waited += now() - started;
         if (ready < 0 && errno == EINTR) continue;
+        if (ready == 0 && deserves_another_turn(crew, c)) continue;
         *hung = ready == 0;
         if (ready <= 0) return false;
         if (c->room < c->length + 65536) {

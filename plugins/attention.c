@@ -234,21 +234,45 @@ static int dot_backward(const aval_host *host, aval_call *call)
 
 /* ---- Reference ------------------------------------------------------------------------------------------------------------------------------- */
 
-static const double *row_of(const aval_host *host, aval_call *call, const view *v, int64_t b, int64_t h, int64_t i)
+/* What the tensors hold. */
+typedef struct contents {
+    const double *q, *k, *v, *mask;
+} contents;
+
+static const double *row_of(const double *content, const view *v, int64_t b, int64_t h, int64_t i)
 {
-    return host->real(call, v->t) + b * v->batch + h * v->head + i * v->row;
+    return content + b * v->batch + h * v->head + i * v->row;
 }
 
 /* The score of query i and key j, -inf where it must not be seen. */
-static double score_of(const aval_host *host, aval_call *call, const attention *a, const int64_t at[4])
+static double score_of(const contents *of, const attention *a, const int64_t at[4])
 {
-    const double *q = row_of(host, call, &a->q, at[0], at[1], at[2]), *k = row_of(host, call, &a->k, at[0], at[1] / a->share, at[3]);
+    const double *q = row_of(of->q, &a->q, at[0], at[1], at[2]), *k = row_of(of->k, &a->k, at[0], at[1] / a->share, at[3]);
     double sum = 0;
     if (a->causal && at[3] > at[2]) return -INFINITY;
     for (int64_t c = 0; c < a->d; c++) sum += q[c] * k[c];
     sum *= a->scale;
-    if (a->mask.t == NULL) return sum;
-    return sum + row_of(host, call, &a->mask, at[0], at[1], at[2])[at[3] * a->mask_key];
+    return of->mask == NULL ? sum : sum + row_of(of->mask, &a->mask, at[0], at[1], at[2])[at[3] * a->mask_key];
+}
+
+/* y [dv] of one query (NULL: not wanted) and what exp(scores - *largest) sum to.  One pass: a score beyond the largest so far makes what was
+   summed before it smaller. */
+static double query_reference(const contents *of, const attention *a, int64_t at[4], double *y, double *largest)
+{
+    double sum = 0;
+    *largest = -INFINITY;
+    for (int64_t c = 0; c < a->dv && y != NULL; c++) y[c] = 0;
+    for (at[3] = 0; at[3] < a->lk; at[3]++) {
+        double score = score_of(of, a, at), shrink = score > *largest ? exp(*largest - score) : 1;
+        if (score == -INFINITY) continue;
+        if (score > *largest) *largest = score;
+        double share = exp(score - *largest);
+        const double *v = row_of(of->v, &a->v, at[0], at[1] / a->share, at[3]);
+        sum = sum * shrink + share;
+        for (int64_t c = 0; c < a->dv && y != NULL; c++) y[c] = y[c] * shrink + share * v[c];
+    }
+    for (int64_t c = 0; c < a->dv && y != NULL && sum != 0; c++) y[c] /= sum;
+    return sum;
 }
 
 static int dot_reference(const aval_host *host, aval_call *call)
@@ -256,18 +280,14 @@ static int dot_reference(const aval_host *host, aval_call *call)
     const aval_tensor *out[] = { host->output(call, 0), host->n_outputs(call) > 1 ? host->output(call, 1) : NULL };
     attention a;
     TRY(read_attention(host, call, &a));
+    const contents of = { host->real(call, a.q.t), host->real(call, a.k.t), host->real(call, a.v.t),
+                          a.mask.t == NULL ? NULL : host->real(call, a.mask.t) };
+    double *ys = out[0] == NULL ? NULL : host->real(call, out[0]), *sums = out[1] == NULL ? NULL : host->real(call, out[1]);
     for (int64_t r = 0; r < a.batch * a.heads * a.lq; r++) {
         int64_t at[] = { r / a.lq / a.heads, r / a.lq % a.heads, r % a.lq, 0 };
-        double largest = -INFINITY, sum = 0;
-        for (at[3] = 0; at[3] < a.lk; at[3]++) largest = fmax(largest, score_of(host, call, &a, at));
-        for (at[3] = 0; at[3] < a.lk && largest > -INFINITY; at[3]++) sum += exp(score_of(host, call, &a, at) - largest);
-        if (out[1] != NULL) host->real(call, out[1])[r] = sum > 0 ? largest + log(sum) : -INFINITY;
-        double *y = out[0] == NULL ? NULL : host->real(call, out[0]) + at[0] * a.y.batch + at[1] * a.y.head + at[2] * a.y.row;
-        for (int64_t c = 0; c < a.dv && y != NULL; c++) y[c] = 0;
-        for (at[3] = 0; at[3] < a.lk && y != NULL && sum > 0; at[3]++) {
-            double share = exp(score_of(host, call, &a, at) - largest) / sum;
-            for (int64_t c = 0; c < a.dv; c++) y[c] += share * row_of(host, call, &a.v, at[0], at[1] / a.share, at[3])[c];
-        }
+        double *y = ys == NULL ? NULL : ys + at[0] * a.y.batch + at[1] * a.y.head + at[2] * a.y.row;
+        double largest, sum = query_reference(&of, &a, at, y, &largest);
+        if (sums != NULL) sums[r] = sum == 0 ? -INFINITY : largest + log(sum);
     }
     return 0;
 }

@@ -384,24 +384,32 @@ static int weights_backward(const aval_host *host, aval_call *call)
 
 /* ---- References ---------------------------------------------------------------------------------------------------------------------- */
 
-/* Adds to *sums[0] what the other two give, for one pixel of y and one channel: at x, w, y begin the channel, its filter and the pixel. */
-static void reference_window(const conv *c, int64_t pixel, const roles *r, double *x, double *w, double *y)
+/* The element of a channel of x that a filter's tap sees at a pixel; -1: padding. */
+static int64_t place_under(const aval_patches *p, int64_t pixel, int64_t tap)
 {
-    const aval_patches *p = &c->at;
-    for (int64_t tap = 0; tap < c->taps; tap++) {
-        int64_t at = 0, place[WINDOW_SPACE], from_pixel = pixel, from_tap = tap;
-        int inside = 1;
-        for (int i = WINDOW_SPACE - 1; i >= 0; i--) {
-            place[i] = from_pixel % p->out[i] * p->stride[i] + from_tap % p->kernel[i] * p->dilation[i] - p->pad[i];
-            inside &= place[i] >= 0 && place[i] < p->in[i];
-            from_pixel /= p->out[i];
-            from_tap /= p->kernel[i];
+    int64_t at = 0, place[WINDOW_SPACE];
+    for (int i = WINDOW_SPACE - 1; i >= 0; i--) {
+        place[i] = pixel % p->out[i] * p->stride[i] + tap % p->kernel[i] * p->dilation[i] - p->pad[i];
+        if (place[i] < 0 || place[i] >= p->in[i]) return -1;
+        pixel /= p->out[i];
+        tap /= p->kernel[i];
+    }
+    for (int i = 0; i < WINDOW_SPACE; i++) at = at * p->in[i] + place[i];
+    return at;
+}
+
+/* Adds to one of x, w, y what the other two give, for one pixel and tap: all three begin at its elements of the first channel and map. */
+static void reference_channels(const conv *c, const roles *r, double *x, double *w, double *y)
+{
+    const int64_t channels = c->at.channels, maps = c->groups * c->maps;
+    for (int64_t map = 0; map < c->images * maps; map++) {
+        double *image = x + (map / maps * c->groups + map % maps / c->maps) * channels * c->places;
+        double *filter = w + map % maps * channels * c->taps, *out = y + map * c->pixels;
+        for (int64_t channel = 0; channel < channels; channel++, image += c->places, filter += c->taps) {
+            if (r->y < 0) *out += *image * *filter;
+            else if (r->x < 0) *image += *out * *filter;
+            else *filter += *image * *out;
         }
-        if (!inside) continue;
-        for (int i = 0; i < WINDOW_SPACE; i++) at = at * p->in[i] + place[i];
-        if (r->y < 0) *y += x[at] * w[tap];
-        else if (r->x < 0) x[at] += *y * w[tap];
-        else w[tap] += x[at] * *y;
     }
 }
 
@@ -414,12 +422,10 @@ static int reference(const aval_host *host, aval_call *call, const roles *r)
     double *at[3];
     for (int i = 0; i < 3; i++) at[i] = host->real(call, of[i] < 0 ? out : host->input(call, (size_t)of[i]));
     for (int64_t i = 0; i < host->count(out); i++) host->real(call, out)[i] = 0;
-    for (int64_t map = 0; map < c.images * c.groups * c.maps; map++) {
-        int64_t filter = map % (c.groups * c.maps), image = map / (c.groups * c.maps), group = filter / c.maps;
-        for (int64_t channel = 0; channel < c.at.channels; channel++) {
-            double *x = at[0] + ((image * c.groups + group) * c.at.channels + channel) * c.places;
-            double *w = at[1] + (filter * c.at.channels + channel) * c.taps;
-            for (int64_t pixel = 0; pixel < c.pixels; pixel++) reference_window(&c, pixel, r, x, w, at[2] + map * c.pixels + pixel);
+    for (int64_t pixel = 0; pixel < c.pixels; pixel++) {
+        for (int64_t tap = 0; tap < c.taps; tap++) {
+            int64_t place = place_under(&c.at, pixel, tap);
+            if (place >= 0) reference_channels(&c, r, at[0] + place, at[1] + tap, at[2] + pixel);
         }
     }
     return 0;

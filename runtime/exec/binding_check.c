@@ -23,14 +23,10 @@ static const char *writer_of_slot(const aval__plan *plan, uint32_t slot)
     return "";
 }
 
-static int check_band(aval__binding *b, uint32_t slot, cl_mem buffer, uint64_t offset, unsigned char *band, const char *side)
+static int check_band(const aval__binding *b, uint32_t slot, const unsigned char *band, const char *side)
 {
     const aval__slot *s = &b->plan->slots[slot];
-    size_t bytes = (size_t)s->guard_bytes;
-    AVAL__TRY(
-        aval__cl_check(clEnqueueReadBuffer(aval__binding_queue(b, s->device), buffer, CL_TRUE, (size_t)offset, bytes, band, 0, NULL, NULL),
-                       "clEnqueueReadBuffer", "guard band of '%s'", name_in_slot(b->plan, slot)));
-    for (size_t i = 0; i < bytes; i++) {
+    for (size_t i = 0; i < s->guard_bytes; i++) {
         if (band[i] == b->slots[slot].poison) continue;
         const char *writer = writer_of_slot(b->plan, slot);
         return aval__fail(
@@ -42,36 +38,70 @@ static int check_band(aval__binding *b, uint32_t slot, cl_mem buffer, uint64_t o
 }
 
 /* What is fed or constant is read by launches, never written. */
-static int check_content(aval__binding *b, uint32_t slot)
+static bool keeps_content(const aval__binding *b, uint32_t slot)
 {
     const aval__slot *s = &b->plan->slots[slot];
-    size_t bytes = aval__tensor_bytes(&s->tensor);
-    bool written = s->kind == AVAL__SLOT_CONSTANT || (s->kind == AVAL__SLOT_INPUT && b->slots[slot].fed);
-    if (!written || bytes == 0) return AVAL_OK;
-    void *content = aval__alloc(bytes);
-    if (!content) return AVAL_E_MEMORY;
-    const aval__located there = { .tensor = &s->tensor, .device = s->device, .place = { slot, (int64_t)s->guard_bytes } };
-    int status = aval__binding_read(b, &there, content, bytes);
-    if (status == AVAL_OK && aval__hash64(content, bytes, 0) != b->slots[slot].content)
-        status = aval__fail(AVAL_E_CHECK, "input '%s' was changed by a kernel, which may only read it (device %" PRIu32 " '%s')",
-                            name_in_slot(b->plan, slot), s->device, b->plan->devices[s->device]->name);
-    aval__free(content);
+    return aval__tensor_bytes(&s->tensor) > 0 && (s->kind == AVAL__SLOT_CONSTANT || (s->kind == AVAL__SLOT_INPUT && b->slots[slot].fed));
+}
+
+static int check_content(const aval__binding *b, uint32_t slot, const unsigned char *content)
+{
+    const aval__slot *s = &b->plan->slots[slot];
+    if (aval__hash64(content, aval__tensor_bytes(&s->tensor), 0) == b->slots[slot].content) return AVAL_OK;
+    return aval__fail(AVAL_E_CHECK, "input '%s' was changed by a kernel, which may only read it (device %" PRIu32 " '%s')",
+                      name_in_slot(b->plan, slot), s->device, b->plan->devices[s->device]->name);
+}
+
+/* How much of a slot is looked at: all of what keeps its content, else the bands alone. */
+static size_t watched_bytes(const aval__binding *b, uint32_t slot)
+{
+    const aval__slot *s = &b->plan->slots[slot];
+    if (s->guard_bytes == 0 || s->kind == AVAL__SLOT_STATE) return 0;
+    return keeps_content(b, slot) ? (size_t)s->bytes : 2 * (size_t)s->guard_bytes;
+}
+
+static int read_part(aval__binding *b, uint32_t slot, uint64_t offset, size_t bytes, unsigned char *to)
+{
+    cl_command_queue queue = aval__binding_queue(b, b->plan->slots[slot].device);
+    return aval__cl_check(clEnqueueReadBuffer(queue, b->slots[slot].buffer, CL_FALSE, (size_t)offset, bytes, to, 0, NULL, NULL),
+                          "clEnqueueReadBuffer", "guard band of '%s'", name_in_slot(b->plan, slot));
+}
+
+/* What is watched of all slots, one after the other.  Waited for together: a wait for each of thousands of small reads takes longer than the
+   launches that are checked. */
+static int read_watched(aval__binding *b, unsigned char *to)
+{
+    int status = AVAL_OK;
+    for (uint32_t i = 0; i < b->plan->n_slots && status == AVAL_OK; i++) {
+        size_t bytes = watched_bytes(b, i), band = (size_t)b->plan->slots[i].guard_bytes;
+        if (bytes > 2 * band) status = read_part(b, i, 0, bytes, to);
+        else if (bytes > 0) status = read_part(b, i, 0, band, to);
+        if (bytes == 2 * band && bytes > 0 && status == AVAL_OK) status = read_part(b, i, b->plan->slots[i].bytes - band, band, to + band);
+        to += bytes;
+    }
+    for (uint32_t d = 0; d < b->plan->n_devices; d++) { /* after a failure too: it is written to until then */
+        int waited = aval__queue_wait(aval__binding_queue(b, d), b->plan->devices[d]->name);
+        if (status == AVAL_OK) status = waited;
+    }
     return status;
 }
 
 int aval__binding_check_guards(aval__binding *b)
 {
-    int status = AVAL_OK;
+    size_t all = 0;
+    for (uint32_t i = 0; i < b->plan->n_slots; i++) all += watched_bytes(b, i);
+    unsigned char *watched = aval__alloc(all), *at = watched;
+    if (!watched) return AVAL_E_MEMORY;
+    int status = read_watched(b, watched);
     for (uint32_t i = 0; i < b->plan->n_slots && status == AVAL_OK; i++) {
-        const aval__slot *slot = &b->plan->slots[i];
-        if (slot->guard_bytes == 0 || slot->kind == AVAL__SLOT_STATE) continue;
-        unsigned char *band = aval__alloc((size_t)slot->guard_bytes);
-        if (!band) return AVAL_E_MEMORY;
-        status = check_band(b, i, b->slots[i].buffer, 0, band, "before");
-        if (status == AVAL_OK) status = check_band(b, i, b->slots[i].buffer, slot->bytes - slot->guard_bytes, band, "after");
-        aval__free(band);
-        if (status == AVAL_OK) status = check_content(b, i);
+        size_t bytes = watched_bytes(b, i), band = (size_t)b->plan->slots[i].guard_bytes;
+        if (bytes == 0) continue;
+        status = check_band(b, i, at, "before");
+        if (status == AVAL_OK) status = check_band(b, i, at + bytes - band, "after");
+        if (status == AVAL_OK && keeps_content(b, i)) status = check_content(b, i, at + band);
+        at += bytes;
     }
+    aval__free(watched);
     return status;
 }
 
