@@ -19,7 +19,7 @@ install(FILES ${AVAL_KERNEL_HEADERS} DESTINATION ${AVAL_KERNEL_DIR})
 install(EXPORT aval NAMESPACE aval:: FILE aval-targets.cmake DESTINATION ${AVAL_CMAKE_DIR})
 configure_package_config_file(cmake/aval-config.cmake.in ${CMAKE_BINARY_DIR}/aval-config.cmake
     INSTALL_DESTINATION ${AVAL_CMAKE_DIR} PATH_VARS AVAL_KERNEL_DIR AVAL_PLUGIN_DIR)
-# Until 1.0 a minor version may change the plugin ABI.
+# Until 1.0 a minor version may change the host API.
 write_basic_package_version_file(${CMAKE_BINARY_DIR}/aval-config-version.cmake COMPATIBILITY SameMinorVersion)
 install(FILES ${CMAKE_BINARY_DIR}/aval-config.cmake ${CMAKE_BINARY_DIR}/aval-config-version.cmake cmake/aval-plugin.cmake
     DESTINATION ${AVAL_CMAKE_DIR})

@@ -37,6 +37,7 @@ static int conv_geometry(const aval_host *host, aval_call *call, const roles *r,
         int64_t *three;
     } tensors[] = { { "X", r->x, p->in }, { "W", r->w, p->kernel }, { "Y", r->y, p->out } };
     size_t axes[3] = { 0 };
+    *p = (aval_patches){ .pad = { 0, 0, 0 } };
     for (size_t i = 0; i < 3; i++)
         if (tensors[i].input >= 0)
             TRY(window_space(host, call, tensors[i].name, host->input(call, (size_t)tensors[i].input), &axes[i], tensors[i].three));
@@ -47,7 +48,6 @@ static int conv_geometry(const aval_host *host, aval_call *call, const roles *r,
             return host->fail(call, AVAL_PLUGIN_BAD_SHAPE, "inputs have %zu and %zu axes of space, expected equally many", c->axes,
                               axes[i]);
     }
-    for (size_t i = 0; i < WINDOW_SPACE; i++) p->pad[i] = 0;
     TRY(window_axes(host, call, "strides", c->axes, 1, 1, p->stride));
     TRY(window_axes(host, call, "dilations", c->axes, 1, 1, p->dilation));
     return window_ints(host, call, "pads", c->axes, -(INT32_MAX / 4), 0, p->pad + WINDOW_SPACE - c->axes);
@@ -296,7 +296,7 @@ static int transposed_forward(const aval_host *host, aval_call *call)
     }
     turned = host->scratch(call, host->type(w), c.at.channels * c.maps * c.taps);
     if (phases > 1) part = host->scratch(call, host->type(x), c.images * c.at.channels * most);
-    if (turned == NULL || (phases > 1 && part == NULL)) return host->fail(call, AVAL_PLUGIN_UNSUPPORTED, "no memory for a phase");
+    if (turned == NULL || (phases > 1 && part == NULL)) return host->fail(call, AVAL_PLUGIN_NO_MEMORY, "no memory for a phase");
     if (holes) TRY(host->fill(call, x, 0));
     for (int64_t g = 0; g < c.groups; g++) {
         for (int64_t i = 0; i < phases; i++) {

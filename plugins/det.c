@@ -82,7 +82,7 @@ static int det_reference(const aval_host *host, aval_call *call)
     const aval_tensor *x = host->input(call, 0), *y = host->output(call, 0);
     int64_t n = side_of(host, x);
     double *copy = malloc(((size_t)(n * n) + 1) * sizeof *copy);
-    if (copy == NULL) return host->fail(call, AVAL_PLUGIN_UNSUPPORTED, "no memory for a matrix of %lld rows", (long long)n);
+    if (copy == NULL) return host->fail(call, AVAL_PLUGIN_NO_MEMORY, "no memory for a matrix of %lld rows", (long long)n);
     for (int64_t b = 0; b < host->count(y); b++) {
         memcpy(copy, host->real(call, x) + b * n * n, (size_t)(n * n) * sizeof *copy);
         host->real(call, y)[b] = determinant(copy, n);

@@ -23,7 +23,7 @@ static int label_mask(const aval_host *host, aval_call *call, tensor labels, int
 {
     const int64_t column[] = { host->count(labels), 1 }, row[] = { 1, classes };
     int64_t *numbers = malloc(((size_t)classes + 1) * sizeof *numbers);
-    if (numbers == NULL) return host->fail(call, AVAL_PLUGIN_UNSUPPORTED, "no memory for the numbers of %lld classes", (long long)classes);
+    if (numbers == NULL) return host->fail(call, AVAL_PLUGIN_NO_MEMORY, "no memory for the numbers of %lld classes", (long long)classes);
     for (int64_t i = 0; i < classes; i++) numbers[i] = i;
     tensor indices = host->constant(call, AVAL_INT64, 2, row, numbers);
     free(numbers);

@@ -112,7 +112,7 @@ static int count_along(const aval_host *host, aval_call *call, const aval_tensor
 {
     int64_t dims[AVAL_MAX_RANK], length = host->dims(x)[axis], *numbers = malloc(((size_t)length + 1) * sizeof *numbers);
     *out = NULL;
-    if (numbers == NULL) return host->fail(call, AVAL_PLUGIN_UNSUPPORTED, "no memory for the numbers of %lld places", (long long)length);
+    if (numbers == NULL) return host->fail(call, AVAL_PLUGIN_NO_MEMORY, "no memory for the numbers of %lld places", (long long)length);
     for (uint32_t i = 0; i < host->rank(x); i++) dims[i] = i == axis ? length : 1;
     for (int64_t i = 0; i < length; i++) numbers[i] = i;
     *out = host->constant(call, AVAL_INT64, host->rank(x), dims, numbers);

@@ -279,7 +279,7 @@ static int take_frames(const aval_host *host, aval_call *call, const stft *s, co
     const aval_tensor *x = host->input(call, 0), *pair[2] = { x, NULL };
     const int64_t shape[] = { s->frames, s->frame };
     int64_t *places = malloc((size_t)(s->frames * s->frame) * sizeof *places);
-    if (places == NULL) return host->fail(call, AVAL_PLUGIN_UNSUPPORTED, "no memory for the places of %lld frames", (long long)s->frames);
+    if (places == NULL) return host->fail(call, AVAL_PLUGIN_NO_MEMORY, "no memory for the places of %lld frames", (long long)s->frames);
     for (int64_t i = 0; i < s->frames * s->frame; i++) places[i] = i / s->frame * s->step + i % s->frame;
     pair[1] = host->constant(call, AVAL_INT64, 2, shape, places);
     free(places);

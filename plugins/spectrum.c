@@ -44,7 +44,7 @@ static int yield_table(const aval_host *host, aval_call *call, double *table, ui
     float *narrow = malloc((count + 1) * sizeof *narrow);
     const aval_tensor *t = NULL;
     text attrs = { 0 };
-    if (status == 0 && narrow == NULL) status = host->fail(call, AVAL_PLUGIN_UNSUPPORTED, "no memory for a table of %zu numbers", count);
+    if (status == 0 && narrow == NULL) status = host->fail(call, AVAL_PLUGIN_NO_MEMORY, "no memory for a table of %zu numbers", count);
     for (size_t i = 0; i < count && status == 0; i++) narrow[i] = (float)table[i];
     if (status == 0)
         t = type == AVAL_DOUBLE ? host->constant(call, type, rank, dims, table) : host->constant(call, AVAL_FLOAT, rank, dims, narrow);
@@ -80,7 +80,7 @@ static int window_body(const aval_host *host, aval_call *call, double a0, double
     TRY(number_in(host, call, 0, "size", &size));
     const int64_t length = (int64_t)size;
     double period = host->attr_int(call, "periodic") ? size : size - 1, *table = new_table((size_t)length);
-    if (table == NULL) return host->fail(call, AVAL_PLUGIN_UNSUPPORTED, "no memory for a window of %lld", (long long)length);
+    if (table == NULL) return host->fail(call, AVAL_PLUGIN_NO_MEMORY, "no memory for a window of %lld", (long long)length);
     for (int64_t i = 0; i < length; i++) {
         double angle = period == 0 ? PI : 2 * PI * (double)i / period; /* a symmetric window of one element is its middle */
         table[i] = a0 - a1 * cos(angle) + a2 * cos(2 * angle);
@@ -153,7 +153,7 @@ static int mel_body(const aval_host *host, aval_call *call)
     TRY(mel_read(host, call, &m));
     const int64_t dims[] = { m.terms, m.bins };
     double *table = new_table((size_t)(m.terms * m.bins));
-    if (table == NULL) return host->fail(call, AVAL_PLUGIN_UNSUPPORTED, "no memory for %lld mel bins", (long long)m.bins);
+    if (table == NULL) return host->fail(call, AVAL_PLUGIN_NO_MEMORY, "no memory for %lld mel bins", (long long)m.bins);
     for (int64_t b = 0; b < m.bins; b++) {
         int64_t left = edge_of(&m, b), middle = edge_of(&m, b + 1), right = edge_of(&m, b + 2);
         if (left == middle) table[middle * m.bins + b] = 1;

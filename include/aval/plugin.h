@@ -1,22 +1,27 @@
 /* The plugin ABI of aval: what a shared object must export to bring operators.
  *
- * A plugin is one shared object that exports one constant, AVAL_PLUGIN_SYMBOL, of type aval_plugin.  It links nothing of
- * aval: all that it needs of the runtime comes through the table of host functions (aval_host) that is passed to each of
- * its functions.  `aval new-op NAME` makes a complete plugin to change; docs/writing-operators.md leads through it.
+ * A plugin is one shared object that exports one constant, AVAL_PLUGIN_SYMBOL, of type aval_plugin.  It links nothing of aval: all that it needs of
+ * the runtime comes through the table of host functions (aval_host) that is passed to each of its functions.  `aval new-op NAME` makes a
+ * complete plugin to change; docs/writing-operators.md leads through it.
  *
  * Rules that hold for everything here
  *   - All structs that a plugin fills are constant and live as long as the plugin is loaded.  Those that start with their size grow at their
  *     end: a member that an older plugin lacks reads as zero, and of a newer plugin's, those that this runtime does not know must be zero.
- *     Those that stand in arrays (ports, attributes, samples, arguments) never grow: what they may need later goes behind `more`.
+ *     All others (ports, attributes, samples, arguments, defines, sources, operands, patches) never grow: what they may need later goes behind
+ *     `more`, or into an array of its own at the end of the struct around them.
  *   - `reserved` and `more` are 0 and NULL.  A bit, number or name that the runtime does not know is refused with a message, so a plugin
  *     that uses what came later is told so by an older runtime.
  *   - Enumerations give names to numbers; where one is stored or passed it is a uint32_t.
- *   - Functions return 0, or a negative code; the code and its message come from `fail`.  On any error the runtime gives
- *     back what was made; a plugin owns no memory of the runtime's.
- *   - Plugin functions may be called by several threads at once, each with its own aval_call, and keep no state.
+ *   - Functions return 0, or a negative code; the code and its message come from `fail`.  A host function that fails leaves its own message,
+ *     and the call has failed then whatever the plugin returns; where it returns a pointer it gives NULL, and the plugin may return any
+ *     negative code.  On any error the runtime gives back what was made.
+ *   - Pointers that host functions return (tensors, shapes, texts, lists, contents, the device) belong to the runtime and are valid until the
+ *     plugin's function returns; so is the table of host functions.  What a plugin passes to a host function is read before that returns,
+ *     and may lie on the stack.  Neither side frees what the other made.
+ *   - Plugin functions may be called by several threads at once, each with its own aval_call; a call is used on the thread that it came on.  They
+ *     keep no state, and what they do follows from the call alone (attributes, shapes, known contents, device): plans are kept and used again.
  *   - Tensors are opaque; their getters take no call and may be used in every phase.
- *   - Texts that list attributes ("axis=1 keepdims=0 pads=[1,1,1,1] mode='same'") have one grammar everywhere, see
- *     aval_attr.
+ *   - Texts that list attributes ("axis=1 keepdims=0 pads=[1,1,1,1] mode='same'") have one grammar everywhere, see aval_attr.
  *
  * This header includes stddef.h and stdint.h, and nothing else. */
 #ifndef AVAL_PLUGIN_H
@@ -29,10 +34,12 @@
 extern "C" {
 #endif
 
-/* The version of this ABI.  While it is 0 a plugin must be built for the very same runtime; from 1 on it only grows. */
-#define AVAL_PLUGIN_ABI 0
+/* The version of this ABI, which only grows: a plugin runs with the aval that it was built for and with every later one.  (0 was what it was
+   before it was settled.) */
+#define AVAL_PLUGIN_ABI 1
 #define AVAL_PLUGIN_SYMBOL "aval_plugin_entry"
 
+/* Never raised in this ABI: plugins have arrays of so many, and masks of so many bits. */
 #define AVAL_MAX_RANK 8 /* axes of a tensor */
 #define AVAL_MAX_PORTS 32 /* inputs, or outputs, that an operator can name (a variadic input may stand for more) */
 
@@ -114,6 +121,9 @@ typedef struct aval_device_info {
     uint32_t reserved;
 } aval_device_info;
 
+/* A member that came after the first version of ABI 1 is there when AVAL_DEVICE_HAS(info, member). */
+#define AVAL_DEVICE_HAS(info, member) ((info)->size >= offsetof(aval_device_info, member) + sizeof((info)->member))
+
 /* ---- Handles ------------------------------------------------------------------------------------------------------------ */
 
 /* A tensor: element type, shape, and (while launches are recorded) a place in device memory.  Row-major and without gaps
@@ -143,6 +153,7 @@ typedef struct aval_arg {
     const aval_tensor *tensor; /* a null tensor reads as "absent": the kernel gets some valid buffer and offset -1 */
     int64_t integer;
     double real;
+    const void *more;
 } aval_arg;
 
 #define AVAL_ARG_OF(number, ...) \
@@ -159,7 +170,7 @@ typedef struct aval_arg {
 #define AVAL_LOCAL(bytes) AVAL_ARG_OF(AVAL_ARG_LOCAL, .integer = (bytes))
 
 /* A macro that the kernel file is built with.  Each distinct list of macros is a program of its own, built at first use
-   and kept on disk, so keep them few: sizes are arguments, not macros. */
+   and kept on disk, so keep them few: sizes are arguments, not macros.  The name is a C identifier. */
 typedef struct aval_define {
     const char *name;
     int64_t value;
@@ -194,6 +205,7 @@ typedef struct aval_launch {
 typedef struct aval_patches {
     int64_t channels;
     int64_t in[3], kernel[3], stride[3], pad[3], dilation[3], out[3]; /* pad: before the first element, negative: so much is cut off */
+    const void *more;
 } aval_patches;
 
 typedef struct aval_operand {
@@ -207,16 +219,17 @@ typedef struct aval_operand {
     const void *more;
 } aval_operand;
 
-/* c[b] = alpha op(a[b]) op(b[b]) + beta c[b], row-major, m x k times k x n, for each b of the batch.  With `sum` the batch
-   is summed into one c (batch_stride of c is not used).  Zero sizes are allowed: with k = 0 c becomes beta c.
+/* c[b] = alpha op(a[b]) op(b[b]) + beta c[b], row-major, m x k times k x n, for each b of the batch; all three of one type.  With `sum` the
+   batch is summed into one c (batch_stride of c is not used).  With beta 0 nothing of c is read.  Zero sizes are allowed: with k = 0 c becomes
+   beta c.  c overlaps neither a nor b.
    `whole`: 1 says that c's tensor, named in aval_op.products, is this and nothing else, not touched afterwards: what comes next may be fused. */
 typedef struct aval_gemm {
     size_t size;
     int64_t m, n, k, batch; /* batch 0 means 1 */
     double alpha, beta;
     aval_operand a, b, c;
-    uint32_t sum;
-    uint32_t whole;
+    uint32_t sum; /* 0 or 1 */
+    uint32_t whole; /* 0 or 1 */
 } aval_gemm;
 
 /* ---- The table of host functions ---------------------------------------------------------------------------------------- */
@@ -231,7 +244,7 @@ enum {
     AVAL_PHASE_REFERENCE = 6 /* the result is computed on the host */
 };
 
-/* A member that came after the first version of ABI 1 is there when AVAL_HOST_HAS(host, member). */
+/* A member that came after the first version of ABI 1 is there when AVAL_HOST_HAS(host, member); all others are in every runtime. */
 typedef struct aval_host {
     size_t size;
     uint32_t abi;
@@ -274,12 +287,13 @@ typedef struct aval_host {
     const aval_tensor *(*upstream)(const aval_call *call, size_t i); /* gradient of output i; NULL: it is zero */
     const aval_tensor *(*gradient)(const aval_call *call, size_t i); /* of input i, to be written; NULL: not wanted */
     int (*accumulate)(const aval_call *call, size_t i); /* 1: add to what gradient i holds (see aval_op.accumulates) */
-    const aval_tensor *(*scratch)(aval_call *call, aval_type type, int64_t count); /* lives through this node's launches */
+    const aval_tensor *(*scratch)(aval_call *call, aval_type type, int64_t count); /* lives through this node's launches, which find it with
+                any content */
     int (*launch)(aval_call *call, const aval_launch *launch);
     int (*gemm)(aval_call *call, const aval_gemm *gemm);
     int (*copy)(aval_call *call, const aval_tensor *to, int64_t to_offset, const aval_tensor *from, int64_t from_offset,
-                int64_t count); /* same type, offsets and count in elements */
-    int (*fill)(aval_call *call, const aval_tensor *t, double value);
+                int64_t count); /* same type, offsets and count in elements; the ranges do not overlap */
+    int (*fill)(aval_call *call, const aval_tensor *t, double value); /* all of t, converted to its type */
     int (*alias)(aval_call *call, const aval_tensor *t, const aval_tensor *of, int64_t offset); /* t is `of` from element
                 offset on: no launch, no bytes.  t is an output (forward) or a gradient (backward), `of` is read */
 
@@ -296,7 +310,8 @@ typedef struct aval_host {
     double *(*real)(aval_call *call, const aval_tensor *t); /* inputs must not be written */
     int64_t *(*integer)(aval_call *call, const aval_tensor *t);
 
-    /* Abilities that came later, by name; NULL when this runtime has not got it. */
+    /* Abilities that came later, by name: a constant table of functions, whose layout the name stands for; NULL when this runtime has not
+       got it.  Of this version there are none. */
     const void *(*extension)(const aval_call *call, const char *id);
 } aval_host;
 
@@ -308,16 +323,24 @@ typedef struct aval_host {
 #define AVAL_PLUGIN_BAD_TYPE (-3)
 #define AVAL_PLUGIN_UNSUPPORTED (-4) /* right, but not (yet) possible here */
 #define AVAL_NEEDS_CONTENT (-5) /* infer: the content of an input must be known first */
+#define AVAL_PLUGIN_NO_MEMORY (-10) /* malloc gave NULL */
 
 /* ---- The definition of an operator ---------------------------------------------------------------------------------------- */
 
 #define AVAL_OPTIONAL 1u /* port: may be absent */
 #define AVAL_VARIADIC 2u /* last port only: one or more; of outputs as many as infer sets */
 #define AVAL_SHAPE_INPUT 4u /* input: infer reads its content (axes, shapes) */
+/* Input of an op given as a body: where the body does not use it, what leads to it need not even have a shape; infer sees rank 0 and no type
+   then. */
+#define AVAL_LAZY 8u
 #define AVAL_SHAPE_ONLY 16u /* input: its shape and type are read, never its content, so that the host knows the result from these */
-#define AVAL_LAZY \
-    8u /* input of an op given as a body: where the body does not use it, what leads to it need not even have a shape; infer sees rank 0
-                        and no type then */
+
+/* An array of constants; a row of zeros ends it. */
+#define AVAL_ROWS(type, ...) \
+    (const type[]) \
+    { \
+        __VA_ARGS__ \
+    }
 
 /* An input or output.  `types`: the element types allowed, 0 means AVAL_FLOATS. */
 typedef struct aval_port {
@@ -335,14 +358,7 @@ typedef struct aval_port {
 
 #define AVAL_LIKE(i) ((i) + 1u)
 #define AVAL_UPDATES(i) ((i) + 1u)
-#define AVAL_PORTS(...) \
-    (const aval_port[]) \
-    { \
-        __VA_ARGS__, \
-        { \
-            .name = NULL \
-        } \
-    }
+#define AVAL_PORTS(...) AVAL_ROWS(aval_port, __VA_ARGS__, { 0 })
 
 typedef enum aval_attr_type {
     AVAL_ATTR_INT = 1,
@@ -363,25 +379,15 @@ typedef struct aval_attr {
     const void *more;
 } aval_attr;
 
-#define AVAL_ATTRS(...) \
-    (const aval_attr[]) \
-    { \
-        __VA_ARGS__, \
-        { \
-            .name = NULL \
-        } \
-    }
-#define AVAL_TEXTS(...) \
-    (const char *const[]) \
-    { \
-        __VA_ARGS__, NULL \
-    }
+#define AVAL_ATTRS(...) AVAL_ROWS(aval_attr, __VA_ARGS__, { 0 })
+#define AVAL_TEXTS(...) AVAL_ROWS(char *const, __VA_ARGS__, NULL)
 
-/* What backward reads, besides upstream gradients: bits 0..31 inputs, bits 32..63 outputs. */
+/* What backward reads, besides upstream gradients: bits 0..31 inputs, bits 32..63 outputs.  Here and in all masks of inputs a bit is that of a
+   port; that of a variadic one stands for all that it takes. */
 #define AVAL_KEEP_INPUT(i) ((uint64_t)1 << (i))
 #define AVAL_KEEP_OUTPUT(i) ((uint64_t)1 << (32 + (i)))
-#define AVAL_PRODUCT_OUTPUT(i) ((uint32_t)1 << (i))
-#define AVAL_PRODUCT_GRADIENT(i) ((uint32_t)1 << (16 + (i)))
+#define AVAL_PRODUCT_OUTPUT(i) ((uint64_t)1 << (32 + (i)))
+#define AVAL_PRODUCT_GRADIENT(i) ((uint64_t)1 << (i))
 
 /* What the runtime itself needs an op for.  At most one loaded op has each role. */
 typedef enum aval_role {
@@ -417,14 +423,7 @@ typedef struct aval_sample {
     const void *more;
 } aval_sample;
 
-#define AVAL_SAMPLES(...) \
-    (const aval_sample[]) \
-    { \
-        __VA_ARGS__, \
-        { \
-            .inputs = NULL \
-        } \
-    }
+#define AVAL_SAMPLES(...) AVAL_ROWS(aval_sample, __VA_ARGS__, { 0 })
 
 typedef int (*aval_op_function)(const aval_host *host, aval_call *call);
 
@@ -454,8 +453,8 @@ typedef struct aval_op {
        A real output is computed in its own type (small floats and halves: float), a truth value in the widest type of the inputs it
        reads, an integer in the widest of those and its own.  Integers wrap; by 0 they divide to 0.  Real results become integers
        towards 0 (4 bits: to the nearest), those too large the type's last number, NaN 0; float8 takes its largest number, unless the op
-       has an attribute `saturate` that is 0: then infinity, or NaN where it has none.  `derivatives`: one text or NULL for each input, of inputs, outputs and attributes:
-       d output 0 / d input i, without the upstream factor. */
+       has an attribute `saturate` that is 0: then infinity, or NaN where it has none.  `derivatives`: one text or NULL for each input, of
+       inputs, outputs and attributes: d output 0 / d input i, without the upstream factor. */
     const char *const *expressions;
     const char *const *derivatives;
     size_t n_derivatives; /* 0, or the number of inputs */
@@ -472,16 +471,16 @@ typedef struct aval_op {
     aval_op_function body;
     aval_op_function backward_body; /* may read all inputs and outputs; what it really reads is kept */
 
-    /* The op in plain C on the host: all outputs, in double (integers and bools: int64_t).  Required with `forward`;
-       generated for expressions and bodies. */
+    /* The op in plain C on the host: all outputs, in double (integers: int64_t).  Required with `forward`, else generated. */
     aval_op_function reference;
 
     uint32_t deterministic; /* 1: equal inputs give bitwise equal outputs and gradients on one device; checks enforce it */
-    uint32_t products; /* AVAL_PRODUCT_OUTPUT(i) | AVAL_PRODUCT_GRADIENT(i): may be made by one gemm, which is then `whole` */
+    uint32_t reserved;
     const char *subgradient; /* the rule at kinks and ties, in words; NULL: smooth */
     const aval_sample *samples; /* ends with NULL inputs; at least one */
     /* Why there is no gradient where one could be looked for: of an op with none, or whose derivative is 0; for the table of operators. */
     const char *no_gradient;
+    uint64_t products; /* AVAL_PRODUCT_OUTPUT(i) | AVAL_PRODUCT_GRADIENT(i): may be made by one gemm, which is then `whole` */
 } aval_op;
 
 typedef struct aval_kernel_source {
@@ -513,14 +512,15 @@ _Static_assert(offsetof(aval_plugin, size) == 8 && offsetof(aval_plugin, sources
 _Static_assert(sizeof(aval_port) == 48 && offsetof(aval_port, types) == 16 && offsetof(aval_port, more) == 40, "aval_port");
 _Static_assert(sizeof(aval_attr) == 40 && offsetof(aval_attr, more) == 32, "aval_attr");
 _Static_assert(sizeof(aval_sample) == 88 && offsetof(aval_sample, more) == 80, "aval_sample");
-_Static_assert(sizeof(aval_arg) == 32 && offsetof(aval_arg, real) == 24, "aval_arg");
+_Static_assert(sizeof(aval_arg) == 40 && offsetof(aval_arg, more) == 32, "aval_arg");
 _Static_assert(sizeof(aval_define) == 16 && sizeof(aval_kernel_source) == 16, "aval_define, aval_kernel_source");
-_Static_assert(sizeof(aval_patches) == 152 && sizeof(aval_operand) == 56, "aval_patches, aval_operand");
+_Static_assert(sizeof(aval_patches) == 160 && sizeof(aval_operand) == 56, "aval_patches, aval_operand");
 _Static_assert(offsetof(aval_gemm, a) == 56 && offsetof(aval_gemm, sum) == 224, "aval_gemm");
 _Static_assert(offsetof(aval_launch, args) == 72 && offsetof(aval_launch, flops) == 120, "aval_launch");
 _Static_assert(offsetof(aval_host, fail) == 16 && offsetof(aval_host, extension) == 288, "aval_host");
 _Static_assert(offsetof(aval_op, expressions) == 72 && offsetof(aval_op, samples) == 176, "aval_op");
-_Static_assert(offsetof(aval_op, no_gradient) == 184, "aval_op");
+_Static_assert(offsetof(aval_op, products) == 192, "aval_op");
+_Static_assert(offsetof(aval_device_info, local_bytes) == 88 && offsetof(aval_device_info, denormals) == 120, "aval_device_info");
 #endif
 
 /* ---- Helpers, inline because a plugin links nothing ------------------------------------------------------------------------- */

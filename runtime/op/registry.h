@@ -43,8 +43,8 @@ int aval__op_check(aval__arena *arena, const aval_plugin *plugin, const aval_op 
 /* Where the first version of ABI 1 ends in each: one that is smaller was never right. */
 #define AVAL__LEAST(type, last) (offsetof(type, last) + sizeof(((type *)0)->last))
 #define AVAL__PLUGIN_LEAST AVAL__LEAST(aval_plugin, sources)
-#define AVAL__OP_LEAST AVAL__LEAST(aval_op, no_gradient)
-#define AVAL__LAUNCH_LEAST AVAL__LEAST(aval_launch, reserved2)
+#define AVAL__OP_LEAST AVAL__LEAST(aval_op, products)
+#define AVAL__LAUNCH_LEAST AVAL__LEAST(aval_launch, flops)
 #define AVAL__GEMM_LEAST AVAL__LEAST(aval_gemm, whole)
 
 /* Copies a plugin's struct of `size` bytes to one of the `known` bytes that it has here.  AVAL_E_PLUGIN: it is too small, or uses what is not

@@ -15,9 +15,9 @@
 /* Whether the op says that output `port` may be made by one product. */
 static bool is_product(const aval_node *node, uint32_t port)
 {
-    if (port >= 16 || node->n_outputs <= port) return false;
-    if (node->def->kind == AVAL__BACKWARD) return node->def->forward_of->op->products & AVAL_PRODUCT_GRADIENT(port);
-    return node->def->kind == AVAL__KERNELS && node->def->op->products & AVAL_PRODUCT_OUTPUT(port);
+    if (port >= 32 || node->n_outputs <= port) return false;
+    if (node->def->kind == AVAL__BACKWARD) return (node->def->forward_of->op->products & AVAL_PRODUCT_GRADIENT(port)) != 0;
+    return node->def->kind == AVAL__KERNELS && (node->def->op->products & AVAL_PRODUCT_OUTPUT(port)) != 0;
 }
 
 static bool updates_state(const aval__cluster *c)

@@ -27,6 +27,7 @@ static int add_arg(aval_call *call, const aval_arg *arg, int s_type, bool *any_c
     aval__planner *p = ((aval__recording *)call->user)->p;
     int32_t small = (int32_t)arg->integer;
     float single = (float)arg->real;
+    if (arg->reserved || arg->more) return aval__fail(AVAL_E_PLUGIN, "launch: reserved and more of an argument: expected 0 and NULL");
     switch (arg->kind) {
     case AVAL_ARG_READ:
     case AVAL_ARG_WRITE:
@@ -131,6 +132,7 @@ int aval__record_launch(aval_call *call, const aval_launch *launch)
     uint64_t items = 0;
     if (!launch->kernel || !r->source)
         return aval__fail(AVAL_E_PLUGIN, "launch: expected a kernel's name and a plugin with kernel sources");
+    if (launch->reserved || launch->reserved2) return aval__fail(AVAL_E_PLUGIN, "launch %s: reserved: expected 0", launch->kernel);
     int s_type = type_of_launch(launch);
     const aval__tail *tail = stores_result(launch) ? r->tail : NULL;
     for (size_t i = 0; i < launch->n_args; i++) AVAL__TRY(add_arg(call, &launch->args[i], s_type, &any_content, &any_written));
@@ -165,6 +167,15 @@ static int64_t batches(const aval_gemm *gemm)
     return gemm->batch == 0 ? 1 : gemm->batch;
 }
 
+/* What is not used yet is 0, so that it can be used once. */
+static int check_unused(const aval_operand *operand, const char *name, bool patches)
+{
+    if (operand->reserved || operand->more || operand->transposed > 1 || (operand->patches && operand->patches->more))
+        return aval__fail(AVAL_E_PLUGIN, "gemm: operand %s: expected reserved 0, more NULL and transposed 0 or 1", name);
+    if (operand->patches && !patches) return aval__fail(AVAL_E_PLUGIN, "gemm: operand %s: expected no patches: only b may have them", name);
+    return AVAL_OK;
+}
+
 /* The operand's last element must be in its tensor. */
 static int check_operand(const aval_operand *operand, const char *name, int64_t rows, int64_t columns, int64_t batch)
 {
@@ -185,6 +196,13 @@ static int check_gemm(const aval_gemm *gemm)
 {
     if (gemm->m < 0 || gemm->n < 0 || gemm->k < 0 || gemm->batch < 0 || !gemm->a.tensor || !gemm->b.tensor || !gemm->c.tensor)
         return aval__fail(AVAL_E_PLUGIN, "gemm: expected three operands and sizes of 0 or more");
+    if (gemm->whole > 1 || gemm->sum > 1) return aval__fail(AVAL_E_PLUGIN, "gemm: expected whole and sum to be 0 or 1");
+    AVAL__TRY(check_unused(&gemm->a, "a", false));
+    AVAL__TRY(check_unused(&gemm->b, "b", true));
+    AVAL__TRY(check_unused(&gemm->c, "c", false));
+    if (gemm->a.tensor->type != gemm->c.tensor->type || gemm->b.tensor->type != gemm->c.tensor->type)
+        return aval__fail(AVAL_E_PLUGIN, "gemm: expected operands of one type, found %s, %s and %s", aval_type_name(gemm->a.tensor->type),
+                          aval_type_name(gemm->b.tensor->type), aval_type_name(gemm->c.tensor->type));
     if (gemm->m == 0 || gemm->n == 0) return AVAL_OK;
     AVAL__TRY(check_operand(&gemm->a, "a", gemm->m, gemm->k, batches(gemm)));
     AVAL__TRY(check_operand(&gemm->b, "b", gemm->k, gemm->n, batches(gemm)));

@@ -151,7 +151,8 @@ static void check(harness *h, const aval__gemm_provider *provider, const product
     for (unsigned packed = 0; packed < (provider->packed_bytes ? 4u : 1u); packed++) check_packed(h, provider, p, packed);
 }
 
-static const aval__gemm_provider *const providers[] = { &aval__gemm_clblast, &aval__gemm_groups, &aval__gemm_winograd, &aval__gemm_patches, &aval__gemm_tiles };
+static const aval__gemm_provider *const providers[] = { &aval__gemm_clblast, &aval__gemm_groups, &aval__gemm_winograd, &aval__gemm_patches,
+                                                        &aval__gemm_tiles };
 #define N_PROVIDERS (sizeof providers / sizeof providers[0])
 
 static void check_all(const product *products, size_t count)

@@ -32,7 +32,8 @@ static const struct planted {
     const char *parts[4]; /* that the message must have: op, field, expected, found */
 } planted[] = {
     { "no_symbol.so", { "expected the symbol aval_plugin_entry", "found none" } },
-    { "newer_abi.so", { "abi", "expected 0", "found 1000" } },
+    { "newer_abi.so", { "abi", "expected 1", "found 1000", "use a newer aval" } },
+    { "unsettled_abi.so", { "abi", "expected 1", "found 0", "before the ABI was settled; build it again" } },
     { "table_size.so", { "size", "expected at least 48", "found 40" } },
     { "long_table.so", { "size", "expected at most the object's", "found 4096" } },
     { "op_size.so", { "op 0", "size", "expected at least 192", "found 184" } },
