@@ -15,6 +15,7 @@ const cli_command cli_commands[] = {
     { "graph", "MODEL or NET", "draw an ONNX model with its values and gradients, or a built-in net", cli_graph },
     { "bench", "[CASE]...", "measure aval and the devices", cli_bench },
     { "new-op", "NAME", "make a plugin project with an operator of one's own", cli_new_op },
+    { "tune", "[WHAT]...", "measure ways to compute the products of nets, models or shapes, remember the best", cli_tune },
     { "warm", "", "build all kernels ahead of time", cli_warm },
     { "help", "[COMMAND]", "this text, or a command's options", cli_help },
     { .name = NULL },
@@ -43,8 +44,11 @@ static const struct {
     { "AVAL_DEVICE", "devices to use, as --device, with ',' between [the best of the machine]" },
     { "AVAL_PLUGIN_PATH", "folders of plugins, with ':' between [the installed ones]" },
     { "AVAL_INSIST", "1: as --insist" },
-    { "AVAL_CACHE_DIR", "built kernels and verdicts of checks; '' turns the cache off [$XDG_CACHE_HOME/aval, or ~/.cache/aval]" },
-    { "AVAL_GEMM", "what computes matrix products: clblast, patches or tiles [tiles and patches on CPUs, else clblast]" },
+    { "AVAL_CACHE_DIR",
+      "built kernels, verdicts of checks, what was tuned; '' turns the cache off [$XDG_CACHE_HOME/aval, or ~/.cache/aval]" },
+    { "AVAL_GEMM",
+      "what computes matrix products: clblast, patches or tiles [what was tuned, else tiles and patches on CPUs, clblast elsewhere]" },
+    { "AVAL_TUNED", "0: what `aval tune` has found is not taken" },
     { "AVAL_GROUP", "work-group of reductions, a power of two, for tests [1 on CPUs, the largest on GPUs]" },
 };
 

@@ -1,10 +1,12 @@
 /* The table of matrix-product providers and the rule that chooses among them. */
 #include "device/private.h"
+#include "device/tuning.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 /* AVAL_GEMM names a provider: it is taken wherever it supports the case.  Otherwise
+     - what was tuned for such a product on this device is taken (tuning.h);
      - CPU devices take `patches` for what it supports, else `tiles`: CLBlast's kernels are laid out for GPUs, and reach a tenth of it
        there (bench gemm);
      - other devices take the first provider of this table that supports the case. */
@@ -41,6 +43,12 @@ static int check_name(const char *name)
     return aval__fail(AVAL_E_ARGUMENT, "AVAL_GEMM is '%s': expected clblast, patches or tiles", name);
 }
 
+static bool find_tuned(const aval_device_info *info, const aval_gemm *gemm, int type, size_t *provider)
+{
+    const aval__variant tuned = aval__tuning_find(info, gemm, type, NULL);
+    return tuned.provider != NULL && find_supporting(tuned.provider->name, info, gemm, type, provider);
+}
+
 int aval__gemm_choose(const aval_device_info *info, const aval_gemm *gemm, int type, size_t *provider)
 {
     const char *forced = getenv("AVAL_GEMM");
@@ -48,6 +56,7 @@ int aval__gemm_choose(const aval_device_info *info, const aval_gemm *gemm, int t
         AVAL__TRY(check_name(forced));
         if (find_supporting(forced, info, gemm, type, provider)) return AVAL_OK;
     }
+    if (find_tuned(info, gemm, type, provider)) return AVAL_OK;
     if (info->kind == AVAL_DEVICE_CPU && (find_supporting(aval__gemm_patches.name, info, gemm, type, provider) ||
                                           find_supporting(aval__gemm_tiles.name, info, gemm, type, provider)))
         return AVAL_OK;

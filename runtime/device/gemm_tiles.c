@@ -1,6 +1,7 @@
 /* Matrix products by our own kernels (kernels/gemm.cl), recorded as ordinary launches: every storage type, and b from the patches
  * of an image without an im2col buffer of the user's.  What is chosen here depends on shapes and device_info alone, so that a plan repeats. */
 #include "device/gemm_record.h"
+#include "device/tuning.h"
 #include "gemm.cl.h"
 
 #include <string.h>
@@ -44,7 +45,7 @@ static uint32_t computed_bytes(int type)
 /* ---- The layout of a product ------------------------------------------------------------------------------------------------ */
 
 typedef enum method {
-    METHOD_DIRECT,
+    METHOD_DIRECT = 1, /* as in method_names */
     METHOD_DOTS,
     METHOD_LINES,
     METHOD_NARROW,
@@ -54,8 +55,11 @@ typedef enum method {
     METHOD_LOCAL
 } method;
 
+static const char *const method_names[] = { "direct", "dots", "lines", "narrow", "wide", "at-once", "panels", "local", NULL };
+
 typedef struct layout {
     aval_gemm g; /* c row-major, batch at least 1 */
+    aval__variant variant; /* zeros: as the device's model has it */
     method method;
     int64_t a_row, a_column, b_row, b_column; /* strides in elements; of b only for a matrix */
     int64_t vector, rows, columns; /* of the register tile: VW, MR, NR */
@@ -100,7 +104,7 @@ static int64_t unit_count(const aval_device_info *info)
 /* Columns of a work-item of gemm_wide: two work-items a compute unit, or more where sums would not stay in the nearest cache. */
 static int64_t wide_columns(const layout *l, const aval_device_info *info)
 {
-    int64_t each = divide_up(l->g.n, 2 * unit_count(info));
+    int64_t each = divide_up(l->g.n, aval__knob_or(&l->variant, AVAL__KNOB_ITEMS, 2) * unit_count(info));
     return smaller(divide_up(each, l->vector) * l->vector, WIDE);
 }
 
@@ -128,6 +132,27 @@ static method choose_skinny(const layout *l, int type)
     if (rows_of_b && g->n <= COLUMNS && g->m >= narrow_rows(l)) return METHOD_NARROW;
     if (rows_of_b && few_rows && g->n >= LEAST_WIDE * l->vector) return METHOD_WIDE;
     return METHOD_PANELS;
+}
+
+/* Whether the method computes this product at all, and rightly. */
+static bool method_fits(const layout *l, const aval_device_info *info, int type, method wanted)
+{
+    const aval_gemm *g = &l->g;
+    bool matrices = g->b.patches == NULL, whole = matrices && aval_type_bytes(type) == computed_bytes(type);
+    bool rows_of_b = l->b_column == 1 && l->b_row >= g->n;
+    if (g->k == 0) return wanted == METHOD_DIRECT;
+    if (info->group > 1) return wanted == METHOD_DIRECT || (wanted == METHOD_LOCAL && l->tile > 0);
+    switch (wanted) {
+    case METHOD_DIRECT:
+    case METHOD_PANELS:
+    case METHOD_AT_ONCE: return true; /* at once is laid out where it can be */
+    case METHOD_DOTS: return matrices && l->a_column == 1 && l->b_row == 1 && l->b_column != 1;
+    case METHOD_LINES: return whole && suits_lines(l, rows_of_b);
+    case METHOD_NARROW: return whole && rows_of_b && g->n <= COLUMNS;
+    case METHOD_WIDE: return whole && rows_of_b && g->m <= WIDE_ROWS && g->n >= l->vector;
+    case METHOD_LOCAL: return false;
+    }
+    return false;
 }
 
 static method choose_method(const layout *l, const aval_device_info *info, int type)
@@ -174,17 +199,22 @@ static double time_at_once(const layout *l, int64_t units, int64_t rows, int64_t
     return turns * (step * (double)l->g.k + STARTING) + (items > 1 ? WAKING : 0);
 }
 
+static int64_t slice_of(const layout *l)
+{
+    return aval__knob_or(&l->variant, AVAL__KNOB_SLICE, K_SLICE);
+}
+
 /* The grid of at most four work-items a compute unit that is fastest; false: it packs so much that packing for all is better. */
 static bool lay_out_at_once(layout *l, const aval_device_info *info, int type)
 {
     const aval_gemm *g = &l->g;
-    int64_t units = unit_count(info), best_rows = 1, best_columns = 1;
+    int64_t units = unit_count(info), most = aval__knob_or(&l->variant, AVAL__KNOB_ITEMS, 4) * units, best_rows = 1, best_columns = 1;
     if (g->sum || g->b.patches != NULL || type == AVAL_FLOAT16) return false;
     l->a_panels = divide_up(g->m, l->rows);
     l->b_panels = divide_up(g->n, l->columns);
     l->packs_b = l->b_column != 1 || aval_type_bytes(type) != computed_bytes(type);
-    for (int64_t rows = 1; rows <= 4 * units && rows <= l->a_panels; rows++) {
-        for (int64_t columns = 1; rows * columns <= 4 * units && columns <= l->b_panels; columns++) {
+    for (int64_t rows = 1; rows <= most && rows <= l->a_panels; rows++) {
+        for (int64_t columns = 1; rows * columns <= most && columns <= l->b_panels; columns++) {
             if (time_at_once(l, units, rows, columns) >= time_at_once(l, units, best_rows, best_columns)) continue;
             best_rows = rows;
             best_columns = columns;
@@ -195,7 +225,7 @@ static bool lay_out_at_once(layout *l, const aval_device_info *info, int type)
     l->row_panels = divide_up(l->a_panels, best_rows);
     l->column_panels = divide_up(l->b_panels, best_columns);
     int64_t lanes = l->row_panels * l->rows + l->columns; /* one panel of b at a time */
-    l->item_bytes = align_up((uint64_t)(lanes * smaller(g->k, K_SLICE)) * computed_bytes(type));
+    l->item_bytes = align_up((uint64_t)(lanes * smaller(g->k, slice_of(l))) * computed_bytes(type));
     return true;
 }
 
@@ -208,7 +238,8 @@ static int64_t blocks_at_once(const layout *l)
 static void lay_out_lines(layout *l, const aval_device_info *info, int type)
 {
     const aval_gemm *g = &l->g;
-    int64_t items = smaller(2 * unit_count(info), divide_up(g->m * g->n * g->k, LEAST_ITEM_WORK));
+    int64_t items =
+        smaller(aval__knob_or(&l->variant, AVAL__KNOB_ITEMS, 2) * unit_count(info), divide_up(g->m * g->n * g->k, LEAST_ITEM_WORK));
     bool laid = l->b_row != 1, by_rows = laid || g->m >= g->n;
     l->item_rows = by_rows ? divide_up(divide_up(g->m, items), LINE_ROWS) * LINE_ROWS : g->m;
     l->item_columns = by_rows ? g->n : divide_up(divide_up(g->n, items), LINE_COLUMNS) * LINE_COLUMNS;
@@ -220,9 +251,11 @@ static int64_t line_items(const layout *l)
     return divide_up(l->g.m, l->item_rows) * (l->g.sum ? 1 : l->g.batch);
 }
 
-static bool lay_out(const aval_device_info *info, const aval_gemm *gemm, int type, layout *l)
+/* False where the product, or this way to compute it, has no layout. */
+static bool lay_out_as(const aval_device_info *info, const aval_gemm *gemm, int type, const aval__variant *variant, layout *l)
 {
     memset(l, 0, sizeof *l);
+    l->variant = *variant;
     if (!aval__gemm_normalise(gemm, &l->g)) return false;
     const aval_gemm *g = &l->g;
     uint32_t bytes = computed_bytes(type);
@@ -231,16 +264,25 @@ static bool lay_out(const aval_device_info *info, const aval_gemm *gemm, int typ
     l->b_row = g->b.transposed ? 1 : g->b.ld;
     l->b_column = g->b.transposed ? g->b.ld : 1;
     /* Registers of AVX-512 hold 28 sums of 16 floats, those of AVX2 and smaller vectors 12. */
-    int64_t floats = vector_floats(info);
-    l->rows = floats == 16 ? 14 : 6;
+    int64_t floats = aval__knob_or(variant, AVAL__KNOB_VECTOR, vector_floats(info));
+    l->rows = aval__knob_or(variant, AVAL__KNOB_ROWS, floats == 16 ? 14 : 6);
     l->vector = bytes == 8 ? floats / 2 : floats;
     l->columns = VECTORS * l->vector;
     l->tile = local_tile(info, bytes);
-    l->method = choose_method(l, info, type);
-    if (l->method == METHOD_PANELS && lay_out_at_once(l, info, type)) l->method = METHOD_AT_ONCE;
+    method wanted = (method)variant->knobs[AVAL__KNOB_METHOD];
+    if (wanted != 0 && !method_fits(l, info, type, wanted)) return false;
+    l->method = wanted != 0 ? wanted : choose_method(l, info, type);
+    if (wanted == 0 && l->method == METHOD_PANELS && lay_out_at_once(l, info, type)) l->method = METHOD_AT_ONCE;
+    if (wanted == METHOD_AT_ONCE && !lay_out_at_once(l, info, type)) return false;
     if (l->method == METHOD_PANELS) lay_out_panels(l, type);
     if (l->method == METHOD_LINES) lay_out_lines(l, info, type);
     return true;
+}
+
+static bool lay_out(const aval_device_info *info, const aval_gemm *gemm, int type, layout *l)
+{
+    const aval__variant tuned = aval__tuning_find(info, gemm, type, &aval__gemm_tiles);
+    return lay_out_as(info, gemm, type, &tuned, l) || lay_out_as(info, gemm, type, &(aval__variant){ 0 }, l);
 }
 
 /* ---- Recording ---------------------------------------------------------------------------------------------------------------- */
@@ -356,7 +398,7 @@ static int record_at_once(recorder *r)
     LONGS(&r->to, (int64_t)l->item_bytes);
     push_a(r, 0);
     push_b(r, 0);
-    INTS(&r->to, g->m, g->n, g->k, smaller(g->k, K_SLICE), l->row_panels, l->column_panels);
+    INTS(&r->to, g->m, g->n, g->k, smaller(g->k, slice_of(l)), l->row_panels, l->column_panels);
     push_scales(&r->to, g->alpha, g->beta);
     return launch_items(r, "gemm_at_once", divide_up(l->a_panels, l->row_panels), divide_up(l->b_panels, l->column_panels), g->batch, 1);
 }
@@ -364,10 +406,10 @@ static int record_at_once(recorder *r)
 /* Sides of the blocks of panels: large for reuse in the caches, small enough that every compute unit has work. */
 static void choose_blocks(const layout *l, const aval_device_info *info, int64_t matrices, int64_t *rows, int64_t *columns)
 {
-    *rows = *columns = BLOCK_PANELS;
+    *rows = *columns = aval__knob_or(&l->variant, AVAL__KNOB_BLOCK, BLOCK_PANELS);
     while (*rows * *columns > 1) {
         int64_t items = divide_up(l->a_panels, *rows) * divide_up(l->b_panels, *columns) * matrices;
-        if (items >= ITEMS_PER_UNIT * (int64_t)info->compute_units) break;
+        if (items >= aval__knob_or(&l->variant, AVAL__KNOB_ITEMS, ITEMS_PER_UNIT) * unit_count(info)) break;
         if (*rows >= *columns) *rows /= 2;
         else *columns /= 2;
     }
@@ -393,7 +435,7 @@ static int record_panels(recorder *r, const aval_device_info *info)
         push(&r->to, (aval_arg)AVAL_READ(r->to.scratch));
         LONGS(&r->to, 0, (int64_t)l->a_bytes);
         /* Slices add up in c, which would round each time when c is stored in half. */
-        INTS(&r->to, g->m, g->n, k, r->to.type == AVAL_FLOAT16 ? k : K_SLICE);
+        INTS(&r->to, g->m, g->n, k, r->to.type == AVAL_FLOAT16 ? k : slice_of(l));
         LONGS(&r->to, l->a_matrices > 1 ? l->a_panels * l->rows * k : 0, l->b_matrices > 1 ? l->b_panels * l->columns * k : 0);
         INTS(&r->to, row_panels, column_panels);
         push_scales(&r->to, g->alpha, beta);
@@ -443,8 +485,34 @@ static int record(const aval_device_info *info, const aval_gemm *gemm, int type,
     return record_unpacked(&r, "gemm_direct", COLUMNS, 1, 1);
 }
 
+/* ---- What may be chosen by measuring ---------------------------------------------------------------------------------------------- */
+
+static bool fits(const aval_device_info *info, const aval_gemm *gemm, int type, const aval__variant *variant)
+{
+    layout l;
+    const int32_t *knobs = variant->knobs;
+    if (!lay_out_as(info, gemm, type, variant, &l) || l.g.m == 0 || l.g.n == 0) return false;
+    if (l.columns < 4 || knobs[AVAL__KNOB_VECTOR] > vector_floats(info)) return false;
+    bool tile = l.method == METHOD_PANELS || l.method == METHOD_AT_ONCE, vectors = tile || l.method == METHOD_LINES;
+    vectors = vectors || l.method == METHOD_NARROW || l.method == METHOD_WIDE;
+    if (knobs[AVAL__KNOB_BLOCK] > 0 && l.method != METHOD_PANELS) return false;
+    if ((knobs[AVAL__KNOB_ROWS] > 0 || knobs[AVAL__KNOB_SLICE] > 0) && !tile) return false;
+    return vectors || (knobs[AVAL__KNOB_VECTOR] == 0 && knobs[AVAL__KNOB_ITEMS] == 0);
+}
+
+static const aval__knob_range ranges[] = {
+    { AVAL__KNOB_METHOD, { METHOD_DIRECT, METHOD_DOTS, METHOD_LINES, METHOD_NARROW, METHOD_WIDE, METHOD_AT_ONCE, METHOD_PANELS } },
+    { AVAL__KNOB_ROWS, { 6, 14 } },
+    { AVAL__KNOB_VECTOR, { 4, 8, 16 } },
+    { AVAL__KNOB_ITEMS, { 1, 2, 3, 4, 8, 16 } },
+    { AVAL__KNOB_BLOCK, { 2, 4, 8, 16, 32 } },
+    { AVAL__KNOB_SLICE, { 128, 256, 384, 512, 768 } },
+};
+
+static const aval__tuner tuner = { .ranges = ranges, .n_ranges = sizeof ranges / sizeof *ranges, .methods = method_names, .fits = fits };
+
 static const aval_kernel_source source = { .name = "gemm.cl", .text = gemm_cl };
 
 const aval__gemm_provider aval__gemm_tiles = {
-    .name = "tiles", .supports = supports, .scratch_bytes = scratch_bytes, .record = record, .source = &source
+    .name = "tiles", .supports = supports, .scratch_bytes = scratch_bytes, .record = record, .source = &source, .tuner = &tuner
 };
