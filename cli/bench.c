@@ -11,17 +11,19 @@ typedef struct bench_case {
     const char *name;
     const char *doc;
     int (*run)(bench *b);
+    bool named; /* runs only where it is named */
 } bench_case;
 
 static const bench_case cases[] = {
-    { "plan", "planning chains and random graphs of 1,000 to 100,000 nodes", bench_plan },
-    { "launch", "host time a launch (over the null device of the tests: aval's own time alone)", bench_launch },
-    { "memory", "arena against the most bytes alive, training graphs of a ResNet, a U-Net and a transformer", bench_memory },
-    { "load", "reading and planning a ResNet-50 of 102 MB, and its arena against the most bytes alive", bench_load },
-    { "gemm", "matrix products of a network's layers and of squares", bench_gemm },
-    { "elementwise", "relu(a x + b) in one launch, which the memory's bandwidth bounds", bench_elementwise },
-    { "rows", "an activation, softmax, normalisations and a loss, forward and with gradients", bench_rows },
-    { "step", "training steps of the built-in nets on the digits", bench_step },
+    { "plan", "planning chains and random graphs of 1,000 to 100,000 nodes", bench_plan, false },
+    { "launch", "host time a launch (over the null device of the tests: aval's own time alone)", bench_launch, false },
+    { "memory", "arena against the most bytes alive, training graphs of a ResNet, a U-Net and a transformer", bench_memory, false },
+    { "load", "reading and planning a ResNet-50 of 102 MB, and its arena against the most bytes alive", bench_load, false },
+    { "gemm", "matrix products of a network's layers and of squares", bench_gemm, false },
+    { "tune", "products of the nets: the untuned choice against the best that tuning finds", bench_tune, true },
+    { "elementwise", "relu(a x + b) in one launch, which the memory's bandwidth bounds", bench_elementwise, false },
+    { "rows", "an activation, softmax, normalisations and a loss, forward and with gradients", bench_rows, false },
+    { "step", "training steps of the built-in nets on the digits", bench_step, false },
 };
 
 static int by_size(const void *a, const void *b)
@@ -99,7 +101,7 @@ static int run_cases(bench *b, const cli_options *options)
 {
     int status = 0;
     for (size_t i = 0; status == 0 && !b->roofline && !b->inference && i < sizeof cases / sizeof *cases; i++)
-        if (is_asked(options, cases[i].name)) status = cases[i].run(b);
+        if (is_asked(options, cases[i].name) && (options->n_rest > 0 || !cases[i].named)) status = cases[i].run(b);
     for (const net_kind *kind = net_kinds; status == 0 && kind->name; kind++)
         if (is_asked(options, kind->name)) status = bench_net(b, kind);
     return status;

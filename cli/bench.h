@@ -56,6 +56,7 @@ int bench_memory(bench *b);
 int bench_load(bench *b);
 int bench_step(bench *b);
 int bench_gemm(bench *b);
+int bench_tune(bench *b);
 int bench_elementwise(bench *b);
 int bench_rows(bench *b);
 int bench_net(bench *b, const net_kind *kind);

@@ -89,6 +89,7 @@ int cli_predict(int argc, const char **argv);
 int cli_run(int argc, const char **argv);
 int cli_test_onnx(int argc, const char **argv);
 int cli_train(int argc, const char **argv);
+int cli_tune(int argc, const char **argv);
 int cli_warm(int argc, const char **argv);
 
 #endif

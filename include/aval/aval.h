@@ -518,5 +518,6 @@ AVAL_API int aval_context_programs(aval_context *ctx, size_t *built, size_t *fro
 
 #include "aval/check.h"
 #include "aval/train.h"
+#include "aval/tune.h"
 
 #endif

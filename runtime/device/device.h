@@ -42,6 +42,10 @@ int aval__devices_best(const aval__devices *devices, size_t *index);
 int aval__devices_bring(aval__devices *devices, cl_context context, cl_device_id id, cl_command_queue queue, size_t *index);
 /* Devices that are opened from now on keep the times of each command (CL_QUEUE_PROFILING_ENABLE). */
 void aval__devices_profile(aval__devices *devices);
+/* Nothing that was tuned is read or taken, from now on; AVAL_TUNED=0 in the environment does the same. */
+void aval__devices_ignore_tuning(aval__devices *devices);
+/* How many devices before this one are called the same: two equal cards are told apart by their order. */
+size_t aval__devices_ordinal(const aval__devices *devices, size_t index);
 /* Opens a device, or gives the one that is open (counted).  Its info may be more exact after opening. */
 int aval__device_open(aval__devices *devices, size_t index, aval__device **out);
 void aval__device_close(aval__device *device);
@@ -100,13 +104,14 @@ typedef struct aval__gemm_provider {
     const aval_kernel_source *source; /* of `record` */
     /* Whether a tail (kernels/tail.clh) can be computed as this product is stored; NULL: never. */
     bool (*takes_tail)(const aval_device_info *info, const aval_gemm *gemm, int type);
+    const struct aval__tuner *tuner; /* what may be chosen by measuring (tuning.h); NULL: nothing */
 } aval__gemm_provider;
 
 /* The table, in order of preference where nothing was measured. */
 size_t aval__gemm_provider_count(void);
 const aval__gemm_provider *aval__gemm_provider_at(size_t i);
-/* The provider for a shape class on a device: AVAL_GEMM (environment; a provider's name) if it is set and supports the case, else the
-   first that supports it by the rules in gemm.c. */
+/* The provider for a shape class on a device: AVAL_GEMM (environment; a provider's name) if it is set and supports the case, else the one that
+   was tuned for it, else the first that supports it by the rules in gemm.c. */
 int aval__gemm_choose(const aval_device_info *info, const aval_gemm *gemm, int type, size_t *provider);
 /* Whether the provider takes a tail here and that pays. */
 bool aval__gemm_takes_tail(const aval__gemm_provider *provider, const aval_device_info *info, const aval_gemm *gemm, int type);

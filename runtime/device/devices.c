@@ -1,5 +1,6 @@
 /* The devices of all platforms: listing them, opening and closing.  Listing opens nothing. */
 #include "device/private.h"
+#include "device/tuning.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -107,6 +108,7 @@ const char *aval__devices_refusal(const aval__devices *devices, size_t i)
 
 static void release_device(aval__device *device)
 {
+    aval__tuning_release(device);
     aval__programs_release(device);
     aval__clblast_drop(device);
     if (device->queue != NULL) {
@@ -148,6 +150,22 @@ done:
 void aval__devices_profile(aval__devices *devices)
 {
     devices->profiled = true;
+}
+
+void aval__devices_ignore_tuning(aval__devices *devices)
+{
+    devices->ignores_tuning = true;
+}
+
+size_t aval__devices_ordinal(const aval__devices *devices, size_t index)
+{
+    const aval_device_info *info = aval__devices_info(devices, index);
+    size_t n = 0;
+    for (size_t i = 0; i < index; i++) {
+        const aval_device_info *other = aval__devices_info(devices, i);
+        n += strcmp(info->platform, other->platform) == 0 && strcmp(info->name, other->name) == 0;
+    }
+    return n;
 }
 
 int aval__device_open(aval__devices *devices, size_t index, aval__device **out)

@@ -1,10 +1,12 @@
 /* The table of matrix-product providers and the rule that chooses among them. */
 #include "device/private.h"
+#include "device/tuning.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 /* AVAL_GEMM names a provider: it is taken wherever it supports the case.  Otherwise
+     - what was tuned for such a product on this device is taken (tuning.h);
      - CPU devices take `winograd`, then `patches` for what they support, else `tiles`: CLBlast's kernels are laid out for GPUs, and reach a tenth of it
        there (bench gemm).  With a work-group set by AVAL_GROUP they take `groups`, as a GPU does for what is not CLBlast's;
      - other devices take the first provider of this table that supports the case, but for batches of small products: each is a launch or more to CLBlast,
@@ -55,6 +57,12 @@ static const char *const *preferred(const aval_device_info *info, const aval_gem
     return small_batch ? of_batch : none;
 }
 
+static bool find_tuned(const aval_device_info *info, const aval_gemm *gemm, int type, size_t *provider)
+{
+    const aval__variant tuned = aval__tuning_find(info, gemm, type, NULL);
+    return tuned.provider != NULL && find_supporting(tuned.provider->name, info, gemm, type, provider);
+}
+
 int aval__gemm_choose(const aval_device_info *info, const aval_gemm *gemm, int type, size_t *provider)
 {
     const char *forced = getenv("AVAL_GEMM");
@@ -62,6 +70,7 @@ int aval__gemm_choose(const aval_device_info *info, const aval_gemm *gemm, int t
         AVAL__TRY(check_name(forced));
         if (find_supporting(forced, info, gemm, type, provider)) return AVAL_OK;
     }
+    if (find_tuned(info, gemm, type, provider)) return AVAL_OK;
     for (const char *const *name = preferred(info, gemm); *name != NULL; name++) {
         if (find_supporting(*name, info, gemm, type, provider)) return AVAL_OK;
     }

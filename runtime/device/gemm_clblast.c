@@ -59,7 +59,7 @@ done:
     return status;
 }
 
-static aval__device *find_open(const aval_device_info *info)
+aval__device *aval__device_of(const aval_device_info *info)
 {
     pthread_mutex_lock(&held.lock);
     aval__device *device = held.devices;
@@ -149,7 +149,7 @@ static uint64_t scratch_bytes(const aval_device_info *info, const aval_gemm *gem
     aval_gemm g;
     size_t bytes = 0;
     if (!aval__gemm_normalise(gemm, &g) || g.m == 0 || g.n == 0 || g.k == 0) return 0;
-    aval__device *device = find_open(info);
+    aval__device *device = aval__device_of(info);
     if (device == NULL || retain_context(device) < 0) return bound_scratch(&g, type);
     CLBlastStatusCode (*query)(CLBlastLayout, CLBlastTranspose, CLBlastTranspose, size_t, size_t, size_t, size_t, size_t, size_t, size_t,
                                size_t, size_t, cl_command_queue *, size_t *) =

@@ -4,6 +4,7 @@
  *   maps    c = sum over images of a[image] patches(image)'
  * What is chosen here depends on shapes and device_info alone, so that a plan repeats. */
 #include "device/gemm_record.h"
+#include "device/tuning.h"
 #include "patches.cl.h"
 
 #include <string.h>
@@ -25,6 +26,7 @@ static int64_t computed_bytes(int type)
 typedef struct layout {
     aval_gemm g; /* batch at least 1 */
     const aval_patches *p;
+    aval__variant variant; /* zeros: as the device's model has it */
     bool over_maps;
     bool as_it_lies; /* windows are the elements of the image, which needs no copy */
     bool own; /* each work-item copies its own images */
@@ -50,10 +52,10 @@ static int64_t take(layout *l, int64_t elements, int64_t bytes)
 /* The register tile: sums, the vectors of a step and a factor fill the registers. */
 static void lay_out_tile(layout *l, const aval_device_info *info)
 {
-    int64_t floats = vector_floats(info), width = l->out_x;
+    int64_t floats = aval__knob_or(&l->variant, AVAL__KNOB_VECTOR, vector_floats(info)), width = l->out_x;
     l->vector = l->bytes == 8 ? floats / 2 : floats;
-    l->rows = floats == 16 ? 8 : 4;
-    l->vectors = l->over_maps && l->g.m <= l->vector ? 1 : 2;
+    l->rows = aval__knob_or(&l->variant, AVAL__KNOB_ROWS, floats == 16 ? 8 : 4);
+    l->vectors = aval__knob_or(&l->variant, AVAL__KNOB_VECTORS, l->over_maps && l->g.m <= l->vector ? 1 : 2);
     l->lines = 1;
     for (int64_t lines = 2; !l->over_maps && !l->as_it_lies && lines <= l->vector / 4 && width <= l->vector / lines; lines *= 2)
         l->lines = lines;
@@ -75,6 +77,18 @@ static void lay_out_image(layout *l)
     l->image_step = p->channels * l->planes * l->plane_rows * l->row_step;
 }
 
+/* Work-items for all compute units. */
+static int64_t items_of(const layout *l, const aval_device_info *info)
+{
+    return aval__knob_or(&l->variant, AVAL__KNOB_ITEMS, ITEMS_PER_UNIT) * (int64_t)(info->compute_units > 0 ? info->compute_units : 1);
+}
+
+/* Of images or packed maps, that a work-item goes through at a time. */
+static int64_t block_bytes(const layout *l, int64_t otherwise)
+{
+    return aval__knob_or(&l->variant, AVAL__KNOB_BLOCK, otherwise >> 10) << 10;
+}
+
 /* Who sums up what over which images. */
 static void lay_out_maps(layout *l, int64_t items)
 {
@@ -84,7 +98,7 @@ static void lay_out_maps(layout *l, int64_t items)
     l->parts = l->own ? items : smaller(l->round, divide_up(items, divide_up(tiles, l->item_tiles) * l->panels));
     l->part_images = divide_up(l->round, l->parts);
     l->parts = divide_up(l->round, l->part_images);
-    l->block = BLOCK_BYTES / (l->panels * l->lanes * g->k * l->bytes);
+    l->block = block_bytes(l, BLOCK_BYTES) / (l->panels * l->lanes * g->k * l->bytes);
     l->block = smaller(l->part_images, l->block > 0 ? l->block : 1);
 }
 
@@ -92,10 +106,10 @@ static void lay_out_maps(layout *l, int64_t items)
 static void lay_out_scratch(layout *l, const aval_device_info *info)
 {
     const aval_gemm *g = &l->g;
-    int64_t items = ITEMS_PER_UNIT * (int64_t)(info->compute_units > 0 ? info->compute_units : 1), slack = 2 * l->vector;
+    int64_t items = items_of(l, info), slack = (l->vectors > 2 ? l->vectors : 2) * l->vector;
     l->lanes = l->over_maps ? l->vectors * l->vector : l->rows;
     l->panels = divide_up(g->m, l->lanes);
-    l->own = !l->as_it_lies && g->batch >= items;
+    l->own = !l->as_it_lies && g->batch >= items && l->variant.knobs[AVAL__KNOB_OWN] != 1;
     int64_t maps = l->over_maps ? l->panels * l->lanes * g->k : 0, image = ((l->as_it_lies ? 0 : l->image_step) + maps) * l->bytes;
     l->round = l->own ? g->batch : smaller(g->batch, SCRATCH_TARGET_BYTES / (image > 0 ? image : 1));
     if (l->round < 1) l->round = 1;
@@ -122,9 +136,10 @@ static bool is_pointwise(const aval_patches *p)
     return true;
 }
 
-static bool lay_out(const aval_device_info *info, const aval_gemm *gemm, int type, layout *l)
+static bool lay_out_as(const aval_device_info *info, const aval_gemm *gemm, int type, const aval__variant *variant, layout *l)
 {
     memset(l, 0, sizeof *l);
+    l->variant = *variant;
     if (!aval__gemm_normalise(gemm, &l->g)) return false;
     l->p = l->g.b.patches;
     l->bytes = computed_bytes(type);
@@ -136,6 +151,12 @@ static bool lay_out(const aval_device_info *info, const aval_gemm *gemm, int typ
     lay_out_tile(l, info);
     lay_out_scratch(l, info);
     return true;
+}
+
+static bool lay_out(const aval_device_info *info, const aval_gemm *gemm, int type, layout *l)
+{
+    const aval__variant tuned = aval__tuning_find(info, gemm, type, &aval__gemm_patches);
+    return lay_out_as(info, gemm, type, &tuned, l);
 }
 
 /* ---- Recording ---------------------------------------------------------------------------------------------------------------------- */
@@ -198,12 +219,12 @@ static int record_images(recorder *r, int64_t first, int64_t count)
 }
 
 /* Sides of a work-item's block of vectors and panels: whole images where there are enough of them. */
-static void choose_blocks(const aval_device_info *info, int64_t vectors, int64_t panels, int64_t images, int64_t tile,
-                          int64_t *item_vectors, int64_t *item_panels)
+static void choose_blocks(int64_t items, int64_t vectors, int64_t panels, int64_t images, int64_t tile, int64_t *item_vectors,
+                          int64_t *item_panels)
 {
     *item_vectors = vectors;
     *item_panels = panels;
-    while (divide_up(vectors, *item_vectors) * divide_up(panels, *item_panels) * images < ITEMS_PER_UNIT * (int64_t)info->compute_units) {
+    while (divide_up(vectors, *item_vectors) * divide_up(panels, *item_panels) * images < items) {
         if (*item_panels > 1) *item_panels = divide_up(*item_panels, 2);
         else if (*item_vectors > tile) *item_vectors = divide_up(divide_up(*item_vectors, 2), tile) * tile;
         else break;
@@ -235,9 +256,10 @@ static int record_pixels_of(recorder *r, const aval_device_info *info, int64_t f
     const aval_patches *p = l->p;
     int64_t step_y = p->stride[1] * l->row_step, step_z = p->stride[0] * l->plane_rows * l->row_step;
     int64_t per_row = l->lines > 1 ? 1 : divide_up(l->out_x, l->vector), vectors = divide_up(l->out_rows, l->lines) * per_row;
-    int64_t block = SEEN_BYTES / (p->channels * p->stride[2] * p->stride[1] * l->vector * l->bytes) / l->vectors * l->vectors;
+    int64_t block =
+        block_bytes(l, SEEN_BYTES) / (p->channels * p->stride[2] * p->stride[1] * l->vector * l->bytes) / l->vectors * l->vectors;
     int64_t item_vectors = vectors, item_panels = l->panels;
-    if (!l->own) choose_blocks(info, vectors, l->panels, count, l->vectors, &item_vectors, &item_panels);
+    if (!l->own) choose_blocks(items_of(l, info), vectors, l->panels, count, l->vectors, &item_vectors, &item_panels);
     push_result(&r->to, g->c.tensor, g->beta);
     LONGS(&r->to, g->c.offset + first * g->c.batch_stride, g->c.batch_stride, g->c.ld);
     push_operand(r, &g->b, first);
@@ -352,8 +374,34 @@ static int record(const aval_device_info *info, const aval_gemm *gemm, int type,
     return l.over_maps ? record_maps(&r) : record_pixels(&r, info);
 }
 
+/* ---- What may be chosen by measuring ---------------------------------------------------------------------------------------------------- */
+
+#define SMALL_REGISTERS 16 /* of devices with vectors of up to 8 floats; larger vectors come with 32 */
+
+static bool fits(const aval_device_info *info, const aval_gemm *gemm, int type, const aval__variant *variant)
+{
+    layout l;
+    if (variant->knobs[AVAL__KNOB_VECTOR] > vector_floats(info) || !lay_out_as(info, gemm, type, variant, &l) || l.vector < 4) return false;
+    if (variant->knobs[AVAL__KNOB_OWN] == 2 && !l.own) return false;
+    if (!fits_int(l.image_step) || !fits_int(l.panels * l.lanes * l.g.k)) return false;
+    return l.rows * l.vectors + l.vectors + 1 <= (vector_floats(info) == 16 ? 2 : 1) * SMALL_REGISTERS;
+}
+
+static const aval__knob_range ranges[] = {
+    { AVAL__KNOB_ROWS, { 4, 6, 8 } },    { AVAL__KNOB_VECTORS, { 1, 2, 3 } },  { AVAL__KNOB_OWN, { 1, 2 } },
+    { AVAL__KNOB_VECTOR, { 4, 8, 16 } }, { AVAL__KNOB_ITEMS, { 1, 2, 4, 8 } }, { AVAL__KNOB_BLOCK, { 32, 64, 128, 256, 512, 1024 } },
+};
+
+static const aval__tuner tuner = { .ranges = ranges, .n_ranges = sizeof ranges / sizeof *ranges, .fits = fits };
+
 static const aval_kernel_source source = { .name = "patches.cl", .text = patches_cl };
 
 const aval__gemm_provider aval__gemm_patches = {
-    .name = "patches", .supports = supports, .scratch_bytes = scratch_bytes, .record = record, .source = &source, .takes_tail = takes_tail
+    .name = "patches",
+    .supports = supports,
+    .scratch_bytes = scratch_bytes,
+    .record = record,
+    .source = &source,
+    .takes_tail = takes_tail,
+    .tuner = &tuner,
 };

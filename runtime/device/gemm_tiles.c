@@ -1,6 +1,7 @@
 /* Matrix products on CPU devices by our own kernels (kernels/gemm.cl), recorded as ordinary launches: every storage type, and b from the patches
  * of an image without an im2col buffer of the user's.  The fallback of all devices: gemm_direct needs neither work-groups nor local memory.  What is chosen here depends on shapes and device_info alone, so that a plan repeats. */
 #include "device/gemm_record.h"
+#include "device/tuning.h"
 #include "gemm.cl.h"
 
 #include <string.h>
@@ -46,10 +47,21 @@ static uint32_t computed_bytes(int type)
 
 /* ---- The layout of a product ------------------------------------------------------------------------------------------------ */
 
-typedef enum method { METHOD_DIRECT, METHOD_DOTS, METHOD_LINES, METHOD_NARROW, METHOD_WIDE, METHOD_AT_ONCE, METHOD_PANELS } method;
+typedef enum method {
+    METHOD_DIRECT = 1, /* as in method_names */
+    METHOD_DOTS,
+    METHOD_LINES,
+    METHOD_NARROW,
+    METHOD_WIDE,
+    METHOD_AT_ONCE,
+    METHOD_PANELS
+} method;
+
+static const char *const method_names[] = { "direct", "dots", "lines", "narrow", "wide", "at-once", "panels", NULL };
 
 typedef struct layout {
     aval_gemm g; /* c row-major, batch at least 1 */
+    aval__variant variant; /* zeros: as the device's model has it */
     method method;
     int64_t a_row, a_column, b_row, b_column; /* strides in elements; of b only for a matrix */
     int64_t vector, rows, columns; /* of the register tile: VW, MR, NR */
@@ -83,7 +95,7 @@ static int64_t unit_count(const aval_device_info *info)
 /* Columns of a work-item of gemm_wide: two work-items a compute unit, or more where sums would not stay in the nearest cache. */
 static int64_t wide_columns(const layout *l, const aval_device_info *info)
 {
-    int64_t each = divide_up(l->g.n, 2 * unit_count(info));
+    int64_t each = divide_up(l->g.n, aval__knob_or(&l->variant, AVAL__KNOB_ITEMS, 2) * unit_count(info));
     return smaller(divide_up(each, l->vector) * l->vector, WIDE);
 }
 
@@ -111,6 +123,26 @@ static method choose_skinny(const layout *l, int type)
     if (rows_of_b && g->n <= COLUMNS && g->m >= narrow_rows(l)) return METHOD_NARROW;
     if (rows_of_b && few_rows && g->n >= LEAST_WIDE * l->vector) return METHOD_WIDE;
     return METHOD_PANELS;
+}
+
+/* Whether the method computes this product at all, and rightly. */
+static bool method_fits(const layout *l, const aval_device_info *info, int type, method wanted)
+{
+    const aval_gemm *g = &l->g;
+    bool matrices = g->b.patches == NULL, whole = matrices && aval_type_bytes(type) == computed_bytes(type);
+    bool rows_of_b = l->b_column == 1 && l->b_row >= g->n;
+    if (g->k == 0) return wanted == METHOD_DIRECT;
+    if (info->group > 1) return wanted == METHOD_DIRECT;
+    switch (wanted) {
+    case METHOD_DIRECT:
+    case METHOD_PANELS:
+    case METHOD_AT_ONCE: return true; /* at once is laid out where it can be */
+    case METHOD_DOTS: return matrices && l->a_column == 1 && l->b_row == 1 && l->b_column != 1;
+    case METHOD_LINES: return whole && suits_lines(l, rows_of_b);
+    case METHOD_NARROW: return whole && rows_of_b && g->n <= COLUMNS;
+    case METHOD_WIDE: return whole && rows_of_b && g->m <= WIDE_ROWS && g->n >= l->vector;
+    }
+    return false;
 }
 
 static method choose_method(const layout *l, const aval_device_info *info, int type)
@@ -157,17 +189,22 @@ static double time_at_once(const layout *l, int64_t units, int64_t rows, int64_t
     return turns * (step * (double)l->g.k + STARTING) + (items > 1 ? WAKING : 0);
 }
 
+static int64_t slice_of(const layout *l)
+{
+    return aval__knob_or(&l->variant, AVAL__KNOB_SLICE, K_SLICE);
+}
+
 /* The grid of at most four work-items a compute unit that is fastest; false: it packs so much that packing for all is better. */
 static bool lay_out_at_once(layout *l, const aval_device_info *info, int type)
 {
     const aval_gemm *g = &l->g;
-    int64_t units = unit_count(info), best_rows = 1, best_columns = 1;
+    int64_t units = unit_count(info), most = aval__knob_or(&l->variant, AVAL__KNOB_ITEMS, 4) * units, best_rows = 1, best_columns = 1;
     if (g->sum || g->b.patches != NULL || type == AVAL_FLOAT16) return false;
     l->a_panels = divide_up(g->m, l->rows);
     l->b_panels = divide_up(g->n, l->columns);
     l->packs_b = !l->packed[1] && (l->b_column != 1 || aval_type_bytes(type) != computed_bytes(type));
-    for (int64_t rows = 1; rows <= 4 * units && rows <= l->a_panels; rows++) {
-        for (int64_t columns = 1; rows * columns <= 4 * units && columns <= l->b_panels; columns++) {
+    for (int64_t rows = 1; rows <= most && rows <= l->a_panels; rows++) {
+        for (int64_t columns = 1; rows * columns <= most && columns <= l->b_panels; columns++) {
             if (time_at_once(l, units, rows, columns) >= time_at_once(l, units, best_rows, best_columns)) continue;
             best_rows = rows;
             best_columns = columns;
@@ -180,9 +217,9 @@ static bool lay_out_at_once(layout *l, const aval_device_info *info, int type)
     if ((a_again + b_again) * g->k > REPACKED_PER_UNIT * units) return false;
     l->row_panels = divide_up(l->a_panels, best_rows);
     l->column_panels = divide_up(l->b_panels, best_columns);
-    if (l->row_panels * l->rows * smaller(g->k, K_SLICE) > MOST_OF_A_AT_ONCE) return false;
+    if (l->row_panels * l->rows * smaller(g->k, slice_of(l)) > MOST_OF_A_AT_ONCE) return false;
     int64_t lanes = (l->packed[0] ? 0 : l->row_panels * l->rows) + l->columns; /* one panel of b at a time */
-    l->item_bytes = align_up((uint64_t)(lanes * smaller(g->k, K_SLICE)) * computed_bytes(type));
+    l->item_bytes = align_up((uint64_t)(lanes * smaller(g->k, slice_of(l))) * computed_bytes(type));
     return true;
 }
 
@@ -196,7 +233,8 @@ static void lay_out_lines(layout *l, const aval_device_info *info, int type)
 {
     const aval_gemm *g = &l->g;
     bool laid = l->b_row != 1;
-    int64_t items = smaller((laid ? 1 : 2) * unit_count(info), divide_up(g->m * g->n * g->k, LEAST_ITEM_WORK));
+    int64_t items = smaller(aval__knob_or(&l->variant, AVAL__KNOB_ITEMS, laid ? 1 : 2) * unit_count(info),
+                            divide_up(g->m * g->n * g->k, LEAST_ITEM_WORK));
     bool by_rows = laid || g->m >= g->n;
     l->item_rows = by_rows ? divide_up(divide_up(g->m, items), LINE_ROWS) * LINE_ROWS : g->m;
     l->item_columns = by_rows ? g->n : divide_up(divide_up(g->n, items), LINE_COLUMNS) * LINE_COLUMNS;
@@ -214,9 +252,12 @@ static int own_operand(const aval_gemm *gemm, int i)
     return gemm->c.transposed ? 1 - i : i;
 }
 
-static bool lay_out(const aval_device_info *info, const aval_gemm *gemm, int type, unsigned packed, layout *l)
+/* False where the product, or this way to compute it, has no layout. */
+static bool lay_out_as(const aval_device_info *info, const aval_gemm *gemm, int type, unsigned packed, const aval__variant *variant,
+                       layout *l)
 {
     memset(l, 0, sizeof *l);
+    l->variant = *variant;
     if (!aval__gemm_normalise(gemm, &l->g)) return false;
     const aval_gemm *g = &l->g;
     uint32_t bytes = computed_bytes(type);
@@ -225,16 +266,31 @@ static bool lay_out(const aval_device_info *info, const aval_gemm *gemm, int typ
     l->b_row = g->b.transposed ? 1 : g->b.ld;
     l->b_column = g->b.transposed ? g->b.ld : 1;
     /* Registers of AVX-512 hold 28 sums of 16 floats, those of AVX2 and smaller vectors 12. */
-    int64_t floats = vector_floats(info);
-    l->rows = floats == 16 ? 14 : 6;
+    int64_t floats = aval__knob_or(variant, AVAL__KNOB_VECTOR, vector_floats(info));
+    l->rows = aval__knob_or(variant, AVAL__KNOB_ROWS, floats == 16 ? 14 : 6);
     l->vector = bytes == 8 ? floats / 2 : floats;
     l->columns = VECTORS * l->vector;
     for (int i = 0; i < 2; i++) l->packed[i] = packed >> own_operand(gemm, i) & 1;
-    l->method = choose_method(l, info, type);
-    if (l->method == METHOD_PANELS && lay_out_at_once(l, info, type)) l->method = METHOD_AT_ONCE;
+    method wanted = (method)variant->knobs[AVAL__KNOB_METHOD];
+    if (wanted != 0 && !method_fits(l, info, type, wanted)) return false;
+    l->method = wanted != 0 ? wanted : choose_method(l, info, type);
+    if (wanted == 0 && l->method == METHOD_PANELS && lay_out_at_once(l, info, type)) l->method = METHOD_AT_ONCE;
+    if (wanted == METHOD_AT_ONCE && !lay_out_at_once(l, info, type)) return false;
     if (l->method == METHOD_PANELS) lay_out_panels(l, type);
     if (l->method == METHOD_LINES) lay_out_lines(l, info, type);
     return true;
+}
+
+static bool lay_out_untuned(const aval_device_info *info, const aval_gemm *gemm, int type, unsigned packed, layout *l)
+{
+    return lay_out_as(info, gemm, type, packed, &(aval__variant){ 0 }, l);
+}
+
+/* Packed operands serve several products, which were tuned one by one, so all of these take the untuned tile. */
+static bool lay_out(const aval_device_info *info, const aval_gemm *gemm, int type, unsigned packed, layout *l)
+{
+    const aval__variant tuned = packed != 0 ? (aval__variant){ 0 } : aval__tuning_find(info, gemm, type, &aval__gemm_tiles);
+    return lay_out_as(info, gemm, type, packed, &tuned, l) || lay_out_untuned(info, gemm, type, packed, l);
 }
 
 /* ---- Recording ---------------------------------------------------------------------------------------------------------------- */
@@ -354,7 +410,7 @@ static int record_at_once(recorder *r)
     push_a(r, 0);
     push_b(r, 0);
     for (int i = 0; i < 2; i++) push(&r->to, (aval_arg)AVAL_READ(r->packed[i]));
-    INTS(&r->to, g->m, g->n, g->k, smaller(g->k, K_SLICE), l->row_panels, l->column_panels);
+    INTS(&r->to, g->m, g->n, g->k, smaller(g->k, slice_of(l)), l->row_panels, l->column_panels);
     push_scales(&r->to, g->alpha, g->beta);
     return launch_items(r, "gemm_at_once", divide_up(l->a_panels, l->row_panels), divide_up(l->b_panels, l->column_panels), g->batch, 1);
 }
@@ -362,11 +418,11 @@ static int record_at_once(recorder *r)
 /* Sides of the blocks of panels: large for reuse in the caches, small enough that every compute unit has work. */
 static void choose_blocks(const layout *l, const aval_device_info *info, int64_t matrices, int64_t *rows, int64_t *columns)
 {
-    *rows = BLOCK_ROW_PANELS;
-    *columns = BLOCK_COLUMN_PANELS;
+    *rows = aval__knob_or(&l->variant, AVAL__KNOB_BLOCK, BLOCK_ROW_PANELS);
+    *columns = aval__knob_or(&l->variant, AVAL__KNOB_BLOCK, BLOCK_COLUMN_PANELS);
     while (*rows * *columns > 1) {
         int64_t items = divide_up(l->a_panels, *rows) * divide_up(l->b_panels, *columns) * matrices;
-        if (items >= ITEMS_PER_UNIT * (int64_t)info->compute_units) break;
+        if (items >= aval__knob_or(&l->variant, AVAL__KNOB_ITEMS, ITEMS_PER_UNIT) * unit_count(info)) break;
         if (*rows >= *columns) *rows /= 2;
         else *columns /= 2;
     }
@@ -395,7 +451,7 @@ static int record_panels(recorder *r, const aval_device_info *info)
         push(&r->to, (aval_arg)AVAL_READ(r->packed[1] ? r->packed[1] : r->to.scratch));
         LONGS(&r->to, r->packed[1] ? 0 : (int64_t)l->a_bytes);
         /* Slices add up in c, which would round each time when c is stored in half. */
-        INTS(&r->to, g->m, g->n, k, r->to.type == AVAL_FLOAT16 ? k : K_SLICE);
+        INTS(&r->to, g->m, g->n, k, r->to.type == AVAL_FLOAT16 ? k : slice_of(l));
         LONGS(&r->to, l->a_matrices > 1 ? l->a_panels * l->rows * k : 0, l->b_matrices > 1 ? l->b_panels * l->columns * k : 0);
         INTS(&r->to, row_panels, column_panels);
         push_scales(&r->to, g->alpha, beta);
@@ -421,7 +477,7 @@ static int supports(const aval_device_info *info, const aval_gemm *gemm, int typ
 static uint64_t packed_bytes(const aval_device_info *info, const aval_gemm *gemm, int type, int operand)
 {
     layout l;
-    if (!lay_out(info, gemm, type, 0, &l) || l.g.sum || (l.method != METHOD_AT_ONCE && l.method != METHOD_PANELS)) return 0;
+    if (!lay_out_untuned(info, gemm, type, 0, &l) || l.g.sum || (l.method != METHOD_AT_ONCE && l.method != METHOD_PANELS)) return 0;
     bool b = own_operand(gemm, operand) == 1;
     const aval_operand *o = b ? &l.g.b : &l.g.a;
     if (o->patches || (l.g.batch > 1 && o->batch_stride != 0)) return 0;
@@ -433,7 +489,7 @@ static uint64_t packed_bytes(const aval_device_info *info, const aval_gemm *gemm
 static int pack(const aval_device_info *info, const aval_gemm *gemm, int type, int operand, const aval_tensor *to, aval_call *call)
 {
     layout l;
-    if (!lay_out(info, gemm, type, 0, &l)) return aval__fail(AVAL_E_INTERNAL, "tiles was given a transposed product from patches");
+    if (!lay_out_untuned(info, gemm, type, 0, &l)) return aval__fail(AVAL_E_INTERNAL, "tiles was given a transposed product from patches");
     l.a_panels = divide_up(l.g.m, l.rows);
     l.b_panels = divide_up(l.g.n, l.columns);
     l.k_packed = l.g.k;
@@ -479,6 +535,32 @@ static int record(const aval_device_info *info, const aval_gemm *gemm, int type,
     return record_unpacked(&r, "gemm_direct", COLUMNS, 1, 1);
 }
 
+/* ---- What may be chosen by measuring ---------------------------------------------------------------------------------------------- */
+
+static bool fits(const aval_device_info *info, const aval_gemm *gemm, int type, const aval__variant *variant)
+{
+    layout l;
+    const int32_t *knobs = variant->knobs;
+    if (!lay_out_as(info, gemm, type, 0, variant, &l) || l.g.m == 0 || l.g.n == 0) return false;
+    if (l.columns < 4 || knobs[AVAL__KNOB_VECTOR] > vector_floats(info)) return false;
+    bool tile = l.method == METHOD_PANELS || l.method == METHOD_AT_ONCE, vectors = tile || l.method == METHOD_LINES;
+    vectors = vectors || l.method == METHOD_NARROW || l.method == METHOD_WIDE;
+    if (knobs[AVAL__KNOB_BLOCK] > 0 && l.method != METHOD_PANELS) return false;
+    if ((knobs[AVAL__KNOB_ROWS] > 0 || knobs[AVAL__KNOB_SLICE] > 0) && !tile) return false;
+    return vectors || (knobs[AVAL__KNOB_VECTOR] == 0 && knobs[AVAL__KNOB_ITEMS] == 0);
+}
+
+static const aval__knob_range ranges[] = {
+    { AVAL__KNOB_METHOD, { METHOD_DIRECT, METHOD_DOTS, METHOD_LINES, METHOD_NARROW, METHOD_WIDE, METHOD_AT_ONCE, METHOD_PANELS } },
+    { AVAL__KNOB_ROWS, { 6, 14 } },
+    { AVAL__KNOB_VECTOR, { 4, 8, 16 } },
+    { AVAL__KNOB_ITEMS, { 1, 2, 3, 4, 8, 16 } },
+    { AVAL__KNOB_BLOCK, { 2, 4, 8, 16, 32 } },
+    { AVAL__KNOB_SLICE, { 128, 256, 384, 512, 768 } },
+};
+
+static const aval__tuner tuner = { .ranges = ranges, .n_ranges = sizeof ranges / sizeof *ranges, .methods = method_names, .fits = fits };
+
 static const aval_kernel_source source = { .name = "gemm.cl", .text = gemm_cl };
 
 const aval__gemm_provider aval__gemm_tiles = {
@@ -490,4 +572,5 @@ const aval__gemm_provider aval__gemm_tiles = {
     .record = record,
     .source = &source,
     .takes_tail = takes_tail,
+    .tuner = &tuner,
 };

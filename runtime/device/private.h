@@ -30,7 +30,7 @@ struct aval__devices {
     size_t n_brought; /* at its end */
     pthread_mutex_t lock; /* of every listed `open`, and of the cache folder */
     char *left_out; /* why a device or platform is not in the list, the last of these reasons; NULL: none is missing */
-    bool profiled;
+    bool profiled, ignores_tuning;
     bool cache_known; /* cache_folder is decided */
     char *cache_folder; /* NULL: no cache on disk */
 };
@@ -46,6 +46,7 @@ struct aval__device {
     bool in_clblast; /* CLBlast's cache refers to the context */
     pthread_mutex_t programs_lock;
     struct aval__program *programs; /* uthash */
+    struct aval__tuned *tuned; /* tuning.c; NULL: not read yet */
     aval__program_counters counters;
 };
 
@@ -84,6 +85,8 @@ void aval__cache_trim(const char *folder, uint64_t limit_bytes);
 /* gemm_clblast.c: every open device holds CLBlast's process-wide program cache alive. */
 void aval__clblast_hold(aval__device *device);
 void aval__clblast_drop(aval__device *device);
+/* The open device whose info this is, by address; NULL: of none, as in a plan without devices. */
+aval__device *aval__device_of(const aval_device_info *info);
 
 extern const aval__gemm_provider aval__gemm_clblast, aval__gemm_groups, aval__gemm_winograd, aval__gemm_patches, aval__gemm_tiles;
 

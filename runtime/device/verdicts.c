@@ -20,6 +20,7 @@ struct aval__verdicts {
     char *device, *driver;
     json_t *all; /* as in the file: who it is of, and an object a kind */
     json_t *added; /* an object a kind: not in the file yet */
+    json_t *forgotten; /* kinds that are to go from the file before that */
 };
 
 /* ---- Files -------------------------------------------------------------------------------------------------------------------- */
@@ -82,6 +83,7 @@ void aval__verdicts_close(aval__verdicts *v)
     aval__free(v->driver);
     forget(&v->all);
     forget(&v->added);
+    forget(&v->forgotten);
     aval__free(v);
 }
 
@@ -95,11 +97,13 @@ static int make(const char *folder, const char *file, json_t *all, aval__verdict
     }
     v->all = all;
     v->added = json_object();
+    v->forgotten = json_object();
     v->folder = aval__copy_text(folder);
     v->file = aval__copy_text(file);
     v->device = aval__copy_text(device == NULL ? "" : device);
     v->driver = aval__copy_text(driver == NULL ? "" : driver);
-    if (v->all != NULL && v->added != NULL && v->folder != NULL && v->file != NULL && v->device != NULL && v->driver != NULL) {
+    if (v->all != NULL && v->added != NULL && v->forgotten != NULL && v->folder != NULL && v->file != NULL && v->device != NULL &&
+        v->driver != NULL) {
         *out = v;
         return AVAL_OK;
     }
@@ -201,6 +205,15 @@ bool aval__verdicts_find(const aval__verdicts *v, const char *kind, const char *
     return from_json(json_object_get(json_object_get(v->all, kind), subject), out);
 }
 
+void aval__verdicts_list(const aval__verdicts *v, const char *kind,
+                         void (*take)(void *user, const char *subject, const aval__verdict *verdict), void *user)
+{
+    const char *subject;
+    json_t *entry;
+    aval__verdict verdict;
+    json_object_foreach(json_object_get(v->all, kind), subject, entry) if (from_json(entry, &verdict)) take(user, subject, &verdict);
+}
+
 /* The object of that name in `parent`, made where it is not there (or is none).  Borrowed; NULL: no memory. */
 static json_t *child_of(json_t *parent, const char *name)
 {
@@ -220,6 +233,14 @@ int aval__verdicts_add(aval__verdicts *v, const char *kind, const char *subject,
     return status;
 }
 
+int aval__verdicts_forget(aval__verdicts *v, const char *kind)
+{
+    json_object_del(v->all, kind);
+    json_object_del(v->added, kind);
+    if (json_object_set_new(v->forgotten, kind, json_true()) == 0) return AVAL_OK;
+    return aval__fail(AVAL_E_MEMORY, "no memory to forget verdicts");
+}
+
 /* What another process has put into the file since, below what was added here. */
 static void merge(aval__verdicts *v)
 {
@@ -233,6 +254,7 @@ static void merge(aval__verdicts *v)
     found = read_file(v->file, identity);
     json_decref(identity);
     if (found == NULL) return;
+    json_object_foreach(v->forgotten, kind, entries) json_object_del(found, kind);
     json_object_foreach(v->added, kind, entries)
     {
         json_t *into = child_of(found, kind);
@@ -245,7 +267,7 @@ static void merge(aval__verdicts *v)
 bool aval__verdicts_save(aval__verdicts *v)
 {
     bool written = false;
-    if (json_object_size(v->added) == 0) return true;
+    if (json_object_size(v->added) + json_object_size(v->forgotten) == 0) return true;
     aval__text name = { 0 };
     aval__text_add(&name, "%s/verdicts.lock", v->folder);
     int lock = name.failed ? -1 : open(name.at, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
@@ -253,6 +275,7 @@ bool aval__verdicts_save(aval__verdicts *v)
         merge(v);
         written = write_file(v);
         if (written) json_object_clear(v->added);
+        if (written) json_object_clear(v->forgotten);
     }
     if (lock >= 0) close(lock);
     aval__text_release(&name);

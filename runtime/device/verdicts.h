@@ -13,7 +13,7 @@ typedef struct aval__verdict {
     double error; /* largest of what passed, in units of the tolerance */
     int64_t when; /* seconds since 1970 */
     char extent[32]; /* "", or what was left out: "quick" */
-    char message[256]; /* of the first failure; "" */
+    char message[256]; /* of the first failure, or what was found; "" */
 } aval__verdict;
 
 typedef struct aval__verdicts aval__verdicts;
@@ -33,6 +33,11 @@ const char *aval__verdicts_driver(const aval__verdicts *v);
 bool aval__verdicts_find(const aval__verdicts *v, const char *kind, const char *subject, aval__verdict *out);
 /* In memory; in place of an older one of that subject. */
 int aval__verdicts_add(aval__verdicts *v, const char *kind, const char *subject, const aval__verdict *verdict);
+/* Those of a kind, in no order. */
+void aval__verdicts_list(const aval__verdicts *v, const char *kind,
+                         void (*take)(void *user, const char *subject, const aval__verdict *verdict), void *user);
+/* All of a kind that there are so far; from the file too, once saved. */
+int aval__verdicts_forget(aval__verdicts *v, const char *kind);
 /* Puts what was added into the file, beside what other processes have put there meanwhile.  False where it cannot be written: a verdict that
    is not remembered is found again. */
 bool aval__verdicts_save(aval__verdicts *v);

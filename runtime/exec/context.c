@@ -1,6 +1,7 @@
 /* The context: made empty, so that it can be configured; plugins are loaded when the first graph is made, devices opened when the first
  * session runs.  Only selected devices are opened, because opening one may start its whole driver. */
 #include "exec/context.h"
+#include "device/tuning.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -9,13 +10,16 @@
 
 static int gemm_choose(void *user, uint32_t device, const aval_gemm *gemm, int type, aval__gemm_choice *choice)
 {
-    const aval_context *ctx = user;
+    aval_context *ctx = user;
     const aval_device_info *info = aval__device_info(ctx->opened.at[device]);
     size_t number;
+    AVAL__TRY(aval__context_meet(ctx, device, gemm, type));
     AVAL__TRY(aval__gemm_choose(info, gemm, type, &number));
     const aval__gemm_provider *provider = aval__gemm_provider_at(number);
     choice->provider = (uint32_t)number;
     choice->name = provider->name;
+    const aval__variant tuned = aval__tuning_find(info, gemm, type, provider);
+    if (tuned.provider) aval__variant_print(&tuned, choice->tuned);
     unsigned packed = 0;
     for (int i = 0; i < 2 && provider->packed_bytes; i++) {
         choice->packed_bytes[i] = choice->many[i] ? provider->packed_bytes(info, gemm, type, i) : 0;

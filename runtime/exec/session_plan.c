@@ -154,6 +154,7 @@ int aval__session_look(aval_session *s, aval__look *l, aval__bound_plan **bound,
         .memory = s->memory,
         .memory_bound = s->memory_bound,
         .strict = s->strict,
+        .tuning = aval__context_tuning(s->context),
         .log = aval__context_log(s->context),
     };
     aval__context_lock(s->context);

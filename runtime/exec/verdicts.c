@@ -4,18 +4,6 @@
 #include <string.h>
 #include <sys/stat.h>
 
-/* How many devices before this one are called the same: two equal cards are told apart by their order. */
-static size_t count_namesakes(const aval__devices *devices, size_t device)
-{
-    const aval_device_info *info = aval__devices_info(devices, device);
-    size_t n = 0;
-    for (size_t i = 0; i < device; i++) {
-        const aval_device_info *other = aval__devices_info(devices, i);
-        n += strcmp(info->platform, other->platform) == 0 && strcmp(info->name, other->name) == 0;
-    }
-    return n;
-}
-
 int aval__context_verdicts(aval_context *ctx, size_t device, aval__verdicts **out)
 {
     *out = NULL;
@@ -26,7 +14,7 @@ int aval__context_verdicts(aval_context *ctx, size_t device, aval__verdicts **ou
     if (info == NULL) return aval__fail(AVAL_E_ARGUMENT, "there is no device %zu", device);
     char *folder = aval__cache_choose(&ctx->log);
     if (folder == NULL) return AVAL_OK;
-    int status = aval__verdicts_open(folder, info, count_namesakes(ctx->devices, device), out);
+    int status = aval__verdicts_open(folder, info, aval__devices_ordinal(ctx->devices, device), out);
     aval__free(folder);
     return status;
 }

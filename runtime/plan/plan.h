@@ -43,6 +43,7 @@ typedef struct aval__arg {
 typedef struct aval__product {
     uint32_t step;
     double flops;
+    const char *tuned; /* as aval__gemm_choice has it; NULL: nothing was tuned */
 } aval__product;
 
 typedef enum aval__step_kind { AVAL__STEP_LAUNCH, AVAL__STEP_GEMM, AVAL__STEP_COPY, AVAL__STEP_FILL } aval__step_kind;
@@ -161,6 +162,7 @@ typedef struct aval__gemm_choice {
     uint32_t provider; /* its number, kept in the plan */
     const char *name; /* "clblast", "tiles" */
     uint64_t scratch_bytes;
+    char tuned[160]; /* with which parameters, where measuring has decided: "tiles method=panels rows=14"; else "" */
     bool records; /* true: `record` gives ordinary launches; false: the session calls the provider */
     /* Of a and b: asked whether one packed copy can serve this product and others, answered with its bytes (0: the provider has no use
        for it), then given to gemm_record. */
@@ -213,6 +215,7 @@ typedef struct aval__plan_request {
     aval_memory_mode memory;
     uint64_t memory_bound; /* bytes of a device's arena (AVAL_MEMORY_ARENA only); 0: none */
     bool strict;
+    uint64_t tuning; /* of what `hooks` choose by, besides shapes and devices: plans of another number are others */
     const aval__log *log;
 } aval__plan_request;
 

@@ -66,13 +66,23 @@ static const char *const slot_kinds[] = {
     [AVAL__SLOT_ARENA] = "arena", [AVAL__SLOT_INPUT] = "input", [AVAL__SLOT_STATE] = "state", [AVAL__SLOT_CONSTANT] = "constant"
 };
 
+/* By what a product was tuned to, as this plan has it. */
+static void print_tuned(aval__text *text, const aval__plan *plan, size_t step, size_t *product)
+{
+    while (*product < plan->n_products && plan->products[*product].step < step) ++*product;
+    if (*product == plan->n_products || plan->products[*product].step != step) return;
+    if (plan->products[*product].tuned) aval__text_add(text, " tuned: %s", plan->products[*product].tuned);
+}
+
 void aval__plan_print(aval__text *text, const aval__plan *plan)
 {
+    size_t product = 0;
     for (size_t i = 0; i < plan->n_steps; i++) {
         const aval__step *step = &plan->steps[i];
         aval__text_add(text, "%-6s device %u %s:", step_kinds[step->kind].name, step->device, step->node);
         step_kinds[step->kind].print(text, step);
         if (step->once) aval__text_add(text, " once");
+        print_tuned(text, plan, i, &product);
         aval__text_put(text, "\n", 1);
     }
     for (size_t i = 0; i < plan->n_slots; i++) {

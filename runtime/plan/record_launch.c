@@ -280,6 +280,14 @@ static int note_product(aval__planner *p, size_t first, uint32_t storage, double
     return AVAL_OK;
 }
 
+/* The products from `first` on are as measuring has decided. */
+static int note_tuned(aval__planner *p, size_t first, const char *tuned)
+{
+    const char *kept = tuned[0] ? aval__keep_text(p, tuned) : NULL;
+    for (size_t i = first; i < p->products.count; i++) p->products.at[i].tuned = kept;
+    return tuned[0] && !kept ? AVAL_E_MEMORY : AVAL_OK;
+}
+
 int aval__record_gemm(aval_call *call, const aval_gemm *gemm)
 {
     aval__recording *r = call->user;
@@ -323,6 +331,7 @@ int aval__record_gemm(aval_call *call, const aval_gemm *gemm)
         r->tail = NULL;
         if (status < 0) return status;
     }
-    if (r->p->products.count > told) return AVAL_OK;
-    return note_product(r->p, first, ports[2]->storage, 2.0 * (double)gemm->m * (double)gemm->n * (double)gemm->k * (double)batches(gemm));
+    double flops = 2.0 * (double)gemm->m * (double)gemm->n * (double)gemm->k * (double)batches(gemm);
+    if (r->p->products.count == told) AVAL__TRY(note_product(r->p, first, ports[2]->storage, flops));
+    return note_tuned(r->p, told, choice.tuned);
 }

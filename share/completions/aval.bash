@@ -52,6 +52,7 @@ _aval()
                 help) words=$(_aval_commands "$program") ;;
                 ops) words=$("$program" ops 2>/dev/null | cut -d' ' -f1) ;;
                 check) words="linear mlp lenet $("$program" ops 2>/dev/null | cut -d' ' -f1)" ;;
+                tune) words="mlp lenet resnet20 transformer $(compgen -f -X '!*.onnx' -- "$word")" ;;
                 train | graph) words="linear mlp lenet $(compgen -f -X '!*.onnx' -- "$word")" ;;
                 run | predict) words=$(compgen -f -- "$word") ;;
             esac ;;

@@ -191,12 +191,12 @@ Test(tails, convolutions)
     }
 }
 
-Test(tails, work_groups_as_on_gpus)
+Test(tails, the_fallback_of_devices_with_work_groups)
 {
     setenv("AVAL_GROUP", "64", 1);
     setenv("AVAL_GEMM", "tiles", 1);
-    check(bias_and_activation, &ways[0].f, AVAL_MEMORY_ARENA, "gemm_local");
-    check(row_bias_scaled, &ways[1].f, AVAL_MEMORY_ARENA, "gemm_local");
+    check(bias_and_activation, &ways[0].f, AVAL_MEMORY_ARENA, "gemm_direct");
+    check(row_bias_scaled, &ways[1].f, AVAL_MEMORY_ARENA, "gemm_direct");
 }
 
 /* A position embedding is not the same for all rows of a batch that is one matrix. */

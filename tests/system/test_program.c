@@ -73,7 +73,7 @@ Test(program, no_platform_at_all_ends_with_3)
 {
     setenv("OCL_ICD_VENDORS", "/nowhere", 1);
     program_expect_refused("devices", 3, "pocl-opencl-icd");
-    const char *const commands[] = { "train", "graph mlp --plan", "check Tanh", "bench step", "warm" };
+    const char *const commands[] = { "train", "graph mlp --plan", "check Tanh", "bench step", "warm", "tune" };
     for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) program_expect_refused(commands[i], 3, "no OpenCL device");
     const outcome *o = program_run("devices --json");
     cr_expect_eq(o->exit_code, 3);

@@ -1,0 +1,49 @@
+/* Tuning: which way of computing matrix products and convolutions is fastest on a device, found by measuring.  Part of aval/aval.h. */
+#ifndef AVAL_TUNE_H
+#define AVAL_TUNE_H
+
+#include "aval/aval.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct aval_tune_options {
+    size_t size; /* sizeof(aval_tune_options) */
+    double seconds; /* for all; 0: 60.  What is begun is ended, so that it may take a second more */
+    int32_t again; /* 1: what is remembered already is measured again */
+    int32_t dry; /* 1: nothing is taken or remembered */
+} aval_tune_options;
+
+/* One way that was tried for a class of products: equal sizes up to a quarter of a power of two, element type, layouts. */
+typedef struct aval_tune_row {
+    size_t size;
+    size_t device; /* which of the selected ones */
+    const char *product; /* the class, "float 128 x 512 x 784"; valid during the call, as all texts here */
+    const char *variant; /* "tiles method=panels rows=14": who computes it, and with which parameters */
+    double ms, gflops; /* of one product; 0: not measured, since it was wrong */
+    int32_t right; /* 1: its result is that of the host */
+    int32_t chosen; /* 1: what later plans take */
+    int32_t untuned; /* 1: what is taken without tuning; the first row of a class */
+    int32_t complete; /* 0: the time was over before all ways were tried */
+} aval_tune_row;
+typedef void (*aval_tune_function)(void *user, const aval_tune_row *row);
+
+/* Measures the products and convolutions that these values are computed by, on the devices where the plan has them, and remembers the fastest right way
+   of each class in the cache folder, by device, driver and version of aval; all later plans on this device, of any process, take it.  What is
+   remembered, and float16 and integers, are left as they are.  The report (may be NULL) is called for each way tried.  Plans of the context
+   are made anew.  *left (may be NULL) becomes the number of classes for which there was no time. */
+AVAL_API int aval_session_tune(aval_session *s, aval_value *const *wanted, size_t n_wanted, const aval_tune_options *options,
+                               aval_tune_function report, void *user, size_t *left);
+/* What is remembered of the selected devices: rows with product, variant and device. */
+AVAL_API int aval_context_tuned(aval_context *ctx, aval_tune_function report, void *user);
+/* Forgets it, on disk too. */
+AVAL_API int aval_context_forget_tuned(aval_context *ctx);
+/* This context takes nothing that was tuned: for comparisons.  Before devices are used; AVAL_TUNED=0 in the environment does the same for all. */
+AVAL_API int aval_context_ignore_tuned(aval_context *ctx);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,202 @@
+/* Which variant is the fastest of those that are right: first each provider and each of its methods, then from the best so far one knob after
+ * the other, as long as that gains and there is time.  The best few are measured once more, in turns, so that no slow moment decides. */
+#include "device/private.h"
+#include "device/tuning.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define QUICK_ROUNDS 3
+#define FINAL_ROUNDS 5
+#define FINALISTS 3 /* beside the default */
+#define LEAST_GAIN 0.97 /* of the default's time, that another must not pass to be taken in its place */
+#define PASSES 2
+
+typedef struct picker {
+    aval__device *device;
+    const aval_gemm *gemm;
+    int type;
+    double deadline;
+    aval__trial *trial;
+    aval__choice *choice;
+    AVAL__VEC(uint64_t) seen; /* signatures: what launches the same is tried once */
+} picker;
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* Fastest of those that are right; the count of those tried where none is. */
+static size_t fastest(const aval__choice *c)
+{
+    size_t best = c->tried.count;
+    for (size_t i = 0; i < c->tried.count; i++) {
+        const aval__candidate *t = &c->tried.at[i];
+        if (t->right && t->seconds > 0 && (best == c->tried.count || t->seconds < c->tried.at[best].seconds)) best = i;
+    }
+    return best;
+}
+
+static bool is_seen(const picker *p, uint64_t signature)
+{
+    for (size_t i = 0; i < p->seen.count; i++)
+        if (p->seen.at[i] == signature) return true;
+    return false;
+}
+
+/* A variant that a driver fails on is one that is not right; only memory of the host that is missing ends all. */
+static int try_variant(picker *p, const aval__variant *variant)
+{
+    aval__candidate made = { .variant = *variant };
+    uint64_t signature = 0;
+    if (p->choice->tried.count > 0 && now() > p->deadline) {
+        p->choice->complete = false;
+        return AVAL_OK;
+    }
+    int status = aval__trial_record(p->trial, variant, &signature);
+    if (status == AVAL_E_MEMORY) return status;
+    if (status == AVAL_E_UNSUPPORTED || (status == AVAL_OK && is_seen(p, signature))) return AVAL_OK;
+    if (status == AVAL_OK) AVAL__TRY(aval__vec_push(&p->seen, signature));
+    if (status == AVAL_OK) status = aval__trial_judge(p->trial, &made.right);
+    if (status == AVAL_OK && made.right) status = aval__trial_time(p->trial, QUICK_ROUNDS, &made.seconds);
+    if (status < 0) made.right = false;
+    return aval__vec_push(&p->choice->tried, made);
+}
+
+static int try_providers(picker *p)
+{
+    const aval_device_info *info = aval__device_info(p->device);
+    for (size_t i = 0; i < aval__gemm_provider_count(); i++) {
+        aval__variant variant = { .provider = aval__gemm_provider_at(i) };
+        const aval__tuner *tuner = variant.provider->tuner;
+        if (variant.provider->supports(info, p->gemm, p->type) != AVAL_OK) continue;
+        AVAL__TRY(try_variant(p, &variant));
+        for (size_t r = 0; tuner != NULL && r < tuner->n_ranges; r++) {
+            if (tuner->ranges[r].knob != AVAL__KNOB_METHOD) continue;
+            for (const int32_t *value = tuner->ranges[r].values; *value != 0; value++) {
+                variant.knobs[AVAL__KNOB_METHOD] = *value;
+                if (tuner->fits(info, p->gemm, p->type, &variant)) AVAL__TRY(try_variant(p, &variant));
+            }
+        }
+    }
+    return AVAL_OK;
+}
+
+/* Turns one knob of the best variant so far to each of its values. */
+static int try_knob(picker *p, size_t range)
+{
+    const aval_device_info *info = aval__device_info(p->device);
+    size_t best = fastest(p->choice);
+    if (best == p->choice->tried.count) return AVAL_OK;
+    aval__variant variant = p->choice->tried.at[best].variant;
+    const aval__tuner *tuner = variant.provider == NULL ? NULL : variant.provider->tuner;
+    if (tuner == NULL || range >= tuner->n_ranges || tuner->ranges[range].knob == AVAL__KNOB_METHOD) return AVAL_OK;
+    for (const int32_t *value = tuner->ranges[range].values; *value != 0; value++) {
+        variant.knobs[tuner->ranges[range].knob] = *value;
+        if (tuner->fits(info, p->gemm, p->type, &variant)) AVAL__TRY(try_variant(p, &variant));
+    }
+    return AVAL_OK;
+}
+
+/* The default has no knobs: it stands for the variant of its provider that launches the same. */
+static void name_default(const picker *p)
+{
+    size_t number;
+    aval__candidate *first = &p->choice->tried.at[0];
+    aval__tuning_try(p->device, &(aval__variant){ 0 });
+    if (aval__gemm_choose(aval__device_info(p->device), p->gemm, p->type, &number) == AVAL_OK)
+        first->variant.provider = aval__gemm_provider_at(number);
+    aval__tuning_try(p->device, NULL);
+}
+
+/* ---- The last rounds -------------------------------------------------------------------------------------------------------------- */
+
+static int by_time(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static size_t list_finalists(const aval__choice *c, size_t out[FINALISTS + 1])
+{
+    size_t n = 0;
+    if (c->tried.at[0].right) out[n++] = 0;
+    for (size_t limit = n + FINALISTS; n < limit;) {
+        size_t best = c->tried.count;
+        for (size_t i = 1; i < c->tried.count; i++) {
+            const aval__candidate *t = &c->tried.at[i];
+            bool taken = false;
+            for (size_t k = 0; k < n; k++) taken = taken || out[k] == i;
+            if (!taken && t->right && (best == c->tried.count || t->seconds < c->tried.at[best].seconds)) best = i;
+        }
+        if (best == c->tried.count) break;
+        out[n++] = best;
+    }
+    return n;
+}
+
+static int run_finals(picker *p)
+{
+    aval__choice *c = p->choice;
+    size_t finalists[FINALISTS + 1], n = list_finalists(c, finalists);
+    double times[FINALISTS + 1][FINAL_ROUNDS];
+    uint64_t signature;
+    if (n == 0) return aval__fail(AVAL_E_CHECK, "no way to compute %s is right on '%s'", c->class, aval__device_info(p->device)->name);
+    for (size_t round = 0; n > 1 && round < FINAL_ROUNDS; round++) {
+        for (size_t i = 0; i < n; i++) {
+            AVAL__TRY(aval__trial_record(p->trial, &c->tried.at[finalists[i]].variant, &signature));
+            AVAL__TRY(aval__trial_time(p->trial, 1, &times[i][round]));
+        }
+    }
+    c->best = finalists[0];
+    for (size_t i = 0; n > 1 && i < n; i++) {
+        qsort(times[i], FINAL_ROUNDS, sizeof *times[i], by_time);
+        c->tried.at[finalists[i]].seconds = times[i][FINAL_ROUNDS / 2];
+        double needed = c->tried.at[c->best].seconds * (c->best == 0 ? LEAST_GAIN : 1);
+        if (c->tried.at[finalists[i]].seconds < needed) c->best = finalists[i];
+    }
+    c->tried.at[c->best].chosen = true;
+    return AVAL_OK;
+}
+
+/* ---- All of it ---------------------------------------------------------------------------------------------------------------------- */
+
+static int pick(picker *p, const aval__variant *planted, size_t n_planted)
+{
+    AVAL__TRY(try_variant(p, &(aval__variant){ 0 }));
+    if (p->choice->tried.count == 0) return AVAL_E_UNSUPPORTED;
+    for (size_t i = 0; i < n_planted; i++) AVAL__TRY(try_variant(p, &planted[i]));
+    name_default(p);
+    AVAL__TRY(try_providers(p));
+    for (size_t pass = 0, before = 0; pass < PASSES && before != p->choice->tried.count; pass++) {
+        before = p->choice->tried.count;
+        for (size_t range = 0; range < AVAL__KNOBS; range++) AVAL__TRY(try_knob(p, range));
+    }
+    return run_finals(p);
+}
+
+int aval__tuning_pick(aval__device *device, const aval_gemm *gemm, int type, double seconds, const aval__variant *planted, size_t n_planted,
+                      aval__choice *out)
+{
+    picker p = { .device = device, .gemm = gemm, .type = type, .choice = out, .deadline = now() + seconds };
+    *out = (aval__choice){ .complete = true };
+    aval__tuning_class(gemm, type, out->class);
+    int status = aval__trial_create(device, gemm, type, &p.trial);
+    if (status == AVAL_OK) {
+        out->flops = aval__trial_flops(p.trial);
+        status = pick(&p, planted, n_planted);
+    }
+    aval__trial_release(p.trial);
+    aval__vec_release(&p.seen);
+    if (status < 0) aval__choice_release(out);
+    return status;
+}
+
+void aval__choice_release(aval__choice *choice)
+{
+    aval__vec_release(&choice->tried);
+}

@@ -1,0 +1,183 @@
+/* Tuning for users: the products of a plan are collected as it is made, and the device layer finds the fastest way of each class. */
+#include "device/tuning.h"
+#include "exec/session.h"
+
+#include <string.h>
+#include <time.h>
+
+#define USUAL_SECONDS 60
+
+typedef struct met {
+    uint32_t device;
+    aval_gemm gemm;
+    aval_patches patches;
+    int type;
+    char class[AVAL__CLASS_LENGTH];
+} met;
+
+struct aval__met {
+    AVAL__VEC(met) at;
+};
+
+int aval__context_meet(aval_context *ctx, uint32_t device, const aval_gemm *gemm, int type)
+{
+    struct aval__met *all = ctx->met;
+    met m = { .device = device, .gemm = *gemm, .type = type };
+    if (!all || (type != AVAL_FLOAT && type != AVAL_DOUBLE)) return AVAL_OK;
+    aval__tuning_class(gemm, type, m.class);
+    for (size_t i = 0; i < all->at.count; i++)
+        if (all->at.at[i].device == device && strcmp(all->at.at[i].class, m.class) == 0) return AVAL_OK;
+    if (gemm->b.patches) m.patches = *gemm->b.patches;
+    return aval__vec_push(&all->at, m);
+}
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+typedef struct teller {
+    aval_tune_function report;
+    void *user;
+    uint32_t device;
+} teller;
+
+static void tell(const teller *t, const aval__choice *choice)
+{
+    for (size_t i = 0; t->report && i < choice->tried.count; i++) {
+        const aval__candidate *tried = &choice->tried.at[i];
+        char variant[AVAL__VARIANT_LENGTH];
+        aval__variant_print(&tried->variant, variant);
+        t->report(t->user, &(aval_tune_row){
+                               .size = sizeof(aval_tune_row),
+                               .device = t->device,
+                               .product = choice->class,
+                               .variant = variant,
+                               .ms = 1e3 * tried->seconds,
+                               .gflops = tried->seconds > 0 ? 1e-9 * choice->flops / tried->seconds : 0,
+                               .right = tried->right,
+                               .chosen = tried->chosen,
+                               .untuned = i == 0,
+                               .complete = choice->complete,
+                           });
+    }
+}
+
+static int tune_one(aval_context *ctx, met *m, double seconds, bool remember, const teller *to)
+{
+    aval__choice choice;
+    aval__device *device = ctx->opened.at[m->device];
+    if (m->gemm.b.patches) m->gemm.b.patches = &m->patches;
+    int status = aval__tuning_pick(device, &m->gemm, m->type, seconds, NULL, 0, &choice);
+    if (status == AVAL_E_UNSUPPORTED) return AVAL_OK; /* too large to be tried: it stays as it is */
+    if (status < 0) return status;
+    tell(to, &choice);
+    if (remember) status = aval__tuning_set(device, choice.class, &choice.tried.at[choice.best].variant, true);
+    aval__choice_release(&choice);
+    return status;
+}
+
+static bool is_known(const aval_context *ctx, met *m)
+{
+    if (m->gemm.b.patches) m->gemm.b.patches = &m->patches;
+    return aval__tuning_find(aval__device_info(ctx->opened.at[m->device]), &m->gemm, m->type, NULL).provider != NULL;
+}
+
+/* Time is shared out evenly among the classes that are left.  Under the lock. */
+static int tune_all(aval_context *ctx, struct aval__met *all, const aval_tune_options *o, teller *to, size_t *left)
+{
+    double end = now() + (o->seconds > 0 ? o->seconds : USUAL_SECONDS);
+    *left = 0;
+    for (size_t i = 0; i < all->at.count; i++) {
+        double rest = end - now();
+        to->device = all->at.at[i].device;
+        if (!o->again && !o->dry && is_known(ctx, &all->at.at[i])) continue;
+        if (rest <= 0) ++*left;
+        else AVAL__TRY(tune_one(ctx, &all->at.at[i], rest / (double)(all->at.count - i), !o->dry, to));
+    }
+    return AVAL_OK;
+}
+
+int aval_session_tune(aval_session *s, aval_value *const *wanted, size_t n_wanted, const aval_tune_options *options,
+                      aval_tune_function report, void *user, size_t *left)
+{
+    AVAL__NEED(s, "a session");
+    aval_context *ctx = s->context;
+    aval_tune_options o = { 0 };
+    struct aval__met all = { 0 };
+    aval__shared_plan *plan = NULL;
+    teller to = { .report = report, .user = user };
+    size_t none;
+    if (options) memcpy(&o, options, options->size < sizeof o ? options->size : sizeof o);
+    AVAL__TRY(aval__context_ready(ctx));
+    aval__context_lock(ctx);
+    aval__context_forget_plans(ctx);
+    ctx->met = &all;
+    int status = aval__session_plan(s, wanted, n_wanted, &plan);
+    ctx->met = NULL;
+    aval__shared_plan_drop(ctx, plan);
+    if (status == AVAL_OK) status = tune_all(ctx, &all, &o, &to, left ? left : &none);
+    aval__context_forget_plans(ctx);
+    aval__context_unlock(ctx);
+    aval__vec_release(&all.at);
+    return status;
+}
+
+/* ---- What is remembered ------------------------------------------------------------------------------------------------------------ */
+
+static void tell_remembered(void *user, const char *class, const aval__variant *variant)
+{
+    const teller *t = user;
+    char text[AVAL__VARIANT_LENGTH];
+    aval__variant_print(variant, text);
+    t->report(t->user, &(aval_tune_row){ .size = sizeof(aval_tune_row),
+                                         .device = t->device,
+                                         .product = class,
+                                         .variant = text,
+                                         .right = 1,
+                                         .chosen = 1,
+                                         .complete = 1 });
+}
+
+int aval_context_tuned(aval_context *ctx, aval_tune_function report, void *user)
+{
+    AVAL__NEED(ctx, "a context");
+    AVAL__NEED(report, "a function to report to");
+    AVAL__TRY(aval__context_ready(ctx));
+    for (size_t i = 0; i < ctx->opened.count; i++) {
+        teller to = { .report = report, .user = user, .device = (uint32_t)i };
+        aval__tuning_visit(ctx->opened.at[i], tell_remembered, &to);
+    }
+    return AVAL_OK;
+}
+
+int aval_context_forget_tuned(aval_context *ctx)
+{
+    AVAL__NEED(ctx, "a context");
+    AVAL__TRY(aval__context_ready(ctx));
+    int status = AVAL_OK;
+    aval__context_lock(ctx);
+    for (size_t i = 0; i < ctx->opened.count && status == AVAL_OK; i++) status = aval__tuning_forget(ctx->opened.at[i]);
+    aval__context_forget_plans(ctx);
+    aval__context_unlock(ctx);
+    return status;
+}
+
+int aval_context_ignore_tuned(aval_context *ctx)
+{
+    AVAL__NEED(ctx, "a context");
+    aval__context_lock(ctx);
+    int status = ctx->devices ? AVAL_OK : aval__devices_create(&ctx->log, &ctx->devices);
+    if (status == AVAL_OK) aval__devices_ignore_tuning(ctx->devices);
+    aval__context_unlock(ctx);
+    return status;
+}
+
+uint64_t aval__context_tuning(const aval_context *ctx)
+{
+    uint64_t stamp = 0;
+    for (size_t i = 0; i < ctx->opened.count; i++) stamp = 31 * stamp + aval__tuning_stamp(ctx->opened.at[i]);
+    return stamp;
+}

@@ -1,0 +1,310 @@
+/* Tuning: only what is right may win, within a budget; what was chosen is found by later processes, and nothing that is damaged, of another
+ * device, or of no meaning. */
+#include "device/tuning.h"
+#include "device/verdicts.h"
+#include "harness.h"
+
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static const char *folder;
+
+static void begin(void)
+{
+    folder = harness_cache_folder();
+    unsetenv("AVAL_GEMM");
+    unsetenv("AVAL_TUNED");
+}
+
+static void end(void)
+{
+    harness_remove_folder(folder);
+}
+
+TestSuite(tuning, .init = begin, .fini = end, .timeout = 300);
+
+static aval_gemm product(int64_t m, int64_t n, int64_t k)
+{
+    return (aval_gemm){
+        .size = sizeof(aval_gemm), .m = m, .n = n, .k = k, .batch = 1, .alpha = 1, .a = { .ld = k }, .b = { .ld = n }, .c = { .ld = n }
+    };
+}
+
+/* ---- Only what is right --------------------------------------------------------------------------------------------------------- */
+
+static int supports_all(const aval_device_info *info, const aval_gemm *gemm, int type)
+{
+    (void)info;
+    (void)gemm;
+    (void)type;
+    return AVAL_OK;
+}
+
+static int record_nothing(const aval_device_info *info, const aval_gemm *gemm, int type, const aval_tensor *scratch,
+                          const aval_tensor *const *packed, bool tail, aval_call *call)
+{
+    (void)packed;
+    (void)tail;
+    (void)info;
+    (void)gemm;
+    (void)type;
+    (void)scratch;
+    (void)call;
+    return AVAL_OK;
+}
+
+static aval_gemm shortened(const aval_gemm *gemm)
+{
+    aval_gemm g = *gemm;
+    g.k--;
+    return g;
+}
+
+static uint64_t scratch_of_short(const aval_device_info *info, const aval_gemm *gemm, int type, unsigned packed)
+{
+    const aval_gemm g = shortened(gemm);
+    return aval__gemm_tiles.scratch_bytes(info, &g, type, packed);
+}
+
+static int record_short(const aval_device_info *info, const aval_gemm *gemm, int type, const aval_tensor *scratch,
+                        const aval_tensor *const *packed, bool tail, aval_call *call)
+{
+    const aval_gemm g = shortened(gemm);
+    return aval__gemm_tiles.record(info, &g, type, scratch, packed, tail, call);
+}
+
+Test(tuning, a_wrong_way_never_wins_even_if_it_is_the_fastest)
+{
+    harness h;
+    aval__gemm_provider idle = { .name = "idle", .supports = supports_all, .record = record_nothing };
+    aval__gemm_provider hasty = { .name = "hasty", .supports = supports_all, .scratch_bytes = scratch_of_short, .record = record_short };
+    hasty.source = aval__gemm_tiles.source;
+    const aval__variant planted[] = { { .provider = &idle }, { .provider = &hasty } };
+    const aval_gemm g = product(64, 96, 80);
+    aval__choice choice;
+    harness_open(&h);
+    cr_assert_eq(aval__tuning_pick(h.device, &g, AVAL_FLOAT, 5, planted, 2, &choice), AVAL_OK, "%s", aval_error());
+    size_t met = 0;
+    for (size_t i = 0; i < choice.tried.count; i++) {
+        const aval__candidate *c = &choice.tried.at[i];
+        bool lies = c->variant.provider == &idle || c->variant.provider == &hasty;
+        met += lies;
+        cr_expect_eq(c->right, !lies, "%s", c->variant.provider->name);
+        cr_expect_eq(c->chosen, i == choice.best);
+    }
+    cr_expect_eq(met, 2, "both were tried");
+    cr_expect(choice.tried.at[choice.best].right);
+    aval__choice_release(&choice);
+    harness_close(&h);
+}
+
+/* Products as convolutions, batches, sums and transposed operands make them: the host's result is the device's. */
+Test(tuning, the_hosts_result_agrees_with_every_kind_of_product)
+{
+    harness h;
+    const aval_patches patches = { .channels = 3,
+                                   .in = { 1, 9, 11 },
+                                   .kernel = { 1, 3, 3 },
+                                   .stride = { 1, 2, 1 },
+                                   .pad = { 0, 1, 1 },
+                                   .dilation = { 1, 1, 1 },
+                                   .out = { 1, 5, 11 } };
+    const aval_gemm plain = product(37, 45, 51);
+    aval_gemm turned = product(37, 45, 51), batch = product(20, 33, 18), sum = product(20, 33, 18), pixels = product(7, 55, 27);
+    turned.a = (aval_operand){ .ld = 37, .transposed = 1 };
+    turned.b = (aval_operand){ .ld = 51, .transposed = 1 };
+    turned.c = (aval_operand){ .ld = 37, .transposed = 1 };
+    batch.batch = sum.batch = pixels.batch = 3;
+    batch.beta = 1;
+    batch.a.batch_stride = sum.a.batch_stride = 20 * 18;
+    batch.b.batch_stride = sum.b.batch_stride = 33 * 18;
+    batch.c.batch_stride = 20 * 33;
+    sum.sum = 1;
+    sum.alpha = 0.3;
+    pixels.b = (aval_operand){ .patches = &patches, .batch_stride = 3 * 9 * 11 };
+    pixels.c.batch_stride = 7 * 55;
+    aval_gemm maps = product(7, 27, 55);
+    maps.batch = 3;
+    maps.sum = 1;
+    maps.a.batch_stride = 7 * 55;
+    maps.b = (aval_operand){ .patches = &patches, .batch_stride = 3 * 9 * 11, .transposed = 1 };
+    const aval_gemm *const kinds[] = { &plain, &turned, &batch, &sum, &pixels, &maps };
+    harness_open(&h);
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        aval__choice choice;
+        cr_assert_eq(aval__tuning_pick(h.device, kinds[i], AVAL_FLOAT, 1, NULL, 0, &choice), AVAL_OK, "kind %zu: %s", i, aval_error());
+        for (size_t k = 0; k < choice.tried.count; k++) {
+            char name[AVAL__VARIANT_LENGTH];
+            aval__variant_print(&choice.tried.at[k].variant, name);
+            cr_expect(choice.tried.at[k].right, "%s: %s", choice.class, name);
+        }
+        aval__choice_release(&choice);
+    }
+    harness_close(&h);
+}
+
+Test(tuning, without_time_only_the_default_is_tried)
+{
+    harness h;
+    const aval_gemm g = product(64, 96, 80);
+    aval__choice choice;
+    harness_open(&h);
+    cr_assert_eq(aval__tuning_pick(h.device, &g, AVAL_FLOAT, 0, NULL, 0, &choice), AVAL_OK, "%s", aval_error());
+    cr_expect_eq(choice.tried.count, 1);
+    cr_expect_not(choice.complete);
+    cr_expect(choice.tried.at[0].chosen);
+    aval__choice_release(&choice);
+    cr_expect_eq(aval__tuning_pick(h.device, &g, AVAL_FLOAT16, 1, NULL, 0, &choice), AVAL_E_UNSUPPORTED, "the host has no halves");
+    harness_close(&h);
+}
+
+/* ---- Names ---------------------------------------------------------------------------------------------------------------------- */
+
+Test(tuning, variants_are_read_as_they_are_written_and_nothing_else_is)
+{
+    aval__variant v;
+    char text[AVAL__VARIANT_LENGTH];
+    const char *const right[] = { "default", "clblast", "tiles method=panels rows=14 slice=256", "patches vectors=3 own=1" };
+    const char *const wrong[] = { "",
+                                  "tile",
+                                  "tiles rows",
+                                  "tiles rows=7",
+                                  "tiles method=magic",
+                                  "tiles colour=3",
+                                  "clblast rows=6",
+                                  "patches method=panels",
+                                  "default rows=6",
+                                  "tiles rows=99999999999999999999" };
+    for (size_t i = 0; i < sizeof right / sizeof *right; i++) {
+        cr_assert(aval__variant_read(right[i], &v), "%s", right[i]);
+        aval__variant_print(&v, text);
+        cr_expect_str_eq(text, right[i]);
+    }
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) cr_expect_not(aval__variant_read(wrong[i], &v), "%s", wrong[i]);
+}
+
+Test(tuning, classes_take_sizes_together_that_differ_by_little)
+{
+    char a[AVAL__CLASS_LENGTH], b[AVAL__CLASS_LENGTH];
+    const aval_gemm one = product(128, 10, 512), near = product(127, 10, 500), far = product(128, 11, 512);
+    aval__tuning_class(&one, AVAL_FLOAT, a);
+    cr_expect_str_eq(a, "float 128 x 10 x 512");
+    aval__tuning_class(&near, AVAL_FLOAT, b);
+    cr_expect_str_eq(a, b);
+    aval__tuning_class(&far, AVAL_FLOAT, b);
+    cr_expect_str_neq(a, b, "small sizes are taken as they are");
+    aval__tuning_class(&one, AVAL_DOUBLE, b);
+    cr_expect_str_neq(a, b);
+}
+
+/* ---- What is remembered ------------------------------------------------------------------------------------------------------------ */
+
+static void set(const char *class, const char *variant)
+{
+    harness h;
+    aval__variant v;
+    harness_open(&h);
+    cr_assert(aval__variant_read(variant, &v));
+    cr_assert_eq(aval__tuning_set(h.device, class, &v, true), AVAL_OK, "%s", aval_error());
+    harness_close(&h);
+}
+
+/* As a new process would find it, on a device with this driver (NULL: its own). */
+static aval__variant found(const aval_gemm *g, const char *driver)
+{
+    harness h;
+    harness_open(&h);
+    aval__listed *listed = (aval__listed *)(uintptr_t)h.device->listed;
+    if (driver != NULL) listed->info.driver = driver;
+    aval__variant v = aval__tuning_find(aval__device_info(h.device), g, AVAL_FLOAT, NULL);
+    harness_close(&h);
+    return v;
+}
+
+Test(tuning, a_choice_is_found_by_a_later_process_and_taken_by_its_products)
+{
+    const aval_gemm g = product(128, 512, 784);
+    set("float 128 x 512 x 768", "tiles method=direct");
+    cr_expect_eq(found(&g, NULL).provider, &aval__gemm_tiles);
+    cr_expect_null(found(&g, "another driver").provider);
+    setenv("AVAL_TUNED", "0", 1);
+    cr_expect_null(found(&g, NULL).provider, "it is not to be taken");
+    unsetenv("AVAL_TUNED");
+
+    harness h;
+    harness_open(&h);
+    uint64_t before = aval__tuning_stamp(h.device);
+    cr_expect_neq(before, 0);
+    cr_expect_eq(aval__gemm_tiles.scratch_bytes(aval__device_info(h.device), &g, AVAL_FLOAT, 0), 0,
+                 "a product without packing has no scratch");
+    cr_assert_eq(aval__tuning_forget(h.device), AVAL_OK, "%s", aval_error());
+    cr_expect_eq(aval__tuning_stamp(h.device), 0);
+    harness_close(&h);
+    cr_expect_null(found(&g, NULL).provider);
+}
+
+Test(tuning, of_many_processes_at_once_is_all_kept)
+{
+    const int n = 4;
+    for (int i = 0; i < n; i++) {
+        char class[64];
+        snprintf(class, sizeof class, "float %d x 1 x 1", i + 1);
+        pid_t pid = fork();
+        cr_assert_geq(pid, 0);
+        if (pid == 0) {
+            set(class, "tiles method=direct");
+            _exit(0);
+        }
+    }
+    for (int i = 0, status; i < n; i++) {
+        cr_assert_gt(wait(&status), 0);
+        cr_expect_eq(status, 0);
+    }
+    for (int i = 0; i < n; i++) {
+        const aval_gemm g = product(i + 1, 1, 1);
+        cr_expect_eq(found(&g, NULL).provider, &aval__gemm_tiles, "that of process %d is lost", i);
+    }
+}
+
+static void replace_in_file(const char *command)
+{
+    char line[256];
+    snprintf(line, sizeof line, command, folder);
+    cr_assert_eq(system(line), 0);
+}
+
+Test(tuning, damaged_files_and_choices_without_a_meaning_are_none)
+{
+    const aval_gemm g = product(128, 512, 784);
+    set("float 128 x 512 x 768", "tiles method=panels rows=14");
+    replace_in_file("sed -i 's/rows=14/rows=15/' %s/verdicts-*.json");
+    cr_expect_null(found(&g, NULL).provider, "no kernel has 15 rows");
+    set("float 128 x 512 x 768", "tiles method=panels rows=14");
+    cr_expect_eq(found(&g, NULL).knobs[AVAL__KNOB_ROWS], 14);
+    replace_in_file("sed -i 's/\"stamp\": \"[0-9a-f]*\"/\"stamp\": \"17\"/' %s/verdicts-*.json");
+    cr_expect_null(found(&g, NULL).provider, "it was measured with other kernels");
+    set("float 128 x 512 x 768", "tiles method=panels rows=14");
+    replace_in_file("truncate -s 60 %s/verdicts-*.json");
+    cr_expect_null(found(&g, NULL).provider);
+}
+
+/* A class has many shapes: where one cannot be computed as another was, it is computed as untuned. */
+Test(tuning, a_way_that_does_not_fit_a_shape_is_not_taken_for_it)
+{
+    harness h;
+    aval__variant v;
+    aval_gemm g = product(128, 40, 512);
+    g.b = (aval_operand){ .ld = 512, .transposed = 1 };
+    harness_open(&h);
+    const aval_device_info *info = aval__device_info(h.device);
+    uint64_t untuned = aval__gemm_tiles.scratch_bytes(info, &g, AVAL_FLOAT, 0);
+    cr_assert(aval__variant_read("tiles method=narrow", &v)); /* for at most 16 columns */
+    aval__tuning_try(h.device, &v);
+    cr_expect_eq(aval__gemm_tiles.scratch_bytes(info, &g, AVAL_FLOAT, 0), untuned);
+    aval__tuning_try(h.device, NULL);
+    harness_close(&h);
+}
