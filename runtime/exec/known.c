@@ -62,13 +62,16 @@ static int try(aval_context *ctx, uint32_t device, const aval__plan_unit *unit, 
 {
     int status = AVAL_E_CHECK;
     bool exists = true;
+    struct aval__met *met = ctx->met;
     *why = NULL;
+    ctx->met = NULL; /* products of the question are none of the plan that is being made */
     for (unsigned draw = 0; draw < DRAWS && exists && status == AVAL_E_CHECK; draw++) {
         aval__known k;
         status = aval__known_make(ctx, device, unit, draw, &k, &exists);
         if (status == AVAL_OK && exists) status = aval__known_run(&k);
         aval__known_release(&k);
     }
+    ctx->met = met;
     if (status != AVAL_E_CHECK) return AVAL_OK; /* what fails in another way does so again, in words, when it is run in earnest */
     *why = aval__copy_text(aval_error());
     return *why ? AVAL_OK : AVAL_E_MEMORY;

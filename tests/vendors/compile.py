@@ -34,6 +34,8 @@ MAY_SPILL = {
 # And these in double on Intel's pvc, which has half the registers for them: bytes a work-item.  "pow" is a generated kernel that calls it, as
 # focal loss's gradient: Intel's compiler expands it in line.
 PVC_DOUBLE = {"sum_rows": 64, "window_spread": 16, "pow": 128}
+# And these on pvc in any type, since GROUP of common.clh is divided out of global ids.
+PVC_GROUPS = {"det": 32, "det_backward": 64}
 # Tiles of sums on Intel's GPUs, by target and whether in double: pvc gives a work-item 64 floats, skl 64 doubles, and the compiler reads the operands of
 # four steps ahead.
 INTEL_TILES = {("pvc", False): 256, ("pvc", True): 1024, ("skl", True): 256}
@@ -44,6 +46,8 @@ def allowed_spill(variant, target, kernel):
         return math.inf
     if kernel == "gemm_groups":
         return INTEL_TILES.get((target, variant["fp64"]), 0)
+    if target == "pvc" and kernel in PVC_GROUPS:
+        return PVC_GROUPS[kernel]
     if target != "pvc" or not variant["fp64"]:
         return 0
     if variant["name"] != "fused":
