@@ -33,7 +33,7 @@ MAY_SPILL = {
 }
 # And these in double on Intel's pvc, which has half the registers for them: bytes a work-item.  "pow" is a generated kernel that calls it, as
 # focal loss's gradient: Intel's compiler expands it in line.
-PVC_DOUBLE = {"sum_rows": 64, "window_spread": 16, "pow": 128}
+PVC_DOUBLE = {"sum_rows": 64, "window_spread": 16, "lstm_cell": 32, "pow": 128}
 # And these on pvc in any type, since GROUP of common.clh is divided out of global ids.
 PVC_GROUPS = {"det": 32, "det_backward": 64}
 # Tiles of sums on Intel's GPUs, by target and whether in double: pvc gives a work-item 64 floats, skl 64 doubles, and the compiler reads the operands of
