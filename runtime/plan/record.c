@@ -265,13 +265,13 @@ static int record_unit(aval__planner *p, uint32_t unit)
     }
     r.cluster = u->cluster;
     int status = !u->node ? record_copy(&r) : u->cluster ? aval__record_cluster(&r) : aval__record_node(&r);
+    if (status == AVAL_E_UNSUPPORTED && u->node && !u->cluster) aval__planner_refuse(p, u->node, u->device); /* the next attempt knows it */
     if (status == AVAL_OK && u->tail && !r.tail_is_done) {
         first_output = u->node->n_outputs;
         if (p->steps.count > n_steps) AVAL__TRY(list_written(p, u, 0, first_output));
         listed = p->steps.count;
         status = record_apart(&r);
     }
-    if (status == AVAL_E_UNSUPPORTED && u->node && !u->cluster) aval__planner_refuse(p, u->node, u->device); /* the next attempt knows it */
     if (status < 0) return status;
     AVAL__TRY(aval__planner_prove(p, u, n_steps));
     bool silent = p->steps.count == n_steps;
