@@ -99,6 +99,7 @@ static bool lay_out(const aval_device_info *info, const aval_gemm *gemm, int typ
     l->b_along_k = g->b.transposed;
     l->summed = g->sum ? g->batch : 1;
     l->matrices = g->sum ? 1 : g->batch;
+    if (g->m == 0 || g->n == 0) return true; /* nothing is launched */
     for (size_t i = 0; i < N_TILES; i++) {
         if (!fits(info, &tiles[i], bytes, patches)) continue;
         if (l->t == NULL || time_of(l, &tiles[i], info, type) < time_of(l, l->t, info, type)) l->t = &tiles[i];

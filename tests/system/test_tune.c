@@ -42,7 +42,8 @@ Test(tune, nets_are_tuned_in_their_time_and_plans_tell_it)
 {
     const outcome *o = program_expect_ok("tune mlp --batch 4 --budget 0.5");
     cr_expect_not_null(strstr(o->out, "classes of products were tuned"), "%s", o->out);
-    cr_expect_not_null(strstr(program_expect_ok("tune mlp --batch 4 --budget 0.001")->out, "there was no time"), "%s", o->out);
+    o = program_expect_ok("tune mlp --batch 4 --budget 0.001"); /* which may be enough to try the untuned way */
+    cr_expect(strstr(o->out, "there was no time") != NULL || strstr(o->out, "not to the end") != NULL, "%s", o->out);
 }
 
 Test(tune, wrong_use_is_refused)
