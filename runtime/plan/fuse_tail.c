@@ -71,7 +71,7 @@ int aval__fuse_tails(const aval_graph *g, aval_node *const *order, size_t n_orde
 static bool group_step(const aval__cluster *c, size_t input, int32_t first, int32_t end, int64_t *inner, int64_t *step)
 {
     const aval_tensor *t = &c->inputs[input]->tensor;
-    int64_t varying = 1, all = 1;
+    int64_t varying = 1;
     bool stays = true, moves = true;
     for (int32_t axis = end - 1; axis >= first; axis--) {
         int32_t own = axis - (c->space->rank - t->rank);
@@ -80,7 +80,6 @@ static bool group_step(const aval__cluster *c, size_t input, int32_t first, int3
         stays = stays && length == 1;
         moves = moves && length != 1;
         varying *= length;
-        all *= c->space->dims[axis];
     }
     if (!stays && !moves) return false;
     *step = stays ? 0 : *inner;

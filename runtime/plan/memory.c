@@ -76,6 +76,15 @@ typedef struct device_storages {
     size_t count;
 } device_storages;
 
+static void gather_one(const aval__planner *p, uint32_t device, uint32_t index, device_storages *out)
+{
+    const aval__storage *s = &p->storages.at[index];
+    uint32_t end = (uint32_t)p->order.count; /* "after the last unit" */
+    if (s->device != device || s->slot != AVAL__NONE) return;
+    out->index[out->count] = index;
+    out->intervals[out->count++] = (aval__interval){ .bytes = s->bytes, .first = s->first, .last = s->last < end ? s->last : end };
+}
+
 static int gather(aval__planner *p, uint32_t device, device_storages *out)
 {
     size_t n = 0;
@@ -83,13 +92,11 @@ static int gather(aval__planner *p, uint32_t device, device_storages *out)
     out->index = aval__arena_alloc(&p->scratch, sizeof *out->index * n);
     out->intervals = aval__arena_alloc(&p->scratch, sizeof *out->intervals * n);
     if (!out->index || !out->intervals) return AVAL_E_MEMORY;
-    uint32_t end = (uint32_t)p->order.count; /* "after the last unit" */
-    for (size_t i = 0; i < p->storages.count; i++) {
-        const aval__storage *s = &p->storages.at[i];
-        if (s->device != device || s->slot != AVAL__NONE) continue;
-        out->index[out->count] = (uint32_t)i;
-        out->intervals[out->count++] = (aval__interval){ .bytes = s->bytes, .first = s->first, .last = s->last < end ? s->last : end };
-    }
+    /* Storages are made in the order of the units, but for those that are there from the start whenever they were met: these come first. */
+    for (size_t i = 0; i < p->storages.count; i++)
+        if (p->storages.at[i].first == 0) gather_one(p, device, (uint32_t)i, out);
+    for (size_t i = 0; i < p->storages.count; i++)
+        if (p->storages.at[i].first > 0) gather_one(p, device, (uint32_t)i, out);
     return AVAL_OK;
 }
 

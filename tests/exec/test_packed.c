@@ -117,3 +117,24 @@ Test(packed, a_weight_in_a_callers_hands_is_packed_in_each_run)
     cr_expect_eq(run(), 1);
     cr_expect_eq(run(), 1);
 }
+
+/* Copies for all runs lie in the arena beside values that come and go: nothing of a run may lie there. */
+Test(packed, copies_stay_while_the_values_of_a_run_come_and_go)
+{
+    enum { LAYERS = 6, WIDE = 200 };
+    static float weights[WIDE * WIDE], first[N * N], later[N * N];
+    aval_value *h = aval_graph_input(g, "h", AVAL_FLOAT, AVAL_SHAPE(N, N));
+    for (int i = 0; i < WIDE * WIDE; i++) weights[i] = (float)(i % 11 - 5) * 0.02f;
+    for (int i = 0; i < LAYERS; i++) {
+        char name[] = { 'v', (char)('0' + i), 0 };
+        const int64_t rows = i == 0 ? N : WIDE - 8 * (i - 1), columns = i == LAYERS - 1 ? N : WIDE - 8 * i;
+        RIG_OK(aval_store_set(store, name, AVAL_FLOAT, AVAL_SHAPE(rows, columns), weights));
+        h = aval_apply(g, "Tanh", NULL, aval_apply(g, "MatMul", NULL, h, aval_graph_state(g, name, AVAL_FLOAT, AVAL_SHAPE(rows, columns))));
+    }
+    RIG_OK(aval_session_feed(s, aval_graph_find(g, "h"), x_data, sizeof x_data, NULL));
+    for (int turn = 0; turn < 4; turn++) {
+        RIG_OK(aval_session_run(s, AVAL_VALUES(h)));
+        RIG_OK(aval_session_read(s, h, turn == 0 ? first : later, sizeof first));
+        if (turn > 0) cr_assert_arr_eq(first, later, sizeof first, "run %d", turn);
+    }
+}
