@@ -41,17 +41,20 @@ typedef struct aval__grid {
 /* False where an input's elements do not lie so. */
 bool aval__fuse_grid(const aval__cluster *c, int64_t batch, int64_t rows, int64_t columns, aval__grid *grid);
 
+/* Where a long argument comes from. */
+typedef enum aval__fused_origin {
+    AVAL__FUSED_SIZE,
+    AVAL__FUSED_COUNT,
+    AVAL__FUSED_CHUNK,
+    AVAL__FUSED_MATRIX_STEP,
+    AVAL__FUSED_ROW_STEP,
+    AVAL__FUSED_ATTRIBUTE
+} aval__fused_origin;
+
 /* One argument of a generated kernel, in order. */
 typedef struct aval__fused_arg {
     enum { AVAL__FUSED_INPUT, AVAL__FUSED_OUTPUT, AVAL__FUSED_LONG, AVAL__FUSED_REAL } kind;
-    enum {
-        AVAL__FUSED_SIZE,
-        AVAL__FUSED_COUNT,
-        AVAL__FUSED_CHUNK,
-        AVAL__FUSED_MATRIX_STEP,
-        AVAL__FUSED_ROW_STEP,
-        AVAL__FUSED_ATTRIBUTE
-    } origin; /* LONG, REAL: what it is */
+    aval__fused_origin origin; /* LONG, REAL: what it is */
     uint32_t index; /* of the cluster's inputs (steps too) or outputs; SIZE: axis; ATTRIBUTE: node of the cluster */
     uint32_t attr; /* ATTRIBUTE: its declared index */
     int type; /* ATTRIBUTE: the arithmetic type that it is used in; REAL is passed so (AVAL_FLOAT or AVAL_DOUBLE) */

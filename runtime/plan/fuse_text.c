@@ -316,11 +316,9 @@ static void put_tensors(generator *g)
     for (size_t i = 0; i < g->cluster->n_outputs; i++) put_tensor(g, g->cluster->outputs[i], true, i);
 }
 
-static void put_long(generator *g, const char *letter, size_t number, int origin)
+static void put_long(generator *g, const char *letter, size_t number, aval__fused_origin origin)
 {
-    aval__fused_arg arg = { .kind = AVAL__FUSED_LONG, .index = (uint32_t)number };
-    arg.origin = origin;
-    put_parameter(g, "long ", letter, number, arg);
+    put_parameter(g, "long ", letter, number, (aval__fused_arg){ .kind = AVAL__FUSED_LONG, .origin = origin, .index = (uint32_t)number });
 }
 
 static void put_range(generator *g)

@@ -105,7 +105,7 @@ static size_t run(builder build, const form *f, const char *tails, aval_memory_m
     size_t total = 0;
     setenv("AVAL_TAILS", tails, 1);
     rig_open(&r);
-    RIG_OK(aval_session_set_memory(r.session, mode));
+    RIG_OK(aval_session_set_memory(r.session, (int)mode));
     made m = build(&r, f);
     RIG_OK(aval_graph_status(r.graph));
     rig_run(&r, m.wanted, m.n_wanted);
