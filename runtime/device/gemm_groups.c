@@ -21,21 +21,6 @@ static const tile tiles[] = { { 16, 2, 1.0 }, { 16, 1, 1.3 }, { 8, 1, 1.8 } };
 #define LEAST_PART 256 /* products in a part of a sum: with fewer, storing and adding up the parts costs more than it gains */
 #define MOST_PARTS_BYTES ((uint64_t)64 << 20) /* of sums that wait to be added up */
 
-/* Storage types that gemm_groups.cl can be built for, and bytes of the type it computes them in. */
-static const struct {
-    int type;
-    uint32_t computed_bytes;
-} types[] = { { AVAL_FLOAT, 4 }, { AVAL_FLOAT16, 4 }, { AVAL_DOUBLE, 8 }, { AVAL_UINT8, 4 },
-              { AVAL_INT8, 4 },  { AVAL_INT32, 4 },   { AVAL_INT64, 8 } };
-
-static uint32_t computed_bytes(int type)
-{
-    for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
-        if (types[i].type == type) return types[i].computed_bytes;
-    }
-    return 0;
-}
-
 typedef struct layout {
     aval_gemm g; /* c row-major, batch at least 1 */
     const tile *t;
@@ -74,7 +59,7 @@ static int64_t tile_count(const layout *l, const tile *t)
 /* How many parts the sum can be made in. */
 static int64_t most_parts(const layout *l, int type)
 {
-    uint64_t one = (uint64_t)l->g.m * (uint64_t)l->g.n * (uint64_t)l->matrices * computed_bytes(type);
+    uint64_t one = (uint64_t)l->g.m * (uint64_t)l->g.n * (uint64_t)l->matrices * operand_bytes(type);
     int64_t by_memory = (int64_t)(MOST_PARTS_BYTES / (one > 0 ? one : 1)), by_steps = divide_up(l->g.k, LEAST_PART) * l->summed;
     int64_t most = smaller(by_memory, by_steps);
     return most > 1 ? most : 1;
@@ -91,7 +76,7 @@ static double time_of(const layout *l, const tile *t, const aval_device_info *in
 static bool lay_out(const aval_device_info *info, const aval_gemm *gemm, int type, layout *l)
 {
     memset(l, 0, sizeof *l);
-    uint32_t bytes = computed_bytes(type);
+    uint32_t bytes = operand_bytes(type);
     if (!aval__gemm_normalise(gemm, &l->g) || bytes == 0) return false;
     const aval_gemm *g = &l->g;
     bool patches = g->b.patches != NULL;
@@ -195,7 +180,7 @@ static bool sizes_fit(const aval_gemm *g)
 static int supports(const aval_device_info *info, const aval_gemm *gemm, int type)
 {
     layout l;
-    if (computed_bytes(type) == 0 || (type == AVAL_DOUBLE && !info->fp64)) return AVAL_E_UNSUPPORTED;
+    if (operand_bytes(type) == 0 || (type == AVAL_DOUBLE && !info->fp64)) return AVAL_E_UNSUPPORTED;
     if (gemm->k == 0 || !lay_out(info, gemm, type, &l) || !sizes_fit(&l.g)) return AVAL_E_UNSUPPORTED;
     return AVAL_OK;
 }
@@ -205,7 +190,7 @@ static uint64_t scratch_bytes(const aval_device_info *info, const aval_gemm *gem
     layout l;
     (void)packed;
     if (!lay_out(info, gemm, type, &l) || l.g.m == 0 || l.g.n == 0 || l.parts <= 1) return 0;
-    return (uint64_t)(l.matrices * l.parts * l.g.m * l.g.n) * computed_bytes(type);
+    return (uint64_t)(l.matrices * l.parts * l.g.m * l.g.n) * operand_bytes(type);
 }
 
 static int record(const aval_device_info *info, const aval_gemm *gemm, int type, const aval_tensor *scratch,

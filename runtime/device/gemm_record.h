@@ -39,6 +39,20 @@ static inline int64_t vector_floats(const aval_device_info *info)
     return info->float_vector_width >= 16 ? 16 : info->float_vector_width >= 8 ? 8 : 4;
 }
 
+/* Bytes of the type that kernels on gemm_operands.clh compute elements of a storage type in; 0: they cannot be built for it. */
+static inline uint32_t operand_bytes(int type)
+{
+    static const struct {
+        int type;
+        uint32_t bytes;
+    } types[] = { { AVAL_FLOAT, 4 }, { AVAL_FLOAT16, 4 }, { AVAL_DOUBLE, 8 }, { AVAL_UINT8, 4 },
+                  { AVAL_INT8, 4 },  { AVAL_INT32, 4 },   { AVAL_INT64, 8 } };
+    for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
+        if (types[i].type == type) return types[i].bytes;
+    }
+    return 0;
+}
+
 static inline void push(aval__gemm_launch *l, aval_arg arg)
 {
     l->args[l->n_args++] = arg;

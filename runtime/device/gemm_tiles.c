@@ -30,21 +30,6 @@
 #define SCRATCH_ALIGNMENT 128
 #define MOST_OF_A_AT_ONCE ((int64_t)256 << 10) /* elements that stay in the second-level cache while panels of b pass */
 
-/* Storage types that gemm.cl can be built for, and bytes of the type it computes them in. */
-static const struct {
-    int type;
-    uint32_t computed_bytes;
-} types[] = { { AVAL_FLOAT, 4 }, { AVAL_FLOAT16, 4 }, { AVAL_DOUBLE, 8 }, { AVAL_UINT8, 4 },
-              { AVAL_INT8, 4 },  { AVAL_INT32, 4 },   { AVAL_INT64, 8 } };
-
-static uint32_t computed_bytes(int type)
-{
-    for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
-        if (types[i].type == type) return types[i].computed_bytes;
-    }
-    return 0;
-}
-
 /* ---- The layout of a product ------------------------------------------------------------------------------------------------ */
 
 typedef enum method {
@@ -117,7 +102,7 @@ static bool suits_lines(const layout *l, bool rows_of_b)
 static method choose_skinny(const layout *l, int type)
 {
     const aval_gemm *g = &l->g;
-    if (g->b.patches != NULL || aval_type_bytes(type) != computed_bytes(type)) return METHOD_PANELS;
+    if (g->b.patches != NULL || aval_type_bytes(type) != operand_bytes(type)) return METHOD_PANELS;
     bool rows_of_b = l->b_column == 1 && l->b_row >= g->n, few_rows = g->m <= WIDE_ROWS && g->m < l->rows / 2;
     if ((g->n <= COLUMNS || few_rows) && suits_lines(l, rows_of_b)) return METHOD_LINES;
     if (rows_of_b && g->n <= COLUMNS && g->m >= narrow_rows(l)) return METHOD_NARROW;
@@ -129,7 +114,7 @@ static method choose_skinny(const layout *l, int type)
 static bool method_fits(const layout *l, const aval_device_info *info, int type, method wanted)
 {
     const aval_gemm *g = &l->g;
-    bool matrices = g->b.patches == NULL, whole = matrices && aval_type_bytes(type) == computed_bytes(type);
+    bool matrices = g->b.patches == NULL, whole = matrices && aval_type_bytes(type) == operand_bytes(type);
     bool rows_of_b = l->b_column == 1 && l->b_row >= g->n;
     if (g->k == 0) return wanted == METHOD_DIRECT;
     if (info->group > 1) return wanted == METHOD_DIRECT;
@@ -160,7 +145,7 @@ static method choose_method(const layout *l, const aval_device_info *info, int t
 static void lay_out_panels(layout *l, int type)
 {
     const aval_gemm *g = &l->g;
-    uint64_t bytes = computed_bytes(type);
+    uint64_t bytes = operand_bytes(type);
     l->a_panels = divide_up(g->m, l->rows);
     l->b_panels = divide_up(g->n, l->columns);
     uint64_t a_one = (uint64_t)(l->a_panels * l->rows * g->k) * bytes, b_one = (uint64_t)(l->b_panels * l->columns * g->k) * bytes;
@@ -202,7 +187,7 @@ static bool lay_out_at_once(layout *l, const aval_device_info *info, int type)
     if (g->sum || g->b.patches != NULL || type == AVAL_FLOAT16) return false;
     l->a_panels = divide_up(g->m, l->rows);
     l->b_panels = divide_up(g->n, l->columns);
-    l->packs_b = !l->packed[1] && (l->b_column != 1 || aval_type_bytes(type) != computed_bytes(type));
+    l->packs_b = !l->packed[1] && (l->b_column != 1 || aval_type_bytes(type) != operand_bytes(type));
     for (int64_t rows = 1; rows <= most && rows <= l->a_panels; rows++) {
         for (int64_t columns = 1; rows * columns <= most && columns <= l->b_panels; columns++) {
             if (time_at_once(l, units, rows, columns) >= time_at_once(l, units, best_rows, best_columns)) continue;
@@ -219,7 +204,7 @@ static bool lay_out_at_once(layout *l, const aval_device_info *info, int type)
     l->column_panels = divide_up(l->b_panels, best_columns);
     if (l->row_panels * l->rows * smaller(g->k, slice_of(l)) > MOST_OF_A_AT_ONCE) return false;
     int64_t lanes = (l->packed[0] ? 0 : l->row_panels * l->rows) + l->columns; /* one panel of b at a time */
-    l->item_bytes = align_up((uint64_t)(lanes * smaller(g->k, slice_of(l))) * computed_bytes(type));
+    l->item_bytes = align_up((uint64_t)(lanes * smaller(g->k, slice_of(l))) * operand_bytes(type));
     return true;
 }
 
@@ -238,7 +223,7 @@ static void lay_out_lines(layout *l, const aval_device_info *info, int type)
     bool by_rows = laid || g->m >= g->n;
     l->item_rows = by_rows ? divide_up(divide_up(g->m, items), LINE_ROWS) * LINE_ROWS : g->m;
     l->item_columns = by_rows ? g->n : divide_up(divide_up(g->n, items), LINE_COLUMNS) * LINE_COLUMNS;
-    if (laid) l->line_bytes = align_up((uint64_t)(divide_up(g->n, LINE_COLUMNS) * LINE_COLUMNS * g->k) * computed_bytes(type));
+    if (laid) l->line_bytes = align_up((uint64_t)(divide_up(g->n, LINE_COLUMNS) * LINE_COLUMNS * g->k) * operand_bytes(type));
 }
 
 static int64_t line_items(const layout *l)
@@ -260,7 +245,7 @@ static bool lay_out_as(const aval_device_info *info, const aval_gemm *gemm, int 
     l->variant = *variant;
     if (!aval__gemm_normalise(gemm, &l->g)) return false;
     const aval_gemm *g = &l->g;
-    uint32_t bytes = computed_bytes(type);
+    uint32_t bytes = operand_bytes(type);
     l->a_row = g->a.transposed ? 1 : g->a.ld;
     l->a_column = g->a.transposed ? g->a.ld : 1;
     l->b_row = g->b.transposed ? 1 : g->b.ld;
@@ -465,7 +450,7 @@ static int record_panels(recorder *r, const aval_device_info *info)
 static int supports(const aval_device_info *info, const aval_gemm *gemm, int type)
 {
     aval_gemm g;
-    if (!aval__gemm_normalise(gemm, &g) || computed_bytes(type) == 0 || (type == AVAL_DOUBLE && !info->fp64)) return AVAL_E_UNSUPPORTED;
+    if (!aval__gemm_normalise(gemm, &g) || operand_bytes(type) == 0 || (type == AVAL_DOUBLE && !info->fp64)) return AVAL_E_UNSUPPORTED;
     if (!fits_int(g.m) || !fits_int(g.n) || !fits_int(g.k) || !fits_int(g.batch)) return AVAL_E_UNSUPPORTED;
     if (g.sum && g.k > 0 && g.batch > INT32_MAX / 4 / g.k) return AVAL_E_UNSUPPORTED;
     const aval_patches *p = g.b.patches;
@@ -483,7 +468,7 @@ static uint64_t packed_bytes(const aval_device_info *info, const aval_gemm *gemm
     if (o->patches || (l.g.batch > 1 && o->batch_stride != 0)) return 0;
     if (b && l.b_column == 1 && l.b_row == l.columns && l.g.n == l.columns && !l.packs_b) return 0; /* one panel already */
     int64_t lanes = b ? divide_up(l.g.n, l.columns) * l.columns : divide_up(l.g.m, l.rows) * l.rows;
-    return align_up((uint64_t)(lanes * l.g.k) * computed_bytes(type));
+    return align_up((uint64_t)(lanes * l.g.k) * operand_bytes(type));
 }
 
 static int pack(const aval_device_info *info, const aval_gemm *gemm, int type, int operand, const aval_tensor *to, aval_call *call)

@@ -19,6 +19,21 @@ static json_t *parse(const char *text)
     return parsed;
 }
 
+/* What `aval bench` writes into the file that an option names. */
+static void read_written(const char *option, char *text, size_t room)
+{
+    char file[] = "/tmp/aval-bench-XXXXXX", line[128];
+    int fd = mkstemp(file);
+    cr_assert_geq(fd, 0);
+    snprintf(line, sizeof line, "bench mlp --batch 4 --%s %s", option, file);
+    program_expect_ok(line);
+    ssize_t bytes = read(fd, text, room - 1);
+    close(fd);
+    unlink(file);
+    cr_assert_gt(bytes, 0);
+    text[bytes] = 0;
+}
+
 Test(bench, roofline_tells_time_bytes_and_arithmetic_of_each_command)
 {
     json_t *rows = parse(program_expect_ok("bench mlp --batch 4 --roofline --json")->out);
@@ -37,16 +52,8 @@ Test(bench, roofline_tells_time_bytes_and_arithmetic_of_each_command)
 
 Test(bench, profile_writes_a_trace_with_a_slice_for_each_command)
 {
-    char file[] = "/tmp/aval-trace-XXXXXX", line[128], text[200000];
-    int fd = mkstemp(file);
-    cr_assert_geq(fd, 0);
-    snprintf(line, sizeof line, "bench mlp --batch 4 --profile %s", file);
-    program_expect_ok(line);
-    ssize_t bytes = read(fd, text, sizeof text - 1);
-    close(fd);
-    unlink(file);
-    cr_assert_gt(bytes, 0);
-    text[bytes] = 0;
+    char text[200000];
+    read_written("profile", text, sizeof text);
     json_t *trace = parse(text), *events = json_object_get(trace, "traceEvents");
     size_t slices = 0;
     double end = 0;
@@ -64,16 +71,8 @@ Test(bench, profile_writes_a_trace_with_a_slice_for_each_command)
 
 Test(bench, plot_draws_the_commands_under_the_roof)
 {
-    char file[] = "/tmp/aval-roof-XXXXXX", line[128], text[400000];
-    int fd = mkstemp(file);
-    cr_assert_geq(fd, 0);
-    snprintf(line, sizeof line, "bench mlp --batch 4 --plot %s", file);
-    program_expect_ok(line);
-    ssize_t bytes = read(fd, text, sizeof text - 1);
-    close(fd);
-    unlink(file);
-    cr_assert_gt(bytes, 0);
-    text[bytes] = 0;
+    char text[400000];
+    read_written("plot", text, sizeof text);
     cr_expect_neq(strstr(text, "<svg"), NULL);
     cr_expect_neq(strstr(text, "</svg>"), NULL, "drawn to its end");
     cr_expect_neq(strstr(text, "gemm_"), NULL, "what loses most is called by name");
