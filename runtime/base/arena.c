@@ -20,12 +20,13 @@ static struct aval__arena_block *make_block(size_t bytes)
         aval__fail(AVAL_E_MEMORY, "out of memory: %zu bytes were asked for", bytes);
         return NULL;
     }
-    struct aval__arena_block *block = aval__alloc(sizeof *block + bytes); /* zeroed, so what is cut from it is */
-    if (block) block->bytes = bytes;
+    struct aval__arena_block *block = aval__resize(NULL, sizeof *block + bytes, 1);
+    if (block) *block = (struct aval__arena_block){ .bytes = bytes };
     return block;
 }
 
-void *aval__arena_alloc(aval__arena *arena, size_t bytes)
+/* Not zeroed: a block that were, would have left the nearest cache when it is filled. */
+static void *cut(aval__arena *arena, size_t bytes)
 {
     if (bytes > SIZE_MAX - ALIGNMENT) bytes = SIZE_MAX; /* refused by make_block */
     else bytes = (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
@@ -44,9 +45,15 @@ void *aval__arena_alloc(aval__arena *arena, size_t bytes)
     return memory;
 }
 
+void *aval__arena_alloc(aval__arena *arena, size_t bytes)
+{
+    void *memory = cut(arena, bytes);
+    return memory ? memset(memory, 0, bytes) : NULL;
+}
+
 void *aval__arena_copy(aval__arena *arena, const void *data, size_t bytes)
 {
-    void *copy = aval__arena_alloc(arena, bytes);
+    void *copy = cut(arena, bytes);
     if (copy && bytes) memcpy(copy, data, bytes);
     return copy;
 }
@@ -63,7 +70,6 @@ void aval__arena_clear(aval__arena *arena)
     aval__arena rest = { kept->next };
     aval__arena_release(&rest);
     kept->next = NULL;
-    memset(kept->data, 0, kept->used);
     kept->used = 0;
 }
 

@@ -204,6 +204,10 @@ int aval__offsets_assign(aval__interval *intervals, size_t count, uint32_t n_pos
 
 /* ---- Recording: one unit at a time ------------------------------------------------------------------------------------------- */
 
+#define AVAL__MOST_MET 16
+
+typedef struct aval__packed aval__packed; /* record_packed.c */
+
 /* A tensor as a recorder sees it: the handle is the address of `tensor`. */
 typedef struct aval__port {
     aval_tensor tensor;
@@ -231,10 +235,14 @@ typedef struct aval__recording {
     const aval__cluster *cluster; /* that is recorded, as launch or as tail */
     const struct aval__tail *tail; /* of the product that is being recorded; NULL: none */
     bool tail_is_done;
+    struct {
+        aval__hash key;
+        aval__packed *packed;
+    } met[AVAL__MOST_MET]; /* operands of this unit's products, see record_packed.c */
+    size_t n_met;
 } aval__recording;
 
-/* record_packed.c.  *out: the packed copy of operand 0 (a) or 1 (b) that this product may share with others, NULL: it is to pack for itself. */
-typedef struct aval__packed aval__packed;
+/* *out: the packed copy of operand 0 (a) or 1 (b) that this product may share with others, NULL: it is to pack for itself. */
 int aval__record_meet_operand(aval__recording *r, const aval__port *port, const aval_gemm *gemm, int operand, aval__packed **out);
 /* The copy as a tensor of this call, written by steps here if it is not there yet. */
 int aval__record_packed(aval_call *call, const aval_gemm *gemm, int type, const aval__gemm_choice *choice, int operand,

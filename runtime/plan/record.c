@@ -284,9 +284,10 @@ static int record_unit(aval__planner *p, uint32_t unit)
 
 int aval__planner_record(aval__planner *p)
 {
-    /* About one step a unit: growing from nothing would copy all of it several times. */
-    AVAL__TRY(aval__vec_reserve(&p->steps, p->order.count));
-    AVAL__TRY(aval__vec_reserve(&p->written, p->order.count));
+    /* One step a unit or two, where a product packs its operands: growing from nothing would copy all of it several times, and room that is
+       not used is never touched. */
+    AVAL__TRY(aval__vec_reserve(&p->steps, 2 * p->order.count));
+    AVAL__TRY(aval__vec_reserve(&p->written, p->items.count));
     AVAL__TRY(aval__vec_reserve(&p->storages, p->items.count));
     if (is_learning(p)) AVAL__TRY(aval__planner_prepare_learning(p));
     for (size_t i = 0; i < p->order.count; i++) AVAL__TRY(record_unit(p, p->order.at[i]));

@@ -8,7 +8,7 @@
 
 #include <string.h>
 
-/* What is known of an operand that was met: found by its matrix, lies in the planner's scratch memory. */
+/* What is known of an operand that was met. */
 struct aval__packed {
     uint32_t products; /* that have read it so far */
     bool once;
@@ -38,8 +38,8 @@ static bool is_fixed(const aval__recording *r, const aval__port *port, bool *onc
     return true;
 }
 
-/* The matrix that a product reads, as its provider lays it out, and for how long it is the same. */
-static aval__hash key_of(const aval__recording *r, const aval__port *port, const aval_gemm *gemm, int operand, bool fixed)
+/* The matrix that a product reads, as its provider lays it out. */
+static aval__hash key_of(const aval__port *port, const aval_gemm *gemm, int operand)
 {
     const aval_operand *o = operand == 0 ? &gemm->a : &gemm->b;
     const uint64_t words[] = { 0x9ac4ed, /* unlike what other keys begin with */
@@ -50,26 +50,52 @@ static aval__hash key_of(const aval__recording *r, const aval__port *port, const
                                (uint64_t)o->ld,
                                (uint64_t)(operand == 0 ? gemm->m : gemm->n),
                                (uint64_t)gemm->k,
-                               (uint64_t)o->tensor->type,
-                               fixed ? UINT64_MAX : r->position };
+                               (uint64_t)o->tensor->type };
     return aval__hash_bytes(words, sizeof words);
+}
+
+static aval__packed *make_packed(aval__arena *arena, bool once)
+{
+    aval__packed *made = aval__arena_alloc(arena, sizeof *made);
+    if (made) *made = (aval__packed){ .once = once, .storage = AVAL__NONE };
+    return made;
+}
+
+/* Of an operand that all units may share: there are few. */
+static aval__packed *meet_fixed(aval__planner *p, aval__hash key, bool once)
+{
+    aval__packed *met = (aval__packed *)aval__find_shared(p, key); /* the planner's own */
+    if (met) return met;
+    met = make_packed(&p->scratch, once);
+    return met && aval__share(p, key, met) == AVAL_OK ? met : NULL;
+}
+
+/* Of an operand that changes after this unit: only the last few that it met are remembered, the newest first, so that planning a unit takes
+   time in proportion to its products, and most units' products are forgotten at once. */
+static aval__packed *meet_here(aval__recording *r, aval__hash key)
+{
+    size_t i = 0;
+    while (i < r->n_met && memcmp(&r->met[i].key, &key, sizeof key) != 0) i++;
+    aval__packed *met = i < r->n_met ? r->met[i].packed : make_packed(&r->p->unit_scratch, false);
+    if (!met) return NULL;
+    if (i == r->n_met && r->n_met < AVAL__MOST_MET) r->n_met++;
+    if (i == AVAL__MOST_MET) i--;
+    memmove(&r->met[1], &r->met[0], i * sizeof r->met[0]);
+    r->met[0].key = key;
+    r->met[0].packed = met;
+    return met;
 }
 
 int aval__record_meet_operand(aval__recording *r, const aval__port *port, const aval_gemm *gemm, int operand, aval__packed **out)
 {
     const aval_operand *o = operand == 0 ? &gemm->a : &gemm->b;
-    bool once = false, fixed;
+    bool once = false;
     *out = NULL;
     if (port->writable || o->patches != NULL || (gemm->batch > 1 && o->batch_stride != 0) || written_by_unit(r, port)) return AVAL_OK;
-    fixed = is_fixed(r, port, &once);
-    aval__hash key = key_of(r, port, gemm, operand, fixed);
-    aval__packed *met = (aval__packed *)aval__find_shared(r->p, key); /* the planner's own */
-    if (!met) {
-        met = aval__arena_alloc(&r->p->scratch, sizeof *met);
-        if (!met) return AVAL_E_MEMORY;
-        *met = (aval__packed){ .once = once, .storage = AVAL__NONE };
-        AVAL__TRY(aval__share(r->p, key, met));
-    }
+    bool fixed = is_fixed(r, port, &once);
+    aval__hash key = key_of(port, gemm, operand);
+    aval__packed *met = fixed ? meet_fixed(r->p, key, once) : meet_here(r, key);
+    if (!met) return AVAL_E_MEMORY;
     met->products++;
     if (met->once || met->products > 1) *out = met;
     return AVAL_OK;
