@@ -66,7 +66,7 @@ static bool near(double found, double expected)
     return fabs(found - expected) <= ABSOLUTE + RELATIVE * fabs(expected);
 }
 
-static bool floats_agree(const aval_array *found, const aval_array *expected, const char *name, char *why, size_t bytes)
+static bool floats_agree(const aval_array *found, const aval_array *expected, const char *what, char *why, size_t bytes)
 {
     size_t count = found->bytes / aval_type_bytes(found->type), wrong = 0, worst = 0;
     double *a = malloc((count + 1) * sizeof *a), *b = malloc((count + 1) * sizeof *b), largest = -1;
@@ -80,14 +80,14 @@ static bool floats_agree(const aval_array *found, const aval_array *expected, co
         if (wrong++ == 0 || error > largest) worst = i, largest = error;
     }
     if (wrong > 0)
-        snprintf(why, bytes, "output '%s': %zu of %zu elements differ, most at %zu: %.9g, expected %.9g", name, wrong, count, worst,
-                 a[worst], b[worst]);
+        snprintf(why, bytes, "%s: %zu of %zu elements differ, most at %zu: %.9g, expected %.9g", what, wrong, count, worst, a[worst],
+                 b[worst]);
     free(a);
     free(b);
     return agree && wrong == 0;
 }
 
-static bool bytes_agree(const aval_array *found, const aval_array *expected, const char *name, char *why, size_t bytes)
+static bool bytes_agree(const aval_array *found, const aval_array *expected, const char *what, char *why, size_t bytes)
 {
     size_t size = aval_type_bytes(found->type), count = found->bytes / size, wrong = 0, first = 0;
     for (size_t i = 0; i < count; i++) {
@@ -98,28 +98,28 @@ static bool bytes_agree(const aval_array *found, const aval_array *expected, con
     double a = NAN, b = NAN; /* where the type has no numbers */
     aval_convert(&a, AVAL_DOUBLE, (const char *)found->data + first * size, found->type, 1);
     aval_convert(&b, AVAL_DOUBLE, (const char *)expected->data + first * size, expected->type, 1);
-    snprintf(why, bytes, "output '%s': %zu of %zu elements differ, first %zu: %.17g, expected %.17g", name, wrong, count, first, a, b);
+    snprintf(why, bytes, "%s: %zu of %zu elements differ, first %zu: %.17g, expected %.17g", what, wrong, count, first, a, b);
     return false;
 }
 
 /* bfloat16 in a file of uint16.  ONNX's own results are cut off instead of rounded, so its runner too compares the bits as numbers. */
-static bool as_bits(const aval_array *found, const aval_array *expected, const char *name, char *why, size_t bytes)
+static bool as_bits(const aval_array *found, const aval_array *expected, const char *what, char *why, size_t bytes)
 {
     aval_array bits = *found;
     bits.type = expected->type;
-    return floats_agree(&bits, expected, name, why, bytes);
+    return floats_agree(&bits, expected, what, why, bytes);
 }
 
-bool cli_arrays_agree(const aval_array *found, const aval_array *expected, const char *name, char *why, size_t bytes)
+bool cli_arrays_agree(const aval_array *found, const aval_array *expected, const char *what, char *why, size_t bytes)
 {
     if (!same_shape(found, expected)) {
         char a[300], b[300];
         print_shape(found, a, sizeof a);
         print_shape(expected, b, sizeof b);
-        snprintf(why, bytes, "output '%s' is %s, expected %s", name, a, b);
+        snprintf(why, bytes, "%s is %s, expected %s", what, a, b);
         return false;
     }
-    if (found->type != expected->type) return as_bits(found, expected, name, why, bytes);
+    if (found->type != expected->type) return as_bits(found, expected, what, why, bytes);
     bool is_float = (AVAL_FLOATS & AVAL_TYPE_SET(found->type)) != 0;
-    return (is_float ? floats_agree : bytes_agree)(found, expected, name, why, bytes);
+    return (is_float ? floats_agree : bytes_agree)(found, expected, what, why, bytes);
 }

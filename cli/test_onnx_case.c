@@ -2,6 +2,7 @@
 #include "test_onnx.h"
 
 #include "arrays.h"
+#include "files.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -75,18 +76,24 @@ static int run_set(const running *r, const char *folder, const onnx_reason *why)
     return status < 0 ? status : run_outputs(r, why);
 }
 
-/* An output beside what the file expects. */
-static int compare_output(const running *r, size_t i, const char *file, const onnx_reason *why)
+/* A value beside what the file expects. */
+static int compare_value(const running *r, const aval_value *value, const char *what, const char *file, const onnx_reason *why)
 {
     aval_array expected = { .size = sizeof expected }, found = { .size = sizeof found };
     int status = aval_array_read(file, &expected);
-    if (status == AVAL_OK) status = cli_array_of(r->session, aval_model_output(r->model, i), &found);
+    if (status == AVAL_OK) status = cli_array_of(r->session, value, &found);
     explain(why, status);
-    if (status == AVAL_OK && !cli_arrays_agree(&found, &expected, aval_model_output_name(r->model, i), why->text, why->bytes))
-        status = AVAL_E_CHECK;
+    if (status == AVAL_OK && !cli_arrays_agree(&found, &expected, what, why->text, why->bytes)) status = AVAL_E_CHECK;
     aval_free(expected.data);
     aval_free(found.data);
     return status;
+}
+
+static int compare_output(const running *r, size_t i, const char *file, const onnx_reason *why)
+{
+    char what[256];
+    snprintf(what, sizeof what, "output '%s'", aval_model_output_name(r->model, i));
+    return compare_value(r, aval_model_output(r->model, i), what, file, why);
 }
 
 static int compare_outputs(const running *r, const char *folder, const onnx_reason *why)
@@ -100,7 +107,84 @@ static int compare_outputs(const running *r, const char *folder, const onnx_reas
     return status;
 }
 
-/* The model as it was written must give the very same bytes. */
+/* ---- Gradients ----------------------------------------------------------------------------------------------------------------------- */
+
+/* What is ours, not ONNX's: where a set of data has gradient_N.pb, it expects that gradient of sum of upstream x output by input N, upstream
+   from upstream_N.pb, else ones. */
+typedef struct gradients {
+    const char *folder;
+    size_t count; /* of inputs */
+    aval_value **of; /* by input; NULL: nothing is expected */
+} gradients;
+
+static bool is_gradient_expected(const char *folder, size_t i)
+{
+    char file[PATH_MAX];
+    onnx_case_path(file, "%s/gradient_%zu.pb", folder, i);
+    return onnx_case_is_there(file);
+}
+
+static int find_targets(const running *r, const char *folder, cli_targets *targets)
+{
+    size_t n = aval_model_output_count(r->model), found = 0;
+    cli_files files = { .upstreams = calloc(n + 1, sizeof(char *)) };
+    int code = files.upstreams == NULL ? CLI_DEVICE : CLI_OK;
+    for (size_t i = 0; i < n && code == CLI_OK; i++) {
+        char file[PATH_MAX], *given = NULL;
+        onnx_case_path(file, "%s/upstream_%zu.pb", folder, i);
+        if (!onnx_case_is_there(file)) continue;
+        if (asprintf(&given, "%s=%s", aval_model_output_name(r->model, i), file) < 0) code = CLI_DEVICE;
+        else files.upstreams[found++] = given;
+    }
+    if (code == CLI_OK) code = cli_files_targets(&files, r->model, r->session, targets);
+    cli_files_release(&files);
+    return code == CLI_OK ? AVAL_OK : AVAL_E_GRADIENT;
+}
+
+static int run_gradients(const running *r, gradients *g, const onnx_reason *why)
+{
+    cli_targets targets;
+    aval_value **wanted = calloc(g->count + 1, sizeof(aval_value *));
+    size_t n_wanted = 0;
+    int status = wanted == NULL ? AVAL_E_MEMORY : explain(why, find_targets(r, g->folder, &targets));
+    for (size_t i = 0; i < g->count && status == AVAL_OK; i++) {
+        if (!is_gradient_expected(g->folder, i)) continue;
+        if (cli_gradient(r->model, r->session, aval_model_input(r->model, i), &targets, &g->of[i]) != CLI_OK) {
+            status = explain(why, AVAL_E_GRADIENT);
+        } else if (g->of[i] == NULL) {
+            snprintf(why->text, why->bytes, "input '%s' has no gradient", aval_model_input_name(r->model, i));
+            status = AVAL_E_GRADIENT;
+        } else {
+            wanted[n_wanted++] = g->of[i];
+        }
+    }
+    if (status == AVAL_OK && n_wanted > 0) status = explain(why, aval_session_run(r->session, wanted, n_wanted));
+    free(wanted);
+    return status;
+}
+
+static int compare_gradients(const running *r, const char *folder, const onnx_reason *why)
+{
+    gradients g = { .folder = folder, .count = aval_model_input_count(r->model) };
+    bool any = false;
+    for (size_t i = 0; i < g.count; i++) any = any || is_gradient_expected(folder, i);
+    if (!any) return AVAL_OK;
+    g.of = calloc(g.count, sizeof(aval_value *));
+    int status = g.of == NULL ? AVAL_E_MEMORY : run_gradients(r, &g, why);
+    for (size_t i = 0; i < g.count && status == AVAL_OK; i++) {
+        char file[PATH_MAX], what[256];
+        if (g.of[i] == NULL) continue;
+        onnx_case_path(file, "%s/gradient_%zu.pb", folder, i);
+        snprintf(what, sizeof what, "gradient by '%s'", aval_model_input_name(r->model, i));
+        status = compare_value(r, g.of[i], what, file, why);
+    }
+    free(g.of);
+    return status;
+}
+
+/* ---- The model as it was written ------------------------------------------------------------------------------------------------------ */
+
+/* It must give the very same bytes. */
 static int compare_copies(const running *r, const running *copy, const onnx_reason *why)
 {
     int status = AVAL_OK;
@@ -172,6 +256,7 @@ static int run_sets(const running *r, const running *copy, const char *folder, c
         if (status == AVAL_OK) status = compare_outputs(r, set, why);
         if (status == AVAL_OK && copy->model != NULL) status = run_set(copy, set, why);
         if (status == AVAL_OK && copy->model != NULL) status = compare_copies(r, copy, why);
+        if (status == AVAL_OK) status = compare_gradients(r, set, why);
     }
     if (status < 0 || sets > 0) return status;
     snprintf(why->text, why->bytes, "there is no folder test_data_set_0");

@@ -1,0 +1,1 @@
+B	gradient2J0n_ZP@é æam}O@!9riêÀP@]º‚|O@ÏŞÍíröO@ÆŒÆ¢¥L@

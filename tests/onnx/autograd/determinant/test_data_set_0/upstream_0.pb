@@ -1,0 +1,1 @@
+B	upstream0JQÑi”Få?n ¾fñ÷?ÑßbIþµî?

@@ -1,0 +1,1 @@
+B	gradient2J ØÖ†õ¿I½úÝ[yÀ“vsYln@O"‚>0	À
