@@ -305,6 +305,7 @@ static int64_t number_of(const onnx_attrs *attrs, const char *name, size_t i)
 
 typedef struct scanning {
     const onnx_attrs *attrs;
+    const char *directions; /* name of the attribute */
     aval_value **scanned; /* around the body, those that are read from the end turned round */
     size_t count;
 } scanning;
@@ -376,7 +377,7 @@ static int turn_inputs_round(onnx_reader *r, scanning *s, aval_value *const *inp
     if (!s->scanned) return AVAL_E_MEMORY;
     for (size_t i = 0; i < s->count; i++) {
         s->scanned[i] = inputs[i];
-        if (number_of(s->attrs, "scan_input_directions", i) != 0)
+        if (number_of(s->attrs, s->directions, i) != 0)
             AVAL__TRY(turn_round(r, inputs[i], number_of(s->attrs, "scan_input_axes", i), &s->scanned[i]));
     }
     return AVAL_OK;
@@ -392,32 +393,82 @@ static int list_stacked(making *m, const onnx_attrs *attrs, aval__stacked **stac
     return AVAL_OK;
 }
 
-int onnx_add_scan(onnx_reader *r, onnx_scope *scope, const onnx_node *node, const onnx_attrs *attrs, aval_value *const *inputs,
-                  aval_value **outputs)
+/* states, then what is scanned; the last `count` of them. */
+static int add_scan(onnx_reader *r, onnx_scope *scope, const onnx_node *node, scanning *s, aval_value *const *inputs, size_t n_inputs,
+                    aval_value **outputs)
 {
-    making m = { .r = r, .node = node };
-    scanning s = { .attrs = attrs };
-    const onnx_attribute *count = onnx_attrs_find(attrs, "num_scan_inputs");
+    making m = { .r = r, .node = node, .n_carried = n_inputs - s->count };
     aval_value *turns;
     aval__stacked *stacked;
     size_t n_stacked;
     int status = AVAL_OK;
-    if (onnx_version_of(scope, "") < 9) return aval__fail(AVAL_E_UNSUPPORTED, "Scan as it was before operator set 9");
-    if (!count || count->i < 1 || (uint64_t)count->i > node->n_input)
-        return aval__fail(AVAL_E_FORMAT, "num_scan_inputs is missing, or no number from 1 to %zu", node->n_input);
-    if (is_any_broken(node, inputs)) return AVAL_OK;
-    s.count = (size_t)count->i;
-    m.n_carried = node->n_input - s.count;
-    AVAL__TRY(turn_inputs_round(r, &s, inputs + m.n_carried));
-    AVAL__TRY(length_of(r, s.scanned[0], number_of(attrs, "scan_input_axes", 0), &turns));
-    AVAL__TRY_DONE(begin(&m, scope, attrs));
-    AVAL__TRY_DONE(check_scan(&m, &s));
-    AVAL__TRY_DONE(read_body(&m, add_scan_ports, &s));
+    AVAL__TRY(turn_inputs_round(r, s, inputs + m.n_carried));
+    AVAL__TRY(length_of(r, s->scanned[0], number_of(s->attrs, "scan_input_axes", 0), &turns));
+    AVAL__TRY_DONE(begin(&m, scope, s->attrs));
+    AVAL__TRY_DONE(check_scan(&m, s));
+    AVAL__TRY_DONE(read_body(&m, add_scan_ports, s));
     if (m.broken) goto done;
-    AVAL__TRY_DONE(list_stacked(&m, attrs, &stacked, &n_stacked));
+    AVAL__TRY_DONE(list_stacked(&m, s->attrs, &stacked, &n_stacked));
     AVAL__TRY_DONE(fill_loop(&m, false, stacked, n_stacked));
     AVAL__TRY_DONE(add_node(&m, turns, NULL, inputs, outputs, node->n_output));
 done:
     release(&m);
     return status;
+}
+
+/* Row `index` of each input. */
+static int pick_rows(onnx_reader *r, int64_t index, aval_value *const *inputs, size_t n_inputs, aval_value **rows)
+{
+    const aval_tensor scalar = { .type = AVAL_INT64 };
+    aval_value *number;
+    AVAL__TRY(aval__graph_add_constant(r->g, &scalar, &index, &number));
+    for (size_t i = 0; i < n_inputs; i++)
+        AVAL__TRY(onnx_make(r, "Gather", "axis=0", (aval_value *[]){ inputs[i], number }, 2, &rows[i], 1));
+    return AVAL_OK;
+}
+
+/* As it was in operator set 8: states and what is scanned have a batch axis before their own, and each row of the batch is a scan by itself. */
+static int add_batched_scan(onnx_reader *r, onnx_scope *scope, const onnx_node *node, scanning *s, aval_value *const *inputs,
+                            size_t n_inputs, aval_value **outputs)
+{
+    aval__arena *arena = &r->out->arena;
+    const aval_tensor *first = &inputs[n_inputs - s->count]->tensor;
+    if (node->input[0][0]) return aval__fail(AVAL_E_UNSUPPORTED, "Scan as it was before operator set 9, with sequence_lens");
+    if (first->rank < 2 || first->dims[0] < 1 || first->dims[0] > ONNX_MOST_NODES)
+        return aval__fail(AVAL_E_UNSUPPORTED, "Scan as it was before operator set 9, of a batch of free size");
+    size_t n_rows = (size_t)first->dims[0], n_outputs = node->n_output;
+    aval_value *axis, **rows = aval__arena_alloc(arena, n_inputs * sizeof *rows);
+    aval_value **found = aval__arena_alloc(arena, n_outputs * n_rows * sizeof *found); /* by output, then row */
+    aval_value **of_row = aval__arena_alloc(arena, n_outputs * sizeof *of_row);
+    if (!rows || !found || !of_row) return AVAL_E_MEMORY;
+    AVAL__TRY(constant_of(r->g, 0, &axis));
+    for (size_t row = 0; row < n_rows; row++) {
+        r->n_nodes += n_inputs + n_outputs + 1;
+        if (r->n_nodes > ONNX_MOST_NODES) return aval__fail(AVAL_E_FORMAT, "more than %d nodes", ONNX_MOST_NODES);
+        AVAL__TRY(pick_rows(r, (int64_t)row, inputs, n_inputs, rows));
+        for (size_t i = 0; i < n_outputs; i++) of_row[i] = NULL;
+        AVAL__TRY(add_scan(r, scope, node, s, rows, n_inputs, of_row));
+        for (size_t i = 0; i < n_outputs; i++) {
+            if (!of_row[i]) return AVAL_OK; /* something in the body cannot be done, and has been told */
+            AVAL__TRY(onnx_make(r, "Unsqueeze", NULL, (aval_value *[]){ of_row[i], axis }, 2, &found[i * n_rows + row], 1));
+        }
+    }
+    for (size_t i = 0; i < n_outputs; i++) AVAL__TRY(onnx_make(r, "Concat", "axis=0", found + i * n_rows, n_rows, &outputs[i], 1));
+    return AVAL_OK;
+}
+
+int onnx_add_scan(onnx_reader *r, onnx_scope *scope, const onnx_node *node, const onnx_attrs *attrs, aval_value *const *inputs,
+                  aval_value **outputs)
+{
+    bool batched = onnx_version_of(scope, "") < 9; /* its first input is sequence_lens */
+    scanning s = { .attrs = attrs, .directions = batched ? "directions" : "scan_input_directions" };
+    const onnx_attribute *count = onnx_attrs_find(attrs, "num_scan_inputs");
+    size_t first = batched && node->n_input > 0 ? 1 : 0, n_inputs = node->n_input - first;
+    if (!count || count->i < 1 || (uint64_t)count->i > n_inputs)
+        return aval__fail(AVAL_E_FORMAT, "num_scan_inputs is missing, or no number from 1 to %zu", n_inputs);
+    if (is_any_broken(node, inputs)) return AVAL_OK;
+    s.count = (size_t)count->i;
+    for (size_t i = first; i < node->n_input; i++)
+        if (!inputs[i]) return aval__fail(AVAL_E_FORMAT, "input %zu is missing", i);
+    return (batched ? add_batched_scan : add_scan)(r, scope, node, &s, inputs + first, n_inputs, outputs);
 }

@@ -113,12 +113,23 @@ def searching():
             [[np.array([1, 2, 5, 3], "f"), np.array(4, "f")], [np.array([9, 2], "f"), np.array(4, "f")]])
 
 
+def scan_batched():
+    """Scan as operator set 8 has it: rows of a batch by themselves, one input from its end."""
+    b = body(
+        [node("Mul", ["x", "y"], ["p"]), node("Add", ["s", "p"], ["s2"]), node("Neg", ["s2"], ["minus"])],
+        [info("s", T.FLOAT, [2]), info("x", T.FLOAT, [2]), info("y", T.FLOAT, [2])], [info("s2", T.FLOAT, [2]), info("minus", T.FLOAT, [2])])
+    return ([node("Scan", ["", "s0", "xs", "ys"], ["s", "m"], body=b, num_scan_inputs=2, directions=[0, 1])],
+            [info("s0", T.FLOAT, [3, 2]), info("xs", T.FLOAT, [3, "t", 2]), info("ys", T.FLOAT, [3, "t", 2])],
+            [info("s", T.FLOAT, [3, 2]), info("m", T.FLOAT, [3, "t", 2])], [],
+            [[rng.standard_normal((3, 2)).astype("f"), *(rng.standard_normal((3, t, 2)).astype("f") for _ in range(2))] for t in (4, 1)])
+
+
 def write(folder, make):
     nodes, inputs, outputs, weights, sets = make()
     order = {name: i for i, name in enumerate(("Constant", "Size", "Loop", "Scan", "Unsqueeze", "Slice"))}
     nodes.sort(key=lambda x: order[x.op_type])
     graph = h.make_graph(nodes, make.__name__, inputs, outputs, [n.from_array(a, k) for k, a in weights], doc_string=make.__doc__)
-    model = h.make_model(graph, opset_imports=[h.make_opsetid("", OPSET)], ir_version=9, producer_name="aval")
+    model = h.make_model(graph, opset_imports=[h.make_opsetid("", 8 if make is scan_batched else OPSET)], ir_version=9, producer_name="aval")
     onnx.checker.check_model(model)
     os.makedirs(folder, exist_ok=True)
     onnx.save(model, folder + "/model.onnx")
@@ -133,6 +144,6 @@ def write(folder, make):
                     out.write(n.from_array(value, one.name).SerializeToString())
 
 
-for make in (newton, recurrence, growing, nested, scan_axes, searching):
+for make in (newton, recurrence, growing, nested, scan_axes, scan_batched, searching):
     rng = np.random.default_rng(7)
     write(os.path.join(sys.argv[1], make.__name__), make)
