@@ -1,42 +1,46 @@
 /* All time steps of an LSTM without peepholes, with the usual activations, as one operator: what plugins/recurrent.c makes of ONNX's where it can.
- * Each step is a product with the recurrent weights and one launch for the cell; the gradient of the weights is one product over all steps, which
- * step by step would read and write them as often.  Tensors lie turned, [hidden, batch]: see kernels/lstm.cl. */
+ * On CPUs one launch takes all steps forward and one all steps back; elsewhere each step is a product with the recurrent weights and a launch for
+ * the cell (kernels/lstm.cl says which when).  The gradient of the weights is one product over all steps, which step by step would read and write
+ * them as often. */
 #include "lstm.cl.h"
 #include "support.h"
 
-enum { X, R, B, H, C }; /* inputs */
-enum { Y, CELLS, GATES }; /* outputs */
-#define SUM_ROWS 64 /* as in lstm.cl */
+enum { X, R, H, C }; /* inputs */
+enum { Y, LAST_Y, LAST_CELL, CELLS, GATES }; /* outputs */
+#define K_SLICE 256 /* as in lstm.cl */
+/* Multiplications that a compute unit does while a product and a cell are launched as two commands instead of a part of one (some ten microseconds;
+   `aval bench lstm`), and rows below which a product takes as long as for so many: it waits for the weights. */
+#define LAUNCHES ((int64_t)1 << 20)
+#define LEAST_ROWS 4
 
-/* X [time, 4 hidden, batch], R [4 hidden, hidden], B [4 hidden], H and C [hidden, batch]; Y and CELLS [time, hidden, batch], GATES as X. */
+/* X [time, batch, 4 hidden], R [4 hidden, hidden], H and C [batch, hidden]; Y and CELLS [time, batch, hidden], the last of each as H, GATES as X. */
 typedef struct lstm {
     int64_t time, hidden, batch;
     int64_t cells; /* hidden * batch */
     int reversed;
 } lstm;
 
-static int expect(const aval_host *host, aval_call *call, size_t i, const char *name, uint32_t rank, int64_t a, int64_t b)
+static int expect(const aval_host *host, aval_call *call, size_t i, const char *name, int64_t rows, int64_t columns)
 {
     const aval_tensor *t = host->input(call, i);
-    if (t == NULL || (host->rank(t) == rank && host->dims(t)[0] == a && (rank < 2 || host->dims(t)[1] == b))) return 0;
-    return host->fail(call, AVAL_PLUGIN_BAD_SHAPE, "input %s has another shape than the expected %s%lld,%lld]", name,
-                      rank == 1 ? "one axis of [" : "[", (long long)a, (long long)b);
+    if (host->rank(t) == 2 && host->dims(t)[0] == rows && host->dims(t)[1] == columns) return 0;
+    return host->fail(call, AVAL_PLUGIN_BAD_SHAPE, "input %s has another shape than the expected [%lld,%lld]", name, (long long)rows,
+                      (long long)columns);
 }
 
 static int read_shapes(const aval_host *host, aval_call *call, lstm *l)
 {
     const aval_tensor *x = host->input(call, X);
-    if (host->rank(x) != 3 || host->dims(x)[1] % 4 != 0)
-        return host->fail(call, AVAL_PLUGIN_BAD_SHAPE, "input X has %u axes, expected [time, 4 hidden, batch]", (unsigned)host->rank(x));
+    if (host->rank(x) != 3 || host->dims(x)[2] % 4 != 0)
+        return host->fail(call, AVAL_PLUGIN_BAD_SHAPE, "input X has %u axes, expected [time, batch, 4 hidden]", (unsigned)host->rank(x));
     *l = (lstm){ .time = host->dims(x)[0],
-                 .hidden = host->dims(x)[1] / 4,
-                 .batch = host->dims(x)[2],
+                 .batch = host->dims(x)[1],
+                 .hidden = host->dims(x)[2] / 4,
                  .reversed = host->attr_int(call, "reversed") != 0 };
     l->cells = product_of(l->hidden, l->batch);
-    TRY(expect(host, call, R, "R", 2, 4 * l->hidden, l->hidden));
-    TRY(expect(host, call, B, "B", 1, 4 * l->hidden, 1));
-    TRY(expect(host, call, H, "H", 2, l->hidden, l->batch));
-    return expect(host, call, C, "C", 2, l->hidden, l->batch);
+    TRY(expect(host, call, R, "R", 4 * l->hidden, l->hidden));
+    TRY(expect(host, call, H, "H", l->batch, l->hidden));
+    return expect(host, call, C, "C", l->batch, l->hidden);
 }
 
 static int infer(const aval_host *host, aval_call *call)
@@ -44,13 +48,95 @@ static int infer(const aval_host *host, aval_call *call)
     lstm l;
     TRY(read_shapes(host, call, &l));
     aval_type type = host->type(host->input(call, X));
-    const int64_t states[] = { l.time, l.hidden, l.batch }, gates[] = { l.time, 4 * l.hidden, l.batch };
+    const int64_t states[] = { l.time, l.batch, l.hidden }, gates[] = { l.time, l.batch, 4 * l.hidden };
     TRY(host->set_output(call, Y, type, 3, states));
+    TRY(host->set_output(call, LAST_Y, type, 2, states + 1));
+    TRY(host->set_output(call, LAST_CELL, type, 2, states + 1));
     TRY(host->set_output(call, CELLS, type, 3, states));
     return host->set_output(call, GATES, type, 3, gates);
 }
 
-/* ---- Launches ----------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- All steps at once -------------------------------------------------------------------------------------------------------------------------- */
+
+/* The register tile of lstm.cl: NV vectors of VN numbers in NR rows; the sums fill two thirds of the vector registers that such devices have. */
+typedef struct tile {
+    int64_t vectors, rows;
+    int64_t lanes; /* of a panel: PW in lstm.cl */
+} tile;
+
+static tile tile_of(const aval_device_info *device, aval_type type)
+{
+    const uint32_t floats = device->float_vector_width;
+    tile t = { .vectors = floats >= 16 ? 2 : 1, .rows = floats >= 16 ? 8 : floats >= 8 ? 6 : 3 };
+    t.lanes = t.vectors * (type == AVAL_DOUBLE ? 8 : 16);
+    return t;
+}
+
+#define TILE_DEFINES(t) AVAL_DEFINES({ "WG", 1 }, { "NV", (t).vectors }, { "NR", (t).rows })
+
+/* Sequences of a work-item, one work-item a compute unit; 0: step by step, which shares even a small batch among many units, is faster. */
+static int64_t sequences_each(const aval_device_info *device, const lstm *l)
+{
+    const int64_t units = device->compute_units > 0 ? (int64_t)device->compute_units : 1, each = (l->batch + units - 1) / units;
+    const int64_t weights = product_of(4 * l->hidden, l->hidden);
+    const double at_once = (double)weights * (double)(each > LEAST_ROWS ? each : LEAST_ROWS);
+    const double by_steps = (double)weights * (double)(l->batch > LEAST_ROWS ? l->batch : LEAST_ROWS) / (double)units + (double)LAUNCHES;
+    return device->group == 1 && at_once <= by_steps ? each : 0;
+}
+
+#define BY_SEQUENCES(l, each) .global = { (uint64_t)(((l)->batch + (each)-1) / (each)) }, .local = { 1 }
+
+static double flops(const lstm *l)
+{
+    return 8.0 * (double)l->time * (double)l->cells * (double)l->hidden;
+}
+
+/* R in panels: of its rows, gate by gate (forward), or of its columns (backward). */
+static int pack(const aval_host *host, aval_call *call, const lstm *l, int backward, const aval_tensor **packed)
+{
+    const aval_type type = host->type(host->input(call, X));
+    const tile t = tile_of(host->device(call), type);
+    const int64_t gates = backward ? 1 : 4, steps = backward ? 4 * l->hidden : l->hidden;
+    const int64_t panels = (l->hidden + t.lanes - 1) / t.lanes * gates;
+    *packed = host->scratch(call, sum_type(type), product_of(panels * t.lanes, steps));
+    return host->launch(
+        call, AVAL_LAUNCH(.kernel = "lstm_pack", .dims = 2, .global = { (uint64_t)panels, (uint64_t)((steps + K_SLICE - 1) / K_SLICE) },
+                          .local = { 1, 1 }, TILE_DEFINES(t),
+                          AVAL_ARGS(AVAL_READ(host->input(call, R)), AVAL_WRITE(*packed), AVAL_I64(l->hidden), AVAL_I64(steps),
+                                    AVAL_I32(gates), AVAL_I64(backward ? 1 : l->hidden), AVAL_I64(backward ? l->hidden : 1))));
+}
+
+static int forward_at_once(const aval_host *host, aval_call *call, const lstm *l, int64_t each)
+{
+    const aval_tensor *packed;
+    TRY(pack(host, call, l, 0, &packed));
+    return host->launch(
+        call, AVAL_LAUNCH(.kernel = "lstm_steps", BY_SEQUENCES(l, each), .flops = flops(l),
+                          TILE_DEFINES(tile_of(host->device(call), host->type(host->input(call, X)))),
+                          AVAL_ARGS(AVAL_READ(host->input(call, X)), AVAL_READ(packed), AVAL_READ(host->input(call, H)),
+                                    AVAL_READ(host->input(call, C)), AVAL_WRITE(host->output(call, GATES)),
+                                    AVAL_UPDATE(host->output(call, CELLS)), AVAL_UPDATE(host->output(call, Y)),
+                                    AVAL_WRITE(host->output(call, LAST_Y)), AVAL_WRITE(host->output(call, LAST_CELL)), AVAL_I32(l->time),
+                                    AVAL_I32(l->reversed), AVAL_I64(l->batch), AVAL_I64(l->hidden), AVAL_I64(each))));
+}
+
+/* dh may be NULL. */
+static int backward_at_once(const aval_host *host, aval_call *call, const lstm *l, int64_t each, const aval_tensor *dx,
+                            const aval_tensor *dh, const aval_tensor *dc)
+{
+    const aval_tensor *packed;
+    TRY(pack(host, call, l, 1, &packed));
+    return host->launch(call, AVAL_LAUNCH(.kernel = "lstm_steps_backward", BY_SEQUENCES(l, each), .flops = flops(l),
+                                          TILE_DEFINES(tile_of(host->device(call), host->type(host->output(call, Y)))),
+                                          AVAL_ARGS(AVAL_READ(host->output(call, GATES)), AVAL_READ(host->output(call, CELLS)),
+                                                    AVAL_READ(host->input(call, C)), AVAL_READ(packed), AVAL_READ(host->upstream(call, Y)),
+                                                    AVAL_READ(host->upstream(call, LAST_Y)), AVAL_READ(host->upstream(call, LAST_CELL)),
+                                                    AVAL_READ(host->upstream(call, CELLS)), AVAL_READ(host->upstream(call, GATES)),
+                                                    AVAL_WRITE(dh), AVAL_UPDATE(dc), AVAL_UPDATE(dx), AVAL_I32(l->time),
+                                                    AVAL_I32(l->reversed), AVAL_I64(l->batch), AVAL_I64(l->hidden), AVAL_I64(each))));
+}
+
+/* ---- Step by step -------------------------------------------------------------------------------------------------------------------------------- */
 
 /* Time step number i in the order of computing, and where its old states are: of input H (C), or of the step before in Y (CELLS). */
 typedef struct step {
@@ -66,41 +152,80 @@ static step step_at(const aval_host *host, aval_call *call, const lstm *l, int64
     return (step){ .t = t, .h = host->output(call, Y), .c = host->output(call, CELLS), .from = (l->reversed ? t + 1 : t - 1) * l->cells };
 }
 
-/* Cells that a work-item walks over. */
-static int64_t cells_each(const aval_device_info *device, int64_t cells)
+/* Units that a work-item walks over: vectors on CPUs. */
+static int64_t units_each(const aval_device_info *device)
 {
-    const int64_t least = 1024, vector = 16;
-    if (device->group > 1) return 1;
-    int64_t even = (cells + 2 * device->compute_units - 1) / (2 * (device->compute_units > 0 ? (int64_t)device->compute_units : 1));
-    return ((even > least ? even : least) + vector - 1) / vector * vector;
+    return device->group > 1 ? 1 : 256;
 }
 
-#define WIDTH_OF(device) AVAL_DEFINES({ "WG", (device)->group })
+#define BY_UNITS(device, l) \
+    .dims = 2, .global = { (uint64_t)(((l)->hidden + units_each(device) - 1) / units_each(device)), (uint64_t)(l)->batch }, \
+    AVAL_DEFINES({ "WG", (device)->group })
+
+static int forward_step(const aval_host *host, aval_call *call, const lstm *l, int64_t i)
+{
+    const aval_device_info *device = host->device(call);
+    const aval_tensor *gates = host->output(call, GATES);
+    const step s = step_at(host, call, l, i);
+    const int last = i == l->time - 1;
+    TRY(host->gemm(call, &(aval_gemm){ .size = sizeof(aval_gemm),
+                                       .m = l->batch,
+                                       .n = 4 * l->hidden,
+                                       .k = l->hidden,
+                                       .alpha = 1,
+                                       .a = { .tensor = s.h, .offset = s.from, .ld = l->hidden },
+                                       .b = { .tensor = host->input(call, R), .ld = l->hidden, .transposed = 1 },
+                                       .c = { .tensor = gates, .offset = s.t * 4 * l->cells, .ld = 4 * l->hidden } }));
+    return host->launch(
+        call,
+        AVAL_LAUNCH(.kernel = "lstm_cell", BY_UNITS(device, l),
+                    AVAL_ARGS(AVAL_READ(host->input(call, X)), AVAL_READ(s.c), AVAL_UPDATE(gates), AVAL_UPDATE(host->output(call, CELLS)),
+                              AVAL_UPDATE(host->output(call, Y)), AVAL_WRITE(last ? host->output(call, LAST_Y) : NULL),
+                              AVAL_WRITE(last ? host->output(call, LAST_CELL) : NULL), AVAL_I64(s.t * 4 * l->cells), AVAL_I64(s.from),
+                              AVAL_I64(s.t * l->cells), AVAL_I64(l->batch), AVAL_I64(l->hidden), AVAL_I64(units_each(device)))));
+}
+
+/* With `sends_back` dh becomes what the step sends back to the y before it. */
+static int backward_step(const aval_host *host, aval_call *call, const lstm *l, int64_t i, const aval_tensor *dx, const aval_tensor *dh,
+                         const aval_tensor *dc, int sends_back)
+{
+    const aval_device_info *device = host->device(call);
+    const step s = step_at(host, call, l, i);
+    const int last = i == l->time - 1;
+    TRY(host->launch(call,
+                     AVAL_LAUNCH(.kernel = "lstm_cell_backward", BY_UNITS(device, l),
+                                 AVAL_ARGS(AVAL_READ(host->output(call, GATES)), AVAL_READ(host->output(call, CELLS)), AVAL_READ(s.c),
+                                           AVAL_READ(host->upstream(call, Y)), AVAL_READ(last ? host->upstream(call, LAST_Y) : NULL),
+                                           AVAL_READ(last ? host->upstream(call, LAST_CELL) : NULL), AVAL_READ(host->upstream(call, CELLS)),
+                                           AVAL_READ(host->upstream(call, GATES)), AVAL_READ(last ? NULL : dh), AVAL_UPDATE(dc),
+                                           AVAL_UPDATE(dx), AVAL_I64(s.t * 4 * l->cells), AVAL_I64(s.from), AVAL_I64(s.t * l->cells),
+                                           AVAL_I32(!last), AVAL_I64(l->batch), AVAL_I64(l->hidden), AVAL_I64(units_each(device))))));
+    if (!sends_back) return 0;
+    return host->gemm(call, &(aval_gemm){ .size = sizeof(aval_gemm),
+                                          .m = l->batch,
+                                          .n = l->hidden,
+                                          .k = 4 * l->hidden,
+                                          .alpha = 1,
+                                          .a = { .tensor = dx, .offset = s.t * 4 * l->cells, .ld = 4 * l->hidden },
+                                          .b = { .tensor = host->input(call, R), .ld = l->hidden },
+                                          .c = { .tensor = dh, .ld = l->hidden } });
+}
+
+/* ---- Both ways ----------------------------------------------------------------------------------------------------------------------------------- */
 
 static int forward(const aval_host *host, aval_call *call)
 {
     lstm l;
     TRY(read_shapes(host, call, &l));
-    const aval_device_info *device = host->device(call);
-    const aval_tensor *gates = host->output(call, GATES), *y = host->output(call, Y), *cells = host->output(call, CELLS);
-    int64_t chunk = cells_each(device, l.cells);
     if (l.cells == 0) return 0;
-    for (int64_t i = 0; i < l.time; i++) {
-        step s = step_at(host, call, &l, i);
-        TRY(host->gemm(call, &(aval_gemm){ .size = sizeof(aval_gemm),
-                                           .m = 4 * l.hidden,
-                                           .n = l.batch,
-                                           .k = l.hidden,
-                                           .alpha = 1,
-                                           .a = { .tensor = host->input(call, R), .ld = l.hidden },
-                                           .b = { .tensor = s.h, .offset = s.from, .ld = l.batch },
-                                           .c = { .tensor = gates, .offset = s.t * 4 * l.cells, .ld = l.batch } }));
-        TRY(host->launch(call, AVAL_LAUNCH(.kernel = "lstm_cell", EACH((l.cells + chunk - 1) / chunk), WIDTH_OF(device),
-                                           AVAL_ARGS(AVAL_READ(host->input(call, X)), AVAL_READ(host->input(call, B)), AVAL_READ(s.c),
-                                                     AVAL_UPDATE(gates), AVAL_UPDATE(cells), AVAL_UPDATE(y), AVAL_I64(s.t * 4 * l.cells),
-                                                     AVAL_I64(s.from), AVAL_I64(s.t * l.cells), AVAL_I32(l.batch), AVAL_I64(l.cells),
-                                                     AVAL_I64(chunk)))));
+    if (l.time == 0) { /* the states stay */
+        if (host->output(call, LAST_Y) != NULL) TRY(host->copy(call, host->output(call, LAST_Y), 0, host->input(call, H), 0, l.cells));
+        if (host->output(call, LAST_CELL) == NULL) return 0;
+        return host->copy(call, host->output(call, LAST_CELL), 0, host->input(call, C), 0, l.cells);
     }
+    const int64_t each = sequences_each(host->device(call), &l);
+    if (each > 0) return forward_at_once(host, call, &l, each);
+    for (int64_t i = 0; i < l.time; i++) TRY(forward_step(host, call, &l, i));
     return 0;
 }
 
@@ -111,13 +236,11 @@ static int weight_gradient(const aval_host *host, aval_call *call, const lstm *l
     aval_gemm g = { .size = sizeof g,
                     .m = 4 * l->hidden,
                     .n = l->hidden,
-                    .k = l->batch,
-                    .batch = l->time - 1,
+                    .k = (l->time - 1) * l->batch,
                     .alpha = 1,
                     .beta = host->accumulate(call, R),
-                    .sum = 1,
-                    .a = { .tensor = dx, .ld = l->batch, .batch_stride = 4 * l->cells },
-                    .b = { .tensor = host->output(call, Y), .ld = l->batch, .batch_stride = l->cells, .transposed = 1 },
+                    .a = { .tensor = dx, .ld = 4 * l->hidden, .transposed = 1 },
+                    .b = { .tensor = host->output(call, Y), .ld = l->hidden },
                     .c = { .tensor = dr, .ld = l->hidden } };
     if (l->reversed) g.b.offset = l->cells;
     else g.a.offset = 4 * l->cells;
@@ -125,66 +248,46 @@ static int weight_gradient(const aval_host *host, aval_call *call, const lstm *l
         TRY(host->gemm(call, &g));
         g.beta = 1;
     }
-    g.batch = 1;
+    g.k = l->batch;
     g.a.offset = first.t * 4 * l->cells;
-    g.b = (aval_operand){ .tensor = first.h, .ld = l->batch, .transposed = 1 };
+    g.b = (aval_operand){ .tensor = first.h, .ld = l->hidden };
     return host->gemm(call, &g);
 }
 
-static int bias_gradient(const aval_host *host, aval_call *call, const lstm *l, const aval_tensor *dx, const aval_tensor *db)
+/* The gradient of a first state when there is no step: what was given to the last one. */
+static int pass_gradient(const aval_host *host, aval_call *call, const lstm *l, size_t input, size_t output)
 {
-    const aval_device_info *device = host->device(call);
-    int64_t rows = 4 * l->hidden, chunk = chunk_of(device, rows, l->time * l->batch);
-    if (chunk > SUM_ROWS) chunk = SUM_ROWS;
-    return host->launch(call, AVAL_LAUNCH(.kernel = "lstm_bias_backward", BY_CHUNKS(device, rows, chunk),
-                                          AVAL_ARGS(AVAL_READ(dx), AVAL_WRITE(db), AVAL_I64(rows), AVAL_I32(l->time), AVAL_I32(l->batch),
-                                                    AVAL_I64(chunk))));
+    const aval_tensor *d = host->gradient(call, input), *given = host->upstream(call, output);
+    if (d == NULL || l->cells == 0) return 0;
+    return given != NULL ? host->copy(call, d, 0, given, 0, l->cells) : host->fill(call, d, 0);
 }
 
-/* Without a step or a cell nothing comes back but what was given to H and C, which is nothing too. */
-static int zero_gradients(const aval_host *host, aval_call *call)
+static int backward_of_nothing(const aval_host *host, aval_call *call, const lstm *l)
 {
-    for (size_t i = 0; i < 5; i++) {
-        const aval_tensor *d = host->gradient(call, i);
-        if (d != NULL && !(i == R && host->accumulate(call, R))) TRY(host->fill(call, d, 0));
-    }
-    return 0;
+    const aval_tensor *dx = host->gradient(call, X), *dr = host->gradient(call, R);
+    if (dx != NULL) TRY(host->fill(call, dx, 0));
+    if (dr != NULL && !host->accumulate(call, R)) TRY(host->fill(call, dr, 0));
+    TRY(pass_gradient(host, call, l, H, LAST_Y));
+    return pass_gradient(host, call, l, C, LAST_CELL);
 }
 
 static int backward(const aval_host *host, aval_call *call)
 {
     lstm l;
     TRY(read_shapes(host, call, &l));
-    if (l.time * l.cells == 0) return zero_gradients(host, call);
-    const aval_device_info *device = host->device(call);
+    if (l.time * l.cells == 0) return backward_of_nothing(host, call, &l);
     const aval_tensor *dx = host->gradient(call, X), *dh = host->gradient(call, H), *dc = host->gradient(call, C);
     const aval_type type = host->type(host->output(call, Y));
+    const int64_t each = sequences_each(host->device(call), &l);
     const int wants_h = dh != NULL;
-    int64_t chunk = cells_each(device, l.cells);
     if (dx == NULL) dx = host->scratch(call, type, l.time * 4 * l.cells);
-    if (dh == NULL) dh = host->scratch(call, type, l.cells);
     if (dc == NULL) dc = host->scratch(call, type, l.cells);
-    for (int64_t i = l.time - 1; i >= 0; i--) {
-        step s = step_at(host, call, &l, i);
-        const int last = i == l.time - 1;
-        TRY(host->launch(call,
-                         AVAL_LAUNCH(.kernel = "lstm_cell_backward", EACH((l.cells + chunk - 1) / chunk), WIDTH_OF(device),
-                                     AVAL_ARGS(AVAL_READ(host->output(call, GATES)), AVAL_READ(host->output(call, CELLS)), AVAL_READ(s.c),
-                                               AVAL_READ(host->upstream(call, Y)), AVAL_READ(host->upstream(call, CELLS)),
-                                               AVAL_READ(host->upstream(call, GATES)), AVAL_READ(last ? NULL : dh), AVAL_UPDATE(dc),
-                                               AVAL_UPDATE(dx), AVAL_I64(s.t * 4 * l.cells), AVAL_I64(s.from), AVAL_I64(s.t * l.cells),
-                                               AVAL_I32(!last), AVAL_I64(l.cells), AVAL_I64(chunk)))));
-        if (i == 0 && !wants_h) break;
-        TRY(host->gemm(call, &(aval_gemm){ .size = sizeof(aval_gemm),
-                                           .m = l.hidden,
-                                           .n = l.batch,
-                                           .k = 4 * l.hidden,
-                                           .alpha = 1,
-                                           .a = { .tensor = host->input(call, R), .ld = l.hidden, .transposed = 1 },
-                                           .b = { .tensor = dx, .offset = s.t * 4 * l.cells, .ld = l.batch },
-                                           .c = { .tensor = dh, .ld = l.batch } }));
+    if (each > 0) {
+        TRY(backward_at_once(host, call, &l, each, dx, dh, dc));
+    } else {
+        if (dh == NULL) dh = host->scratch(call, type, l.cells);
+        for (int64_t i = l.time - 1; i >= 0; i--) TRY(backward_step(host, call, &l, i, dx, dh, dc, i > 0 || wants_h));
     }
-    if (host->gradient(call, B) != NULL) TRY(bias_gradient(host, call, &l, dx, host->gradient(call, B)));
     return host->gradient(call, R) != NULL ? weight_gradient(host, call, &l, dx, host->gradient(call, R)) : 0;
 }
 
@@ -195,25 +298,32 @@ static int reference(const aval_host *host, aval_call *call)
     lstm l;
     TRY(read_shapes(host, call, &l));
     const double *x = host->real(call, host->input(call, X)), *r = host->real(call, host->input(call, R));
-    const double *bias = host->input(call, B) != NULL ? host->real(call, host->input(call, B)) : NULL;
-    double *gates = host->real(call, host->output(call, GATES));
+    const double *h = host->real(call, host->input(call, H)), *before = host->real(call, host->input(call, C));
+    double *last_y = host->real(call, host->output(call, LAST_Y)), *last_cell = host->real(call, host->output(call, LAST_CELL));
     for (int64_t i = 0; i < l.time; i++) {
-        const step s = step_at(host, call, &l, i);
-        const double *h = host->real(call, s.h) + s.from, *before = host->real(call, s.c) + s.from;
-        double *y = host->real(call, host->output(call, Y)) + s.t * l.cells,
-               *cells = host->real(call, host->output(call, CELLS)) + s.t * l.cells;
-        double *gate = gates + s.t * 4 * l.cells;
-        for (int64_t row = 0; row < 4 * l.hidden; row++) {
-            for (int64_t b = 0; b < l.batch; b++) {
-                double sum = x[(s.t * 4 * l.hidden + row) * l.batch + b] + (bias != NULL ? bias[row] : 0);
-                for (int64_t p = 0; p < l.hidden; p++) sum += r[row * l.hidden + p] * h[p * l.batch + b];
-                gate[row * l.batch + b] = row < 3 * l.hidden ? 1 / (1 + exp(-sum)) : tanh(sum);
+        const int64_t t = l.reversed ? l.time - 1 - i : i;
+        double *y = host->real(call, host->output(call, Y)) + t * l.cells,
+               *cells = host->real(call, host->output(call, CELLS)) + t * l.cells;
+        double *gates = host->real(call, host->output(call, GATES)) + t * 4 * l.cells;
+        for (int64_t b = 0; b < l.batch; b++) {
+            double *gate = gates + b * 4 * l.hidden;
+            for (int64_t row = 0; row < 4 * l.hidden; row++) {
+                double sum = x[(t * l.batch + b) * 4 * l.hidden + row];
+                for (int64_t p = 0; p < l.hidden; p++) sum += r[row * l.hidden + p] * h[b * l.hidden + p];
+                gate[row] = row < 3 * l.hidden ? 1 / (1 + exp(-sum)) : tanh(sum);
+            }
+            for (int64_t u = 0; u < l.hidden; u++) {
+                const int64_t at = b * l.hidden + u;
+                cells[at] = gate[2 * l.hidden + u] * before[at] + gate[u] * gate[3 * l.hidden + u];
+                y[at] = gate[l.hidden + u] * tanh(cells[at]);
             }
         }
-        for (int64_t e = 0; e < l.cells; e++) {
-            cells[e] = gate[2 * l.cells + e] * before[e] + gate[e] * gate[3 * l.cells + e];
-            y[e] = gate[l.cells + e] * tanh(cells[e]);
-        }
+        h = y;
+        before = cells;
+    }
+    for (int64_t e = 0; e < l.cells; e++) {
+        last_y[e] = h[e];
+        last_cell[e] = before[e];
     }
     return 0;
 }
@@ -224,11 +334,10 @@ static const aval_op steps_op = {
     .domain = "aval",
     .since = 1,
     .deterministic = 1,
-    .doc = "All time steps of an LSTM: of X [time, 4 hidden, batch], what the input gives to the gates, and the first states.",
-    .inputs =
-        AVAL_PORTS({ .name = "X" }, { .name = "R", .like = AVAL_LIKE(0) }, { .name = "B", .flags = AVAL_OPTIONAL, .like = AVAL_LIKE(0) },
-                   { .name = "H", .like = AVAL_LIKE(0) }, { .name = "C", .like = AVAL_LIKE(0) }),
-    .outputs = AVAL_PORTS({ .name = "Y" }, { .name = "cells" }, { .name = "gates" }),
+    .doc = "All time steps of an LSTM: of X [time, batch, 4 hidden], what the input and the bias give to the gates, and the first states.",
+    .inputs = AVAL_PORTS({ .name = "X" }, { .name = "R", .like = AVAL_LIKE(0) }, { .name = "H", .like = AVAL_LIKE(0) },
+                         { .name = "C", .like = AVAL_LIKE(0) }),
+    .outputs = AVAL_PORTS({ .name = "Y" }, { .name = "last_Y" }, { .name = "last_cell" }, { .name = "cells" }, { .name = "gates" }),
     .attrs = AVAL_ATTRS({ .name = "reversed", .type = AVAL_ATTR_INT, .initial = "0", .doc = "1: from the last step to the first" }),
     .infer = infer,
     .forward = forward,
@@ -237,11 +346,17 @@ static const aval_op steps_op = {
     .keeps = AVAL_KEEP_INPUT(R) | AVAL_KEEP_INPUT(H) | AVAL_KEEP_INPUT(C) | AVAL_KEEP_OUTPUT(Y) | AVAL_KEEP_OUTPUT(CELLS) |
              AVAL_KEEP_OUTPUT(GATES),
     .accumulates = 1u << R,
-    .samples = AVAL_SAMPLES({ .inputs = "[3,12,2] [12,3] [12] [3,2] [3,2]" }, { .inputs = "[1,4,1] [4,1] - [1,1] [1,1]" },
-                            { .inputs = "[3,8,2] [8,2] - [2,2] [2,2]", .attrs = "reversed=1" },
-                            { .inputs = "[2,20,16] [20,5] [20] [5,16] [5,16]", .why = "rows that are whole vectors" },
-                            { .inputs = "[0,8,2] [8,2] [8] [2,2] [2,2]", .why = "no step" }, { .inputs = "[2,8,0] [8,2] [8] [2,0] [2,0]" },
-                            { .inputs = "[4,260,33] [260,65] [260] [65,33] [65,33]", .size_class = AVAL_LARGE }),
+    .samples = AVAL_SAMPLES({ .inputs = "[3,2,12] [12,3] [2,3] [2,3]" }, { .inputs = "[1,1,4] [4,1] [1,1] [1,1]" },
+                            { .inputs = "[3,2,8] [8,2] [2,2] [2,2]", .attrs = "reversed=1" },
+                            { .inputs = "[2,5,64] [64,16] [5,16] [5,16]", .why = "units that are whole vectors" },
+                            { .inputs = "[0,2,8] [8,2] [2,2] [2,2]", .why = "no step" }, { .inputs = "[2,0,8] [8,2] [0,2] [0,2]" },
+                            { .inputs = "[3,71,140] [140,35] [71,35] [71,35]",
+                              .size_class = AVAL_LARGE,
+                              .why = "more sequences than a work-item takes at a time" },
+                            { .inputs = "[2,3,1096] [1096,274] [3,274] [3,274]", .size_class = AVAL_LARGE, .why = "weights in slices" },
+                            { .inputs = "[2,1,2048] [2048,512] [1,512] [1,512]",
+                              .size_class = AVAL_LARGE,
+                              .why = "so few sequences that units of a CPU share each step" }),
 };
 
 static const aval_op *const ops[] = { &steps_op, NULL };

@@ -1,5 +1,5 @@
-/* RNN, LSTM and GRU as bodies, unrolled over time.  States are kept turned, [hidden, batch], so that the gates of a product are parts of its
- * rows, which lie in memory as they are and cost no copy.  The products with R of all steps share one operand, whose gradient is therefore
+/* RNN, LSTM and GRU as bodies: an LSTM that is nothing but usual as one aval::LstmSteps a direction, all else unrolled over time.  There states are
+ * kept turned, [hidden, batch], so that the gates of a product are parts of its rows, which lie in memory as they are and cost no copy.  The products with R of all steps share one operand, whose gradient is therefore
  * added up in one buffer; those with W do not depend on one another and are one product for all steps. */
 #include "support.h"
 
@@ -29,6 +29,7 @@ struct network {
     const kind *kind;
     int64_t time, batch, inputs, hidden, directions;
     int reversed, batch_first, linear_before_reset, coupled;
+    int turned; /* states are [hidden, batch], else [batch, hidden] */
     double clip; /* 0: none */
     /* of the direction that is being built */
     activation f[MOST_ACTIVATIONS];
@@ -182,8 +183,11 @@ static int binary(const aval_host *host, aval_call *call, const char *op, const 
     return host->apply(call, op, NULL, 2, in, 1, out);
 }
 
+/* x itself where perm is NULL. */
 static int transpose(const aval_host *host, aval_call *call, const aval_tensor *x, const char *perm, const aval_tensor **out)
 {
+    *out = x;
+    if (perm == NULL) return 0;
     return host->apply(call, "Transpose", perm, 1, &x, 1, out);
 }
 
@@ -359,10 +363,11 @@ static int input_parts(const aval_host *host, aval_call *call, network *n, int64
 /* The first state of direction d: input i, or zeros. */
 static int first_state(const aval_host *host, aval_call *call, const network *n, size_t i, int64_t d, const aval_tensor **out)
 {
-    const int64_t dims[] = { n->hidden, n->batch };
+    const int64_t dims[] = { n->turned ? n->hidden : n->batch, n->turned ? n->batch : n->hidden };
+    const char *const perms[2][2] = { { NULL, "perm=[1,0,2]" }, { "perm=[0,2,1]", "perm=[1,2,0]" } };
     text attrs = { 0 };
     if (given(host, call, i) != NULL) {
-        TRY(transpose(host, call, host->input(call, i), n->batch_first ? "perm=[1,2,0]" : "perm=[0,2,1]", out));
+        TRY(transpose(host, call, host->input(call, i), perms[n->turned][n->batch_first], out));
         return direction_of(host, call, n, *out, d, 2, dims, out);
     }
     text_ints(&attrs, "dims", dims, 2);
@@ -404,41 +409,37 @@ static int hold_ended(const aval_host *host, aval_call *call, const network *n, 
     return 0;
 }
 
-/* Is it what aval::LstmSteps computes?  The usual activations, and nothing that only step by step can be said. */
-static int is_usual(const aval_host *host, aval_call *call, const network *n)
+/* Is it not what aval::LstmSteps computes?  That has the usual activations, and nothing that only step by step can be said. */
+static int choose_turned(const aval_host *host, aval_call *call, network *n)
 {
     const char *const usual[] = { "Sigmoid", "Tanh", "Tanh" };
-    if (n->kind != &lstm || n->clip > 0 || n->coupled || given(host, call, P) != NULL || given(host, call, SEQUENCE_LENS) != NULL) return 0;
-    for (int i = 0; i < 3; i++)
-        if (strcmp(n->f[i].op, usual[i]) != 0) return 0;
-    return 1;
-}
-
-/* Part `at` of x [time, hidden, batch], as [1, hidden, batch]: the first or the last. */
-static int end_of(const aval_host *host, aval_call *call, const network *n, const aval_tensor *x, int first, const aval_tensor **out)
-{
-    const int64_t lengths[] = { first ? 1 : n->time - 1, first ? n->time - 1 : 1 };
-    const aval_tensor *parts[2] = { x, x };
-    if (n->time > 1)
-        TRY(host->apply(call, "Split", NULL, 2, (const aval_tensor *const[]){ x, constant_ints(host, call, lengths, 2) }, 2, parts));
-    *out = parts[!first];
+    n->turned = n->kind != &lstm || n->clip > 0 || n->coupled || given(host, call, P) != NULL || given(host, call, SEQUENCE_LENS) != NULL;
+    for (int64_t d = 0; d < n->directions && !n->turned; d++) {
+        TRY(read_activations(host, call, n, d));
+        for (int i = 0; i < 3; i++) n->turned |= strcmp(n->f[i].op, usual[i]) != 0;
+    }
     return 0;
 }
 
-/* A direction as one node for all steps. */
-static int run_steps(const aval_host *host, aval_call *call, network *n, int64_t d, const aval_tensor *turned_x, const aval_tensor **all,
+/* A direction as one node for all steps, in ONNX's own layout: x [time, batch, inputs], all [time, 1, batch, hidden], states [1, batch, hidden]. */
+static int run_steps(const aval_host *host, aval_call *call, network *n, int64_t d, const aval_tensor *x, const aval_tensor **all,
                      const aval_tensor **states)
 {
-    const int64_t rows = n->kind->gates * n->hidden, w_dims[] = { rows, n->inputs }, y_dims[] = { n->time, 1, n->hidden, n->batch };
-    const int reversed = n->reversed || d == 1;
-    const aval_tensor *w, *from_x, *bias, *made[3];
-    TRY(direction_of(host, call, n, host->input(call, W), d, 2, w_dims, &w));
-    TRY(binary(host, call, "MatMul", w, turned_x, &from_x));
-    TRY(read_bias(host, call, n, d, &bias));
-    if (bias != NULL) TRY(reshaped(host, call, bias, 1, &rows, &bias));
-    TRY(host->apply(call, "aval::LstmSteps", reversed ? "reversed=1" : NULL, 5,
-                    (const aval_tensor *const[]){ from_x, n->r, bias, states[0], states[1] }, 3, made));
-    for (int s = 0; s < 2; s++) TRY(end_of(host, call, n, made[s], reversed, &states[s]));
+    const int64_t w_dims[] = { 4 * n->hidden, n->inputs }, r_dims[] = { 4 * n->hidden, n->hidden };
+    const int64_t x_dims[] = { n->time * n->batch, n->inputs }, from_x_dims[] = { n->time, n->batch, 4 * n->hidden };
+    const int64_t y_dims[] = { n->time, 1, n->batch, n->hidden };
+    const aval_tensor *in[3], *r, *first[2], *from_x, *made[3];
+    TRY(reshaped(host, call, x, 2, x_dims, &in[0]));
+    TRY(direction_of(host, call, n, host->input(call, W), d, 2, w_dims, &in[1]));
+    TRY(direction_of(host, call, n, host->input(call, R), d, 2, r_dims, &r));
+    TRY(read_bias(host, call, n, d, &in[2]));
+    if (in[2] != NULL) TRY(reshaped(host, call, in[2], 1, w_dims, &in[2]));
+    for (size_t s = 0; s < 2; s++) TRY(first_state(host, call, n, INITIAL_H + s, d, &first[s]));
+    TRY(host->apply(call, "Gemm", "transB=1", in[2] != NULL ? 3 : 2, in, 1, &from_x));
+    TRY(reshaped(host, call, from_x, 3, from_x_dims, &from_x));
+    TRY(host->apply(call, "aval::LstmSteps", n->reversed || d == 1 ? "reversed=1" : NULL, 4,
+                    (const aval_tensor *const[]){ from_x, r, first[0], first[1] }, 3, made));
+    for (size_t s = 0; s < 2; s++) TRY(reshaped(host, call, made[1 + s], 3, y_dims + 1, &states[s]));
     return reshaped(host, call, made[0], 4, y_dims, all);
 }
 
@@ -449,7 +450,6 @@ static int run_direction(const aval_host *host, aval_call *call, network *n, int
     const aval_tensor *parts[STEPS], *outputs[STEPS], *before[2];
     const int64_t step_dims[] = { 1, 1, n->hidden, n->batch };
     TRY(read_direction(host, call, n, d, states));
-    if (is_usual(host, call, n)) return run_steps(host, call, n, d, turned_x, all, states);
     TRY(input_parts(host, call, n, d, turned_x, parts));
     for (int64_t i = 0; i < n->time; i++) {
         int64_t t = n->reversed || d == 1 ? n->time - 1 - i : i;
@@ -462,33 +462,38 @@ static int run_direction(const aval_host *host, aval_call *call, network *n, int
     return host->apply(call, "Concat", "axis=0", (size_t)n->time, outputs, 1, all);
 }
 
-/* Both directions of output i joined along `axis`, turned back, and yielded. */
-static int yield_turned(const aval_host *host, aval_call *call, const network *n, size_t i, int64_t axis, const aval_tensor *const *parts,
+/* Both directions of output i joined along `axis`, turned where perm is not NULL, and yielded. */
+static int yield_joined(const aval_host *host, aval_call *call, const network *n, size_t i, int64_t axis, const aval_tensor *const *parts,
                         const char *perm)
 {
     const aval_tensor *all = parts[0];
-    text attrs = { 0 };
-    text_int(&attrs, "axis", axis);
     if (i >= host->n_outputs(call)) return 0;
-    if (n->directions > 1) TRY(host->apply(call, "Concat", attrs.at, (size_t)n->directions, parts, 1, &all));
+    if (n->directions > 1) TRY(host->apply(call, "Concat", axis == 0 ? "axis=0" : "axis=1", 2, parts, 1, &all));
     TRY(transpose(host, call, all, perm, &all));
     return host->yield(call, i, all);
 }
 
+/* How X comes from ONNX's layouts, and Y and the last states go back: by whether states are turned, and whether batch is first.  NULL: as it is. */
+static const struct {
+    const char *x, *y, *state;
+} ways[2][2] = { { { NULL, NULL, NULL }, { "perm=[1,0,2]", "perm=[2,0,1,3]", "perm=[1,0,2]" } },
+                 { { "perm=[0,2,1]", "perm=[0,1,3,2]", "perm=[0,2,1]" }, { "perm=[1,2,0]", "perm=[3,0,1,2]", "perm=[2,0,1]" } } };
+
 static int body(const aval_host *host, aval_call *call, const kind *k)
 {
-    const aval_tensor *turned_x, *all[2], *states[2][2], *last[2];
+    const aval_tensor *x, *all[2], *states[2][2], *last[2];
     network n;
     TRY(read_network(host, call, k, &n));
-    if (n.time < 1 || n.time * k->gates > STEPS)
+    TRY(choose_turned(host, call, &n));
+    if (n.time < 1 || (n.turned && n.time * k->gates > STEPS))
         return host->fail(call, AVAL_PLUGIN_UNSUPPORTED, "input X has %lld time steps, expected 1 to %lld", (long long)n.time,
                           (long long)(STEPS / k->gates));
-    TRY(transpose(host, call, host->input(call, X), n.batch_first ? "perm=[1,2,0]" : "perm=[0,2,1]", &turned_x));
-    for (int64_t d = 0; d < n.directions; d++) TRY(run_direction(host, call, &n, d, turned_x, &all[d], states[d]));
-    TRY(yield_turned(host, call, &n, 0, 1, all, n.batch_first ? "perm=[3,0,1,2]" : "perm=[0,1,3,2]"));
+    TRY(transpose(host, call, host->input(call, X), ways[n.turned][n.batch_first].x, &x));
+    for (int64_t d = 0; d < n.directions; d++) TRY((n.turned ? run_direction : run_steps)(host, call, &n, d, x, &all[d], states[d]));
+    TRY(yield_joined(host, call, &n, 0, 1, all, ways[n.turned][n.batch_first].y));
     for (int64_t s = 0; s < k->states; s++) {
         for (int64_t d = 0; d < n.directions; d++) last[d] = states[d][s];
-        TRY(yield_turned(host, call, &n, 1 + (size_t)s, 0, last, n.batch_first ? "perm=[2,0,1]" : "perm=[0,2,1]"));
+        TRY(yield_joined(host, call, &n, 1 + (size_t)s, 0, last, ways[n.turned][n.batch_first].state));
     }
     return 0;
 }
