@@ -33,8 +33,8 @@ fi
 [ "$build_only" = 0 ] || exit 0
 
 "$build/aval" train --save "$build/digits.safetensors" "$@"
-shown=$build
-[ "$PWD" -ef "$repository" ] && shown=build/release
+shown=$build tests=$repository/test.sh
+[ "$PWD" -ef "$repository" ] && shown=build/release tests=./test.sh
 cat <<END
 
 Next, try:
@@ -44,5 +44,5 @@ Next, try:
   $shown/aval ops                         operators; \`aval ops Conv\` tells about one
   $shown/aval check Softmax               is this device right about it?
   $shown/aval graph mlp --plan            what is launched in a step
-  ./test.sh --quick                              the tests
+  $tests --quick                       the tests
 END
