@@ -5,6 +5,8 @@
  * windows are single elements that are all seen, the image itself is such a row.  Both products keep a tile of sums in registers:
  *   over_pixels  c = a patches: MR rows of c times NV vectors of windows, each vector VW windows of one row, or of ROWS rows where rows are
  *                short.  Rows of a are read as they lie, or from a copy (pack_filters) where they do not lie so.
+ *   over_windows the same with filters that were packed once for many products: up to TALL windows of one row times NV vectors of maps.  Rows of windows
+ *                fill such tiles better than vectors, and what is stored costs more, since it is turned.
  *   over_maps    c = sum over images of a patches', turned: MR filter elements times NV vectors of rows of a, which are packed with a
  *                window's rows side by side.  Parts of the sum are put together by sum_parts.
  * Where there are images for all, a work-item copies and packs its own (`own`), a few at a time, which stay in its cache; else all are copied
@@ -305,14 +307,16 @@ inline void pixels_tile(__global S *restrict c, long c_row, int m, __global cons
    all its vectors and panels.  a_at < 0: a as it lies. */
 __kernel void over_pixels(__global S *c, long c_tensor, long c_offset, long c_batch, long c_row, __global const S *x, long x_tensor,
                           long x_offset, long x_batch, __global const S *a, long a_tensor, long a_offset, long a_row, SCRATCH, long a_at,
-                          long places_at, long x_at, int own, int channels, IMAGE_PARAMS, int image_step, int channel_step, int images,
-                          int item_images, int m, int k, int vectors, int item_vectors, int item_panels, int block, int per_row, int rows,
-                          int out_y, int out_x, int step_z, int step_y, REAL alpha, REAL beta TAIL_PARAMS)
+                          __global const uchar *listed, long listed_tensor, long places_at, long x_at, int own, int channels, IMAGE_PARAMS,
+                          int image_step, int channel_step, int images, int item_images, int m, int k, int vectors, int item_vectors,
+                          int item_panels, int block, int per_row, int rows, int out_y, int out_x, int step_z, int step_y, REAL alpha,
+                          REAL beta TAIL_PARAMS)
 {
     const int first = get_global_id(0) * item_vectors, end = min(first + item_vectors, vectors);
     const int panel = get_global_id(1) * item_panels, panels = min(panel + item_panels, (m + MR - 1) / MR);
     const int first_image = get_global_id(2) * item_images, last_image = min(first_image + item_images, images);
     __global const T *filters = a_at < 0 ? (__global const T *)(a + a_tensor + a_offset) : PART(T, a_at);
+    __global const int *places = (__global const int *)(listed + listed_tensor + places_at);
     for (int z = first_image; z < last_image; z++) {
         __global T *copy = PART(T, x_at) + (long)(own ? get_global_id(2) : z) * image_step;
         __global const S *original = x + x_tensor + x_offset + z * x_batch;
@@ -324,12 +328,140 @@ __kernel void over_pixels(__global S *c, long c_tensor, long c_offset, long c_ba
                 for (int vector = begin; vector < min(begin + block, end); vector += NV) {
                     const int free = image_step - min(vector + NV, vectors) * VW; /* behind the last vector, from the first channel on */
                     const int safe = channel_step == 0 ? k : free < 0 ? 0 : min(k, free / channel_step + 1);
-                    pixels_tile(result + (long)i * MR * c_row, c_row, m - i * MR, filters + i * MR * a_row, a_row, PART(int, places_at),
-                                image, image_step, k, safe, vector, end, per_row, rows, out_y, out_x, step_z, step_y, alpha, beta);
+                    pixels_tile(result + (long)i * MR * c_row, c_row, m - i * MR, filters + i * MR * a_row, a_row, places, image,
+                                image_step, k, safe, vector, end, per_row, rows, out_y, out_x, step_z, step_y, alpha, beta);
                 }
             }
         }
         STORED(z, panel * MR, min(panels * MR, m), PIXEL(first), PIXEL(end))
+    }
+}
+
+/* ---- c = a patches, maps side by side ------------------------------------------------------------------------------------------- */
+
+/* Windows of a tile, by the registers: sums, the vectors of a step and a factor. */
+#if MR == 8
+#define TALL 14
+#define LOW 8
+#define LOWEST 4
+#define EACH_LOWEST(X) X(0) X(1) X(2) X(3)
+#define EACH_LOW(X) EACH_LOWEST(X) X(4) X(5) X(6) X(7)
+#define EACH_TALL(X) EACH_LOW(X) X(8) X(9) X(10) X(11) X(12) X(13)
+#else
+#define TALL 6
+#define LOW 4
+#define LOWEST 2
+#define EACH_LOWEST(X) X(0) X(1)
+#define EACH_LOW(X) EACH_LOWEST(X) X(2) X(3)
+#define EACH_TALL(X) EACH_LOW(X) X(4) X(5)
+#endif
+
+/* Rows of a side by side, [panels, k, LANES]; those beyond m are 0.  Work-items: panels. */
+__kernel void pack_lanes(__global const S *a, long a_tensor, long a_offset, long a_row, long a_column, SCRATCH, long at, int m, int k)
+{
+    const int first = get_global_id(0) * LANES;
+    __global T *restrict to = PART(T, at) + (long)first * k;
+    a += a_tensor + a_offset;
+    for (int p = 0; p < k; p++) {
+        for (int r = 0; r < LANES; r++) to[p * LANES + r] = first + r < m ? LOAD(a, (first + r) * a_row + p * a_column) : 0;
+    }
+}
+
+#define LOAD_LANES(v) const V b##v = VLOAD(filters + v * VW);
+#define MULTIPLY_WINDOW(r) \
+    { \
+        const V factor = (V)(seen[r]); \
+        EACH_VECTOR(MULTIPLY_ONE, r) \
+    }
+#define LAY_ONE(r, v) VSTORE(SUM(r, v), sums + r * LANES + v * VW);
+#define LAY_ROW(r) EACH_VECTOR(LAY_ONE, r)
+
+/* sums [windows, LANES] of so many neighbours in a row, the first of which `image` begins with. */
+#define WINDOWS_TILE(name, EACH_WINDOW) \
+    inline void name(T *sums, __global const T *restrict filters, __global const int *restrict places, __global const T *restrict image, \
+                     int k) \
+    { \
+        EACH_WINDOW(DECLARE) \
+        for (int p = 0; p < k; p++, filters += LANES) { \
+            __global const T *seen = image + places[p]; \
+            EACH_LOAD(LOAD_LANES) \
+            EACH_WINDOW(MULTIPLY_WINDOW) \
+        } \
+        EACH_WINDOW(LAY_ROW) \
+    }
+WINDOWS_TILE(tall_tile, EACH_TALL)
+WINDOWS_TILE(low_tile, EACH_LOW)
+WINDOWS_TILE(lowest_tile, EACH_LOWEST)
+
+/* c [maps, windows] = alpha sums' + beta c */
+inline void store_turned(__global S *restrict c, long c_row, const T *sums, int maps, int windows, REAL alpha, REAL beta)
+{
+    int i = 0;
+#if WHOLE
+    for (; beta == 0 && windows >= 4 && i + 4 <= maps; i += 4) {
+        for (int q = 0; q < windows; q += 4) { /* the last four may begin before those before them end */
+            const int at = min(q, windows - 4);
+            const T *from = sums + at * LANES + i;
+            __global S *to = c + i * c_row + at;
+            const T4 factor = (T4)((T)alpha), x = factor * vload4(0, from), y = factor * vload4(0, from + LANES),
+                     z = factor * vload4(0, from + 2 * LANES), w = factor * vload4(0, from + 3 * LANES);
+            vstore4((T4)(x.s0, y.s0, z.s0, w.s0), 0, to);
+            vstore4((T4)(x.s1, y.s1, z.s1, w.s1), 0, to + c_row);
+            vstore4((T4)(x.s2, y.s2, z.s2, w.s2), 0, to + 2 * c_row);
+            vstore4((T4)(x.s3, y.s3, z.s3, w.s3), 0, to + 3 * c_row);
+        }
+    }
+#endif
+    for (; i < maps; i++) {
+        for (int q = 0; q < windows; q++) {
+            T x = (T)(alpha * sums[q * LANES + i]);
+            if (beta != 0) x += (T)(beta * LOAD(c, i * c_row + q));
+            STORE(c, i * c_row + q, x);
+        }
+    }
+}
+
+/* Work-items: blocks of units of up to TALL windows of a row, which has per_row of them; blocks of panels of LANES maps; groups of item_images images.
+   A panel meets `block` units before the next panel does.  filters: as pack_lanes and, from places_at on, list_places have written them.
+   as_it_lies: the image is x, and its one row of windows has at least TALL.  Other arguments as of over_pixels. */
+__kernel void over_windows(__global S *c, long c_tensor, long c_offset, long c_batch, long c_row, __global const S *x, long x_tensor,
+                           long x_offset, long x_batch, __global const uchar *packed, long packed_tensor, long places_at, SCRATCH,
+                           long x_at, int own, int as_it_lies, int channels, IMAGE_PARAMS, int image_step, int images, int item_images,
+                           int m, int k, int units, int item_units, int item_panels, int block, int per_row, int out_y, int out_x,
+                           int step_z, int step_y, REAL alpha, REAL beta TAIL_PARAMS)
+{
+    const int first = get_global_id(0) * item_units, end = min(first + item_units, units);
+    const int panel = get_global_id(1) * item_panels, panels = min(panel + item_panels, (m + LANES - 1) / LANES);
+    const int first_image = get_global_id(2) * item_images, last_image = min(first_image + item_images, images);
+    __global const T *filters = (__global const T *)(packed + packed_tensor);
+    __global const int *places = (__global const int *)(packed + packed_tensor + places_at);
+    T sums[TALL * LANES];
+    for (int z = first_image; z < last_image; z++) {
+        __global T *copy = PART(T, x_at) + (long)(own ? get_global_id(2) : z) * image_step;
+        __global const S *original = x + x_tensor + x_offset + z * x_batch;
+        __global S *result = c + c_tensor + c_offset + z * c_batch;
+        if (own) pad_image(copy, original, channels, z == first_image, IMAGE);
+        __global const T *image = as_it_lies ? (__global const T *)original : copy;
+        for (int begin = first; begin < end; begin += block) {
+            const int stop = min(begin + block, end);
+            for (int i = panel; i < panels; i++) {
+                for (int unit = begin; unit < stop; unit++) {
+                    const int row = unit / per_row, at = unit % per_row * TALL, windows = min(TALL, out_x - at);
+                    const int height = windows > LOW ? TALL : windows > LOWEST ? LOW : LOWEST;
+                    const int before =
+                        as_it_lies ? min(at, height - windows) : 0; /* windows that are computed again, lest they are beyond the end */
+                    __global const T *seen = image + row / out_y * step_z + row % out_y * step_y + at - before,
+                                     *lanes = filters + (long)i * LANES * k;
+                    if (height == TALL) tall_tile(sums, lanes, places, seen, k);
+                    else if (height == LOW) low_tile(sums, lanes, places, seen, k);
+                    else lowest_tile(sums, lanes, places, seen, k);
+                    store_turned(result + (long)i * LANES * c_row + row * out_x + at, c_row, sums + before * LANES,
+                                 min(LANES, m - i * LANES), windows, alpha, beta);
+                }
+                STORED(z, i * LANES, min((i + 1) * LANES, m), begin / per_row * out_x + begin % per_row * TALL,
+                       stop / per_row * out_x + stop % per_row * TALL)
+            }
+        }
     }
 }
 

@@ -4,13 +4,15 @@
  *
  * Images are cut into squares of SIDE x SIDE elements that overlap, each for OUT x OUT windows, OUT = SIDE + 1 - FILTER.  Squares and filters
  * are transformed to SIDE x SIDE points, at each of which sums over channels are products of matrices:
- *   filters  [points, panels of LANES maps, channels, LANES]           winograd_filters
+ *   filters  [panels of LANES maps, points, channels, LANES]           winograd_filters: in the order that they are read in
  *   squares  [points, squares, channels, padded to whole vectors]
  *   sums     [points, squares, LANES], of one panel of maps
  * and what is back-transformed are the windows.  Lanes are channels, then maps; both need images with those side by side (`turn_in`, `turn_out`).
- * A work-item has room of its own for these, and goes through blocks of rows of squares.
- * Sums are kept in float, in a fixed order.  Sizes are int; all buffers are one scratch buffer of bytes, in which `at` are byte offsets. */
+ * A work-item has room of its own for squares and sums, and goes through blocks of rows of squares with some or all panels.
+ * Sums are kept in float, in a fixed order.  Sizes are int; all buffers are one scratch buffer of bytes, in which `at` are byte offsets, but for filters
+ * that were transformed once for many products. */
 #include "common.clh"
+#include "tail.clh"
 
 #ifndef VW
 #define VW 8
@@ -59,8 +61,8 @@ inline void filter_points(const V *g, V *at)
 __kernel void winograd_filters(__global const S *a, long a_tensor, long a_offset, long a_row, SCRATCH, long at, int m)
 {
     const int channel = get_global_id(0), channels = get_global_size(0), first = get_global_id(1) * VW;
-    const long point_step = (long)get_global_size(1) * VW * channels;
-    __global T *to = PART(at) + ((long)(first / LANES) * channels + channel) * LANES + first % LANES;
+    const long point_step = (long)channels * LANES;
+    __global T *to = PART(at) + (long)(first / LANES) * POINTS * point_step + channel * LANES + first % LANES;
     V half_way[SIDE][FILTER], line[FILTER], points[SIDE];
     a += a_tensor + a_offset + channel * FILTER * FILTER;
 #pragma unroll
@@ -207,8 +209,22 @@ inline void transform_back(__global T *to, int columns, __global const T *sums, 
 
 /* ---- Products ---------------------------------------------------------------------------------------------------------------------- */
 
-#define ROWS 8
-#define EACH_ROW(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7)
+/* Squares of a tile, by the registers: sums, the vectors of a step and a factor. */
+#if VW >= 16
+#define TALL 14
+#define LOW 8
+#define LOWEST 4
+#define EACH_LOWEST(X) X(0) X(1) X(2) X(3)
+#define EACH_LOW(X) EACH_LOWEST(X) X(4) X(5) X(6) X(7)
+#define EACH_TALL(X) EACH_LOW(X) X(8) X(9) X(10) X(11) X(12) X(13)
+#else
+#define TALL 6
+#define LOW 4
+#define LOWEST 2
+#define EACH_LOWEST(X) X(0) X(1)
+#define EACH_LOW(X) EACH_LOWEST(X) X(2) X(3)
+#define EACH_TALL(X) EACH_LOW(X) X(4) X(5)
+#endif
 #if NV == 2
 #define EACH_VECTOR(X, r) X(r, 0) X(r, 1)
 #define EACH_LOAD(X) X(0) X(1)
@@ -219,49 +235,76 @@ inline void transform_back(__global T *to, int columns, __global const T *sums, 
 #define SUM(r, v) c##r##_##v
 #define DECLARE_ONE(r, v) V SUM(r, v) = 0;
 #define DECLARE(r) EACH_VECTOR(DECLARE_ONE, r)
-#define SQUARE_ROW(r) __global const T *restrict a##r = squares + min(r, rows - 1) * step;
-#define LOAD_FILTERS(v) const V b##v = VLOAD(filters + channel * LANES + v * VW);
+#define LOAD_FILTERS(v) const V b##v = VLOAD(filters + v * VW);
 #define MULTIPLY_ONE(r, v) SUM(r, v) += factor * b##v;
 #define MULTIPLY_ROW(r) \
     { \
-        const V factor = (V)(a##r[channel]); \
+        const V factor = (V)(squares[r * step]); \
         EACH_VECTOR(MULTIPLY_ONE, r) \
     }
 #define STORE_ONE(r, v) VSTORE(SUM(r, v), sums + r * LANES + v * VW);
-#define STORE_ROW(r) \
-    if (r < rows) { EACH_VECTOR(STORE_ONE, r) }
+#define STORE_ROW(r) EACH_VECTOR(STORE_ONE, r)
 
-/* sums [rows, LANES] = squares [rows, step] filters [channels, LANES], of at most ROWS rows. */
-inline void multiply(__global T *restrict sums, __global const T *restrict squares, int step, int rows, __global const T *restrict filters,
-                     int channels)
-{
-    EACH_ROW(SQUARE_ROW)
-    EACH_ROW(DECLARE)
-    for (int channel = 0; channel < channels; channel++) {
-        EACH_LOAD(LOAD_FILTERS)
-        EACH_ROW(MULTIPLY_ROW)
+/* sums [squares, LANES] = squares [squares, step] filters [channels, LANES], of one tile. */
+#define MULTIPLY(name, EACH_SQUARE) \
+    inline void name(__global T *restrict sums, __global const T *restrict squares, int step, __global const T *restrict filters, \
+                     int channels) \
+    { \
+        EACH_SQUARE(DECLARE) \
+        for (int channel = 0; channel < channels; channel++, squares++, filters += LANES) { \
+            EACH_LOAD(LOAD_FILTERS) \
+            EACH_SQUARE(MULTIPLY_ROW) \
+        } \
+        EACH_SQUARE(STORE_ROW) \
     }
-    EACH_ROW(STORE_ROW)
+MULTIPLY(multiply_tall, EACH_TALL)
+MULTIPLY(multiply_low, EACH_LOW)
+MULTIPLY(multiply_lowest, EACH_LOWEST)
+
+/* Squares of each tile of a block of `count`. */
+inline int tile_height(int count)
+{
+    const int tiles = (count + TALL - 1) / TALL, each = (count + tiles - 1) / tiles;
+    return each > LOW ? TALL : each > LOWEST ? LOW : LOWEST;
 }
 
-/* Work-items: each has room for its block of `block_rows` rows of squares, work_step bytes from work_at on, and takes `item_blocks` of the blocks of
-   all images: `squares_y` rows of `squares_x` each. */
-__kernel void winograd(__global S *c, long c_tensor, long c_offset, long c_batch, long c_row, __global const S *x, long x_tensor,
-                       long x_offset, long x_batch, SCRATCH, long filters_at, long work_at, long work_step, int channels, int in_y,
-                       int in_x, int pad_y, int pad_x, int m, int out_y, int out_x, int squares_y, int squares_x, int block_rows,
-                       int item_blocks, int blocks, REAL alpha)
+/* All squares of a block, `count` or one whole tile at least; the last tile begins earlier where it would reach over the end. */
+inline void multiply(__global T *restrict sums, __global const T *restrict squares, int step, int count, int height,
+                     __global const T *restrict filters, int channels)
 {
-    const int columns = squares_x * OUT + FILTER - 1, most = block_rows * squares_x, step = (channels + VW - 1) / VW * VW;
+    for (int i = 0; i < count; i += height) {
+        const int at = max(0, min(i, count - height));
+        if (height == TALL) multiply_tall(sums + at * LANES, squares + at * step, step, filters, channels);
+        else if (height == LOW) multiply_low(sums + at * LANES, squares + at * step, step, filters, channels);
+        else multiply_lowest(sums + at * LANES, squares + at * step, step, filters, channels);
+    }
+}
+
+/* Work-items: groups of item_blocks of the blocks of all images, which have `squares_y` rows of `squares_x` squares each, in blocks of block_rows rows;
+   groups of item_panels panels.  Each has room for a block, work_step bytes from work_at on. */
+__kernel void winograd(__global S *c, long c_tensor, long c_offset, long c_batch, long c_row, __global const S *x, long x_tensor,
+                       long x_offset, long x_batch, __global const uchar *filters, long filters_tensor, SCRATCH, long work_at,
+                       long work_step, int channels, int in_y, int in_x, int pad_y, int pad_x, int m, int out_y, int out_x, int squares_y,
+                       int squares_x, int block_rows, int item_blocks, int item_panels, int blocks, REAL alpha TAIL_PARAMS)
+{
+    const int columns = squares_x * OUT + FILTER - 1, most = max(block_rows * squares_x, TALL), step = (channels + VW - 1) / VW * VW;
     /* A vector more from point to point: steps of whole pages would meet the same set of the cache. */
     const int square_step = most * step + VW, sum_step = most * LANES + VW;
     const int panels = (m + LANES - 1) / LANES, image_blocks = (squares_y + block_rows - 1) / block_rows;
-    __global T *turned = PART(work_at + (long)get_global_id(0) * work_step);
+    const int first_panel = get_global_id(1) * item_panels, end_panel = min(first_panel + item_panels, panels);
+    __global T *turned = PART(work_at + (long)(get_global_id(1) * get_global_size(0) + get_global_id(0)) * work_step);
+    __global const T *all_filters = (__global const T *)(filters + filters_tensor);
     __global T *squares = turned + (block_rows * OUT + FILTER - 1) * columns * VW, *sums = squares + POINTS * square_step;
     __global T *windows = sums + POINTS * sum_step;
     const int first_block = get_global_id(0) * item_blocks;
     for (int block = first_block; block < min(first_block + item_blocks, blocks); block++) {
         const int image = block / image_blocks, row = block % image_blocks * block_rows, rows = min(block_rows, squares_y - row);
-        const int count = rows * squares_x;
+        const int count = rows * squares_x, height = tile_height(count);
+        for (int i = count; i < height; i++) {
+            for (int point = 0; point < POINTS; point++) {
+                for (int channel = 0; channel < step; channel += VW) VSTORE((V)(0), squares + point * square_step + i * step + channel);
+            }
+        }
         for (int channel = 0; channel < channels; channel += VW) {
             turn_in(turned, x + x_tensor + x_offset + image * x_batch + channel * in_y * in_x, min(VW, channels - channel),
                     row * OUT - pad_y, rows * OUT + FILTER - 1, columns, in_y, in_x, pad_x);
@@ -270,12 +313,10 @@ __kernel void winograd(__global S *c, long c_tensor, long c_offset, long c_batch
                                  columns);
             }
         }
-        for (int panel = 0; panel < panels; panel++) {
+        for (int panel = first_panel; panel < end_panel; panel++) {
             for (int point = 0; point < POINTS; point++) {
-                for (int i = 0; i < count; i += ROWS) {
-                    multiply(sums + point * sum_step + i * LANES, squares + point * square_step + i * step, step, min(ROWS, count - i),
-                             PART(filters_at) + ((long)point * panels + panel) * channels * LANES, channels);
-                }
+                multiply(sums + point * sum_step, squares + point * square_step, step, count, height,
+                         all_filters + ((long)panel * POINTS + point) * channels * LANES, channels);
             }
             for (int v = 0; v < NV && panel * LANES + v * VW < m; v++) {
                 const int map = panel * LANES + v * VW;
@@ -289,6 +330,7 @@ __kernel void winograd(__global S *c, long c_tensor, long c_offset, long c_batch
                     }
                 }
             }
+            STORED(image, panel * LANES, min((panel + 1) * LANES, m), row * OUT * out_x, min((row + rows) * OUT, out_y) * out_x)
         }
     }
 }

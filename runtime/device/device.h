@@ -88,6 +88,9 @@ typedef struct aval__gemm_provider {
     const char *name;
     /* 0 when it can compute this on such a device, else a negative code without a message. */
     int (*supports)(const aval_device_info *info, const aval_gemm *gemm, int type);
+    /* Whether it is worth while, too, where operands are packed once for many products: bit 0 of `packed` for a, bit 1 for b.  NULL: where `supports`
+       says so. */
+    bool (*supports_packed)(const aval_device_info *info, const aval_gemm *gemm, int type, unsigned packed);
     /* `packed`: bit 0 where a, bit 1 where b will be given packed. */
     uint64_t (*scratch_bytes)(const aval_device_info *info, const aval_gemm *gemm, int type, unsigned packed);
     /* Both NULL where the provider packs nothing for many products.  Bytes of operand 0 (a) or 1 (b) in the order that this product reads best, 0:
@@ -111,8 +114,8 @@ typedef struct aval__gemm_provider {
 size_t aval__gemm_provider_count(void);
 const aval__gemm_provider *aval__gemm_provider_at(size_t i);
 /* The provider for a shape class on a device: AVAL_GEMM (environment; a provider's name) if it is set and supports the case, else the one that
-   was tuned for it, else the first that supports it by the rules in gemm.c. */
-int aval__gemm_choose(const aval_device_info *info, const aval_gemm *gemm, int type, size_t *provider);
+   was tuned for it, else the first that supports it by the rules in gemm.c.  `packed`: which operands can be packed once for many products, as bits. */
+int aval__gemm_choose(const aval_device_info *info, const aval_gemm *gemm, int type, unsigned packed, size_t *provider);
 /* Whether the provider takes a tail here and that pays. */
 bool aval__gemm_takes_tail(const aval__gemm_provider *provider, const aval_device_info *info, const aval_gemm *gemm, int type);
 

@@ -27,11 +27,17 @@ const aval__gemm_provider *aval__gemm_provider_at(size_t i)
     return i < N_PROVIDERS ? providers[i] : NULL;
 }
 
-static bool find_supporting(const char *name, const aval_device_info *info, const aval_gemm *gemm, int type, size_t *provider)
+static bool is_supported(const aval__gemm_provider *p, const aval_device_info *info, const aval_gemm *gemm, int type, unsigned packed)
+{
+    return p->supports(info, gemm, type) == AVAL_OK || (packed != 0 && p->supports_packed && p->supports_packed(info, gemm, type, packed));
+}
+
+static bool find_supporting(const char *name, const aval_device_info *info, const aval_gemm *gemm, int type, unsigned packed,
+                            size_t *provider)
 {
     for (size_t i = 0; i < N_PROVIDERS; i++) {
         if (name != NULL && strcmp(providers[i]->name, name) != 0) continue;
-        if (providers[i]->supports(info, gemm, type) == AVAL_OK) {
+        if (is_supported(providers[i], info, gemm, type, packed)) {
             *provider = i;
             return true;
         }
@@ -60,21 +66,21 @@ static const char *const *preferred(const aval_device_info *info, const aval_gem
 static bool find_tuned(const aval_device_info *info, const aval_gemm *gemm, int type, size_t *provider)
 {
     const aval__variant tuned = aval__tuning_find(info, gemm, type, NULL);
-    return tuned.provider != NULL && find_supporting(tuned.provider->name, info, gemm, type, provider);
+    return tuned.provider != NULL && find_supporting(tuned.provider->name, info, gemm, type, 0, provider);
 }
 
-int aval__gemm_choose(const aval_device_info *info, const aval_gemm *gemm, int type, size_t *provider)
+int aval__gemm_choose(const aval_device_info *info, const aval_gemm *gemm, int type, unsigned packed, size_t *provider)
 {
     const char *forced = getenv("AVAL_GEMM");
     if (forced != NULL && forced[0] != 0) {
         AVAL__TRY(check_name(forced));
-        if (find_supporting(forced, info, gemm, type, provider)) return AVAL_OK;
+        if (find_supporting(forced, info, gemm, type, packed, provider)) return AVAL_OK;
     }
     if (find_tuned(info, gemm, type, provider)) return AVAL_OK;
     for (const char *const *name = preferred(info, gemm); *name != NULL; name++) {
-        if (find_supporting(*name, info, gemm, type, provider)) return AVAL_OK;
+        if (find_supporting(*name, info, gemm, type, packed, provider)) return AVAL_OK;
     }
-    if (find_supporting(NULL, info, gemm, type, provider)) return AVAL_OK;
+    if (find_supporting(NULL, info, gemm, type, packed, provider)) return AVAL_OK;
     return aval__fail(AVAL_E_UNSUPPORTED,
                       "no provider computes a matrix product of type %s, %lld x %lld x %lld, batch %lld%s, on '%s'; doubles need fp64, "
                       "and sizes are below 2^31",

@@ -27,7 +27,8 @@ typedef struct layout {
     aval_gemm g; /* batch at least 1 */
     const aval_patches *p;
     aval__variant variant; /* zeros: as the device's model has it */
-    bool over_maps;
+    bool over_maps, over_windows; /* else over pixels */
+    unsigned packed; /* bit 0: a comes packed: filters over windows, and places */
     bool as_it_lies; /* windows are the elements of the image, which needs no copy */
     bool own; /* each work-item copies its own images */
     bool copies_a; /* rows of a are no rows of what is computed with */
@@ -36,6 +37,8 @@ typedef struct layout {
     int64_t width, row_step, plane_rows, planes, image_step; /* the padded image: elements, see pad_images */
     int64_t out_rows, out_x; /* rows of windows in all planes, and windows in one */
     int64_t panels, lanes; /* of a: panels of MR rows, or of NV VW */
+    int64_t tall, per_row, units; /* over windows: of a tile, tiles in a row and in an image */
+    int64_t packed_places_at, packed_end; /* byte offsets in packed a */
     int64_t round; /* images at a time */
     int64_t item_images; /* over pixels, with `own` */
     int64_t parts, part_images, item_tiles, block; /* over maps; block: images at a time */
@@ -102,12 +105,45 @@ static void lay_out_maps(layout *l, int64_t items)
     l->block = smaller(l->part_images, l->block > 0 ? l->block : 1);
 }
 
+/* Over windows: a tile is low where few windows of a row are left; TALL, LOW and LOWEST in patches.cl. */
+static int64_t tile_height(const layout *l, int64_t windows)
+{
+    int64_t low = l->rows == 8 ? 8 : 4;
+    return windows > low ? l->tall : windows > low / 2 ? low : low / 2;
+}
+
+/* Whether tiles of windows times maps compute less for nothing than rows of a times vectors of windows do.  Both are counted in multiplications of vectors: a
+   step of a tile over pixels costs a tenth more, for loads across cache lines; turning a vector of sums costs as many as it has elements. */
+static bool suits_windows(const layout *l)
+{
+    int64_t rest = l->out_x % l->tall, row = l->out_x / l->tall * l->tall + (rest > 0 ? tile_height(l, rest) : 0);
+    int64_t maps = divide_up(l->g.m, l->vector), lanes = maps == 3 ? 3 : divide_up(maps, maps == 1 ? 1 : 2) * (maps == 1 ? 1 : 2);
+    int64_t vectors = divide_up(l->out_rows, l->lines) * (l->lines > 1 ? 1 : divide_up(l->out_x, l->vector));
+    double windows = (double)(l->out_rows * row * lanes) * (double)(l->g.k + l->vector);
+    double pixels = (double)(divide_up(vectors, l->vectors) * l->vectors * divide_up(l->g.m, l->rows) * l->rows) * (double)l->g.k * 1.1;
+    return windows < pixels && (!l->as_it_lies || l->g.n >= l->tall);
+}
+
+static void lay_out_windows(layout *l)
+{
+    int64_t maps;
+    if (l->over_maps) return;
+    l->tall = l->rows == 8 ? 14 : 6;
+    l->over_windows = l->packed & 1 && suits_windows(l);
+    if (!l->over_windows) return;
+    maps = divide_up(l->g.m, l->vector);
+    l->vectors = maps == 1 || maps == 3 ? 1 : 2;
+    l->lines = 1;
+    l->per_row = divide_up(l->out_x, l->tall);
+    l->units = l->out_rows * l->per_row;
+}
+
 /* Images a round, and what is kept of them. */
 static void lay_out_scratch(layout *l, const aval_device_info *info)
 {
     const aval_gemm *g = &l->g;
     int64_t items = items_of(l, info), slack = (l->vectors > 2 ? l->vectors : 2) * l->vector;
-    l->lanes = l->over_maps ? l->vectors * l->vector : l->rows;
+    l->lanes = l->over_maps || l->over_windows ? l->vectors * l->vector : l->rows;
     l->panels = divide_up(g->m, l->lanes);
     l->own = !l->as_it_lies && g->batch >= items && l->variant.knobs[AVAL__KNOB_OWN] != 1;
     int64_t maps = l->over_maps ? l->panels * l->lanes * g->k : 0, image = ((l->as_it_lies ? 0 : l->image_step) + maps) * l->bytes;
@@ -121,9 +157,9 @@ static void lay_out_scratch(layout *l, const aval_device_info *info)
         l->a_at = take(l, copies * maps, l->bytes);
         l->sums_at = take(l, l->parts * l->panels * g->n * l->lanes, l->bytes);
     } else {
-        l->a_at = l->copies_a ? take(l, g->m * g->k, l->bytes) : -1;
+        l->a_at = l->copies_a && !l->over_windows ? take(l, g->m * g->k, l->bytes) : -1;
     }
-    l->places_at = take(l, l->over_maps ? g->n : g->k, 4);
+    if (!(l->packed & 1)) l->places_at = take(l, l->over_maps ? g->n : g->k, 4);
     /* Vectors at the end of a row read over it, from the last row of an image into what is behind. */
     if (l->own && !l->over_maps) l->image_step += slack;
     if (!l->as_it_lies) l->x_at = take(l, copies * l->image_step + slack, l->bytes);
@@ -136,10 +172,12 @@ static bool is_pointwise(const aval_patches *p)
     return true;
 }
 
-static bool lay_out_as(const aval_device_info *info, const aval_gemm *gemm, int type, const aval__variant *variant, layout *l)
+static bool lay_out_as(const aval_device_info *info, const aval_gemm *gemm, int type, unsigned packed, const aval__variant *variant,
+                       layout *l)
 {
     memset(l, 0, sizeof *l);
     l->variant = *variant;
+    l->packed = packed;
     if (!aval__gemm_normalise(gemm, &l->g)) return false;
     l->p = l->g.b.patches;
     l->bytes = computed_bytes(type);
@@ -149,20 +187,26 @@ static bool lay_out_as(const aval_device_info *info, const aval_gemm *gemm, int 
     l->copies_a = !whole || l->g.a.transposed;
     lay_out_image(l);
     lay_out_tile(l, info);
+    if (packed & 1) lay_out_windows(l);
     lay_out_scratch(l, info);
+    int64_t filters = l->over_windows ? l->panels * l->lanes * l->g.k * l->bytes : 0;
+    l->packed_places_at = divide_up(filters, ALIGNMENT) * ALIGNMENT;
+    l->packed_end = l->packed_places_at + divide_up(l->g.k * 4, ALIGNMENT) * ALIGNMENT;
     return true;
 }
 
-static bool lay_out(const aval_device_info *info, const aval_gemm *gemm, int type, layout *l)
+/* Packed filters may serve several products, so these take the untuned tile. */
+static bool lay_out(const aval_device_info *info, const aval_gemm *gemm, int type, unsigned packed, layout *l)
 {
-    const aval__variant tuned = aval__tuning_find(info, gemm, type, &aval__gemm_patches);
-    return lay_out_as(info, gemm, type, &tuned, l);
+    const aval__variant tuned = packed ? (aval__variant){ 0 } : aval__tuning_find(info, gemm, type, &aval__gemm_patches);
+    return lay_out_as(info, gemm, type, packed, &tuned, l);
 }
 
 /* ---- Recording ---------------------------------------------------------------------------------------------------------------------- */
 
 typedef struct recorder {
     const layout *l;
+    const aval_tensor *packed; /* a, or NULL */
     bool tail;
     aval__gemm_launch to;
 } recorder;
@@ -172,11 +216,17 @@ static void push_scratch(recorder *r)
     push(&r->to, (aval_arg)AVAL_UPDATE(r->to.scratch));
 }
 
+/* Where there is none the kernel touches nothing here: any buffer will do. */
+static void push_any_scratch(recorder *r)
+{
+    push(&r->to, r->l->end > 0 ? (aval_arg)AVAL_UPDATE(r->to.scratch) : (aval_arg)AVAL_READ(r->packed));
+}
+
 static int launch_items(recorder *r, const char *kernel, int64_t x, int64_t y, int64_t z)
 {
     const layout *l = r->l;
     const aval_define defines[] = { { "VW", l->vector }, { "MR", l->rows }, { "NV", l->vectors }, { "ROWS", l->lines }, { "TAIL", 1 } };
-    bool tail = r->tail && strcmp(kernel, l->over_maps ? "sum_parts" : "over_pixels") == 0;
+    bool tail = r->tail && strcmp(kernel, l->over_maps ? "sum_parts" : l->over_windows ? "over_windows" : "over_pixels") == 0;
     return launch(&r->to, kernel, x, y, z, 1, defines, sizeof defines / sizeof defines[0] - !tail);
 }
 
@@ -196,12 +246,12 @@ static void push_operand(recorder *r, const aval_operand *o, int64_t first)
     LONGS(&r->to, o->offset + first * o->batch_stride, o->batch_stride);
 }
 
-static int record_places(recorder *r)
+static int record_places(recorder *r, int64_t at)
 {
     const layout *l = r->l;
     const aval_patches *p = l->p;
     push_scratch(r);
-    LONGS(&r->to, l->places_at);
+    LONGS(&r->to, at);
     push_ints(&r->to, p->kernel, 3);
     push_ints(&r->to, p->dilation, 3);
     INTS(&r->to, p->stride[2], l->planes, l->plane_rows, l->width);
@@ -265,8 +315,10 @@ static int record_pixels_of(recorder *r, const aval_device_info *info, int64_t f
     push_operand(r, &g->b, first);
     push(&r->to, (aval_arg)AVAL_READ(g->a.tensor));
     LONGS(&r->to, g->a.offset, l->copies_a ? g->k : g->a.ld);
-    push_scratch(r);
-    LONGS(&r->to, l->a_at, l->places_at, l->x_at);
+    push_any_scratch(r);
+    LONGS(&r->to, l->a_at);
+    push(&r->to, (aval_arg)AVAL_READ(r->packed ? r->packed : r->to.scratch));
+    LONGS(&r->to, r->packed ? l->packed_places_at : l->places_at, l->x_at);
     INTS(&r->to, l->own, p->channels);
     push_image(r);
     INTS(&r->to, l->image_step, l->as_it_lies ? g->n : 0, count, l->item_images, g->m, g->k, vectors, item_vectors, item_panels,
@@ -277,15 +329,41 @@ static int record_pixels_of(recorder *r, const aval_device_info *info, int64_t f
                         divide_up(count, l->item_images));
 }
 
+static int record_windows_of(recorder *r, const aval_device_info *info, int64_t first, int64_t count)
+{
+    const layout *l = r->l;
+    const aval_gemm *g = &l->g;
+    const aval_patches *p = l->p;
+    int64_t step_y = p->stride[1] * l->row_step, step_z = p->stride[0] * l->plane_rows * l->row_step;
+    int64_t block = SEEN_BYTES / (p->channels * p->stride[2] * p->stride[1] * l->tall * l->bytes), item_units = l->units;
+    int64_t item_panels = l->panels;
+    if (!l->own) choose_blocks(items_of(l, info), l->units, l->panels, count, 1, &item_units, &item_panels);
+    push_result(&r->to, g->c.tensor, g->beta);
+    LONGS(&r->to, g->c.offset + first * g->c.batch_stride, g->c.batch_stride, g->c.ld);
+    push_operand(r, &g->b, first);
+    push(&r->to, (aval_arg)AVAL_READ(r->packed));
+    LONGS(&r->to, l->packed_places_at);
+    push_any_scratch(r);
+    LONGS(&r->to, l->x_at);
+    INTS(&r->to, l->own, l->as_it_lies, p->channels);
+    push_image(r);
+    INTS(&r->to, l->image_step, count, l->item_images, g->m, g->k, l->units, item_units, item_panels, block > 1 ? block : 1, l->per_row,
+         l->as_it_lies ? 1 : p->out[1], l->out_x, step_z, step_y);
+    push_scales(&r->to, g->alpha, g->beta);
+    r->to.flops = flops(g, count);
+    return launch_items(r, "over_windows", divide_up(l->units, item_units), divide_up(l->panels, item_panels),
+                        divide_up(count, l->item_images));
+}
+
 static int record_pixels(recorder *r, const aval_device_info *info)
 {
     const layout *l = r->l;
-    AVAL__TRY(record_places(r));
-    if (l->copies_a) AVAL__TRY(record_filters(r));
+    if (!r->packed) AVAL__TRY(record_places(r, l->places_at));
+    if (l->copies_a && !l->over_windows) AVAL__TRY(record_filters(r));
     for (int64_t first = 0; first < l->g.batch; first += l->round) {
         int64_t count = smaller(l->round, l->g.batch - first);
         if (!l->as_it_lies && !l->own) AVAL__TRY(record_images(r, first, count));
-        AVAL__TRY(record_pixels_of(r, info, first, count));
+        AVAL__TRY(l->over_windows ? record_windows_of(r, info, first, count) : record_pixels_of(r, info, first, count));
     }
     return AVAL_OK;
 }
@@ -323,7 +401,7 @@ static int record_maps(recorder *r)
 {
     const layout *l = r->l;
     const aval_gemm *g = &l->g;
-    AVAL__TRY(record_places(r));
+    AVAL__TRY(record_places(r, l->places_at));
     for (int64_t first = 0; first < g->batch; first += l->round) AVAL__TRY(record_maps_of(r, first, smaller(l->round, g->batch - first)));
     push_result(&r->to, g->c.tensor, g->beta);
     LONGS(&r->to, g->c.offset, g->c.ld);
@@ -346,31 +424,54 @@ static int supports(const aval_device_info *info, const aval_gemm *gemm, int typ
     bool pixels = !g.b.transposed && !g.sum && (g.a.batch_stride == 0 || g.batch == 1), maps = g.b.transposed && g.sum && !g.a.transposed;
     if ((!pixels && !maps) || !fits_int(g.m) || !fits_int(g.n) || !fits_int(g.k) || !fits_int(g.batch)) return AVAL_E_UNSUPPORTED;
     if ((double)g.m * (double)g.n * (double)g.k * (double)g.batch < LEAST_WORK) return AVAL_E_UNSUPPORTED;
-    if (!lay_out(info, gemm, type, &l)) return AVAL_E_UNSUPPORTED;
+    if (!lay_out(info, gemm, type, 0, &l)) return AVAL_E_UNSUPPORTED;
     return fits_int(l.image_step) && fits_int(l.panels * l.lanes * g.k) ? AVAL_OK : AVAL_E_UNSUPPORTED;
 }
 
 static uint64_t scratch_bytes(const aval_device_info *info, const aval_gemm *gemm, int type, unsigned packed)
 {
     layout l;
-    (void)packed;
-    return lay_out(info, gemm, type, &l) ? (uint64_t)l.end : 0;
+    return lay_out(info, gemm, type, packed, &l) ? (uint64_t)l.end : 0;
+}
+
+static uint64_t packed_bytes(const aval_device_info *info, const aval_gemm *gemm, int type, int operand)
+{
+    layout l;
+    bool filters = operand == 0 && lay_out(info, gemm, type, 1, &l) && !l.over_maps;
+    return filters && fits_int(l.panels * l.lanes * l.g.k) ? (uint64_t)l.packed_end : 0;
+}
+
+static int pack(const aval_device_info *info, const aval_gemm *gemm, int type, int operand, const aval_tensor *to, aval_call *call)
+{
+    layout l;
+    if (operand != 0 || !lay_out(info, gemm, type, 1, &l))
+        return aval__fail(AVAL_E_INTERNAL, "patches was asked to pack what are no filters");
+    recorder r = { .l = &l, .to = { .call = call, .scratch = to, .type = type } };
+    AVAL__TRY(record_places(&r, l.packed_places_at));
+    if (!l.over_windows) return AVAL_OK;
+    push(&r.to, (aval_arg)AVAL_READ(l.g.a.tensor));
+    LONGS(&r.to, l.g.a.offset, l.g.a.transposed ? 1 : l.g.a.ld, l.g.a.transposed ? l.g.a.ld : 1);
+    push_scratch(&r);
+    LONGS(&r.to, 0);
+    INTS(&r.to, l.g.m, l.g.k);
+    return launch_items(&r, "pack_lanes", l.panels, 1, 1);
 }
 
 /* Not where several launches store parts of the result. */
 static bool takes_tail(const aval_device_info *info, const aval_gemm *gemm, int type)
 {
     layout l;
-    return lay_out(info, gemm, type, &l) && (l.over_maps || l.round >= l.g.batch);
+    for (unsigned packed = 0; packed < 2; packed++)
+        if (!lay_out(info, gemm, type, packed, &l) || (!l.over_maps && l.round < l.g.batch)) return false;
+    return true;
 }
 
 static int record(const aval_device_info *info, const aval_gemm *gemm, int type, const aval_tensor *scratch,
                   const aval_tensor *const *packed, bool tail, aval_call *call)
 {
     layout l;
-    (void)packed;
-    if (!lay_out(info, gemm, type, &l)) return aval__fail(AVAL_E_INTERNAL, "patches was given a transposed product");
-    recorder r = { .l = &l, .tail = tail, .to = { .call = call, .scratch = scratch, .type = type } };
+    if (!lay_out(info, gemm, type, packed[0] ? 1 : 0, &l)) return aval__fail(AVAL_E_INTERNAL, "patches was given a transposed product");
+    recorder r = { .l = &l, .packed = packed[0], .tail = tail, .to = { .call = call, .scratch = scratch, .type = type } };
     return l.over_maps ? record_maps(&r) : record_pixels(&r, info);
 }
 
@@ -381,7 +482,8 @@ static int record(const aval_device_info *info, const aval_gemm *gemm, int type,
 static bool fits(const aval_device_info *info, const aval_gemm *gemm, int type, const aval__variant *variant)
 {
     layout l;
-    if (variant->knobs[AVAL__KNOB_VECTOR] > vector_floats(info) || !lay_out_as(info, gemm, type, variant, &l) || l.vector < 4) return false;
+    if (variant->knobs[AVAL__KNOB_VECTOR] > vector_floats(info) || !lay_out_as(info, gemm, type, 0, variant, &l) || l.vector < 4)
+        return false;
     if (variant->knobs[AVAL__KNOB_OWN] == 2 && !l.own) return false;
     if (!fits_int(l.image_step) || !fits_int(l.panels * l.lanes * l.g.k)) return false;
     return l.rows * l.vectors + l.vectors + 1 <= (vector_floats(info) == 16 ? 2 : 1) * SMALL_REGISTERS;
@@ -400,6 +502,8 @@ const aval__gemm_provider aval__gemm_patches = {
     .name = "patches",
     .supports = supports,
     .scratch_bytes = scratch_bytes,
+    .packed_bytes = packed_bytes,
+    .pack = pack,
     .record = record,
     .source = &source,
     .takes_tail = takes_tail,

@@ -108,7 +108,7 @@ static void name_default(const picker *p)
     size_t number;
     aval__candidate *first = &p->choice->tried.at[0];
     aval__tuning_try(p->device, &(aval__variant){ 0 });
-    if (aval__gemm_choose(aval__device_info(p->device), p->gemm, p->type, &number) == AVAL_OK)
+    if (aval__gemm_choose(aval__device_info(p->device), p->gemm, p->type, 0, &number) == AVAL_OK)
         first->variant.provider = aval__gemm_provider_at(number);
     aval__tuning_try(p->device, NULL);
 }

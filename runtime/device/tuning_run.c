@@ -376,7 +376,7 @@ int aval__trial_record(aval__trial *t, const aval__variant *variant, uint64_t *s
     aval__tuning_try(t->device, variant);
     int status = AVAL_OK;
     if (provider == NULL) {
-        status = aval__gemm_choose(info, &t->gemm, t->type, &number);
+        status = aval__gemm_choose(info, &t->gemm, t->type, 0, &number);
         if (status == AVAL_OK) provider = aval__gemm_provider_at(number);
     }
     if (status == AVAL_OK) status = record(t, provider);

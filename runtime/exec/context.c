@@ -14,7 +14,7 @@ static int gemm_choose(void *user, uint32_t device, const aval_gemm *gemm, int t
     const aval_device_info *info = aval__device_info(ctx->opened.at[device]);
     size_t number;
     AVAL__TRY(aval__context_meet(ctx, device, gemm, type));
-    AVAL__TRY(aval__gemm_choose(info, gemm, type, &number));
+    AVAL__TRY(aval__gemm_choose(info, gemm, type, (choice->many[0] ? 1u : 0) | (choice->many[1] ? 2u : 0), &number));
     const aval__gemm_provider *provider = aval__gemm_provider_at(number);
     choice->provider = (uint32_t)number;
     choice->name = provider->name;

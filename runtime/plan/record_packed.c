@@ -42,6 +42,7 @@ static bool is_fixed(const aval__recording *r, const aval__port *port, bool *onc
 static aval__hash key_of(const aval__port *port, const aval_gemm *gemm, int operand)
 {
     const aval_operand *o = operand == 0 ? &gemm->a : &gemm->b;
+    const aval_patches *patches = gemm->b.patches;
     const uint64_t words[] = { 0x9ac4ed, /* unlike what other keys begin with */
                                (uint64_t)operand | (uint64_t)(o->transposed != 0) << 1 | (uint64_t)(gemm->c.transposed != 0) << 2,
                                port->storage,
@@ -51,7 +52,13 @@ static aval__hash key_of(const aval__port *port, const aval_gemm *gemm, int oper
                                (uint64_t)(operand == 0 ? gemm->m : gemm->n),
                                (uint64_t)gemm->k,
                                (uint64_t)o->tensor->type };
-    return aval__hash_bytes(words, sizeof words);
+    aval__hash key = aval__hash_bytes(words, sizeof words);
+    /* Filters in the order for images of other sizes may be in another. */
+    if (patches) {
+        const uint64_t images[] = { (uint64_t)gemm->batch, (uint64_t)gemm->n, (uint64_t)patches->channels };
+        key.low ^= aval__hash64(images, sizeof images, aval__hash64(patches->in, sizeof(int64_t) * 18, 0x9a7c));
+    }
+    return key;
 }
 
 static aval__packed *make_packed(aval__arena *arena, bool once)

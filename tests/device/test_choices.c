@@ -120,7 +120,7 @@ static void put_choice(char *text, size_t room, const aval_device_info *info, si
                                  .patches = cases[number].patches },
                           .c = { .tensor = &t, .ld = n, .batch_stride = m * n } };
     size_t chosen;
-    if (aval__gemm_choose(info, &g, t.type, &chosen) < 0) {
+    if (aval__gemm_choose(info, &g, t.type, 0, &chosen) < 0) {
         put(text, room, " none |");
         return;
     }

@@ -100,6 +100,12 @@ static aval_operand lay(const product *p, int64_t rows, int64_t columns, unsigne
     return (aval_operand){ .offset = p->shift, .ld = ld, .batch_stride = step, .transposed = transposed };
 }
 
+static bool supported(const aval__gemm_provider *provider, const aval_device_info *info, const aval_gemm *g, int type, unsigned packed)
+{
+    if (provider->supports(info, g, type) == AVAL_OK) return true;
+    return packed != 0 && provider->supports_packed && provider->supports_packed(info, g, type, packed);
+}
+
 static void check_packed(harness *h, const aval__gemm_provider *provider, const product *p, unsigned packed)
 {
     uint64_t state = 42;
@@ -115,7 +121,7 @@ static void check_packed(harness *h, const aval__gemm_provider *provider, const 
         g.b.batch_stride = p->b_shared ? 0 : image_count(p->patches) + p->shift;
         b_count = p->shift + (p->batch ? p->batch : 1) * (image_count(p->patches) + p->shift);
     }
-    if (provider->supports(aval__device_info(h->device), &g, p->type) < 0) return;
+    if (!supported(provider, aval__device_info(h->device), &g, p->type, packed)) return;
     for (int i = 0; i < 2; i++)
         if (packed >> i & 1 && provider->packed_bytes(aval__device_info(h->device), &g, p->type, i) == 0) return;
     stored a = make(h, &state, p->type, a_count), b = make(h, &state, p->type, b_count), c = make(h, &state, p->type, c_count);
@@ -354,6 +360,7 @@ Test(gemm, transforms_squares_of_images_with_small_filters)
         { 16, 16, 5, { 16, 16 }, 3, { 1, 1 }, { 16, 16 } },  { 20, 33, 3, { 23, 19 }, 3, { 1, 0 }, { 23, 17 } },
         { 33, 18, 7, { 11, 14 }, 5, { 2, 2 }, { 11, 14 } },  { 17, 50, 9, { 10, 13 }, 5, { 4, 3 }, { 14, 15 } },
         { 16, 35, 4, { 17, 18 }, 3, { -1, 2 }, { 13, 20 } }, { 64, 16, 1, { 40, 61 }, 3, { 1, 1 }, { 40, 61 } },
+        { 40, 100, 1, { 14, 13 }, 3, { 1, 1 }, { 14, 13 } }, { 16, 200, 1, { 29, 27 }, 3, { 1, 1 }, { 29, 27 } },
     };
     harness h;
     harness_open(&h);
@@ -381,6 +388,46 @@ Test(gemm, transforms_squares_of_images_with_small_filters)
         const size_t launches = h.launches;
         check(&h, &aval__gemm_winograd, &p);
         cr_expect_gt(h.launches, launches, "case %zu was left out", i);
+    }
+    harness_close(&h);
+}
+
+/* Rows of windows that fill tiles, and those that leave one or most of one over; maps that fill a vector, three, or panels but for some. */
+Test(gemm, filters_that_are_packed_meet_windows_in_every_height_of_a_tile)
+{
+    static const struct {
+        int64_t channels, maps, batch, in[2], kernel, stride, pad, type;
+        double beta;
+    } cases[] = {
+        { 70, 100, 1, { 13, 13 }, 1, 1, 0, AVAL_FLOAT, 0 },  { 70, 100, 2, { 13, 13 }, 1, 1, 0, AVAL_FLOAT, 0.5 },
+        { 90, 16, 3, { 5, 3 }, 1, 1, 0, AVAL_FLOAT, 0 },     { 90, 65, 1, { 1, 9 }, 1, 1, 0, AVAL_FLOAT, 0 },
+        { 40, 48, 20, { 7, 7 }, 3, 1, 1, AVAL_FLOAT, 0 },    { 40, 33, 2, { 11, 13 }, 3, 1, 1, AVAL_FLOAT, 1 },
+        { 30, 31, 1, { 26, 27 }, 5, 2, 2, AVAL_FLOAT, 0 },   { 60, 20, 1, { 9, 18 }, 3, 2, 0, AVAL_FLOAT, 0 },
+        { 70, 34, 1, { 13, 13 }, 1, 1, 0, AVAL_FLOAT16, 0 }, { 70, 34, 2, { 13, 13 }, 3, 1, 1, AVAL_DOUBLE, 0.25 },
+        { 200, 5, 1, { 10, 10 }, 1, 1, 0, AVAL_FLOAT, 0 },
+    };
+    harness h;
+    harness_open(&h);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        const int64_t kernel = cases[i].kernel, stride = cases[i].stride, pad = cases[i].pad;
+        aval_patches form = { .channels = cases[i].channels,
+                              .in = { 1, cases[i].in[0], cases[i].in[1] },
+                              .kernel = { 1, kernel, kernel },
+                              .stride = { 1, stride, stride },
+                              .pad = { 0, pad, pad },
+                              .dilation = { 1, 1, 1 },
+                              .out = { 1 } };
+        for (int axis = 1; axis < 3; axis++) form.out[axis] = (form.in[axis] + 2 * pad - kernel) / stride + 1;
+        const product p = { .m = cases[i].maps,
+                            .n = form.out[1] * form.out[2],
+                            .k = cases[i].channels * kernel * kernel,
+                            .batch = cases[i].batch,
+                            .a_shared = true,
+                            .alpha = 0.5,
+                            .beta = cases[i].beta,
+                            .type = (int)cases[i].type,
+                            .patches = &form };
+        check(&h, &aval__gemm_patches, &p);
     }
     harness_close(&h);
 }
@@ -429,29 +476,29 @@ Test(gemm, cpus_take_tiles_and_gpus_take_clblast_where_it_can)
     gpu.local_bytes = 32 << 10;
     size_t found;
     unsetenv("AVAL_GEMM");
-    cr_assert_eq(aval__gemm_choose(&cpu, &g, AVAL_FLOAT, &found), AVAL_OK);
+    cr_assert_eq(aval__gemm_choose(&cpu, &g, AVAL_FLOAT, 0, &found), AVAL_OK);
     cr_expect_str_eq(aval__gemm_provider_at(found)->name, "tiles");
-    cr_assert_eq(aval__gemm_choose(&gpu, &g, AVAL_DOUBLE, &found), AVAL_OK);
+    cr_assert_eq(aval__gemm_choose(&gpu, &g, AVAL_DOUBLE, 0, &found), AVAL_OK);
     cr_expect_str_eq(aval__gemm_provider_at(found)->name, "clblast");
-    cr_assert_eq(aval__gemm_choose(&gpu, &g, AVAL_FLOAT16, &found), AVAL_OK);
+    cr_assert_eq(aval__gemm_choose(&gpu, &g, AVAL_FLOAT16, 0, &found), AVAL_OK);
     cr_expect_str_eq(aval__gemm_provider_at(found)->name, "groups");
     g.batch = 12;
-    cr_assert_eq(aval__gemm_choose(&gpu, &g, AVAL_FLOAT, &found), AVAL_OK);
+    cr_assert_eq(aval__gemm_choose(&gpu, &g, AVAL_FLOAT, 0, &found), AVAL_OK);
     cr_expect_str_eq(aval__gemm_provider_at(found)->name, "groups", "one launch instead of 12");
     g.batch = 0;
     setenv("AVAL_GEMM", "clblast", 1);
-    cr_assert_eq(aval__gemm_choose(&cpu, &g, AVAL_FLOAT, &found), AVAL_OK);
+    cr_assert_eq(aval__gemm_choose(&cpu, &g, AVAL_FLOAT, 0, &found), AVAL_OK);
     cr_expect_str_eq(aval__gemm_provider_at(found)->name, "clblast");
     gpu.max_group = 32;
-    cr_assert_eq(aval__gemm_choose(&gpu, &g, AVAL_FLOAT, &found), AVAL_OK);
+    cr_assert_eq(aval__gemm_choose(&gpu, &g, AVAL_FLOAT, 0, &found), AVAL_OK);
     cr_expect_str_eq(aval__gemm_provider_at(found)->name, "tiles", "CLBlast's groups are larger");
     g.b.patches = &patches;
-    cr_assert_eq(aval__gemm_choose(&cpu, &g, AVAL_FLOAT, &found), AVAL_OK);
+    cr_assert_eq(aval__gemm_choose(&cpu, &g, AVAL_FLOAT, 0, &found), AVAL_OK);
     cr_expect_str_eq(aval__gemm_provider_at(found)->name, "tiles");
     setenv("AVAL_GEMM", "magic", 1);
-    cr_expect_eq(aval__gemm_choose(&cpu, &g, AVAL_FLOAT, &found), AVAL_E_ARGUMENT);
+    cr_expect_eq(aval__gemm_choose(&cpu, &g, AVAL_FLOAT, 0, &found), AVAL_E_ARGUMENT);
     cr_expect_not_null(strstr(aval_error(), "expected clblast, groups, winograd, patches or tiles"));
     unsetenv("AVAL_GEMM");
     gpu.fp64 = 0;
-    cr_expect_eq(aval__gemm_choose(&gpu, &g, AVAL_DOUBLE, &found), AVAL_E_UNSUPPORTED);
+    cr_expect_eq(aval__gemm_choose(&gpu, &g, AVAL_DOUBLE, 0, &found), AVAL_E_UNSUPPORTED);
 }

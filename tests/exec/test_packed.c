@@ -138,3 +138,41 @@ Test(packed, copies_stay_while_the_values_of_a_run_come_and_go)
         if (turn > 0) cr_assert_arr_eq(first, later, sizeof first, "run %d", turn);
     }
 }
+
+/* One filter, two images: what suits the filters' order for one need not for the other. */
+Test(packed, a_filter_meets_images_of_several_sizes)
+{
+    enum { CHANNELS = 20, MAPS = 24, MOST = 40 };
+    static const int64_t sides[] = { 13, 40, 5, 27 }, kernels[] = { 1, 3 };
+    static float weights[MAPS * CHANNELS * 9], image[CHANNELS * MOST * MOST], found[MAPS * MOST * MOST];
+    for (int i = 0; i < MAPS * CHANNELS * 9; i++) weights[i] = (float)(i % 11 - 5) * 0.25f;
+    for (int i = 0; i < CHANNELS * MOST * MOST; i++) image[i] = (float)(i % 7 - 3);
+    for (size_t j = 0; j < 2; j++) {
+        const int64_t kernel = kernels[j], pad = kernel / 2;
+        aval_value *outputs[4],
+            *filter = aval_graph_state(g, kernel == 1 ? "one" : "three", AVAL_FLOAT, AVAL_SHAPE(MAPS, CHANNELS, kernel, kernel));
+        RIG_OK(aval_store_set(store, kernel == 1 ? "one" : "three", AVAL_FLOAT, AVAL_SHAPE(MAPS, CHANNELS, kernel, kernel), weights));
+        for (size_t i = 0; i < 4; i++) {
+            char name[] = { 'i', (char)('0' + i), (char)('0' + kernel), 0 };
+            aval_value *in = aval_graph_input(g, name, AVAL_FLOAT, AVAL_SHAPE(1, CHANNELS, sides[i], sides[i]));
+            outputs[i] = aval_apply(g, "Relu", NULL, aval_apply(g, "Conv", kernel == 1 ? NULL : "pads=[1,1,1,1]", in, filter));
+            RIG_OK(aval_session_feed(s, in, image, sizeof(float) * (size_t)(CHANNELS * sides[i] * sides[i]), NULL));
+        }
+        for (int turn = 0; turn < 2; turn++) RIG_OK(aval_session_run(s, outputs, 4));
+        for (size_t i = 0; i < 4; i++) {
+            const int64_t side = sides[i];
+            RIG_OK(aval_session_read(s, outputs[i], found, sizeof(float) * (size_t)(MAPS * side * side)));
+            for (int64_t at = 0; at < MAPS * side * side; at++) {
+                const int64_t map = at / (side * side), row = at / side % side, column = at % side;
+                float sum = 0;
+                for (int64_t q = 0; q < CHANNELS * kernel * kernel; q++) {
+                    const int64_t from_y = row + q / kernel % kernel - pad, from_x = column + q % kernel - pad;
+                    if (from_y < 0 || from_y >= side || from_x < 0 || from_x >= side) continue;
+                    sum += weights[map * CHANNELS * kernel * kernel + q] * image[(q / kernel / kernel * side + from_y) * side + from_x];
+                }
+                cr_assert_float_eq(found[at], sum > 0 ? sum : 0, 2e-2, "filter of %d, image of %d, element %d", (int)kernel, (int)side,
+                                   (int)at);
+            }
+        }
+    }
+}

@@ -31,6 +31,18 @@ static aval_value *filled(rig *r, const char *name, size_t rank, const int64_t *
     return v;
 }
 
+/* The same as a state: a weight that is packed once. */
+static aval_value *stored(rig *r, const char *name, size_t rank, const int64_t *dims)
+{
+    static float data[MOST];
+    int64_t count = 1;
+    for (size_t i = 0; i < rank; i++) count *= dims[i];
+    cr_assert_leq(count, MOST);
+    for (int64_t i = 0; i < count; i++) data[i] = (float)((i * 6131) % 1009) / 504.5f - 1;
+    RIG_OK(aval_store_set(r->store, name, AVAL_FLOAT, rank, dims, data));
+    return aval_graph_state(r->graph, name, AVAL_FLOAT, rank, dims);
+}
+
 static aval_value *two(rig *r, const char *op, aval_value *a, aval_value *b)
 {
     return aval_apply(r->graph, op, NULL, a, b);
@@ -79,23 +91,35 @@ static made gradient_of_activation(rig *r, const form *f)
     return (made){ { aval_graph_gradient(r->graph, y, x, up), aval_graph_gradient(r->graph, y, w, up), y }, 3 };
 }
 
+typedef aval_value *(*source)(rig *r, const char *name, size_t rank, const int64_t *dims);
+
 /* m maps of k channels, images of n x n, filters of 3 x 3 or of one element. */
-static made convolution(rig *r, const form *f, int64_t side)
+static made convolution(rig *r, const form *f, int64_t side, source filters)
 {
     const int64_t x[] = { f->batch, f->k, f->n, f->n }, w[] = { f->m, f->k, side, side };
-    aval_value *y = aval_apply(r->graph, "Conv", side == 3 ? "pads=[1,1,1,1]" : NULL, filled(r, "x", 4, x), filled(r, "ww", 4, w),
+    aval_value *y = aval_apply(r->graph, "Conv", side == 3 ? "pads=[1,1,1,1]" : NULL, filled(r, "x", 4, x), filters(r, "ww", 4, w),
                                filled(r, "bias", 1, &f->m));
     return (made){ { aval_apply(r->graph, "Relu", NULL, y) }, 1 };
 }
 
 static made convolution_of_three(rig *r, const form *f)
 {
-    return convolution(r, f, 3);
+    return convolution(r, f, 3, filled);
+}
+
+static made convolution_by_weights_of_three(rig *r, const form *f)
+{
+    return convolution(r, f, 3, stored);
+}
+
+static made convolution_by_weights_of_one(rig *r, const form *f)
+{
+    return convolution(r, f, 1, stored);
 }
 
 static made convolution_of_one(rig *r, const form *f)
 {
-    return convolution(r, f, 1);
+    return convolution(r, f, 1, filled);
 }
 
 /* Runs it in a context of its own; *bytes and *plan are to be freed. */
@@ -189,6 +213,14 @@ Test(tails, convolutions)
         check_modes(convolution_of_three, &forms[i], "over_pixels");
         check(convolution_of_one, &forms[i], AVAL_MEMORY_ARENA, "gemm_panels");
     }
+}
+
+Test(tails, convolutions_whose_filters_are_packed_once)
+{
+    check_modes(convolution_of_three, &(const form){ 18, 23, 17, 2 }, "winograd");
+    check(convolution_by_weights_of_three, &(const form){ 70, 13, 20, 1 }, AVAL_MEMORY_ARENA, "winograd");
+    check(convolution_by_weights_of_three, &(const form){ 33, 5, 20, 2 }, AVAL_MEMORY_ARENA, "over_windows");
+    check(convolution_by_weights_of_one, &(const form){ 32, 13, 100, 2 }, AVAL_MEMORY_ARENA, "over_windows");
 }
 
 Test(tails, the_fallback_of_devices_with_work_groups)
