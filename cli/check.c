@@ -2,6 +2,7 @@
 #include "check.h"
 
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -123,7 +124,9 @@ static int set_up(check *k)
                                        .repeats = (int)own->repeats,
                                        .failures = own->failures };
     if (own->in_process) return AVAL_OK;
-    const check_limits limits = { .seconds = own->timeout, .memory_bytes = (size_t)own->memory_megabytes << 20 };
+    const check_limits limits = { .seconds = own->timeout,
+                                  .memory_bytes = (size_t)own->memory_megabytes << 20,
+                                  .crashes = own->shrink ? UINT_MAX : 3 };
     k->crew = check_crew_create(k->ctx, k->options, k->devices, k->n_devices, &limits);
     if (k->crew == NULL) return AVAL_E_MEMORY;
     k->library.runner = check_crew_runner(k->crew);

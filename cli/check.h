@@ -10,6 +10,7 @@
 typedef struct check_limits {
     double seconds; /* that an op may keep its device busy */
     size_t memory_bytes; /* of address space a child may use; 0: as much as there is */
+    unsigned crashes; /* cases of an op that may end a child one after the other before the op is left */
 } check_limits;
 
 typedef struct check_crew check_crew;

@@ -1,5 +1,5 @@
-/* The children that run cases, one a device.  A child that dies or is silent for too long is told of once, its op is left, and the next op
- * gets a new child. */
+/* The children that run cases, one a device.  A child that dies is told of, and the next case gets a new one; an op whose cases crash one
+ * after the other is left, as is one in which a child is silent for too long. */
 #include "check.h"
 
 #include <errno.h>
@@ -23,7 +23,9 @@ typedef struct child {
     pid_t pid; /* 0: none */
     int to, from; /* pipes; -1: closed */
     char op[128]; /* under way */
-    bool lost; /* in this op */
+    unsigned crashes; /* cases of this op in a row that ended a child */
+    bool left; /* the op's further cases are not run */
+    bool sources; /* what is under way is no case, but its sources */
     double waited; /* seconds of this op, or of its turn where it got more than one */
     int turns; /* that this op got beyond the first */
     double worked_at_start, worked_at_turn; /* processor time when the op and its last turn began */
@@ -88,6 +90,7 @@ static bool start(check_crew *crew, child *c)
     c->to = request[1];
     c->from = answer[0];
     c->length = 0;
+    c->worked_at_start = c->worked_at_turn = 0;
     if (c->pid > 0) return true;
     c->pid = 0;
     close(c->to);
@@ -153,28 +156,32 @@ static void begin_turns(child *c)
     c->worked_at_start = c->worked_at_turn = work < 0 ? 0 : work;
 }
 
-/* Gives the child a line to work on; takes it over.  `op` is what it belongs to: a child that was lost stays so until another one comes. */
+/* Gives the child a line to work on; takes it over.  `op` is what it belongs to: one that was left stays so until another one comes. */
 static void ask(check_crew *crew, size_t device, const char *op, json_t *line)
 {
     child *c = &crew->children[device];
     forget_outcome(c);
     if (strcmp(c->op, op) != 0) {
         snprintf(c->op, sizeof c->op, "%s", op);
-        c->lost = false;
+        c->left = false;
+        c->crashes = 0;
         begin_turns(c);
     }
-    if (!c->lost && (c->pid != 0 || start(crew, c))) send_line(c, line); /* where it fails the child has ended, which finish finds out */
+    if (!c->left && (c->pid != 0 || start(crew, c))) send_line(c, line); /* where it fails the child has ended, which finish finds out */
     json_decref(line);
 }
 
 static void begin(void *user, size_t device, const aval_check_case *what)
 {
-    ask(user, device, what->op, check_case_to_json(what));
+    check_crew *crew = user;
+    crew->children[device].sources = what->sources != 0;
+    ask(crew, device, what->op, check_case_to_json(what));
 }
 
 static void begin_model(void *user, size_t device, const void *request, size_t bytes)
 {
     check_crew *crew = user;
+    crew->children[device].sources = false;
     begin_turns(&crew->children[device]); /* the limit is for a step */
     ask(crew, device, "a model", json_pack("{s:O, s:o}", "model", crew->model, "request", check_bytes_to_json(request, bytes)));
 }
@@ -224,6 +231,13 @@ static bool read_line(check_crew *crew, child *c, bool *hung)
     return true;
 }
 
+/* A driver that cannot run an op at all would end a child a case. */
+static void leave_op_if_hopeless(const check_crew *crew, child *c, bool hung)
+{
+    if (!c->sources) c->crashes++;
+    c->left = hung || c->crashes >= crew->limits.crashes;
+}
+
 /* Says in `message` how the child was lost; returns the word for it. */
 static const char *describe_end(const check_crew *crew, child *c, bool hung)
 {
@@ -251,17 +265,18 @@ static void finish(void *user, size_t device, aval_check_outcome *outcome)
     outcome->status = AVAL_E_DEVICE;
     outcome->fate = "error";
     outcome->message = c->message;
-    outcome->skip = c->lost;
-    if (c->lost) return;
+    outcome->skip = c->left;
+    if (c->left) return;
     if (c->pid == 0) {
         snprintf(c->message, sizeof c->message, "its process cannot be started: %s", strerror(errno));
         return;
     }
     if (!read_line(crew, c, &hung)) {
-        c->lost = true;
+        leave_op_if_hopeless(crew, c, hung);
         outcome->fate = describe_end(crew, c, hung);
         return;
     }
+    if (!c->sources) c->crashes = 0;
     if (!check_results_from_json(c->line, &outcome->status, &outcome->message, &c->results, &outcome->bytes)) {
         outcome->status = AVAL_E_FORMAT;
         outcome->message = "its process gave an answer that is none";

@@ -1,6 +1,7 @@
 /* Turns a file into a C header with one array, at build time.
  *   embed text  kernels/reduce.cl OUT.h [FOLDER]...   `static const char reduce_cl[]`, ending in 0; #include "x.clh" is resolved once a
  *                                                     file: beside the file that includes it, else in the first FOLDER that has it
+ *   embed page  report.html OUT.h                     `static const char report_html[]`, ending in 0: the file as it is
  *   embed bytes data/x.gz OUT.h                       `static const unsigned char x_gz[]`
  * Installed too: plugins outside the tree embed their kernels by it, and find common.clh in the installed FOLDER.
  * An array of numbers, since string literals may be no longer than 4,095 characters in portable C. */
@@ -89,11 +90,11 @@ static int put_bytes(FILE *out, const char *path)
 int main(int argc, char **argv)
 {
     if (argc < 4) {
-        fprintf(stderr, "usage: embed text|bytes IN OUT.h [FOLDER]...\n");
+        fprintf(stderr, "usage: embed text|page|bytes IN OUT.h [FOLDER]...\n");
         return 2;
     }
     folders = argv + 4;
-    int text = strcmp(argv[1], "text") == 0;
+    int text = strcmp(argv[1], "text") == 0, chars = text || strcmp(argv[1], "page") == 0;
     FILE *out = fopen(argv[3], "w");
     if (out == NULL) {
         fprintf(stderr, "embed: cannot write %s\n", argv[3]);
@@ -106,10 +107,10 @@ int main(int argc, char **argv)
         if (!isalnum((unsigned char)*c)) *c = '_';
     }
     fprintf(out, "/* made by embed from %s */\nstatic const %s %s[] = {\n", slash == NULL ? argv[2] : slash + 1,
-            text ? "char" : "unsigned char", symbol);
+            chars ? "char" : "unsigned char", symbol);
     if (text) put_line(out, argv[2], 1);
     int failed = text ? put_text(out, argv[2]) : put_bytes(out, argv[2]);
-    fprintf(out, text ? "0 };\n" : "};\n");
+    fprintf(out, chars ? "0 };\n" : "};\n");
     if (fclose(out) != 0) failed = 1;
     if (failed) remove(argv[3]);
     return failed;

@@ -398,17 +398,44 @@ static int64_t place_under(const aval_patches *p, int64_t pixel, int64_t tap)
     return at;
 }
 
-/* Adds to one of x, w, y what the other two give, for one pixel and tap: all three begin at its elements of the first channel and map. */
-static void reference_channels(const conv *c, const roles *r, double *x, double *w, double *y)
+/* Pixels beside each other along the last axis whose places, of a tap, lie in x: places[i] is first + i * step. */
+typedef struct run {
+    int64_t pixel, place, step;
+    int64_t length; /* 0: none */
+} run;
+
+/* The run of a row of pixels; `row` is its first. */
+static run find_run(const aval_patches *p, int64_t row, int64_t tap)
 {
-    const int64_t channels = c->at.channels, maps = c->groups * c->maps;
+    const int last = WINDOW_SPACE - 1;
+    run r = { .step = p->stride[last] };
+    int64_t end = p->out[last];
+    while (end > 0 && place_under(p, row + end - 1, tap) < 0) end--;
+    for (int64_t i = 0; i < end && r.length == 0; i++) {
+        r.pixel = row + i;
+        r.place = place_under(p, r.pixel, tap);
+        if (r.place >= 0) r.length = end - i;
+    }
+    return r;
+}
+
+/* Adds to one of x, w, y what the other two give of a run and its tap, which w begins at. */
+static void reference_run(const conv *c, const roles *r, const run *at, double *x, double *w, double *y)
+{
+    const int64_t channels = c->at.channels, maps = c->groups * c->maps, step = at->step;
     for (int64_t map = 0; map < c->images * maps; map++) {
-        double *image = x + (map / maps * c->groups + map % maps / c->maps) * channels * c->places;
-        double *filter = w + map % maps * channels * c->taps, *out = y + map * c->pixels;
+        double *image = x + (map / maps * c->groups + map % maps / c->maps) * channels * c->places + at->place;
+        double *filter = w + map % maps * channels * c->taps, *out = y + map * c->pixels + at->pixel;
         for (int64_t channel = 0; channel < channels; channel++, image += c->places, filter += c->taps) {
-            if (r->y < 0) *out += *image * *filter;
-            else if (r->x < 0) *image += *out * *filter;
-            else *filter += *image * *out;
+            const double factor = *filter;
+            double sum = 0;
+            if (r->y < 0)
+                for (int64_t i = 0; i < at->length; i++) out[i] += image[i * step] * factor;
+            else if (r->x < 0)
+                for (int64_t i = 0; i < at->length; i++) image[i * step] += out[i] * factor;
+            else
+                for (int64_t i = 0; i < at->length; i++) sum += image[i * step] * out[i];
+            if (r->w < 0) *filter += sum;
         }
     }
 }
@@ -422,10 +449,10 @@ static int reference(const aval_host *host, aval_call *call, const roles *r)
     double *at[3];
     for (int i = 0; i < 3; i++) at[i] = host->real(call, of[i] < 0 ? out : host->input(call, (size_t)of[i]));
     for (int64_t i = 0; i < host->count(out); i++) host->real(call, out)[i] = 0;
-    for (int64_t pixel = 0; pixel < c.pixels; pixel++) {
+    for (int64_t row = 0; row < c.pixels; row += c.at.out[WINDOW_SPACE - 1]) {
         for (int64_t tap = 0; tap < c.taps; tap++) {
-            int64_t place = place_under(&c.at, pixel, tap);
-            if (place >= 0) reference_channels(&c, r, at[0] + place, at[1] + tap, at[2] + pixel);
+            const run seen = find_run(&c.at, row, tap);
+            if (seen.length > 0) reference_run(&c, r, &seen, at[0], at[1] + tap, at[2]);
         }
     }
     return 0;
@@ -487,7 +514,7 @@ static const aval_op convolution_op = {
           .attrs = "shape=[18,15] pads=[1,1]",
           .size_class = AVAL_LARGE,
           .why = "Winograd's filtering" },
-        { .inputs = "[6,16,14,13] [33,16,5,5]", .attrs = "shape=[14,13] pads=[2,2]", .size_class = AVAL_LARGE },
+        { .inputs = "[2,16,14,13] [33,16,5,5]", .attrs = "shape=[14,13] pads=[2,2]", .size_class = AVAL_LARGE },
         { .inputs = "[2,8,17,31] [24,8,5,3]", .attrs = "shape=[9,11] strides=[2,3] pads=[2,1]", .size_class = AVAL_LARGE },
         { .inputs = "[2,16,5,9,17] [9,16,2,3,2]", .attrs = "shape=[4,7,16]", .size_class = AVAL_LARGE },
         { .inputs = "[2,32,28,28] [32,1,3,3]", .attrs = "shape=[28,28] group=32 pads=[1,1]", .size_class = AVAL_LARGE }),

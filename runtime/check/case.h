@@ -50,6 +50,8 @@ void aval__case_gradient_name(aval__text *text, const aval__case *c, const aval_
 int aval__case_fill_input(aval__case *c, size_t i, const aval__sample_input *from, const char *folder);
 /* Random upstream gradient number o. */
 int aval__case_fill_upstream(aval__case *c, size_t o, const char *folder);
+/* What a tensor is in such a file: its shape, and its type, or the host's (double, int64) for types that NumPy has no name for. */
+aval_tensor aval__case_file_shape(const aval__host_tensor *t);
 /* A number in [0, 1) that depends on nothing but its arguments. */
 double aval__check_random(uint64_t seed, uint64_t stream, uint64_t index);
 

@@ -140,7 +140,9 @@ static int hear(aval__judge *j, size_t device)
         w->lost = true;
         aval__judge_tell(
             j, device,
-            &(aval_check_result){ .what = "run", .passed = -1, .message = "not run, since the device was lost in a case before" });
+            &(aval_check_result){ .what = "run",
+                                  .passed = -1,
+                                  .message = "not run, nor are the cases behind it, since the device was lost in those before" });
         return 0;
     }
     if (outcome.status == 0) outcome.status = aval__results_unpack(outcome.results, outcome.bytes, &w->results);
@@ -149,6 +151,7 @@ static int hear(aval__judge *j, size_t device)
     if (outcome.status == AVAL_E_MEMORY && j->own_runner != NULL) return AVAL_E_MEMORY;
     const char *message = outcome.message != NULL && outcome.message[0] != 0 ? outcome.message : aval_error();
     snprintf(w->fate, sizeof w->fate, "%s", outcome.fate);
+    w->died = w->died || strcmp(w->fate, "error") != 0;
     aval__text_add(&w->trouble, "%s", message);
     return w->trouble.failed ? AVAL_E_MEMORY : 0;
 }

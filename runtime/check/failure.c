@@ -31,12 +31,15 @@ static char *folder_name(const aval__judge *j, size_t device)
     return aval__text_take(&name);
 }
 
+/* Types that NumPy has no name for are written as the host has them. */
 static int write_npy(const char *file, const aval__host_tensor *t)
 {
-    void *data = aval__alloc(aval__tensor_bytes(&t->tensor));
+    const aval_tensor shape = aval__case_file_shape(t);
+    if (shape.type != t->tensor.type) return aval__npy_write(file, &shape, t->real != NULL ? (const void *)t->real : t->integer);
+    void *data = aval__alloc(aval__tensor_bytes(&shape));
     if (!data) return AVAL_E_MEMORY;
     aval__host_tensor_to(t, data);
-    int status = aval__npy_write(file, &t->tensor, data);
+    int status = aval__npy_write(file, &shape, data);
     aval__free(data);
     return status;
 }

@@ -27,6 +27,7 @@ typedef struct aval__pattern {
 typedef struct aval__witness {
     bool asked, ran; /* ran: `results` are there and have the right shapes */
     bool failed; /* some comparison of this case */
+    bool died; /* in some case of the op under way */
     bool lost; /* the op's further cases are not run there */
     bool compared; /* anything of the op */
     bool told_doubles; /* that the op's samples in doubles are skipped */

@@ -21,7 +21,7 @@ static void tell_unmoved(aval__judge *j, const aval__opdef *def)
 static void tell_uncompared(aval__judge *j)
 {
     for (size_t d = 0; d < j->n_witnesses; d++) {
-        if (j->witnesses[d].compared || j->witnesses[d].lost) continue;
+        if (j->witnesses[d].compared || j->witnesses[d].died) continue;
         aval__judge_tell(j, d,
                          &(aval_check_result){
                              .what = "coverage", .passed = 0, .error = INFINITY, .message = "no sample of this operator was compared" });
@@ -49,7 +49,10 @@ static int check_op(aval__judge *j, const aval__opdef *def, bool newest)
     };
     j->compared_ports = j->moved_ports = 0;
     j->diagnosed = 0;
-    for (size_t d = 0; d < j->n_witnesses; d++) j->witnesses[d].compared = j->witnesses[d].lost = j->witnesses[d].told_doubles = false;
+    for (size_t d = 0; d < j->n_witnesses; d++) {
+        aval__witness *w = &j->witnesses[d];
+        w->compared = w->died = w->lost = w->told_doubles = false;
+    }
     for (size_t s = 0; def->op->samples[s].inputs != NULL; s++) {
         what.sample = &def->op->samples[s];
         for (const aval__type_row *row = aval__type_rows; row->name != NULL; row++) {

@@ -181,7 +181,7 @@ void aval__pattern_tell(aval__judge *j, const aval__opdef *def)
     for (size_t d = 0; d < j->n_witnesses; d++) {
         aval__text text = { 0 };
         aval__pattern *p = &j->witnesses[d].pattern;
-        if (p->failed > 0 && p->passed > 0 && !j->witnesses[d].lost) describe(p, def, &text);
+        if (p->failed > 0 && p->passed > 0 && !j->witnesses[d].died) describe(p, def, &text);
         if (text.at != NULL && !text.failed) {
             const char *blame = p->blamed_on_device == p->failed ? "device" : "";
             aval__judge_tell(j, d,

@@ -109,6 +109,7 @@ int aval__onnx_tensor_parse(aval__arena *arena, const void *bytes, size_t count,
 int aval__npy_parse(const void *bytes, size_t count, aval_tensor *shape, const void **data);
 /* Through a safe file. */
 int aval__npy_write(const char *file, const aval_tensor *shape, const void *data);
+bool aval__npy_has(int type); /* has NumPy a name for this element type? */
 bool aval__npy_is(const void *bytes, size_t count); /* does it begin as one? */
 /* What stands before the elements in a .npy file. */
 int aval__npy_header(aval__text *out, const aval_tensor *shape);

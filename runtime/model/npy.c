@@ -114,12 +114,22 @@ int aval__npy_parse(const void *bytes, size_t count, aval_tensor *shape, const v
 
 /* ---- Writing ------------------------------------------------------------------------------------------------------------------------ */
 
+static const char *name_of(int type)
+{
+    for (size_t i = 0; i < TYPE_NAMES; i++)
+        if (type_names[i].type == type) return type_names[i].name;
+    return NULL;
+}
+
+bool aval__npy_has(int type)
+{
+    return name_of(type) != NULL;
+}
+
 /* Magic, length and dictionary, padded so that the elements begin at a multiple of 64. */
 int aval__npy_header(aval__text *out, const aval_tensor *t)
 {
-    const char *type = NULL;
-    for (size_t i = 0; i < TYPE_NAMES; i++)
-        if (type_names[i].type == t->type) type = type_names[i].name;
+    const char *type = name_of(t->type);
     if (!type) return aval__fail(AVAL_E_TYPE, "elements of type %s cannot be written as .npy", aval_type_name(t->type));
     aval__text dictionary = { 0 };
     aval__text_add(&dictionary, "{'descr': '%s', 'fortran_order': False, 'shape': (", type);

@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #define MOST_DEVICES 16
@@ -56,7 +57,17 @@ static cl_int do_nothing(cl_command_queue queue, cl_uint n, const cl_event *wait
     return before.clEnqueueMarkerWithWaitList(queue, n, wait, event);
 }
 
-typedef enum launch_fault { LAUNCH_TRUE, LAUNCH_SKIP, LAUNCH_FAIL, LAUNCH_CRASH, LAUNCH_HANG, LAUNCH_EAT, LAUNCH_LATE } launch_fault;
+typedef enum launch_fault {
+    LAUNCH_TRUE,
+    LAUNCH_SKIP,
+    LAUNCH_FAIL,
+    LAUNCH_CRASH,
+    LAUNCH_HANG,
+    LAUNCH_SPIN,
+    LAUNCH_DAWDLE,
+    LAUNCH_EAT,
+    LAUNCH_LATE
+} launch_fault;
 static launch_fault launch_lie;
 
 /* ---- Events that complete too early: launches wait behind gates, and reads, on a queue beside them, do not wait for the launches ---- */
@@ -144,6 +155,24 @@ static void eat_memory(void)
     }
 }
 
+static double seconds_of(clockid_t clock)
+{
+    struct timespec t;
+    clock_gettime(clock, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* Eight seconds of which it works a tenth, as a program does that a busy machine gives no more. */
+static void dawdle(void)
+{
+    const struct timespec rest = { 0, 90000000 };
+    for (double start = seconds_of(CLOCK_MONOTONIC); seconds_of(CLOCK_MONOTONIC) - start < 8;) {
+        double worked = seconds_of(CLOCK_PROCESS_CPUTIME_ID);
+        while (seconds_of(CLOCK_PROCESS_CPUTIME_ID) - worked < 0.01) continue;
+        nanosleep(&rest, NULL);
+    }
+}
+
 static cl_int CL_API_CALL enqueue_kernel(cl_command_queue queue, cl_kernel kernel, cl_uint dims, const size_t *offset, const size_t *global,
                                          const size_t *local, cl_uint n, const cl_event *wait, cl_event *event)
 {
@@ -153,6 +182,8 @@ static cl_int CL_API_CALL enqueue_kernel(cl_command_queue queue, cl_kernel kerne
     if (fault == LAUNCH_CRASH) abort();
     if (fault == LAUNCH_EAT) eat_memory();
     while (fault == LAUNCH_HANG) pause();
+    while (fault == LAUNCH_SPIN) __asm__ volatile("");
+    if (fault == LAUNCH_DAWDLE) dawdle();
     if (fault == LAUNCH_LATE && n == 0) return enqueue_late(queue, kernel, dims, offset, global, local, event);
     return before.clEnqueueNDRangeKernel(queue, kernel, dims, offset, global, local, n, wait, event);
 }
@@ -252,7 +283,10 @@ static const struct {
 } faults[] = {
     { .name = "skip", .launch = LAUNCH_SKIP }, /* a kernel that does not run */
     { .name = "fail", .launch = LAUNCH_FAIL }, /* a failing call */
-    { .name = "crash", .launch = LAUNCH_CRASH }, { .name = "hang", .launch = LAUNCH_HANG },
+    { .name = "crash", .launch = LAUNCH_CRASH },
+    { .name = "hang", .launch = LAUNCH_HANG }, /* waits for what never comes */
+    { .name = "spin", .launch = LAUNCH_SPIN }, /* works for ever */
+    { .name = "dawdle", .launch = LAUNCH_DAWDLE }, /* no fault: right results, late */
     { .name = "eat", .launch = LAUNCH_EAT }, /* a driver that takes all memory */
     { .name = "stale", .stale = true }, /* a buffer keeps its old content */
     { .name = "tail", .read = READ_TAIL }, /* the last write into a buffer is lost */

@@ -33,6 +33,7 @@ export AVAL_LAYER_NAME="</script><script>document.title='taken'</script><img src
 "$program" check Tanh Identity mlp --steps 1 --all-devices --quick --quiet --html page.html >out.txt 2>err.txt
 [ $? = 1 ] || complain "a lying device: exit code 1 was expected: $(cat out.txt err.txt)"
 [ "$(count '</script>' <page.html)" = 2 ] || complain "a foreign text ends a script element"
+[ "$(head -c 15 page.html)" = '<!DOCTYPE html>' ] || complain "the page begins with: $(head -n 1 page.html)"
 grep -qE '(src|href)="?(https?:)?//' page.html && complain "the page loads something"
 
 page=$(dom page.html "")
