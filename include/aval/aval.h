@@ -21,8 +21,8 @@
  *   - All types are opaque handles; nothing is passed by value but numbers.  `X_create` makes, `X_release` gives back; releasing
  *     NULL does nothing.  Values and nodes belong to their graph.  The order of releases is free: a session keeps its graph and
  *     store, and all of them keep their context, until they are released themselves.
- *   - Building a graph is fluent: the first error sticks to the graph (aval_graph_status) and is returned by the first run;
- *     calls in between take and return NULL safely.
+ *   - Building a graph is fluent: the first error sticks to the graph (aval_graph_status) and is returned by the first run,
+ *     and by feeding a value that it kept from being made; calls in between take and return NULL safely.
  *   - A context may be used by several threads; a graph, a store and a session by one thread at a time.
  *   - Attributes are texts: "axis=1 keepdims=0 pads=[1,1,1,1] mode='same'" (numbers with a point whatever the locale). */
 #ifndef AVAL_AVAL_H

@@ -89,6 +89,7 @@ int aval_session_set_strict(aval_session *s, int on)
 
 int aval__session_fed_shape(const aval_session *s, const aval_value *input, const int64_t *dims, aval_tensor *out)
 {
+    if (!input) AVAL__TRY(aval__graph_stuck(s->graph)); /* why there is no such value */
     AVAL__NEED(input, "an input");
     if (input->graph != s->graph || input->dead || input->kind != AVAL__INPUT)
         return aval__fail(AVAL_E_ARGUMENT, "'%s' is not an input of this session's graph", aval__value_label(input));

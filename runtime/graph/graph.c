@@ -47,11 +47,15 @@ int aval__graph_stick(aval_graph *g, int code)
     return code;
 }
 
+int aval__graph_stuck(const aval_graph *g)
+{
+    return g->status < 0 ? aval__fail(g->status, "%s", g->message ? g->message : aval_status_text(g->status)) : AVAL_OK;
+}
+
 int aval_graph_status(aval_graph *g)
 {
     if (!g) return aval__fail(AVAL_E_ARGUMENT, "expected a graph, found NULL");
-    int status = g->status;
-    if (status < 0) aval__fail(status, "%s", g->message ? g->message : aval_status_text(status));
+    int status = aval__graph_stuck(g);
     aval__free(g->message);
     g->message = NULL;
     g->status = AVAL_OK;

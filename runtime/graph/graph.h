@@ -81,6 +81,8 @@ struct aval_graph {
 aval_graph *aval__graph_create(aval__registry *registry, const aval__log *log);
 /* One more holder: each calls aval_graph_release once. */
 void aval__graph_hold(aval_graph *g);
+/* Fails with the first error while building, 0 when there was none.  Unlike aval_graph_status it stays. */
+int aval__graph_stuck(const aval_graph *g);
 /* A copy for planning: the same ids, names and constants (data is shared with the original, which must outlive it). */
 int aval__graph_copy(const aval_graph *g, aval_graph **out);
 

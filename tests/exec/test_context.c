@@ -51,6 +51,22 @@ Test(context, a_missing_plugin_folder_is_an_error_of_the_graph)
     aval_graph_release(g);
 }
 
+Test(context, what_sticks_to_a_graph_is_said_by_feeding_and_running_it)
+{
+    setenv("AVAL_PLUGIN_PATH", "/nowhere/plugins", 1);
+    const float data[2] = { 1, 2 };
+    aval_graph *g = aval_graph_create(context);
+    aval_value *x = aval_graph_input(g, "x", AVAL_FLOAT, AVAL_SHAPE(2)), *y = aval_apply(g, "Tanh", NULL, x);
+    aval_session *s;
+    RIG_OK(aval_session_create(context, g, NULL, &s));
+    int fed = aval_session_feed(s, x, data, sizeof data, NULL);
+    cr_expect(fed < 0 && strstr(aval_error(), "/nowhere/plugins"), "%s", aval_error());
+    cr_expect_eq(aval_session_run(s, AVAL_VALUES(y)), fed);
+    cr_expect(strstr(aval_error(), "/nowhere/plugins"), "%s", aval_error());
+    aval_session_release(s);
+    aval_graph_release(g);
+}
+
 Test(context, a_folder_of_refused_plugins_only_gives_the_reason)
 {
     char folder[] = AVAL_TEST_BINARY_DIR "/refused-XXXXXX", file[sizeof folder + 16];

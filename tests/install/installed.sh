@@ -67,7 +67,7 @@ if command -v man >/dev/null; then
 fi
 
 # README's program.
-answer="y = 0.0000 0.4621, dw = 3.3593 5.1458"
+answer="y = 0.2311 1.9281, dy/dx = 0.8553 1.1053"
 cp "$source/examples/first.c" "$folder"
 # shellcheck disable=SC2046 # a list of words
 quietly cc "$folder/first.c" -o "$folder/by_pkg_config" $(pkg-config --cflags --libs aval)
