@@ -84,9 +84,16 @@ build_fuzzers() {
     build build/fuzz fuzz -DCMAKE_C_COMPILER=clang -DCMAKE_BUILD_TYPE=RelWithDebInfo -DAVAL_FUZZ=ON -DAVAL_SANITIZE=address,undefined,fuzzer-no-link
 }
 
-# Every sample, ten times for equal bits; and once more with other random numbers, which must find nothing either.
+# Every sample, ten times for equal bits; once more with other random numbers, which must find nothing either; and the small ones on the halves of
+# PoCL's device, each held against the other too.
 operators() {
-    build/test/aval check --quiet --repeats 10 && build/test/aval check --quiet --seed 1
+    build/test/aval check --quiet --repeats 10 || return 1
+    echo "operators: no false alarm in the first full run, equal bits in 10 repeats"
+    build/test/aval check --quiet --seed 1 || return 1
+    echo "operators: no false alarm in the second full run, with other random numbers"
+    OCL_ICD_VENDORS=/etc/OpenCL/vendors/pocl.icd OPENCL_LAYERS=$PWD/build/test/tests/opencl_layer.so AVAL_LAYER_SPLIT=1 \
+        build/test/aval check --all-devices --quick --quiet --repeats 10 || return 1
+    echo "operators: no false alarm on the two halves of PoCL's device, equal bits in 10 repeats"
 }
 
 part "format and layers" 1 bash tests/hygiene.sh
