@@ -72,10 +72,8 @@ Test(session, a_step_after_the_first_allocates_builds_and_plans_nothing)
     rig_open(&r);
     aval_value *updated = build_training(&r, &x);
     aval_value *wanted[] = { updated };
-    for (int i = 0; i < 2; i++) { /* the second makes the input's other buffer current */
-        rig_feed(&r, x, data, 4);
-        rig_run(&r, wanted, 1);
-    }
+    rig_feed(&r, x, data, 4);
+    rig_run(&r, wanted, 1);
     RIG_OK(aval_session_wait(r.session));
     const aval_layer *layer = rig_layer();
     aval_counters before = rig_counters(&r);
