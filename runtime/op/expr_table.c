@@ -266,7 +266,7 @@ const aval__operation aval__operations[] = {
     FUNCTION(sinh, 1, "sinh($0)", "cosh(a)"),
     FUNCTION(sqrt, 1, "sqrt($0)", "0.5 / y"), /* infinite at 0, as mathematics has it */
     FUNCTION(tan, 1, "tan($0)", "1 + y * y"),
-    FUNCTION(tanh, 1, "tanh($0)", "1 - y * y"),
+    FUNCTION(tanh, 1, "aval_tanh($0)", "1 - y * y"),
 };
 
 const uint32_t aval__operation_count = sizeof aval__operations / sizeof *aval__operations;

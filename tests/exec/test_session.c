@@ -273,6 +273,30 @@ Test(session, two_contexts_live_in_one_process)
     rig_close(&b);
 }
 
+/* OpenCL allows 5 units in the last place. */
+Test(session, tanh_is_as_exact_as_opencl_asks_for)
+{
+    enum { COUNT = 40000 };
+    static float x[COUNT], y[COUNT];
+    rig r;
+    for (int i = 0; i < COUNT; i++) x[i] = (i % 2 == 0 ? 1 : -1) * ldexpf(1 + (float)(i % 97) / 97, i / 800 - 40); /* 2^-40 to 2^10 */
+    x[0] = NAN;
+    x[1] = INFINITY;
+    x[2] = -INFINITY;
+    x[3] = -0.0f;
+    rig_open(&r);
+    aval_value *in = rig_input(&r, "x", COUNT), *out = aval_apply(r.graph, "Tanh", NULL, in);
+    rig_feed(&r, in, x, COUNT);
+    rig_run(&r, AVAL_VALUES(out));
+    RIG_OK(aval_session_read(r.session, out, y, sizeof y));
+    cr_expect(isnan(y[0]) && y[1] == 1 && y[2] == -1 && y[3] == 0 && signbit(y[3]));
+    for (int i = 4; i < COUNT; i++) {
+        const double exact = tanh((double)x[i]), unit = ldexp(1, ilogb(exact) - 23);
+        cr_assert(fabs(y[i] - exact) <= 5 * unit, "tanh(%a) is %a, expected %a", (double)x[i], (double)y[i], exact);
+    }
+    rig_close(&r);
+}
+
 /* ---- Modes ----------------------------------------------------------------------------------------------------------------- */
 
 Test(session, retained_mode_keeps_every_value_and_arena_mode_says_so)
