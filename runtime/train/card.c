@@ -9,116 +9,15 @@
 
 #define MOST_SIDE 16384
 
-struct aval_card {
-    size_t channels, height, width;
-    aval__layout layout;
-    double mean[3], deviation[3];
-    size_t resize; /* 0: stretched */
-    bool dark, scores;
-    double ink; /* 0: the whole picture */
-    char **labels; /* n_labels, for aval__free each */
-    size_t n_labels;
-};
+const char *const aval__layout_names[] = { [AVAL__FLAT] = "flat", [AVAL__PLANAR] = "NCHW", [AVAL__INTERLEAVED] = "NHWC" };
 
-static const char *const layout_names[] = { [AVAL__FLAT] = "flat", [AVAL__PLANAR] = "NCHW", [AVAL__INTERLEAVED] = "NHWC" };
-
-/* FILE.json for FILE.onnx; a name that ends in .json is the card's own. */
-static int card_name(aval__text *name, const char *file)
+int aval__card_name(aval__text *name, const char *file)
 {
     const char *dot = strrchr(file, '.');
     size_t length = dot != NULL && (strcmp(dot, ".onnx") == 0 || strcmp(dot, ".json") == 0) ? (size_t)(dot - file) : strlen(file);
     aval__text_put(name, file, length);
     aval__text_add(name, ".json");
     return name->failed ? aval__fail(AVAL_E_MEMORY, "no memory for the name of %s's card", file) : AVAL_OK;
-}
-
-/* ---- Writing --------------------------------------------------------------------------------------------------------------------------- */
-
-/* Of gray pictures as bytes: is their border dark, and how much of the longer side does what stands out fill in the mean? */
-static bool measure_ink(const aval_dataset *data, double *share)
-{
-    size_t h = data->height, w = data->width;
-    double border = 0, filled = 0, most = (double)(h > w ? h : w);
-    size_t n_border = 0, n_filled = 0;
-    for (size_t i = 0; i < data->count; i++) {
-        const uint8_t *p = (const uint8_t *)data->images + i * h * w;
-        size_t top = h, bottom = 0, left = w, right = 0;
-        for (size_t y = 0; y < h; y++) {
-            for (size_t x = 0; x < w; x++) {
-                if (y == 0 || x == 0 || y == h - 1 || x == w - 1) border += p[y * w + x], n_border++;
-                if (p[y * w + x] < 0.25 * data->largest) continue;
-                if (y < top) top = y;
-                if (y + 1 > bottom) bottom = y + 1;
-                if (x < left) left = x;
-                if (x + 1 > right) right = x + 1;
-            }
-        }
-        if (bottom == 0) continue;
-        filled += (double)(bottom - top > right - left ? bottom - top : right - left) / most;
-        n_filled++;
-    }
-    *share = n_filled > 0 ? filled / (double)n_filled : 0;
-    return n_border > 0 && n_filled > 0 && border / (double)n_border < 0.25 * data->largest;
-}
-
-static json_t *numbers_of(const char *text, size_t channels, double initial)
-{
-    double numbers[AVAL__MOST_CHANNELS];
-    size_t n = 1;
-    json_t *array = json_array();
-    if (aval__channel_numbers("numbers", text, channels, initial, numbers, &n) < 0) n = 0; /* were checked when the net was built */
-    for (size_t i = 0; i < n; i++) json_array_append_new(array, json_real(numbers[i]));
-    return array;
-}
-
-static json_t *describe(const aval__recipe *recipe, const aval_dataset *data, aval__layout layout, bool repeated)
-{
-    json_t *card = json_object(), *labels = json_array();
-    if (data->type == AVAL_UINT8) {
-        double share = 0;
-        json_object_set_new(card, "height", json_integer((json_int_t)data->height));
-        json_object_set_new(card, "width", json_integer((json_int_t)data->width));
-        json_object_set_new(card, "channels", json_integer(repeated ? 3 : (json_int_t)data->channels));
-        json_object_set_new(card, "layout", json_string(layout_names[layout]));
-        json_object_set_new(card, "mean", numbers_of(recipe->options.mean, data->channels, 0));
-        json_object_set_new(card, "std", numbers_of(recipe->options.std, data->channels, 1));
-        if (data->channels == 1 && measure_ink(data, &share)) {
-            json_object_set_new(card, "background", json_string("dark"));
-            json_object_set_new(card, "ink", json_real(round(share * 1000) / 1000));
-        }
-    }
-    json_object_set_new(card, "scores", json_true());
-    for (size_t c = 0; c < data->classes; c++) {
-        char number[24];
-        snprintf(number, sizeof number, "%zu", c);
-        json_array_append_new(labels, json_string(data->names != NULL ? data->names[c] : number));
-    }
-    json_object_set_new(card, "labels", labels);
-    return card;
-}
-
-int aval__card_write(const char *file, const aval__recipe *recipe, const aval_dataset *data, aval__layout layout, bool repeated)
-{
-    aval__text name = { 0 }, part = { 0 };
-    FILE *out = NULL;
-    json_t *card = NULL;
-    int status = AVAL_OK;
-    AVAL__TRY_DONE(card_name(&name, file));
-    aval__text_add(&part, "%s.part", name.at);
-    card = describe(recipe, data, layout, repeated);
-    if (part.failed || card == NULL) AVAL__TRY_DONE(aval__fail(AVAL_E_MEMORY, "no memory for %s", name.at));
-    out = fopen(part.at, "w");
-    bool written = out != NULL && json_dumpf(card, out, JSON_INDENT(2) | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(9)) == 0;
-    if (out != NULL) written = fputc('\n', out) != EOF && fclose(out) == 0 && written;
-    if (!written || rename(part.at, name.at) != 0) {
-        status = aval__fail(AVAL_E_IO, "%s cannot be written: %s", name.at, strerror(errno));
-        remove(part.at);
-    }
-done:
-    json_decref(card);
-    aval__text_release(&name);
-    aval__text_release(&part);
-    return status;
 }
 
 /* ---- Reading --------------------------------------------------------------------------------------------------------------------------- */
@@ -154,8 +53,8 @@ static int read_layout(json_t *card, aval__layout *layout)
     json_t *found = json_object_get(card, "layout");
     *layout = AVAL__PLANAR;
     if (found == NULL) return AVAL_OK;
-    for (size_t i = 0; json_is_string(found) && i < sizeof layout_names / sizeof layout_names[0]; i++) {
-        if (strcmp(json_string_value(found), layout_names[i]) != 0) continue;
+    for (size_t i = 0; json_is_string(found) && i < sizeof aval__layout_names / sizeof aval__layout_names[0]; i++) {
+        if (strcmp(json_string_value(found), aval__layout_names[i]) != 0) continue;
         *layout = (aval__layout)i;
         return AVAL_OK;
     }
@@ -202,33 +101,40 @@ static int read_card(json_t *card, aval_card *out)
     return read_labels(card, out);
 }
 
+int aval__card_parse(FILE *in, const char *file, aval_card **card)
+{
+    json_error_t error;
+    *card = NULL;
+    json_t *read = json_loadf(in, JSON_REJECT_DUPLICATES, &error);
+    if (read == NULL) return aval__fail(AVAL_E_FORMAT, "%s: no JSON: line %d: %s", file, error.line, error.text);
+    aval_card *made = aval__alloc(sizeof *made);
+    int status = made == NULL ? AVAL_E_MEMORY : read_card(read, made);
+    json_decref(read);
+    if (status < 0) {
+        aval_card_release(made);
+        return aval__fail_in(status, "%s", file);
+    }
+    *card = made;
+    return AVAL_OK;
+}
+
 AVAL_API int aval_card_open(const char *file, aval_card **card)
 {
     AVAL__NEED(file, "a file name");
     AVAL__NEED(card, "a place for the card");
     aval__text name = { 0 };
-    json_error_t error;
-    json_t *read = NULL;
-    int status = AVAL_OK;
     *card = NULL;
-    aval_card *made = aval__alloc(sizeof *made);
-    if (made == NULL) return AVAL_E_MEMORY;
-    AVAL__TRY_DONE(card_name(&name, file));
-    FILE *in = fopen(name.at, "r");
-    if (in == NULL)
-        AVAL__TRY_DONE(errno == ENOENT
-                           ? aval__fail(AVAL_E_UNKNOWN, "%s, the model's card, is not there: aval/train.h says what it holds", name.at)
-                           : aval__fail(AVAL_E_IO, "%s cannot be opened: %s", name.at, strerror(errno)));
-    read = json_loadf(in, JSON_REJECT_DUPLICATES, &error);
-    fclose(in);
-    if (read == NULL) AVAL__TRY_DONE(aval__fail(AVAL_E_FORMAT, "%s: no JSON: line %d: %s", name.at, error.line, error.text));
-    status = read_card(read, made);
-    if (status < 0) status = aval__fail_in(status, "%s", name.at);
-done:
-    json_decref(read);
+    int status = aval__card_name(&name, file);
+    FILE *in = status < 0 ? NULL : fopen(name.at, "r");
+    if (in != NULL) {
+        status = aval__card_parse(in, name.at, card);
+        fclose(in);
+    } else if (status == AVAL_OK) {
+        status = errno == ENOENT
+                     ? aval__fail(AVAL_E_UNKNOWN, "%s, the model's card, is not there: aval/train.h says what it holds", name.at)
+                     : aval__fail(AVAL_E_IO, "%s cannot be opened: %s", name.at, strerror(errno));
+    }
     aval__text_release(&name);
-    if (status < 0) aval_card_release(made);
-    else *card = made;
     return status;
 }
 
@@ -326,25 +232,31 @@ static int fill_array(const aval_card *card, aval__picture *p, aval_array *array
     return status;
 }
 
+int aval__card_fit(const aval_card *card, aval__picture *p, aval_array *array)
+{
+    if (card->height == 0 || card->width == 0)
+        return aval__fail(AVAL_E_FORMAT, "the card says neither \"height\" nor \"width\", so the model takes no pictures");
+    *array = (aval_array){ .size = sizeof *array, .type = AVAL_FLOAT, .rank = card->layout == AVAL__FLAT ? 2 : 4 };
+    const int64_t c = (int64_t)card->channels, h = (int64_t)card->height, w = (int64_t)card->width;
+    const int64_t dims[][4] = { [AVAL__FLAT] = { 1, c * h * w }, [AVAL__PLANAR] = { 1, c, h, w }, [AVAL__INTERLEAVED] = { 1, h, w, c } };
+    memcpy(array->dims, dims[card->layout], sizeof dims[0]);
+    array->bytes = (size_t)(c * h * w) * sizeof(float);
+    int status = fill_array(card, p, array);
+    if (status < 0) {
+        aval_free(array->data);
+        array->data = NULL;
+    }
+    return status;
+}
+
 AVAL_API int aval_card_picture(const aval_card *card, const char *picture, aval_array *array)
 {
     AVAL__NEED(card, "a card");
     AVAL__NEED(picture, "a file name");
     AVAL__NEED(array, "a place for the array");
     aval__picture p;
-    if (card->height == 0 || card->width == 0)
-        return aval__fail(AVAL_E_FORMAT, "the card says neither \"height\" nor \"width\", so the model takes no pictures");
     AVAL__TRY(aval__picture_read(picture, &p));
-    *array = (aval_array){ .size = sizeof *array, .type = AVAL_FLOAT, .rank = card->layout == AVAL__FLAT ? 2 : 4 };
-    const int64_t c = (int64_t)card->channels, h = (int64_t)card->height, w = (int64_t)card->width;
-    const int64_t dims[][4] = { [AVAL__FLAT] = { 1, c * h * w }, [AVAL__PLANAR] = { 1, c, h, w }, [AVAL__INTERLEAVED] = { 1, h, w, c } };
-    memcpy(array->dims, dims[card->layout], sizeof dims[0]);
-    array->bytes = (size_t)(c * h * w) * sizeof(float);
-    int status = fill_array(card, &p, array);
+    int status = aval__card_fit(card, &p, array);
     aval__free(p.rgb);
-    if (status < 0) {
-        aval_free(array->data);
-        array->data = NULL;
-    }
     return status;
 }

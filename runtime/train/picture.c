@@ -110,14 +110,10 @@ static const struct {
 #endif
 };
 
-int aval__picture_read(const char *file, aval__picture *out)
+int aval__picture_parse(FILE *in, const char *file, aval__picture *out)
 {
     char start[4] = "";
     *out = (aval__picture){ 0 };
-    FILE *in = fopen(file, "rb");
-    if (in == NULL)
-        return errno == ENOENT ? aval__fail(AVAL_E_UNKNOWN, "%s: no such file", file)
-                               : aval__fail(AVAL_E_IO, "%s: cannot be opened: %s", file, strerror(errno));
     size_t n = fread(start, 1, sizeof start, in);
     int status = aval__fail(AVAL_E_UNSUPPORTED, "%s is no picture: PNG or JPEG was expected", file);
     for (size_t i = 0; i < sizeof formats / sizeof formats[0]; i++) {
@@ -126,9 +122,19 @@ int aval__picture_read(const char *file, aval__picture *out)
         if (formats[i].read != NULL) status = formats[i].read(in, file, out);
         else status = aval__fail(AVAL_E_UNSUPPORTED, "%s: this aval was built without %s", file, formats[i].name);
     }
-    fclose(in);
     if (status < 0) aval__free(out->rgb);
     if (status < 0) *out = (aval__picture){ 0 };
+    return status;
+}
+
+int aval__picture_read(const char *file, aval__picture *out)
+{
+    FILE *in = fopen(file, "rb");
+    if (in == NULL)
+        return errno == ENOENT ? aval__fail(AVAL_E_UNKNOWN, "%s: no such file", file)
+                               : aval__fail(AVAL_E_IO, "%s: cannot be opened: %s", file, strerror(errno));
+    int status = aval__picture_parse(in, file, out);
+    fclose(in);
     return status;
 }
 

@@ -5,6 +5,8 @@
 
 #include "base/base.h"
 
+#include <stdio.h>
+
 /* ---- Data ------------------------------------------------------------------------------------------------------------------- */
 
 struct aval_dataset {
@@ -195,6 +197,7 @@ typedef struct aval__picture {
 } aval__picture;
 /* PNG or JPEG, whichever the file is.  Transparent parts lie on white. */
 int aval__picture_read(const char *file, aval__picture *out);
+int aval__picture_parse(FILE *in, const char *file, aval__picture *out); /* from the start of `in`; the name is for messages */
 /* Where a picture is taken from, in its pixels. */
 typedef struct aval__frame {
     double top, left, height, width;
@@ -203,7 +206,24 @@ typedef struct aval__frame {
    of the picture is 0. */
 int aval__picture_sample(const aval__picture *picture, const aval__frame *frame, size_t channels, size_t height, size_t width, float *out);
 
-/* What stands beside FILE.onnx as FILE.json. */
+struct aval_card {
+    size_t channels, height, width;
+    aval__layout layout;
+    double mean[3], deviation[3];
+    size_t resize; /* 0: stretched */
+    bool dark, scores;
+    double ink; /* 0: the whole picture */
+    char **labels; /* n_labels, for aval__free each */
+    size_t n_labels;
+};
+/* A card from an open file, for aval_card_release; the name is for messages. */
+int aval__card_parse(FILE *in, const char *file, aval_card **card);
+/* The picture as the card's model takes it, a [1, ...] of float for aval_free.  The picture's pixels are changed. */
+int aval__card_fit(const aval_card *card, aval__picture *picture, aval_array *array);
+extern const char *const aval__layout_names[]; /* in cards, by aval__layout */
+/* FILE.json for FILE.onnx; a name that ends in .json is the card's own. */
+int aval__card_name(aval__text *name, const char *file);
+/* card_write.c: what stands beside FILE.onnx as FILE.json. */
 int aval__card_write(const char *file, const aval__recipe *recipe, const aval_dataset *data, aval__layout layout, bool repeated);
 
 /* ---- Running them ------------------------------------------------------------------------------------------------------------------ */

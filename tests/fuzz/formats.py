@@ -5,6 +5,7 @@ import io
 import json
 import struct
 import zipfile
+import zlib
 
 FLOAT, INT64, BOOL, STRING = 1, 7, 9, 8
 
@@ -122,3 +123,14 @@ def idx(dims, data, kind=8):
 
 def gz(data):
     return gzip.compress(data, mtime=0)
+
+
+# ---- PNG ----
+def png(width, height, depth, color, rows, palette=b"", interlaced=0):
+    """`rows`: of bytes, without their filters."""
+
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    return (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">2I5B", width, height, depth, color, 0, 0, interlaced)) +
+            (chunk(b"PLTE", palette) if palette else b"") + chunk(b"IDAT", zlib.compress(b"".join(b"\0" + r for r in rows))) + chunk(b"IEND", b""))

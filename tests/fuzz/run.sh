@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Fuzzes the loaders in turn: ONNX, safetensors, NPY and NPZ, IDX.
+# Fuzzes the loaders in turn: ONNX, safetensors, NPY and NPZ, IDX, models' cards, PNG and JPEG.
 #   run.sh BUILD seconds N    N seconds in all
 #   run.sh BUILD runs N       N executions each
 #   run.sh BUILD runs N SEED  the same inputs each time, as a gate needs it; what is new is looked for without it
@@ -28,9 +28,9 @@ seeds_onnx() { # small models of ONNX's cases under names of their own
 }
 
 # Of 60 seconds ONNX gets half: it is the largest by far.
-share() { case $1 in onnx) echo $((amount / 2)) ;; *) echo $((amount / 6)) ;; esac; }
+share() { case $1 in onnx) echo $((amount / 2)) ;; *) echo $((amount / 10)) ;; esac; }
 bad=0
-for format in onnx safetensors npy idx; do
+for format in onnx safetensors npy idx card picture; do
     mkdir -p "$work/$format" "$work/seeds"
     cp corpus/"$format"/* "$work/seeds/"
     [ "$format" != onnx ] || seeds_onnx "$work/seeds"

@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 """Writes the corpus that the fuzzers start from: seeds.py [FOLDER].  Small files that between them have most parts of each format.  Inputs that
 a fuzzer found, and that were mended, lie beside them (found-*) and are not written here."""
+import base64
+import json
 import os
 import struct
 import sys
@@ -92,9 +94,34 @@ IDX = {
     "huge": idx([0xFFFFFFFF] * 3, bytes(5)),
     "floats": idx([1], bytes(4), 0x0D),
 }
+CARD = {"height": 5, "width": 4, "channels": 1, "layout": "flat", "mean": 0.5, "std": [0.25], "background": "dark", "ink": 0.8, "labels": ["a", "b"]}
+CARDS = {
+    "digits": json.dumps(CARD).encode(),
+    "photo": json.dumps({"height": 4, "width": 4, "resize": 6, "mean": [0.4, 0.5, 0.6], "std": [0.2, 0.3, 0.2], "layout": "NHWC", "scores": True}).encode(),
+    "large": json.dumps({"height": 16384, "width": 16384}).encode(),
+    "deep": b"[" * 3000,
+    "twice": b'{"height": 1, "height": 2}',
+    "labels": b'{"height": 1, "width": 1, "labels": ["\\u0000", 3]}',
+}
+# libjpeg's, of a few pixels at quality 10
+JPEG = {
+    "gray.jpg": "/9j/4AAQSkZJRgABAQAAAQABAAD/2wBDAFA3PEY8MlBGQUZaVVBfeMiCeG5uePWvuZHI////////////////////////////////////////////////////wAALCAAFAAcBAREA/8QAFAABAAAAAAAAAAAAAAAAAAAAAf/EABYQAQEBAAAAAAAAAAAAAAAAAAIAA//aAAgBAQAAPwBGAv/Z",
+    "color.jpg": "/9j/4AAQSkZJRgABAQAAAQABAAD/2wBDAFA3PEY8MlBGQUZaVVBfeMiCeG5uePWvuZHI////////////////////////////////////////////////////2wBDAVVaWnhpeOuCguv/////////////////////////////////////////////////////////////////////////wAARCAAIAAkDASIAAhEBAxEB/8QAFQABAQAAAAAAAAAAAAAAAAAAAAH/xAAdEAACAgEFAAAAAAAAAAAAAAAAAQIDERMiUlOS/8QAFQEBAQAAAAAAAAAAAAAAAAAAAAL/xAAWEQEBAQAAAAAAAAAAAAAAAAAAARH/2gAMAwEAAhEDEQA/AEcLbUsvkXRs7J+mATbg/9k=",
+    "progressive.jpg": "/9j/4AAQSkZJRgABAQAAAQABAAD/2wBDAFA3PEY8MlBGQUZaVVBfeMiCeG5uePWvuZHI////////////////////////////////////////////////////2wBDAVVaWnhpeOuCguv/////////////////////////////////////////////////////////////////////////wgARCAAIAAkDASIAAhEBAxEB/8QAFAABAAAAAAAAAAAAAAAAAAAAAP/EABUBAQEAAAAAAAAAAAAAAAAAAAAB/9oADAMBAAIQAxAAAAEI/8QAFhABAQEAAAAAAAAAAAAAAAAAAAER/9oACAEBAAEFAmV//8QAFBEBAAAAAAAAAAAAAAAAAAAAAP/aAAgBAwEBPwF//8QAFBEBAAAAAAAAAAAAAAAAAAAAAP/aAAgBAgEBPwF//8QAFhABAQEAAAAAAAAAAAAAAAAAACEx/9oACAEBAAY/Ao1//8QAGBAAAgMAAAAAAAAAAAAAAAAAAJEBUWH/2gAIAQEAAT8himNjP//aAAwDAQACAAMAAAAQc//EABQRAQAAAAAAAAAAAAAAAAAAAAD/2gAIAQMBAT8Qf//EABYRAQEBAAAAAAAAAAAAAAAAAAEAEf/aAAgBAgEBPxBcv//EABgQAAMBAQAAAAAAAAAAAAAAAAABESHx/9oACAEBAAE/EIWNY6I//9k=",
+    "cmyk.jpg": "/9j/7gAOQWRvYmUAZAAAAAAA/9sAQwBQNzxGPDJQRkFGWlVQX3jIgnhubnj1r7mRyP///////////////////////////////////////////////////8AAFAgABAAEBEMRAE0RAFkRAEsRAP/EABQAAQAAAAAAAAAAAAAAAAAAAAP/xAAZEAABBQAAAAAAAAAAAAAAAAADAAECEiH/2gAOBEMATQBZAEsAAD8AQQoUbEohQo2JhChRsTiFCjYv/9k=",
+}
+PICTURES = {
+    "gray.png": png(3, 2, 8, 0, [bytes([0, 128, 255])] * 2),
+    "color.png": png(2, 2, 8, 2, [bytes(range(6))] * 2),
+    "palette.png": png(4, 2, 2, 3, [b"\x1b", b"\xe4"], bytes(range(12))),
+    "deep.png": png(1, 2, 16, 6, [bytes(range(8))] * 2),
+    "interlaced.png": png(1, 1, 1, 0, [b"\x80"], interlaced=1),
+    "large.png": png(1 << 16, 1 << 16, 1, 0, [b"\0"]),
+    **{name: base64.b64decode(text) for name, text in JPEG.items()},
+}
 
 root = sys.argv[1] if len(sys.argv) > 1 else os.path.join(os.path.dirname(os.path.abspath(__file__)), "corpus")
-for format, files in (("onnx", ONNX), ("safetensors", SAFETENSORS), ("npy", NPY), ("idx", IDX)):
+for format, files in (("onnx", ONNX), ("safetensors", SAFETENSORS), ("npy", NPY), ("idx", IDX), ("card", CARDS), ("picture", PICTURES)):
     os.makedirs(os.path.join(root, format), exist_ok=True)
     for name, content in files.items():
         with open(os.path.join(root, format, name), "wb") as out:
