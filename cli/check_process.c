@@ -203,8 +203,10 @@ static bool deserves_another_turn(const check_crew *crew, child *c)
 static bool read_line(check_crew *crew, child *c, bool *hung)
 {
     char *end = NULL;
+    size_t seen = 0; /* bytes without an end of line: megabytes come in pieces, and each is searched once */
     *hung = false;
-    while ((end = c->length == 0 ? NULL : memchr(c->text, '\n', c->length)) == NULL) {
+    while ((end = c->length == seen ? NULL : memchr(c->text + seen, '\n', c->length - seen)) == NULL) {
+        seen = c->length;
         double started = now(), left = crew->limits.seconds - c->waited;
         struct pollfd wait = { .fd = c->from, .events = POLLIN };
         int ready = left <= 0 ? 0 : poll(&wait, 1, (int)(left * 1000) + 1);
