@@ -232,10 +232,15 @@ static int fill_array(const aval_card *card, aval__picture *p, aval_array *array
     return status;
 }
 
+static int check_size(const aval_card *card)
+{
+    if (card->height > 0 && card->width > 0) return AVAL_OK;
+    return aval__fail(AVAL_E_FORMAT, "the card says neither \"height\" nor \"width\", so the model takes no pictures");
+}
+
 int aval__card_fit(const aval_card *card, aval__picture *p, aval_array *array)
 {
-    if (card->height == 0 || card->width == 0)
-        return aval__fail(AVAL_E_FORMAT, "the card says neither \"height\" nor \"width\", so the model takes no pictures");
+    AVAL__TRY(check_size(card));
     *array = (aval_array){ .size = sizeof *array, .type = AVAL_FLOAT, .rank = card->layout == AVAL__FLAT ? 2 : 4 };
     const int64_t c = (int64_t)card->channels, h = (int64_t)card->height, w = (int64_t)card->width;
     const int64_t dims[][4] = { [AVAL__FLAT] = { 1, c * h * w }, [AVAL__PLANAR] = { 1, c, h, w }, [AVAL__INTERLEAVED] = { 1, h, w, c } };
@@ -255,6 +260,7 @@ AVAL_API int aval_card_picture(const aval_card *card, const char *picture, aval_
     AVAL__NEED(picture, "a file name");
     AVAL__NEED(array, "a place for the array");
     aval__picture p;
+    AVAL__TRY(check_size(card));
     AVAL__TRY(aval__picture_read(picture, &p));
     int status = aval__card_fit(card, &p, array);
     aval__free(p.rgb);
