@@ -84,7 +84,8 @@ int main(int argc, char **argv)
     expect_near(wrong[1], 0.5 * (1 - 0.0009), 1e-3);
     expect(fabs(wrong[0]) > 1e5 * fabs(wrong[1]));
     expect(rise[1][0] < 0.05 && rise[0][0] > 0.5); /* the precision's loss falls, the variance's jumps */
-    expect(isfinite(last[1][1]) && !(rise[0][1] < 100)); /* faster, the precision still trains; the variance is lost */
+    expect(isfinite(last[1][1]) &&
+           !(last[0][1] < last[1][1] + 0.5)); /* faster, the precision still trains; the variance is lost: NaN, or far above */
     expect(found[1][0][0] < 0.7 * found[1][0][POINTS - 1]); /* it saw the noise grow */
     if (picture_folder(argc, argv) != NULL) {
         const curve drawn[] = { { "sigma by precision", found[1][0], POINTS },

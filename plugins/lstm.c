@@ -353,8 +353,8 @@ static const aval_op steps_op = {
                             { .inputs = "[3,71,140] [140,35] [71,35] [71,35]",
                               .size_class = AVAL_LARGE,
                               .why = "more sequences than a work-item takes at a time" },
-                            { .inputs = "[2,3,1096] [1096,274] [3,274] [3,274]", .size_class = AVAL_LARGE, .why = "weights in slices" },
-                            { .inputs = "[2,1,2048] [2048,512] [1,512] [1,512]",
+                            { .inputs = "[2,1,1028] [1028,257] [1,257] [1,257]", .size_class = AVAL_LARGE, .why = "weights in slices" },
+                            { .inputs = "[2,1,1456] [1456,364] [1,364] [1,364]",
                               .size_class = AVAL_LARGE,
                               .why = "so few sequences that units of a CPU share each step" }),
 };
