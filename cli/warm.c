@@ -32,6 +32,7 @@ int cli_warm(int argc, const char **argv)
     if (!cli_options_parse(&options, cli_command_find("warm"), own, 0, 0, argc, argv, &code)) return code;
     int status = cli_context_create(&options, &ctx);
     if (status == AVAL_OK) status = cli_device_name(ctx, device, sizeof device);
+    if (status == AVAL_OK) aval_context_log(ctx, NULL, NULL); /* samples have gradients without a path, as they are meant to */
     if (status == AVAL_OK) status = aval_warm(ctx, NULL);
     if (status == AVAL_OK) status = warm_nets(ctx);
     if (status == AVAL_OK) status = aval_context_programs(ctx, &built, &from_disk);
