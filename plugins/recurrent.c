@@ -561,14 +561,14 @@ static const aval_op lstm_op = {
     .attrs = AVAL_ATTRS(ATTRS, { .name = "input_forget", .type = AVAL_ATTR_INT, .initial = "0", .doc = "1: forget = 1 - input" }),
     .infer = lstm_infer,
     .body = lstm_body,
-    .samples = AVAL_SAMPLES(
-        { .inputs = "[2,2,4] [2,12,4] [2,12,3] [2,24]", .attrs = "direction='bidirectional'" }, { .inputs = "[1,1,1] [1,4,1] [1,4,1]" },
-        { .inputs = "[9,1,2] [1,4,2] [1,4,1]", .why = "more gates in all than one Split can name" },
-        { .inputs = "[2,2,2] [1,8,2] [1,8,2] [1,16] i32[2]{1,2} [1,2,2] [1,2,2] [1,6]",
-          .attrs = "direction='reverse'",
-          .why = "peepholes and sequences that end early" },
-        { .inputs = "[2,3,2] [1,8,2] [1,8,2] - - [2,1,2] [2,1,2]",
-          .attrs = "layout=1 direction='reverse' hidden_size=2 input_forget=1 activations='HardSigmoid Softsign Tanh'" }),
+    .samples = AVAL_SAMPLES({ .inputs = "[2,2,4] [2,12,4] [2,12,3] [2,24]", .attrs = "direction='bidirectional'" },
+                            { .inputs = "[1,1,1] [1,4,1] [1,4,1]" },
+                            { .inputs = "[9,1,2] [1,4,2] [1,4,1]", .why = "more gates in all than one Split can name" },
+                            { .inputs = "[2,2,2] [1,8,2] [1,8,2] [1,16] i32[2]{1,2} [1,2,2] [1,2,2] [1,6]",
+                              .attrs = "direction='reverse'",
+                              .why = "peepholes and sequences that end early" },
+                            { .inputs = "[2,3,2] [1,8,2] [1,8,2] - - [2,1,2] [2,1,2]",
+                              .attrs = "layout=1 hidden_size=2 input_forget=1 activations='HardSigmoid Softsign Tanh'" }),
 };
 
 static const aval_op gru_op = {
