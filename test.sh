@@ -112,7 +112,7 @@ else
     part "ONNX cases" 7 bash tests/onnx/run.sh build/test/aval
     part "sanitizers" 6 sanitized
     part "build (fuzzers)" 3 build_fuzzers
-    part "fuzzing" 2 bash tests/fuzz/run.sh build/fuzz runs 200000 1
+    part "fuzzing" 2 bash tests/fuzz/run.sh build/fuzz runs 600000 1
     if [ -f "$data/train-images-idx3-ubyte.gz" ] || [ -f "$data/train-images-idx3-ubyte" ]; then
         part "MNIST" 4 bash tests/bench/mnist.sh build/test/aval "$data"
     else
