@@ -1,6 +1,6 @@
 /* `aval test-onnx`: ONNX's backend test cases.  A case is a folder with model.onnx and folders test_data_set_N, which hold inputs and expected
- * outputs as TensorProto files, and, which is ours, gradients, see test_onnx_case.c.  A case is passed when all of them agree, skipped when aval says that it cannot do what the model asks for,
- * and failed otherwise. */
+ * outputs as TensorProto files, and, which is ours, gradients (test_onnx_case.c).  A case is passed when all of them agree, skipped when aval
+ * says that it cannot do what the model asks for, and failed otherwise. */
 #include "test_onnx.h"
 
 #include <dirent.h>

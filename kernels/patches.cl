@@ -57,20 +57,8 @@
 #else
 #error "MR: 4 or 6 rows (16 vector registers) or 8 (32)"
 #endif
-#define SUM(r, v) c##r##_##v
-#if NV == 2
-#define EACH_VECTOR(X, r) X(r, 0) X(r, 1)
-#define EACH_LOAD(X) X(0) X(1)
-#elif NV == 3
-#define EACH_VECTOR(X, r) X(r, 0) X(r, 1) X(r, 2)
-#define EACH_LOAD(X) X(0) X(1) X(2)
-#else
-#define EACH_VECTOR(X, r) X(r, 0)
-#define EACH_LOAD(X) X(0)
-#endif
-#define DECLARE_ONE(r, v) V SUM(r, v) = 0;
-#define DECLARE(r) EACH_VECTOR(DECLARE_ONE, r)
-#define MULTIPLY_ONE(r, v) SUM(r, v) += factor * b##v;
+#define MANY_REGISTERS (MR == 8)
+#include "sums.clh"
 
 /* ---- Packing ------------------------------------------------------------------------------------------------------------------- */
 
@@ -339,23 +327,6 @@ __kernel void over_pixels(__global S *c, long c_tensor, long c_offset, long c_ba
 
 /* ---- c = a patches, maps side by side ------------------------------------------------------------------------------------------- */
 
-/* Windows of a tile, by the registers: sums, the vectors of a step and a factor. */
-#if MR == 8
-#define TALL 14
-#define LOW 8
-#define LOWEST 4
-#define EACH_LOWEST(X) X(0) X(1) X(2) X(3)
-#define EACH_LOW(X) EACH_LOWEST(X) X(4) X(5) X(6) X(7)
-#define EACH_TALL(X) EACH_LOW(X) X(8) X(9) X(10) X(11) X(12) X(13)
-#else
-#define TALL 6
-#define LOW 4
-#define LOWEST 2
-#define EACH_LOWEST(X) X(0) X(1)
-#define EACH_LOW(X) EACH_LOWEST(X) X(2) X(3)
-#define EACH_TALL(X) EACH_LOW(X) X(4) X(5)
-#endif
-
 /* Rows of a side by side, [panels, k, LANES]; those beyond m are 0.  Work-items: panels. */
 __kernel void pack_lanes(__global const S *a, long a_tensor, long a_offset, long a_row, long a_column, SCRATCH, long at, int m, int k)
 {
@@ -367,14 +338,11 @@ __kernel void pack_lanes(__global const S *a, long a_tensor, long a_offset, long
     }
 }
 
-#define LOAD_LANES(v) const V b##v = VLOAD(filters + v * VW);
 #define MULTIPLY_WINDOW(r) \
     { \
         const V factor = (V)(seen[r]); \
         EACH_VECTOR(MULTIPLY_ONE, r) \
     }
-#define LAY_ONE(r, v) VSTORE(SUM(r, v), sums + r * LANES + v * VW);
-#define LAY_ROW(r) EACH_VECTOR(LAY_ONE, r)
 
 /* sums [windows, LANES] of so many neighbours in a row, the first of which `image` begins with. */
 #define WINDOWS_TILE(name, EACH_WINDOW) \

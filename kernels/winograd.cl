@@ -209,41 +209,13 @@ inline void transform_back(__global T *to, int columns, __global const T *sums, 
 
 /* ---- Products ---------------------------------------------------------------------------------------------------------------------- */
 
-/* Squares of a tile, by the registers: sums, the vectors of a step and a factor. */
-#if VW >= 16
-#define TALL 14
-#define LOW 8
-#define LOWEST 4
-#define EACH_LOWEST(X) X(0) X(1) X(2) X(3)
-#define EACH_LOW(X) EACH_LOWEST(X) X(4) X(5) X(6) X(7)
-#define EACH_TALL(X) EACH_LOW(X) X(8) X(9) X(10) X(11) X(12) X(13)
-#else
-#define TALL 6
-#define LOW 4
-#define LOWEST 2
-#define EACH_LOWEST(X) X(0) X(1)
-#define EACH_LOW(X) EACH_LOWEST(X) X(2) X(3)
-#define EACH_TALL(X) EACH_LOW(X) X(4) X(5)
-#endif
-#if NV == 2
-#define EACH_VECTOR(X, r) X(r, 0) X(r, 1)
-#define EACH_LOAD(X) X(0) X(1)
-#else
-#define EACH_VECTOR(X, r) X(r, 0)
-#define EACH_LOAD(X) X(0)
-#endif
-#define SUM(r, v) c##r##_##v
-#define DECLARE_ONE(r, v) V SUM(r, v) = 0;
-#define DECLARE(r) EACH_VECTOR(DECLARE_ONE, r)
-#define LOAD_FILTERS(v) const V b##v = VLOAD(filters + v * VW);
-#define MULTIPLY_ONE(r, v) SUM(r, v) += factor * b##v;
+#define MANY_REGISTERS (VW >= 16)
+#include "sums.clh"
 #define MULTIPLY_ROW(r) \
     { \
         const V factor = (V)(squares[r * step]); \
         EACH_VECTOR(MULTIPLY_ONE, r) \
     }
-#define STORE_ONE(r, v) VSTORE(SUM(r, v), sums + r * LANES + v * VW);
-#define STORE_ROW(r) EACH_VECTOR(STORE_ONE, r)
 
 /* sums [squares, LANES] = squares [squares, step] filters [channels, LANES], of one tile. */
 #define MULTIPLY(name, EACH_SQUARE) \
@@ -252,10 +224,10 @@ inline void transform_back(__global T *to, int columns, __global const T *sums, 
     { \
         EACH_SQUARE(DECLARE) \
         for (int channel = 0; channel < channels; channel++, squares++, filters += LANES) { \
-            EACH_LOAD(LOAD_FILTERS) \
+            EACH_LOAD(LOAD_LANES) \
             EACH_SQUARE(MULTIPLY_ROW) \
         } \
-        EACH_SQUARE(STORE_ROW) \
+        EACH_SQUARE(LAY_ROW) \
     }
 MULTIPLY(multiply_tall, EACH_TALL)
 MULTIPLY(multiply_low, EACH_LOW)

@@ -48,7 +48,7 @@ static bool fits(const aval_device_info *info, const tile *t, uint32_t bytes, bo
 
 static int64_t wanted_groups(const aval_device_info *info)
 {
-    return GROUPS_PER_UNIT * (info->compute_units > 0 ? (int64_t)info->compute_units : 1);
+    return GROUPS_PER_UNIT * unit_count(info);
 }
 
 static int64_t tile_count(const layout *l, const tile *t)

@@ -83,7 +83,7 @@ static void lay_out_image(layout *l)
 /* Work-items for all compute units. */
 static int64_t items_of(const layout *l, const aval_device_info *info)
 {
-    return aval__knob_or(&l->variant, AVAL__KNOB_ITEMS, ITEMS_PER_UNIT) * (int64_t)(info->compute_units > 0 ? info->compute_units : 1);
+    return aval__knob_or(&l->variant, AVAL__KNOB_ITEMS, ITEMS_PER_UNIT) * unit_count(info);
 }
 
 /* Of images or packed maps, that a work-item goes through at a time. */

@@ -1,4 +1,4 @@
-/* What the providers that record their products as launches (gemm_groups.c, gemm_patches.c, gemm_tiles.c) have in common: arguments gathered one by one, and
+/* What the providers that record their products as launches (gemm_*.c but gemm_clblast.c) have in common: arguments gathered one by one, and
  * the sizes that kernels count in. */
 #ifndef AVAL_DEVICE_GEMM_RECORD_H
 #define AVAL_DEVICE_GEMM_RECORD_H
@@ -25,6 +25,12 @@ static inline int64_t divide_up(int64_t x, int64_t by)
 static inline int64_t smaller(int64_t x, int64_t y)
 {
     return x < y ? x : y;
+}
+
+/* What launches are divided among; 1 where the device does not say. */
+static inline int64_t unit_count(const aval_device_info *info)
+{
+    return info->compute_units > 0 ? info->compute_units : 1;
 }
 
 /* Sizes are int in the kernels. */

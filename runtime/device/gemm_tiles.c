@@ -72,11 +72,6 @@ static uint64_t align_up(uint64_t bytes)
     return (bytes + SCRATCH_ALIGNMENT - 1) / SCRATCH_ALIGNMENT * SCRATCH_ALIGNMENT;
 }
 
-static int64_t unit_count(const aval_device_info *info)
-{
-    return info->compute_units > 0 ? info->compute_units : 1;
-}
-
 /* Columns of a work-item of gemm_wide: two work-items a compute unit, or more where sums would not stay in the nearest cache. */
 static int64_t wide_columns(const layout *l, const aval_device_info *info)
 {

@@ -51,11 +51,6 @@ static bool is_square(const aval_patches *p)
     return flat && p->kernel[1] == p->kernel[2] && (p->kernel[2] == 3 || p->kernel[2] == 5);
 }
 
-static int64_t unit_count(const aval_device_info *info)
-{
-    return info->compute_units > 0 ? info->compute_units : 1;
-}
-
 /* How long blocks of so many rows, divided into items with so many panels each, take. */
 static double time_of(const layout *l, int64_t units, int64_t rows, int64_t panels)
 {
