@@ -2,7 +2,7 @@
 # Fuzzes the loaders in turn: ONNX, safetensors, NPY and NPZ, IDX, models' cards, PNG and JPEG.
 #   run.sh BUILD seconds N    N seconds in all
 #   run.sh BUILD runs N       N executions each
-#   run.sh BUILD runs N SEED  the same inputs each time, as a gate needs it; what is new is looked for without it
+#   run.sh BUILD runs N SEED  much the same inputs each time, as a gate needs it (not all: tables are hashed by address); what is new is found without
 # BUILD was made by clang with -DAVAL_FUZZ=ON -DAVAL_SANITIZE=address,undefined,fuzzer-no-link.  An input that is reported is left in BUILD/found;
 # where it is mended it belongs into the corpus, which every build's tests go over.  ONNX's own cases are seeds too where AVAL_ONNX_DATA, or the
 # cache of tests/onnx/run.sh, has them.
@@ -34,14 +34,16 @@ for format in onnx safetensors npy idx card picture; do
     mkdir -p "$work/$format" "$work/seeds"
     cp corpus/"$format"/* "$work/seeds/"
     [ "$format" != onnx ] || seeds_onnx "$work/seeds"
+    # Named one by one in the order of their names: a folder's own order differs from disk to disk, and with it all that is made of them.
+    find "$work/seeds" -type f | LC_ALL=C sort | paste -sd, >"$work/list"
     if [ "$unit" = seconds ]; then limit=-max_total_time=$(share "$format"); else limit=-runs=$amount; fi
-    "$build/tests/fuzz/fuzz_$format" "$limit" -seed="$seed" -max_len=4096 -timeout=20 -rss_limit_mb=3000 -malloc_limit_mb=2000 -print_final_stats=1 -verbosity=1 \
-        -artifact_prefix="$found/$format-" "$work/$format" "$work/seeds" >"$work/log" 2>&1
+    "$build/tests/fuzz/fuzz_$format" "$limit" -seed="$seed" -seed_inputs=@"$work/list" -max_len=4096 -timeout=20 -rss_limit_mb=3000 -malloc_limit_mb=2000 \
+        -print_final_stats=1 -verbosity=1 -artifact_prefix="$found/$format-" "$work/$format" >"$work/log" 2>&1
     status=$?
     runs=$(sed -n 's/^stat::number_of_executed_units: *//p' "$work/log")
     echo "$format: ${runs:-0} executions, $(find "$work/$format" -type f | wc -l) inputs that reached something new"
     if [ $status != 0 ]; then
-        grep -aE 'ERROR|SUMMARY|runtime error|status -|Test unit written|    #[0-9] ' "$work/log" | head -n 24
+        grep -aE 'ERROR|SUMMARY|runtime error|status -|Test unit written|Base64|    #[0-9] ' "$work/log" | head -n 24
         bad=1
     fi
     rm -rf "$work/seeds"

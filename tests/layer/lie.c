@@ -70,7 +70,8 @@ typedef enum launch_fault {
 } launch_fault;
 static launch_fault launch_lie;
 
-/* ---- Events that complete too early: launches wait behind gates, and reads, on a queue beside them, do not wait for the launches ---- */
+/* ---- Events that complete too early: launches wait behind gates; what stands for their events, markers behind them, and all reads are
+   commands of a queue beside, which waits for nothing ---- */
 
 #define MOST_GATES 256
 
@@ -94,26 +95,41 @@ static void open_gates(void)
     n_gates = 0;
 }
 
+static cl_int queue_beside(cl_command_queue queue)
+{
+    cl_int code = CL_SUCCESS;
+    cl_command_queue_properties properties = 0;
+    before.clGetCommandQueueInfo(queue, CL_QUEUE_PROPERTIES, sizeof properties, &properties, NULL);
+    if (beside == NULL) beside = before.clCreateCommandQueue(context_of(queue), liar, properties, &code);
+    return code;
+}
+
 static cl_int enqueue_late(cl_command_queue queue, cl_kernel kernel, cl_uint dims, const size_t *offset, const size_t *global,
                            const size_t *local, cl_event *event)
 {
-    cl_int code;
+    cl_int code = queue_beside(queue);
+    if (code != CL_SUCCESS) return code;
     if (n_gates == MOST_GATES) open_gates();
     cl_event gate = before.clCreateUserEvent(context_of(queue), &code);
     if (gate == NULL) return code;
     gates[n_gates++] = gate;
-    return before.clEnqueueNDRangeKernel(queue, kernel, dims, offset, global, local, 1, &gate, event);
+    code = before.clEnqueueNDRangeKernel(queue, kernel, dims, offset, global, local, 1, &gate, NULL);
+    return code == CL_SUCCESS && event != NULL ? do_nothing(beside, 0, NULL, event) : code;
 }
 
 /* What lies in the buffer now, as if all that was enqueued were complete. */
 static cl_int read_early(cl_command_queue queue, cl_mem buffer, size_t offset, size_t bytes, void *data, cl_event *event)
 {
-    cl_int code = CL_SUCCESS;
-    if (beside == NULL) beside = before.clCreateCommandQueue(context_of(queue), liar, 0, &code);
+    cl_int code = queue_beside(queue);
     return code == CL_SUCCESS ? before.clEnqueueReadBuffer(beside, buffer, CL_TRUE, offset, bytes, data, 0, NULL, event) : code;
 }
 
-/* Wherever the host waits for something else, what it waits for happens. */
+static cl_int CL_API_CALL enqueue_marker(cl_command_queue queue, cl_uint n, const cl_event *wait, cl_event *event)
+{
+    return before.clEnqueueMarkerWithWaitList(n_gates > 0 && n == 0 && is_liars(queue) ? beside : queue, n, wait, event);
+}
+
+/* Wherever the host waits for something else, what it waits for happens; an event of the queue beside is complete already. */
 static cl_int CL_API_CALL finish(cl_command_queue queue)
 {
     open_gates();
@@ -122,7 +138,11 @@ static cl_int CL_API_CALL finish(cl_command_queue queue)
 
 static cl_int CL_API_CALL wait_for_events(cl_uint n, const cl_event *events)
 {
-    open_gates();
+    for (cl_uint i = 0; i < n; i++) {
+        cl_command_queue queue = NULL;
+        before.clGetEventInfo(events[i], CL_EVENT_COMMAND_QUEUE, sizeof queue, &queue, NULL);
+        if (queue != beside) open_gates();
+    }
     return before.clWaitForEvents(n, events);
 }
 
@@ -324,6 +344,7 @@ void aval_lie_install(struct _cl_icd_dispatch *table)
     table->clEnqueueReadBuffer = enqueue_read;
     table->clEnqueueWriteBuffer = enqueue_write;
     table->clFinish = finish;
+    table->clEnqueueMarkerWithWaitList = enqueue_marker;
     table->clWaitForEvents = wait_for_events;
     table->clReleaseCommandQueue = release_queue;
     table->clReleaseContext = release_context;
