@@ -34,6 +34,9 @@ typedef struct resize_axis {
     double scale, roi[2];
 } resize_axis;
 
+/* Beyond so many weights the table is not made: their computation on the host alone would take longer than anyone waits. */
+#define RESIZE_MOST_WEIGHTS ((int64_t)1 << 25)
+
 typedef struct resize_table {
     int64_t count, taps; /* outputs, and weights of each */
     int32_t *starts; /* [count] */
@@ -83,7 +86,7 @@ static inline int64_t resize_taps(const resize_rule *r, const resize_axis *a)
 {
     double reach = r->mode == RESIZE_CUBIC ? 2 : 1;
     if (r->mode == RESIZE_NEAREST) return 1;
-    if (r->antialias && a->scale < 1) return 2 - 2 * (int64_t)(floor(-reach / a->scale) + 1);
+    if (r->antialias && a->scale < 1) return 2 - 2 * (int64_t)(floor(-fmin(reach / a->scale, RESIZE_MOST_WEIGHTS)) + 1);
     return 2 * (int64_t)reach;
 }
 
@@ -135,7 +138,7 @@ static inline void resize_row(const resize_rule *r, const resize_axis *a, resize
 static inline int resize_build(const resize_rule *r, const resize_axis *a, resize_table *t)
 {
     int64_t taps = resize_taps(r, a);
-    if (!resize_make(t, a->count, taps < a->length ? taps : a->length)) return 0;
+    if (a->count > RESIZE_MOST_WEIGHTS / taps || !resize_make(t, a->count, taps < a->length ? taps : a->length)) return 0;
     for (int64_t i = 0; i < a->count; i++) {
         double x = resize_coordinate(r, a, i);
         t->outside[i] = r->place == PLACE_CROP && !(x >= 0 && x <= (double)(a->length - 1));

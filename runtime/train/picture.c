@@ -146,6 +146,12 @@ typedef struct tap {
     const float *weights;
 } tap;
 
+/* The position of 0 .. end that is nearest; a frame may begin and end anywhere. */
+static size_t nearest(double position, size_t end)
+{
+    return position < (double)end ? (position > 0 ? (size_t)position : 0) : end;
+}
+
 static int make_taps(aval__arena *arena, double start, double length, size_t pixels, size_t samples, tap **out)
 {
     double scale = length / (double)samples, support = scale > 1 ? scale : 1;
@@ -153,8 +159,7 @@ static int make_taps(aval__arena *arena, double start, double length, size_t pix
     if (taps == NULL) return AVAL_E_MEMORY;
     for (size_t i = 0; i < samples; i++) {
         double centre = start + ((double)i + 0.5) * scale;
-        double low = floor(centre - support), high = ceil(centre + support);
-        size_t first = low > 0 ? (size_t)low : 0, end = high < (double)pixels ? (high > 0 ? (size_t)high : 0) : pixels;
+        size_t first = nearest(floor(centre - support), pixels), end = nearest(ceil(centre + support), pixels);
         if (end <= first) continue;
         float *weights = aval__arena_alloc(arena, (end - first) * sizeof *weights);
         if (weights == NULL) return AVAL_E_MEMORY;
