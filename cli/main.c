@@ -52,6 +52,7 @@ static const struct {
     { "AVAL_TAILS", "1: what follows a product is computed as it is stored wherever it can be, 0: never [where it pays]" },
     { "AVAL_GROUP", "work-group of reductions, a power of two, for tests [1 on CPUs, the largest on GPUs]" },
     { "AVAL_LAUNCH_WORK", "most operations of a launch before it is split, 0 for no bound [half a second's on GPUs, 0 on CPUs]" },
+    { "AVAL_COMMAND_BUFFERS", "1: launches are recorded where the device has cl_khr_command_buffer, 0: never [not on CPUs]" },
 };
 
 static int print_overview(void)

@@ -71,7 +71,7 @@ system() {
     uname -srm
     grep -m1 'model name' /proc/cpuinfo
     date -u '+%Y-%m-%d'
-    env | grep -E '^(AVAL_GEMM|AVAL_GROUP|AVAL_LAUNCH_WORK|AVAL_DEVICE|OCL_|RUSTICL_|POCL_)'
+    env | grep -E '^(AVAL_GEMM|AVAL_GROUP|AVAL_LAUNCH_WORK|AVAL_COMMAND_BUFFERS|AVAL_DEVICE|OCL_|RUSTICL_|POCL_)'
     return 0
 }
 # shellcheck disable=SC2317 # functions that in_shell calls

@@ -138,9 +138,11 @@ static int make_device(aval__devices *devices, size_t index, aval__device **out)
         device->context = clCreateContext(properties, 1, &listed->id, NULL, NULL, &code);
         AVAL__TRY_DONE(aval__cl_check(code, "clCreateContext", "device %zu '%s'", index, listed->name));
     }
-    if (device->queue != NULL) goto done;
-    device->queue = clCreateCommandQueue(device->context, listed->id, devices->profiled ? CL_QUEUE_PROFILING_ENABLE : 0, &code);
-    AVAL__TRY_DONE(aval__cl_check(code, "clCreateCommandQueue", "device %zu '%s'", index, listed->name));
+    if (device->queue == NULL) {
+        device->queue = clCreateCommandQueue(device->context, listed->id, devices->profiled ? CL_QUEUE_PROFILING_ENABLE : 0, &code);
+        AVAL__TRY_DONE(aval__cl_check(code, "clCreateCommandQueue", "device %zu '%s'", index, listed->name));
+    }
+    AVAL__TRY_DONE(aval__device_find_commands(device));
 done:
     if (status < 0) release_device(device);
     else *out = device;

@@ -194,6 +194,7 @@ int aval__listed_query(aval__listed *l)
     };
     AVAL__TRY_DONE(choose_group(info));
     AVAL__TRY_DONE(choose_most_work(l));
+    l->has_command_buffers = has_extension(extensions, "cl_khr_command_buffer");
     l->refusal = find_refusal(available, compiler, little_endian, l->version);
 done:
     aval__free(extensions);

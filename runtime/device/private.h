@@ -2,6 +2,7 @@
 #ifndef AVAL_DEVICE_PRIVATE_H
 #define AVAL_DEVICE_PRIVATE_H
 
+#include "device/commands.h"
 #include "device/device.h"
 
 #include <pthread.h>
@@ -14,6 +15,7 @@ typedef struct aval__listed {
     char *platform_name, *platform_version, *name, *vendor, *driver, *version;
     const char *refusal; /* NULL: usable.  A constant text */
     double most_work; /* see aval__device_most_work */
+    bool has_command_buffers; /* cl_khr_command_buffer */
     aval__device *open; /* NULL: not open */
     /* What the caller brought (foreign.c), retained; NULL: aval makes its own */
     cl_context context;
@@ -46,6 +48,7 @@ struct aval__device {
     bool in_clblast; /* CLBlast's cache refers to the context */
     pthread_mutex_t programs_lock;
     struct aval__program *programs; /* uthash */
+    aval__commands commands; /* see aval__device_commands */
     struct aval__tuned *tuned; /* tuning.c; NULL: not read yet */
     aval__program_counters counters;
 };
@@ -61,6 +64,9 @@ void aval__listed_print(aval__text *text, const aval__devices *devices, size_t i
 
 /* foreign.c: the context and, where there is one, the queue that the caller brought for this device. */
 int aval__device_take(aval__device *device, bool profiled);
+
+/* commands.c: sets device->commands, once its queue is there.  AVAL_E_ARGUMENT: AVAL_COMMAND_BUFFERS is neither 0 nor 1. */
+int aval__device_find_commands(aval__device *device);
 
 /* program.c */
 void aval__programs_release(aval__device *device);

@@ -230,6 +230,12 @@ static int check_arg_count(const aval__binding *b, const aval__step *step, cl_ke
                       aval__binding_where(b, step), (unsigned)taken, (unsigned)step->n_args, (unsigned)given);
 }
 
+static uint64_t hash_pointing(uint32_t slot, cl_mem buffer)
+{
+    const uint64_t pair[] = { slot, (uintptr_t)buffer };
+    return aval__hash64(pair, sizeof pair, 0);
+}
+
 int aval__binding_point(aval__binding *b, uint32_t slot, cl_mem buffer)
 {
     const aval__bound_slot *bound = &b->slots[slot];
@@ -237,6 +243,7 @@ int aval__binding_point(aval__binding *b, uint32_t slot, cl_mem buffer)
         const aval__slot_use *use = &b->uses[bound->first_use + i];
         AVAL__TRY(aval__binding_set_buffer(b, &b->plan->steps[use->step], b->steps[use->step].kernel, use->arg, buffer));
     }
+    b->pointed ^= hash_pointing(slot, bound->buffer) ^ hash_pointing(slot, buffer);
     b->slots[slot].buffer = buffer;
     return AVAL_OK;
 }
@@ -472,6 +479,7 @@ int aval__binding_create(aval_context *ctx, const aval__plan *plan, aval__bindin
     }
     AVAL__TRY_DONE(list_uses(b));
     if (b->crosses) AVAL__TRY_DONE(aval__binding_list_actions(b));
+    b->records = aval__binding_can_record(b);
     *out = b;
 done:
     if (status < 0) aval__binding_release(b);
@@ -501,6 +509,7 @@ void aval__binding_release(aval__binding *b)
 {
     if (!b) return;
     if (b->devices) aval__binding_wait(b); /* staging memory may be read until then */
+    aval__binding_forget_recordings(b);
     release_steps(b);
     for (size_t i = 0; b->slots && i < b->plan->n_slots; i++)
         for (int k = 0; k < 2; k++) {

@@ -7,6 +7,7 @@
 #ifndef AVAL_EXEC_BINDING_H
 #define AVAL_EXEC_BINDING_H
 
+#include "device/commands.h"
 #include "exec/exec.h"
 #include "exec/table.h"
 
@@ -73,6 +74,22 @@ typedef struct aval__bound_device {
     size_t next; /* while a run is enqueued: the action that the device is at */
 } aval__bound_device;
 
+/* Launches of some steps in a row as one command buffer. */
+typedef struct aval__stretch {
+    uint32_t first, end; /* steps */
+    uint32_t device;
+    aval__commands_buffer commands;
+} aval__stretch;
+
+typedef struct aval__recording {
+    uint64_t key; /* the buffers that it is for */
+    uint64_t used; /* the number of the last run with them; 0: there is none */
+    bool recorded;
+    AVAL__VEC(aval__stretch) stretches; /* in order */
+} aval__recording;
+
+#define AVAL__MOST_RECORDINGS 4 /* a binding; inputs alternate between two sets of buffers */
+
 struct aval__binding {
     aval_context *context;
     const aval__plan *plan;
@@ -92,6 +109,10 @@ struct aval__binding {
     bool updates; /* some step writes a state */
     bool skips_once; /* in this run: steps that are marked `once` have given what they would give */
     uint64_t once_changes; /* what aval__store_changes was when they did, 0: never */
+    bool records; /* runs are recorded */
+    uint64_t pointed; /* hash of which buffers the slots have that can be re-pointed */
+    uint64_t n_recorded_runs;
+    aval__recording recordings[AVAL__MOST_RECORDINGS];
 };
 
 /* Kernel argument `index` of a launch := a buffer.  Names kernel, device and node in the message. */
@@ -110,6 +131,12 @@ cl_command_queue aval__binding_queue(const aval__binding *b, uint32_t device);
 cl_event *aval__binding_timed(const aval__binding *b, aval__bound_step *bound);
 /* Puts one step on its device's queue; a copy between devices waits for the sender. */
 int aval__binding_enqueue(aval__binding *b, size_t step);
+/* Whether runs of this binding can be recorded; once its steps are bound. */
+bool aval__binding_can_record(const aval__binding *b);
+/* All steps of a run, recorded ones as recorded. */
+int aval__binding_enqueue_recorded(aval__binding *b);
+/* Whenever a buffer that they may hold is let go. */
+void aval__binding_forget_recordings(aval__binding *b);
 /* Lists what each device does, for a plan with copies between devices; once. */
 int aval__binding_list_actions(aval__binding *b);
 /* All steps of such a plan, each device as far as it gets: none waits for another but where a copy makes it. */

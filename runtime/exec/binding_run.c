@@ -6,9 +6,11 @@
 /* ---- Inputs ---------------------------------------------------------------------------------------------------------------- */
 
 /* The slot's buffer is no caller's any more. */
-static void forget_bound(aval__bound_slot *bound)
+static void forget_bound(aval__binding *b, aval__bound_slot *bound)
 {
-    if (bound->bound) clReleaseMemObject(bound->bound);
+    if (!bound->bound) return;
+    aval__binding_forget_recordings(b);
+    clReleaseMemObject(bound->bound);
     bound->bound = NULL;
 }
 
@@ -31,7 +33,7 @@ int aval__binding_feed(aval__binding *b, uint32_t index, const void *data, size_
                                  "clEnqueueWriteBuffer", "input '%s', %zu bytes, device %" PRIu32 " '%s'", slot->name ? slot->name : "",
                                  bytes, slot->device, b->plan->devices[slot->device]->name));
     if (bound->buffer != bound->buffers[next]) AVAL__TRY(aval__binding_point(b, index, bound->buffers[next]));
-    forget_bound(bound);
+    forget_bound(b, bound);
     bound->current = next;
     bound->fed = true;
     return AVAL_OK;
@@ -61,7 +63,7 @@ int aval__binding_bind(aval__binding *b, uint32_t index, cl_mem buffer)
     AVAL__TRY(check_context(b, slot, buffer));
     AVAL__TRY(aval__cl_check(clRetainMemObject(buffer), "clRetainMemObject", "input '%s'", slot->name ? slot->name : ""));
     int status = aval__binding_point(b, index, buffer);
-    forget_bound(bound);
+    forget_bound(b, bound);
     bound->bound = buffer;
     return status;
 }
@@ -107,6 +109,7 @@ static int point_states(aval__binding *b, aval_store *store)
         AVAL__TRY(aval__binding_explain_memory(
             b, aval__store_buffer(store, slot->name, &slot->tensor, b->devices[slot->device].device, &buffer, &generation), slot->device));
         if (b->store == store && b->slots[i].generation == generation) continue;
+        aval__binding_forget_recordings(b);
         AVAL__TRY(aval__binding_point(b, i, buffer));
         b->slots[i].generation = generation;
     }
@@ -219,6 +222,15 @@ static uint64_t changes_of(const aval_store *store)
     return store ? aval__store_changes(store) : 1;
 }
 
+static int enqueue_in_turn(aval__binding *b, int (*after)(void *user, aval__binding *binding, size_t step), void *user)
+{
+    for (size_t i = 0; i < b->plan->n_steps; i++) {
+        AVAL__TRY(aval__binding_enqueue(b, i));
+        if (after) AVAL__TRY(after(user, b, i));
+    }
+    return AVAL_OK;
+}
+
 int aval__binding_run_steps(aval__binding *b, aval_store *store, int (*after)(void *user, aval__binding *binding, size_t step), void *user)
 {
     b->skips_once = b->store == store && !after && b->once_changes != 0 && b->once_changes == changes_of(store);
@@ -226,10 +238,8 @@ int aval__binding_run_steps(aval__binding *b, aval_store *store, int (*after)(vo
     AVAL__TRY(point_states(b, store));
     if (b->guarded) AVAL__TRY(aval__binding_poison(b));
     if (b->crosses && !after) AVAL__TRY(aval__binding_enqueue_devices(b));
-    for (size_t i = 0; (!b->crosses || after) && i < b->plan->n_steps; i++) {
-        AVAL__TRY(aval__binding_enqueue(b, i));
-        if (after) AVAL__TRY(after(user, b, i));
-    }
+    else if (b->records && !after) AVAL__TRY(aval__binding_enqueue_recorded(b));
+    else AVAL__TRY(enqueue_in_turn(b, after, user));
     if (store && (b->updates || after)) aval__store_change(store);
     if (!after) b->once_changes = changes_of(store); /* what the plan itself updates is not what it does once */
     AVAL__TRY(mark_inputs(b));
