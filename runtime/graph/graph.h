@@ -118,6 +118,7 @@ void aval__node_need_updates(const aval_node *node, bool *needed);
 typedef struct aval__stacked {
     int64_t axis; /* counted from the end when negative */
     bool backwards; /* the last turn's comes first */
+    aval_value *part; /* the same in the loop's graph, without that axis */
 } aval__stacked;
 
 typedef struct aval__loop {

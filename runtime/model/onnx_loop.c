@@ -166,8 +166,10 @@ static int fill_loop(making *m, bool has_condition, const aval__stacked *stacked
     size_t first = has_condition ? 1 : 0;
     if (has_condition) loop->results[0] = without_constant_truth(m, m->outputs[0]);
     for (size_t i = 0; i < loop->n_carried; i++) loop->results[1 + i] = m->outputs[first + i];
-    for (size_t i = 0; i < n_stacked; i++)
-        AVAL__TRY(add_axis(m, m->outputs[first + loop->n_carried + i], stacked[i].axis, &loop->results[1 + loop->n_carried + i]));
+    for (size_t i = 0; i < n_stacked; i++) {
+        loop->stacked[i].part = m->outputs[first + loop->n_carried + i];
+        AVAL__TRY(add_axis(m, loop->stacked[i].part, stacked[i].axis, &loop->results[1 + loop->n_carried + i]));
+    }
     return AVAL_OK;
 }
 
@@ -308,6 +310,7 @@ typedef struct scanning {
     const char *directions; /* name of the attribute */
     aval_value **scanned; /* around the body, those that are read from the end turned round */
     size_t count;
+    aval_value *lengths; /* of the batch's rows; NULL: they are as long as they can be */
 } scanning;
 
 static int constant_of(aval_graph *g, int64_t number, aval_value **out)
@@ -389,7 +392,8 @@ static int list_stacked(making *m, const onnx_attrs *attrs, aval__stacked **stac
     *stacked = aval__arena_alloc(&m->r->out->arena, (*count + 1) * sizeof **stacked);
     if (!*stacked) return AVAL_E_MEMORY;
     for (size_t i = 0; i < *count; i++)
-        (*stacked)[i] = (aval__stacked){ number_of(attrs, "scan_output_axes", i), number_of(attrs, "scan_output_directions", i) != 0 };
+        (*stacked)[i] = (aval__stacked){ .axis = number_of(attrs, "scan_output_axes", i),
+                                         .backwards = number_of(attrs, "scan_output_directions", i) != 0 };
     return AVAL_OK;
 }
 
@@ -427,31 +431,66 @@ static int pick_rows(onnx_reader *r, int64_t index, aval_value *const *inputs, s
     return AVAL_OK;
 }
 
+/* What a row has no turns for is cut off from what is scanned; *pads is what stands for it in what is stacked: [0, how many are missing].
+   Splitting tells where a length is more than there is. */
+static int shorten(onnx_reader *r, const scanning *s, int64_t row, aval_value **scanned, aval_value **pads)
+{
+    aval_value *number, *zero, *length, *most, *rest, *parts, *both[2];
+    AVAL__TRY(constant_of(r->g, row, &number));
+    AVAL__TRY(constant_of(r->g, 0, &zero));
+    AVAL__TRY(onnx_make(r, "Gather", "axis=0", (aval_value *[]){ s->lengths, number }, 2, &length, 1));
+    AVAL__TRY(length_of(r, scanned[0], 0, &most));
+    AVAL__TRY(onnx_make(r, "Sub", NULL, (aval_value *[]){ most, length }, 2, &rest, 1));
+    AVAL__TRY(onnx_make(r, "Concat", "axis=0", (aval_value *[]){ length, rest }, 2, &parts, 1));
+    AVAL__TRY(onnx_make(r, "Concat", "axis=0", (aval_value *[]){ zero, rest }, 2, pads, 1));
+    for (size_t i = 0; i < s->count; i++) {
+        AVAL__TRY(onnx_make(r, "Split", "axis=0", (aval_value *[]){ scanned[i], parts }, 2, both, 2));
+        scanned[i] = both[0];
+    }
+    return AVAL_OK;
+}
+
+/* One row of the batch; its outputs have the batch axis again.  *told: something in the body cannot be done. */
+static int add_row(onnx_reader *r, onnx_scope *scope, const onnx_node *node, scanning *s, int64_t row, aval_value **rows, size_t n_inputs,
+                   aval_value **outputs, bool *told)
+{
+    aval_value *pads = NULL, *axis;
+    size_t n_carried = n_inputs - s->count;
+    AVAL__TRY(constant_of(r->g, 0, &axis));
+    if (s->lengths) AVAL__TRY(shorten(r, s, row, rows + n_carried, &pads));
+    for (size_t i = 0; i < node->n_output; i++) outputs[i] = NULL;
+    AVAL__TRY(add_scan(r, scope, node, s, rows, n_inputs, outputs));
+    for (size_t i = 0; i < node->n_output; i++) {
+        *told = *told || !outputs[i];
+        if (*told) return AVAL_OK;
+        if (s->lengths && i >= n_carried)
+            AVAL__TRY(onnx_make(r, "Pad", NULL, (aval_value *[]){ outputs[i], pads, NULL, axis }, 4, &outputs[i], 1));
+        AVAL__TRY(onnx_make(r, "Unsqueeze", NULL, (aval_value *[]){ outputs[i], axis }, 2, &outputs[i], 1));
+    }
+    return AVAL_OK;
+}
+
 /* As it was in operator set 8: states and what is scanned have a batch axis before their own, and each row of the batch is a scan by itself. */
 static int add_batched_scan(onnx_reader *r, onnx_scope *scope, const onnx_node *node, scanning *s, aval_value *const *inputs,
                             size_t n_inputs, aval_value **outputs)
 {
     aval__arena *arena = &r->out->arena;
     const aval_tensor *first = &inputs[n_inputs - s->count]->tensor;
-    if (node->input[0][0]) return aval__fail(AVAL_E_UNSUPPORTED, "Scan as it was before operator set 9, with sequence_lens");
+    bool told = false;
     if (first->rank < 2 || first->dims[0] < 1 || first->dims[0] > ONNX_MOST_NODES)
         return aval__fail(AVAL_E_UNSUPPORTED, "Scan as it was before operator set 9, of a batch of free size");
     size_t n_rows = (size_t)first->dims[0], n_outputs = node->n_output;
-    aval_value *axis, **rows = aval__arena_alloc(arena, n_inputs * sizeof *rows);
+    aval_value **rows = aval__arena_alloc(arena, n_inputs * sizeof *rows);
     aval_value **found = aval__arena_alloc(arena, n_outputs * n_rows * sizeof *found); /* by output, then row */
     aval_value **of_row = aval__arena_alloc(arena, n_outputs * sizeof *of_row);
     if (!rows || !found || !of_row) return AVAL_E_MEMORY;
-    AVAL__TRY(constant_of(r->g, 0, &axis));
     for (size_t row = 0; row < n_rows; row++) {
-        r->n_nodes += n_inputs + n_outputs + 1;
+        r->n_nodes += 2 * (n_inputs + n_outputs) + 6;
         if (r->n_nodes > ONNX_MOST_NODES) return aval__fail(AVAL_E_FORMAT, "more than %d nodes", ONNX_MOST_NODES);
         AVAL__TRY(pick_rows(r, (int64_t)row, inputs, n_inputs, rows));
-        for (size_t i = 0; i < n_outputs; i++) of_row[i] = NULL;
-        AVAL__TRY(add_scan(r, scope, node, s, rows, n_inputs, of_row));
-        for (size_t i = 0; i < n_outputs; i++) {
-            if (!of_row[i]) return AVAL_OK; /* something in the body cannot be done, and has been told */
-            AVAL__TRY(onnx_make(r, "Unsqueeze", NULL, (aval_value *[]){ of_row[i], axis }, 2, &found[i * n_rows + row], 1));
-        }
+        AVAL__TRY(add_row(r, scope, node, s, (int64_t)row, rows, n_inputs, of_row, &told));
+        if (told) return AVAL_OK;
+        for (size_t i = 0; i < n_outputs; i++) found[i * n_rows + row] = of_row[i];
     }
     for (size_t i = 0; i < n_outputs; i++) AVAL__TRY(onnx_make(r, "Concat", "axis=0", found + i * n_rows, n_rows, &outputs[i], 1));
     return AVAL_OK;
@@ -468,6 +507,7 @@ int onnx_add_scan(onnx_reader *r, onnx_scope *scope, const onnx_node *node, cons
         return aval__fail(AVAL_E_FORMAT, "num_scan_inputs is missing, or no number from 1 to %zu", n_inputs);
     if (is_any_broken(node, inputs)) return AVAL_OK;
     s.count = (size_t)count->i;
+    s.lengths = first ? inputs[0] : NULL;
     for (size_t i = first; i < node->n_input; i++)
         if (!inputs[i]) return aval__fail(AVAL_E_FORMAT, "input %zu is missing", i);
     return (batched ? add_batched_scan : add_scan)(r, scope, node, &s, inputs + first, n_inputs, outputs);

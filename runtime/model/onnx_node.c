@@ -106,11 +106,18 @@ static int find_inputs(onnx_reader *r, onnx_scope *scope, const onnx_node *node,
     return AVAL_OK;
 }
 
+/* A name of the file, with the path before it.  In files that aval wrote it is there already. */
+static void add_path(const onnx_scope *scope, const char *name, aval__text *full)
+{
+    bool there = strncmp(name, scope->path, strlen(scope->path)) == 0;
+    aval__text_add(full, "%s%s", there ? "" : scope->path, name);
+}
+
 static int name_value(const onnx_scope *scope, const char *name, aval_value *value)
 {
     if (value->name) return AVAL_OK;
     aval__text full = { 0 };
-    aval__text_add(&full, "%s%s", scope->path, name);
+    add_path(scope, name, &full);
     if (!full.failed) aval_value_set_name(value, full.at);
     int status = full.failed ? AVAL_E_MEMORY : value->graph->status;
     aval__text_release(&full);
@@ -265,7 +272,7 @@ static int name_node(const onnx_scope *scope, const onnx_node *node, aval_node *
 {
     aval__text full = { 0 };
     if (!onnx_text(node->name)[0]) return AVAL_OK;
-    aval__text_add(&full, "%s%s", scope->path, node->name);
+    add_path(scope, node->name, &full);
     if (!full.failed) aval_node_set_name(made, full.at);
     int status = full.failed ? AVAL_E_MEMORY : made->graph->status;
     aval__text_release(&full);
@@ -299,10 +306,17 @@ static int add_several(onnx_reader *r, onnx_scope *scope, const onnx_node *node,
 
 int onnx_make(onnx_reader *r, const char *op, const char *attrs, aval_value *const *inputs, size_t n_inputs, aval_value **outputs, size_t n)
 {
-    aval_node *node = aval_graph_node(r->g, op, attrs, inputs, n_inputs);
-    if (!node) return aval_graph_status(r->g);
-    for (size_t i = 0; i < n; i++) outputs[i] = node->outputs[i];
-    return AVAL_OK;
+    const aval__opdef *def = aval__registry_find(r->g->registry, op, 0);
+    aval__arena arena = { 0 };
+    aval__attrs parsed;
+    aval_node *made = NULL;
+    if (!def) return aval__fail(AVAL_E_UNSUPPORTED, "no loaded plugin has the operator %s, which it needs", op);
+    bool many = def->op->outputs[def->n_outputs - 1].flags & AVAL_VARIADIC;
+    int status = aval__attrs_parse(&arena, def->op->attrs, attrs ? attrs : "", &parsed);
+    if (status == AVAL_OK) status = aval__graph_add_node(r->g, def, &parsed, inputs, n_inputs, many ? n : 0, &made);
+    for (size_t i = 0; status == AVAL_OK && i < n; i++) outputs[i] = made->outputs[i];
+    aval__arena_release(&arena);
+    return status;
 }
 
 static int add_node(onnx_reader *r, onnx_scope *scope, const onnx_node *node)

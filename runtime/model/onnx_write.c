@@ -9,185 +9,159 @@
 
 #define PRODUCER "aval"
 
+typedef struct model_writer {
+    onnx_written file;
+    onnx_writer graph;
+    onnx_node_list nodes;
+    AVAL__VEC(onnx_tensor *) initializers;
+    AVAL__VEC(onnx_info *) inputs, outputs;
+    AVAL__VEC(onnx_operator_set *) opsets;
+} model_writer;
+
 /* ---- Names ------------------------------------------------------------------------------------------------------------------------- */
 
-static bool is_taken(const onnx_writer *w, const char *name)
+static int name_source(onnx_writer *w, const aval_value *value)
 {
-    aval_value *there;
-    return !name[0] || onnx_names_find(&w->taken, name, &there);
-}
-
-/* `wish`, or where that is taken, something like it. */
-static int take_name(onnx_writer *w, const char *wish, uint32_t id, const char **out)
-{
-    aval__text text = { 0 };
-    aval__text_add(&text, "%s", wish);
-    if (is_taken(w, wish)) aval__text_add(&text, "_%u", (unsigned)id);
-    while (!text.failed && is_taken(w, text.at)) aval__text_add(&text, "_");
-    char *kept = text.failed ? NULL : aval__arena_text(&w->arena, text.at);
-    aval__text_release(&text);
-    if (!kept) return AVAL_E_MEMORY;
-    *out = kept;
-    return onnx_names_add(&w->taken, kept, NULL);
-}
-
-static int name_value(onnx_writer *w, const aval_value *value, const char *wish)
-{
-    if (w->name_of[value->id]) return AVAL_OK;
-    return take_name(w, wish ? wish : aval__value_label(value), value->id, &w->name_of[value->id]);
-}
-
-static int name_sources(onnx_writer *w, const aval_value *value)
-{
-    return value && value->kind != AVAL__PRODUCED ? name_value(w, value, NULL) : AVAL_OK;
+    return value->kind != AVAL__PRODUCED ? onnx_name_value(w, value, NULL) : AVAL_OK;
 }
 
 /* What the file's user sees has its own name first: inputs, weights, outputs; then all else. */
 static int name_values(onnx_writer *w, const aval__onnx_port *outputs, size_t n_outputs)
 {
-    for (size_t i = 0; i < n_outputs; i++) AVAL__TRY(name_sources(w, outputs[i].value));
-    for (size_t n = 0; n < w->n_order; n++)
-        for (size_t i = 0; i < w->order[n]->n_inputs; i++)
-            if (!onnx_is_tensor_attribute(w->order[n], i)) AVAL__TRY(name_sources(w, w->order[n]->inputs[i]));
+    for (size_t i = 0; i < n_outputs; i++) AVAL__TRY(name_source(w, outputs[i].value));
+    AVAL__TRY(onnx_name_sources(w));
     for (size_t i = 0; i < n_outputs; i++) {
         const char *name = outputs[i].name ? outputs[i].name : aval__value_label(outputs[i].value);
-        if (!is_taken(w, name)) AVAL__TRY(name_value(w, outputs[i].value, name));
+        if (!onnx_is_taken(w, name)) AVAL__TRY(onnx_name_value(w, outputs[i].value, name));
     }
-    for (size_t n = 0; n < w->n_order; n++)
-        for (size_t i = 0; i < w->order[n]->n_outputs; i++)
-            if (w->order[n]->outputs[i]) AVAL__TRY(name_value(w, w->order[n]->outputs[i], NULL));
-    return AVAL_OK;
+    return onnx_name_results(w);
 }
 
 /* ---- The version -------------------------------------------------------------------------------------------------------------------- */
 
-static bool has_form(const onnx_writer *w, const aval_node *node, uint32_t version)
+static bool has_form(const model_writer *m, const aval_node *node, uint32_t version)
 {
     char label[256];
-    if (node->def->domain[0]) return true;
+    if (node->kind != AVAL__OP || node->def->domain[0]) return true;
     snprintf(label, sizeof label, "ai.onnx::%.200s", node->def->name);
-    return aval__registry_find(w->g->registry, label, version) == node->def;
+    return aval__registry_find(m->graph.g->registry, label, version) == node->def;
 }
 
 /* A node whose operator has another form in that version; NULL: none. */
-static const aval_node *find_unfit(const onnx_writer *w, uint32_t version)
+static const aval_node *find_unfit(const model_writer *m, uint32_t version)
 {
-    for (size_t n = 0; n < w->n_order; n++)
-        if (!has_form(w, w->order[n], version)) return w->order[n];
+    for (size_t n = 0; n < m->file.all.count; n++)
+        if (!has_form(m, m->file.all.at[n], version)) return m->file.all.at[n];
     return NULL;
 }
 
 /* The version that the graph was read with, as long as that has the forms of all operators; else the newest that has them. */
-static int choose_version(const onnx_writer *w, uint32_t *version)
+static int choose_version(const model_writer *m, uint32_t *version)
 {
-    *version = w->g->version;
-    if (*version > 0 && !find_unfit(w, *version)) return AVAL_OK;
-    const aval_node *odd = find_unfit(w, ONNX_NEWEST);
-    for (*version = ONNX_NEWEST; *version > 0; --*version)
-        if (!find_unfit(w, *version)) return AVAL_OK;
+    uint32_t least = m->file.least ? m->file.least : 1;
+    *version = m->graph.g->version;
+    if (*version >= least && !find_unfit(m, *version)) return AVAL_OK;
+    const aval_node *odd = find_unfit(m, ONNX_NEWEST);
+    for (*version = ONNX_NEWEST; *version >= least; --*version)
+        if (!find_unfit(m, *version)) return AVAL_OK;
     return aval__fail(AVAL_E_UNSUPPORTED,
                       "no version of ONNX's operators has the forms of all operators of the graph: %s is that of version %u",
                       odd->def->name, (unsigned)odd->def->op->since);
 }
 
-static int add_opset(onnx_writer *w, const char *domain, uint32_t version)
+static int add_opset(model_writer *m, const char *domain, uint32_t version)
 {
-    for (size_t i = 0; i < w->opsets.count; i++) {
-        if (strcmp(w->opsets.at[i]->domain, domain) != 0) continue;
-        if (w->opsets.at[i]->version < version) w->opsets.at[i]->version = version;
+    for (size_t i = 0; i < m->opsets.count; i++) {
+        if (strcmp(m->opsets.at[i]->domain, domain) != 0) continue;
+        if (m->opsets.at[i]->version < version) m->opsets.at[i]->version = version;
         return AVAL_OK;
     }
-    onnx_operator_set *opset = aval__arena_alloc(&w->arena, sizeof *opset);
+    onnx_operator_set *opset = aval__arena_alloc(&m->file.arena, sizeof *opset);
     if (!opset) return AVAL_E_MEMORY;
     aval__onnx__operator_set__init(opset);
     opset->domain = (char *)(uintptr_t)domain;
     opset->version = version;
     opset->has_version = 1;
-    return aval__vec_push(&w->opsets, opset);
+    return aval__vec_push(&m->opsets, opset);
 }
 
-static int add_opsets(onnx_writer *w)
+static int add_opsets(model_writer *m)
 {
     uint32_t version;
-    AVAL__TRY(choose_version(w, &version));
-    AVAL__TRY(add_opset(w, "", version));
-    for (size_t n = 0; n < w->n_order; n++) {
-        const aval__opdef *def = w->order[n]->def;
-        if (def->domain[0]) AVAL__TRY(add_opset(w, def->domain, def->op->since));
+    AVAL__TRY(choose_version(m, &version));
+    AVAL__TRY(add_opset(m, "", version));
+    for (size_t n = 0; n < m->file.all.count; n++) {
+        const aval_node *node = m->file.all.at[n];
+        if (node->kind == AVAL__GRADIENT_REQUEST) AVAL__TRY(add_opset(m, ONNX_TRAINING_DOMAIN, 1));
+        else if (node->def->domain[0]) AVAL__TRY(add_opset(m, node->def->domain, node->def->op->since));
     }
     return AVAL_OK;
 }
 
 /* ---- Inputs, weights, nodes, outputs ---------------------------------------------------------------------------------------------------- */
 
-static int add_initializer(onnx_writer *w, const aval_value *value, const void *data)
+static int add_initializer(model_writer *m, const aval_value *value, const void *data)
 {
-    onnx_tensor *t = onnx_write_tensor(w, &value->tensor, data);
+    onnx_tensor *t = onnx_write_tensor(&m->graph, &value->tensor, data);
     if (!t) return AVAL_E_MEMORY;
-    t->name = (char *)(uintptr_t)w->name_of[value->id];
-    return aval__vec_push(&w->initializers, t);
+    t->name = (char *)(uintptr_t)m->graph.name_of[value->id];
+    return aval__vec_push(&m->initializers, t);
 }
 
-static int add_input(onnx_writer *w, const aval_value *value)
+static int add_input(model_writer *m, const aval_value *value)
 {
-    Aval__Onnx__ValueInfo *info = NULL;
-    AVAL__TRY(onnx_write_type(w, w->name_of[value->id], &value->tensor, &info));
-    return aval__vec_push(&w->inputs, info);
+    onnx_info *info = NULL;
+    AVAL__TRY(onnx_write_type(&m->graph, m->graph.name_of[value->id], &value->tensor, &info));
+    return aval__vec_push(&m->inputs, info);
 }
 
-static int add_state(onnx_writer *w, const aval_value *value, aval__onnx_contents contents, void *user)
+static int add_state(model_writer *m, const aval_value *value, aval__onnx_contents contents, void *user)
 {
     const void *data;
-    AVAL__TRY(contents(user, &w->arena, value, &data));
-    return add_initializer(w, value, data);
+    AVAL__TRY(contents(user, &m->file.arena, value, &data));
+    return add_initializer(m, value, data);
 }
 
 /* Initializers of real numbers are weights, also when the file is read again; so constants of them become nodes. */
-static int add_constant(onnx_writer *w, const aval_value *value)
+static int add_constant(model_writer *m, const aval_value *value)
 {
-    if (!(AVAL_FLOATS & AVAL_TYPE_SET(value->tensor.type))) return add_initializer(w, value, value->data);
-    return onnx_write_constant(w, w->name_of[value->id], &value->tensor, value->data);
+    if (!(AVAL_FLOATS & AVAL_TYPE_SET(value->tensor.type))) return add_initializer(m, value, value->data);
+    return onnx_write_constant(&m->graph, m->graph.name_of[value->id], &value->tensor, value->data);
 }
 
 /* What no node computes, in the order of ids, which is that of making them. */
-static int add_sources(onnx_writer *w, aval__onnx_contents contents, void *user)
+static int add_sources(model_writer *m, aval__onnx_contents contents, void *user)
 {
     int status = AVAL_OK;
-    for (size_t i = 0; i < w->g->values.count && status == AVAL_OK; i++) {
-        const aval_value *value = w->g->values.at[i];
-        if (!w->name_of[i]) continue;
+    for (size_t i = 0; i < m->graph.g->values.count && status == AVAL_OK; i++) {
+        const aval_value *value = m->graph.g->values.at[i];
+        if (!m->graph.name_of[i]) continue;
         switch (value->kind) {
-        case AVAL__INPUT: status = add_input(w, value); break;
-        case AVAL__STATE: status = add_state(w, value, contents, user); break;
-        case AVAL__CONSTANT: status = add_constant(w, value); break;
+        case AVAL__INPUT: status = add_input(m, value); break;
+        case AVAL__STATE: status = add_state(m, value, contents, user); break;
+        case AVAL__CONSTANT: status = add_constant(m, value); break;
         case AVAL__PRODUCED: break;
         }
     }
     return status;
 }
 
-static int add_nodes(onnx_writer *w)
-{
-    for (size_t n = 0; n < w->n_order; n++) AVAL__TRY(onnx_write_node(w, w->order[n]));
-    return AVAL_OK;
-}
-
-static int add_outputs(onnx_writer *w, const aval__onnx_port *outputs, size_t n_outputs)
+static int add_outputs(model_writer *m, const aval__onnx_port *outputs, size_t n_outputs)
 {
     int status = AVAL_OK;
     aval_tensor *types = aval__alloc_array(n_outputs, sizeof *types);
     if (!types) return AVAL_E_MEMORY;
-    AVAL__TRY_DONE(aval__onnx_output_types(w->g, outputs, n_outputs, types));
+    AVAL__TRY_DONE(aval__onnx_output_types(m->graph.g, outputs, n_outputs, types));
     for (size_t i = 0; i < n_outputs; i++) {
         const aval_value *value = outputs[i].value;
-        const char *own = w->name_of[value->id], *name = outputs[i].name ? outputs[i].name : own;
-        Aval__Onnx__ValueInfo *info = NULL;
+        const char *own = m->graph.name_of[value->id], *name = outputs[i].name ? outputs[i].name : own;
+        onnx_info *info = NULL;
         if (strcmp(name, own) != 0 || value->kind != AVAL__PRODUCED) { /* what goes in cannot come out under its own name */
-            if (is_taken(w, name)) AVAL__TRY_DONE(take_name(w, name, value->id, &name));
-            AVAL__TRY_DONE(onnx_write_identity(w, own, name));
+            if (onnx_is_taken(&m->graph, name)) AVAL__TRY_DONE(onnx_take_name(&m->graph, name, value->id, &name));
+            AVAL__TRY_DONE(onnx_write_identity(&m->graph, own, name));
         }
-        AVAL__TRY_DONE(onnx_write_type(w, name, &types[i], &info));
-        AVAL__TRY_DONE(aval__vec_push(&w->outputs, info));
+        AVAL__TRY_DONE(onnx_write_type(&m->graph, name, &types[i], &info));
+        AVAL__TRY_DONE(aval__vec_push(&m->outputs, info));
     }
 done:
     aval__free(types);
@@ -211,23 +185,23 @@ static int write_bytes(const char *file, const unsigned char *bytes, size_t coun
     return status;
 }
 
-static int pack(onnx_writer *w, const char *file)
+static int pack(model_writer *m, const char *file)
 {
     onnx_graph graph;
     onnx_model model;
     aval__onnx__graph__init(&graph);
     aval__onnx__model__init(&model);
     graph.name = (char *)(uintptr_t) "graph";
-    graph.node = w->nodes.at, graph.n_node = w->nodes.count;
-    graph.initializer = w->initializers.at, graph.n_initializer = w->initializers.count;
-    graph.input = w->inputs.at, graph.n_input = w->inputs.count;
-    graph.output = w->outputs.at, graph.n_output = w->outputs.count;
+    graph.node = m->nodes.at, graph.n_node = m->nodes.count;
+    graph.initializer = m->initializers.at, graph.n_initializer = m->initializers.count;
+    graph.input = m->inputs.at, graph.n_input = m->inputs.count;
+    graph.output = m->outputs.at, graph.n_output = m->outputs.count;
     model.graph = &graph;
-    model.ir_version = w->opsets.at[0]->version >= 21 ? 10 : 8;
+    model.ir_version = m->opsets.at[0]->version >= 21 ? 10 : 8;
     model.has_ir_version = 1;
     model.producer_name = (char *)(uintptr_t)PRODUCER;
     model.producer_version = (char *)(uintptr_t)aval_version();
-    model.opset_import = w->opsets.at, model.n_opset_import = w->opsets.count;
+    model.opset_import = m->opsets.at, model.n_opset_import = m->opsets.count;
 
     size_t count = aval__onnx__model__get_packed_size(&model);
     if (count > INT_MAX)
@@ -240,29 +214,12 @@ static int pack(onnx_writer *w, const char *file)
     return status;
 }
 
-static int order_nodes(onnx_writer *w, const aval__onnx_port *outputs, size_t n_outputs)
+static int check_outputs(const aval_graph *g, const aval__onnx_port *outputs, size_t n_outputs, aval_value **wanted)
 {
-    aval_value **wanted = aval__arena_alloc(&w->arena, (n_outputs + 1) * sizeof(aval_value *));
-    w->name_of = aval__arena_alloc(&w->arena, (w->g->values.count + 1) * sizeof *w->name_of);
-    w->used = aval__arena_alloc(&w->arena, (w->g->values.count + 1) * sizeof *w->used);
-    if (!wanted || !w->name_of || !w->used) return AVAL_E_MEMORY;
     for (size_t i = 0; i < n_outputs; i++) {
         wanted[i] = outputs[i].value;
-        if (!wanted[i] || wanted[i]->dead || wanted[i]->graph != w->g)
+        if (!wanted[i] || wanted[i]->dead || wanted[i]->graph != g)
             return aval__fail(AVAL_E_ARGUMENT, "output %zu is no value of this graph", i);
-    }
-    AVAL__TRY(aval__graph_order(w->g, wanted, n_outputs, &w->order, &w->n_order));
-    for (size_t i = 0; i < n_outputs; i++) w->used[wanted[i]->id] = true;
-    for (size_t n = 0; n < w->n_order; n++) {
-        if (w->order[n]->kind == AVAL__LOOP)
-            return aval__fail(AVAL_E_UNSUPPORTED,
-                              "'%s' is of a loop that turns as often as inputs or the computation say, which aval does not write",
-                              aval__value_label(w->order[n]->outputs[0]));
-        if (w->order[n]->kind != AVAL__OP)
-            return aval__fail(AVAL_E_UNSUPPORTED, "'%s' is a gradient, for which ONNX has no node",
-                              aval__value_label(w->order[n]->outputs[0]));
-        for (size_t i = 0; i < w->order[n]->n_inputs; i++)
-            if (w->order[n]->inputs[i]) w->used[w->order[n]->inputs[i]->id] = true;
     }
     return AVAL_OK;
 }
@@ -270,27 +227,35 @@ static int order_nodes(onnx_writer *w, const aval__onnx_port *outputs, size_t n_
 int aval__onnx_write(const char *file, const aval_graph *g, const aval__onnx_port *outputs, size_t n_outputs, aval__onnx_contents contents,
                      void *user)
 {
-    onnx_writer w = { .g = g };
+    model_writer m = { .graph.g = g };
     int status = AVAL_OK;
-    AVAL__TRY_DONE(order_nodes(&w, outputs, n_outputs));
-    AVAL__TRY_DONE(name_values(&w, outputs, n_outputs));
-    AVAL__TRY_DONE(add_sources(&w, contents, user));
-    AVAL__TRY_DONE(add_nodes(&w));
-    AVAL__TRY_DONE(add_opsets(&w));
-    AVAL__TRY_DONE(add_outputs(&w, outputs, n_outputs));
-    AVAL__TRY_DONE(pack(&w, file));
-    if (w.foreign.length > 0)
-        aval__log_write(g->log, AVAL_LOG_WARNING, "%s has operators that ONNX has not, so only aval can run it: %s", file, w.foreign.at);
+    aval_value **wanted = aval__alloc_array(n_outputs, sizeof(aval_value *));
+    if (!wanted) AVAL__TRY_DONE(AVAL_E_MEMORY);
+    m.graph.file = &m.file;
+    m.graph.nodes = &m.nodes;
+    AVAL__TRY_DONE(check_outputs(g, outputs, n_outputs, wanted));
+    AVAL__TRY_DONE(onnx_writer_start(&m.graph, wanted, n_outputs));
+    AVAL__TRY_DONE(name_values(&m.graph, outputs, n_outputs));
+    AVAL__TRY_DONE(add_sources(&m, contents, user));
+    AVAL__TRY_DONE(onnx_write_nodes(&m.graph, wanted, n_outputs));
+    AVAL__TRY_DONE(add_opsets(&m));
+    AVAL__TRY_DONE(add_outputs(&m, outputs, n_outputs));
+    AVAL__TRY_DONE(pack(&m, file));
+    if (m.file.foreign.length > 0)
+        aval__log_write(g->log, AVAL_LOG_WARNING, "%s has operators that ONNX has not, so only aval can run it: %s", file,
+                        m.file.foreign.at);
 done:
     if (status < 0) aval__fail_in(status, "%s", file);
-    aval__free(w.order);
-    onnx_names_release(&w.taken);
-    aval__vec_release(&w.nodes);
-    aval__vec_release(&w.initializers);
-    aval__vec_release(&w.inputs);
-    aval__vec_release(&w.outputs);
-    aval__vec_release(&w.opsets);
-    aval__text_release(&w.foreign);
-    aval__arena_release(&w.arena);
+    onnx_writer_end(&m.graph);
+    aval__free(wanted);
+    onnx_names_release(&m.file.taken);
+    aval__vec_release(&m.file.all);
+    aval__vec_release(&m.nodes);
+    aval__vec_release(&m.initializers);
+    aval__vec_release(&m.inputs);
+    aval__vec_release(&m.outputs);
+    aval__vec_release(&m.opsets);
+    aval__text_release(&m.file.foreign);
+    aval__arena_release(&m.file.arena);
     return status;
 }

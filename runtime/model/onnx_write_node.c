@@ -1,6 +1,7 @@
 /* Nodes as ONNX spells them. */
 #include "model/onnx_write.h"
 
+#include <limits.h>
 #include <string.h>
 
 /* Where aval's form of an operator has more inputs or outputs than ONNX's: states, and what backward keeps.  With the attribute `whole` ONNX
@@ -46,6 +47,7 @@ static size_t least_outputs(const aval_node *node)
 
 bool onnx_is_tensor_attribute(const aval_node *node, size_t input)
 {
+    if (node->kind != AVAL__OP) return false;
     const aval_port *port = &node->def->op->inputs[aval__input_port(node->def, input)];
     for (size_t i = 0; i < sizeof tensor_attributes / sizeof *tensor_attributes; i++)
         if (strcmp(tensor_attributes[i].op, node->def->name) == 0 && strcmp(tensor_attributes[i].input, port->name) == 0)
@@ -55,14 +57,15 @@ bool onnx_is_tensor_attribute(const aval_node *node, size_t input)
 
 /* ---- Attributes -------------------------------------------------------------------------------------------------------------------- */
 
-static onnx_attribute *new_attribute(onnx_writer *w, const char *name, onnx_attribute_type type)
+onnx_attribute *onnx_put_attribute(onnx_writer *w, onnx_node *node, const char *name, onnx_attribute_type type)
 {
-    onnx_attribute *a = aval__arena_alloc(&w->arena, sizeof *a);
+    onnx_attribute *a = aval__arena_alloc(&w->file->arena, sizeof *a);
     if (!a) return NULL;
     aval__onnx__attribute__init(a);
     a->name = (char *)(uintptr_t)name;
     a->type = (int32_t)type;
     a->has_type = 1;
+    node->attribute[node->n_attribute++] = a;
     return a;
 }
 
@@ -74,7 +77,7 @@ static ProtobufCBinaryData bytes_of(const char *text, size_t length)
 static int put_texts(onnx_writer *w, const char *text, onnx_attribute *a)
 {
     a->type = ONNX_STRINGS;
-    a->strings = aval__arena_alloc(&w->arena, (strlen(text) + 1) * sizeof *a->strings);
+    a->strings = aval__arena_alloc(&w->file->arena, (strlen(text) + 1) * sizeof *a->strings);
     if (!a->strings) return AVAL_E_MEMORY;
     for (size_t length; *(text += strspn(text, " ")); text += length) {
         length = strcspn(text, " ");
@@ -118,7 +121,7 @@ static int put_ints(onnx_writer *w, const aval__attr_value *value, onnx_attribut
 
 static int put_floats(onnx_writer *w, const aval__attr_value *value, onnx_attribute *a)
 {
-    a->floats = aval__arena_alloc(&w->arena, (value->reals.count + 1) * sizeof *a->floats);
+    a->floats = aval__arena_alloc(&w->file->arena, (value->reals.count + 1) * sizeof *a->floats);
     if (!a->floats) return AVAL_E_MEMORY;
     for (size_t i = 0; i < value->reals.count; i++) a->floats[i] = (float)value->reals.at[i];
     a->n_floats = value->reals.count;
@@ -134,18 +137,17 @@ static const struct {
     [AVAL_ATTR_FLOATS] = { ONNX_FLOATS, put_floats },
 };
 
-onnx_tensor *onnx_write_tensor(onnx_writer *w, const aval_tensor *shape, const void *data)
+int onnx_put_graph(onnx_writer *w, onnx_node *node, const char *name, const onnx_graph *graph)
 {
-    onnx_tensor *t = aval__arena_alloc(&w->arena, sizeof *t);
-    if (!t) return NULL;
-    aval__onnx__tensor__init(t);
-    t->data_type = shape->type;
-    t->has_data_type = 1;
-    t->dims = (int64_t *)(uintptr_t)shape->dims;
-    t->n_dims = (size_t)shape->rank;
-    t->raw_data = bytes_of(data, aval__tensor_bytes(shape));
-    t->has_raw_data = 1;
-    return t;
+    onnx_attribute *a = onnx_put_attribute(w, node, name, ONNX_GRAPH);
+    size_t count = aval__onnx__graph__get_packed_size(graph);
+    if (count > INT_MAX) return aval__fail(AVAL_E_UNSUPPORTED, "an ONNX file may have 2 GiB, found %zu bytes in one graph", count);
+    uint8_t *bytes = aval__arena_alloc(&w->file->arena, count + 1);
+    if (!a || !bytes) return AVAL_E_MEMORY;
+    aval__onnx__graph__pack(graph, bytes);
+    a->g = (ProtobufCBinaryData){ .len = count, .data = bytes };
+    a->has_g = 1;
+    return AVAL_OK;
 }
 
 static int add_tensor_attribute(onnx_writer *w, const aval_node *node, size_t input, onnx_node *out)
@@ -153,25 +155,20 @@ static int add_tensor_attribute(onnx_writer *w, const aval_node *node, size_t in
     const aval_value *value = node->inputs[input];
     if (value->kind != AVAL__CONSTANT)
         return aval__fail(AVAL_E_UNSUPPORTED, "input %zu of %s is an attribute in ONNX, so it must be a constant", input, node->def->name);
-    onnx_attribute *a = new_attribute(w, node->def->op->inputs[input].name, ONNX_TENSOR);
+    onnx_attribute *a = onnx_put_attribute(w, out, node->def->op->inputs[input].name, ONNX_TENSOR);
     if (!a) return AVAL_E_MEMORY;
     a->t = onnx_write_tensor(w, &value->tensor, value->data);
-    if (!a->t) return AVAL_E_MEMORY;
-    out->attribute[out->n_attribute++] = a;
-    return AVAL_OK;
+    return a->t ? AVAL_OK : AVAL_E_MEMORY;
 }
 
 static int add_attributes(onnx_writer *w, const aval_node *node, onnx_node *out)
 {
-    out->attribute = aval__arena_alloc(&w->arena, (node->attrs.count + node->n_inputs + 1) * sizeof *out->attribute);
-    if (!out->attribute) return AVAL_E_MEMORY;
     for (size_t i = 0; i < node->attrs.count; i++) {
         const aval__attr_value *value = &node->attrs.at[i];
         if (value->from_default) continue;
-        onnx_attribute *a = new_attribute(w, value->name, kinds[value->type].type);
+        onnx_attribute *a = onnx_put_attribute(w, out, value->name, kinds[value->type].type);
         if (!a) return AVAL_E_MEMORY;
         AVAL__TRY(kinds[value->type].put(w, value, a));
-        out->attribute[out->n_attribute++] = a;
     }
     for (size_t i = 0; i < node->n_inputs; i++)
         if (node->inputs[i] && onnx_is_tensor_attribute(node, i)) AVAL__TRY(add_tensor_attribute(w, node, i, out));
@@ -183,8 +180,6 @@ static int add_attributes(onnx_writer *w, const aval_node *node, onnx_node *out)
 static int add_inputs(onnx_writer *w, const aval_node *node, onnx_node *out)
 {
     size_t most = limit(node, true, node->n_inputs);
-    out->input = aval__arena_alloc(&w->arena, (node->n_inputs + 1) * sizeof *out->input);
-    if (!out->input) return AVAL_E_MEMORY;
     for (size_t i = 0; i < node->n_inputs; i++) {
         bool given = node->inputs[i] && !onnx_is_tensor_attribute(node, i);
         if (given && i >= most)
@@ -205,8 +200,6 @@ static int add_node_outputs(onnx_writer *w, const aval_node *node, onnx_node *ou
 {
     size_t declared = node->def->n_outputs, most = limit(node, false, node->n_outputs), least = least_outputs(node);
     bool many = node->def->op->outputs[declared - 1].flags & AVAL_VARIADIC;
-    out->output = aval__arena_alloc(&w->arena, (node->n_outputs + 1) * sizeof *out->output);
-    if (!out->output) return AVAL_E_MEMORY;
     for (size_t i = 0; i < node->n_outputs; i++) {
         const aval_port *port = &node->def->op->outputs[i < declared ? i : declared - 1];
         bool written = is_used(w, node->outputs[i]) || !(port->flags & AVAL_OPTIONAL) || (many && i + 1 >= declared) ||
@@ -220,28 +213,42 @@ static int add_node_outputs(onnx_writer *w, const aval_node *node, onnx_node *ou
 
 /* ---- Nodes -------------------------------------------------------------------------------------------------------------------------------- */
 
-static onnx_node *new_node(onnx_writer *w, const char *op)
+onnx_node *onnx_new_node(onnx_writer *w, const char *op, size_t inputs, size_t outputs, size_t attributes)
 {
-    onnx_node *n = aval__arena_alloc(&w->arena, sizeof *n);
+    aval__arena *arena = &w->file->arena;
+    onnx_node *n = aval__arena_alloc(arena, sizeof *n);
     if (!n) return NULL;
     aval__onnx__node__init(n);
     n->op_type = (char *)(uintptr_t)op;
-    return n;
+    n->input = aval__arena_alloc(arena, (inputs + 1) * sizeof *n->input);
+    n->output = aval__arena_alloc(arena, (outputs + 1) * sizeof *n->output);
+    n->attribute = aval__arena_alloc(arena, (attributes + 1) * sizeof *n->attribute);
+    return n->input && n->output && n->attribute ? n : NULL;
+}
+
+void onnx_put_input(onnx_node *node, const char *name)
+{
+    node->input[node->n_input++] = (char *)(uintptr_t)name;
+}
+
+void onnx_put_output(onnx_node *node, const char *name)
+{
+    node->output[node->n_output++] = (char *)(uintptr_t)name;
 }
 
 /* "aval::Scale" once, however many nodes there are. */
 static void note_foreign(onnx_writer *w, const aval__opdef *def)
 {
-    aval__text label = { 0 };
+    aval__text label = { 0 }, *foreign = &w->file->foreign;
     aval__opdef_label(&label, def);
-    if (!label.failed && (!w->foreign.at || !strstr(w->foreign.at, label.at)))
-        aval__text_add(&w->foreign, "%s%s", w->foreign.length ? ", " : "", label.at);
+    if (!label.failed && (!foreign->at || !strstr(foreign->at, label.at)))
+        aval__text_add(foreign, "%s%s", foreign->length ? ", " : "", label.at);
     aval__text_release(&label);
 }
 
 static int write_node(onnx_writer *w, const aval_node *node)
 {
-    onnx_node *out = new_node(w, node->def->name);
+    onnx_node *out = onnx_new_node(w, node->def->name, node->n_inputs, node->n_outputs, node->attrs.count + node->n_inputs);
     if (!out) return AVAL_E_MEMORY;
     if (node->name) out->name = (char *)(uintptr_t)node->name;
     if (node->def->domain[0]) out->domain = (char *)(uintptr_t)node->def->domain;
@@ -249,12 +256,19 @@ static int write_node(onnx_writer *w, const aval_node *node)
     AVAL__TRY(add_inputs(w, node, out));
     AVAL__TRY(add_node_outputs(w, node, out));
     AVAL__TRY(add_attributes(w, node, out));
-    return aval__vec_push(&w->nodes, out);
+    AVAL__TRY(aval__vec_push(&w->file->all, node));
+    return aval__vec_push(w->nodes, out);
 }
+
+static int (*const writers[])(onnx_writer *w, const aval_node *node) = {
+    [AVAL__OP] = write_node,
+    [AVAL__GRADIENT_REQUEST] = onnx_write_gradient,
+    [AVAL__LOOP] = onnx_write_loop,
+};
 
 int onnx_write_node(onnx_writer *w, const aval_node *node)
 {
-    int status = write_node(w, node);
+    int status = writers[node->kind](w, node);
     if (status == AVAL_OK || status == AVAL_E_MEMORY) return status;
     aval__text label = { 0 };
     aval__node_label(&label, node);
@@ -265,26 +279,20 @@ int onnx_write_node(onnx_writer *w, const aval_node *node)
 
 int onnx_write_identity(onnx_writer *w, const char *from, const char *to)
 {
-    onnx_node *n = new_node(w, "Identity");
-    char **names = aval__arena_alloc(&w->arena, 2 * sizeof *names);
-    if (!n || !names) return AVAL_E_MEMORY;
-    names[0] = (char *)(uintptr_t)from;
-    names[1] = (char *)(uintptr_t)to;
-    n->input = names, n->n_input = 1;
-    n->output = names + 1, n->n_output = 1;
-    return aval__vec_push(&w->nodes, n);
+    onnx_node *n = onnx_new_node(w, "Identity", 1, 1, 0);
+    if (!n) return AVAL_E_MEMORY;
+    onnx_put_input(n, from);
+    onnx_put_output(n, to);
+    return aval__vec_push(w->nodes, n);
 }
 
 int onnx_write_constant(onnx_writer *w, const char *name, const aval_tensor *shape, const void *data)
 {
-    onnx_node *n = new_node(w, "Constant");
-    onnx_attribute *a = new_attribute(w, "value", ONNX_TENSOR);
-    onnx_attribute **attributes = aval__arena_copy(&w->arena, &a, sizeof a);
-    char **outputs = aval__arena_copy(&w->arena, &name, sizeof name);
-    if (!n || !a || !attributes || !outputs) return AVAL_E_MEMORY;
+    onnx_node *n = onnx_new_node(w, "Constant", 0, 1, 1);
+    onnx_attribute *a = n ? onnx_put_attribute(w, n, "value", ONNX_TENSOR) : NULL;
+    if (!a) return AVAL_E_MEMORY;
     a->t = onnx_write_tensor(w, shape, data);
     if (!a->t) return AVAL_E_MEMORY;
-    n->output = outputs, n->n_output = 1;
-    n->attribute = attributes, n->n_attribute = 1;
-    return aval__vec_push(&w->nodes, n);
+    onnx_put_output(n, name);
+    return aval__vec_push(w->nodes, n);
 }

@@ -67,9 +67,23 @@ int aval__onnx_output_types(const aval_graph *g, const aval__onnx_port *outputs,
 
 /* ---- As messages ------------------------------------------------------------------------------------------------------------------------ */
 
+onnx_tensor *onnx_write_tensor(onnx_writer *w, const aval_tensor *shape, const void *data)
+{
+    onnx_tensor *t = aval__arena_alloc(&w->file->arena, sizeof *t);
+    if (!t) return NULL;
+    aval__onnx__tensor__init(t);
+    t->data_type = shape->type;
+    t->has_data_type = 1;
+    t->dims = (int64_t *)(uintptr_t)shape->dims;
+    t->n_dims = (size_t)shape->rank;
+    t->raw_data = (ProtobufCBinaryData){ .len = aval__tensor_bytes(shape), .data = (uint8_t *)(uintptr_t)data };
+    t->has_raw_data = 1;
+    return t;
+}
+
 static int write_dim(onnx_writer *w, const char *name, int32_t axis, int64_t size, Aval__Onnx__Dimension **out)
 {
-    Aval__Onnx__Dimension *d = aval__arena_alloc(&w->arena, sizeof *d);
+    Aval__Onnx__Dimension *d = aval__arena_alloc(&w->file->arena, sizeof *d);
     if (!d) return AVAL_E_MEMORY;
     aval__onnx__dimension__init(d);
     *out = d;
@@ -80,15 +94,15 @@ static int write_dim(onnx_writer *w, const char *name, int32_t axis, int64_t siz
     }
     aval__text text = { 0 };
     aval__text_add(&text, "%s.%d", name, (int)axis);
-    d->dim_param = text.failed ? NULL : aval__arena_text(&w->arena, text.at);
+    d->dim_param = text.failed ? NULL : aval__arena_text(&w->file->arena, text.at);
     aval__text_release(&text);
     return d->dim_param ? AVAL_OK : AVAL_E_MEMORY;
 }
 
 static int write_shape(onnx_writer *w, const char *name, const aval_tensor *t, Aval__Onnx__TensorType *out)
 {
-    Aval__Onnx__Shape *shape = aval__arena_alloc(&w->arena, sizeof *shape);
-    Aval__Onnx__Dimension **dims = aval__arena_alloc(&w->arena, (AVAL_MAX_RANK + 1) * sizeof *dims);
+    Aval__Onnx__Shape *shape = aval__arena_alloc(&w->file->arena, sizeof *shape);
+    Aval__Onnx__Dimension **dims = aval__arena_alloc(&w->file->arena, (AVAL_MAX_RANK + 1) * sizeof *dims);
     if (!shape || !dims) return AVAL_E_MEMORY;
     aval__onnx__shape__init(shape);
     shape->dim = dims;
@@ -98,16 +112,16 @@ static int write_shape(onnx_writer *w, const char *name, const aval_tensor *t, A
     return AVAL_OK;
 }
 
-int onnx_write_type(onnx_writer *w, const char *name, const aval_tensor *t, Aval__Onnx__ValueInfo **out)
+int onnx_write_type(onnx_writer *w, const char *name, const aval_tensor *t, onnx_info **out)
 {
-    Aval__Onnx__ValueInfo *info = aval__arena_alloc(&w->arena, sizeof *info);
+    onnx_info *info = aval__arena_alloc(&w->file->arena, sizeof *info);
     if (!info) return AVAL_E_MEMORY;
     aval__onnx__value_info__init(info);
     info->name = (char *)(uintptr_t)name;
     *out = info;
     if (t->type == AVAL_NONE) return AVAL_OK;
-    Aval__Onnx__Type *type = aval__arena_alloc(&w->arena, sizeof *type);
-    Aval__Onnx__TensorType *tensor = aval__arena_alloc(&w->arena, sizeof *tensor);
+    Aval__Onnx__Type *type = aval__arena_alloc(&w->file->arena, sizeof *type);
+    Aval__Onnx__TensorType *tensor = aval__arena_alloc(&w->file->arena, sizeof *tensor);
     if (!type || !tensor) return AVAL_E_MEMORY;
     aval__onnx__type__init(type);
     aval__onnx__tensor_type__init(tensor);

@@ -1,10 +1,13 @@
 /* Loops of ONNX models: gradients through turns, whose number the file, an input or the computation itself tells.  That results are right,
  * tests/onnx/control says (tests/onnx/run.sh). */
 #include "exec/rig.h"
+#include "fail_alloc.h"
 
 #include <criterion/criterion.h>
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
 
 #define CASES AVAL_TEST_SOURCE_DIR "/tests/onnx/control/"
 
@@ -119,13 +122,75 @@ Test(loops, weights_used_in_each_turn_get_the_sum_of_its_gradients)
     close_case(&l);
 }
 
+static size_t count_loops(const aval_model *model)
+{
+    size_t loops = 0;
+    const aval_graph *g = aval_model_graph(model);
+    for (size_t i = 0; i < aval_graph_node_count(g); i++) loops += aval_graph_node_at(g, i) && !aval_node_op(aval_graph_node_at(g, i));
+    return loops;
+}
+
 Test(loops, as_many_turns_as_the_file_says_are_nodes_when_it_is_read)
 {
     loop_rig l;
-    size_t loops = 0;
     open_case(&l, "growing");
-    const aval_graph *g = aval_model_graph(l.model);
-    for (size_t i = 0; i < aval_graph_node_count(g); i++) loops += aval_graph_node_at(g, i) && !aval_node_op(aval_graph_node_at(g, i));
-    cr_expect_eq(loops, 0, "%zu loops are left", loops);
+    cr_expect_eq(count_loops(l.model), 0, "%zu loops are left", count_loops(l.model));
     close_case(&l);
+}
+
+/* ---- Written -------------------------------------------------------------------------------------------------------------------------------- */
+
+static int save_model(const aval_model *model, const char *file)
+{
+    aval_value *outputs[4];
+    const char *names[4];
+    size_t n = aval_model_output_count(model);
+    for (size_t i = 0; i < n; i++) outputs[i] = aval_model_output(model, i), names[i] = aval_model_output_name(model, i);
+    return aval_model_save(aval_model_graph(model), aval_model_store(model), outputs, names, n, file);
+}
+
+/* That they compute the same, tests/onnx/control says by `aval test-onnx --round-trip`. */
+Test(loops, a_loop_that_is_written_is_a_loop_when_it_is_read)
+{
+    static const struct {
+        const char *name;
+        size_t loops;
+    } cases[] = { { "newton", 1 }, { "recurrence", 1 }, { "nested", 3 }, { "scan_axes", 1 } };
+    char file[] = "/tmp/aval-loops-XXXXXX";
+    cr_assert_geq(close(mkstemp(file)), 0);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        loop_rig l;
+        aval_model *copy;
+        open_case(&l, cases[i].name);
+        cr_assert_eq(count_loops(l.model), cases[i].loops, "%s has %zu loops", cases[i].name, count_loops(l.model));
+        RIG_OK(save_model(l.model, file));
+        RIG_OK(aval_model_load(l.r.context, file, &copy));
+        cr_expect_eq(count_loops(copy), cases[i].loops, "%s has %zu loops after it was written", cases[i].name, count_loops(copy));
+        aval_model_release(copy);
+        close_case(&l);
+    }
+    unlink(file);
+}
+
+Test(loops, each_failing_allocation_of_writing_is_an_error_without_a_leak)
+{
+    static const char *const cases[] = { "branches", "recurrence", "nested", "scan_axes" };
+    char file[] = "/tmp/aval-loops-XXXXXX";
+    cr_assert_geq(close(mkstemp(file)), 0);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        loop_rig l;
+        open_case(&l, cases[i]);
+        RIG_OK(save_model(l.model, file)); /* what the store keeps from its first reading is no leak */
+        for (size_t n = 1;; n++) {
+            fail_alloc_at(n);
+            int status = save_model(l.model, file);
+            size_t outstanding = fail_alloc_outstanding(), allocations = fail_alloc_count();
+            fail_alloc_off();
+            cr_assert(status == AVAL_OK || status == AVAL_E_MEMORY, "%s, allocation %zu: %d, %s", cases[i], n, status, aval_error());
+            cr_assert_eq(outstanding, 0, "%s, allocation %zu: %zu were not given back", cases[i], n, outstanding);
+            if (allocations < n) break;
+        }
+        close_case(&l);
+    }
+    unlink(file);
 }

@@ -95,11 +95,28 @@ Test(onnx_write, what_onnx_has_no_place_for_is_said)
     onnx_test t;
     onnx_start(&t, 13);
     aval_value *x = aval_graph_input(t.f.g, "x", AVAL_FLOAT, AVAL_SHAPE(2)), *y = aval_apply(t.f.g, "Tanh", NULL, x);
-    aval_value *dx = aval_graph_gradient(t.f.g, y, x, NULL);
+    aval_value *dx = aval_graph_gradient(t.f.g, y, x, aval_graph_constant(t.f.g, AVAL_FLOAT, AVAL_SHAPE(2), two));
     expect_built(t.f.g);
     cr_expect_eq(aval__onnx_write(t.file, t.f.g, &(aval__onnx_port){ NULL, dx }, 1, content, NULL), AVAL_E_UNSUPPORTED);
-    expect_message("is a gradient");
+    expect_message("upstream gradient");
     cr_expect_eq(access(t.file, F_OK), -1, "nothing is written");
+    onnx_finish(&t);
+}
+
+/* By z, which is computed from x: so only w is what else y is computed from. */
+Test(onnx_write, a_gradient_is_one_when_it_is_read)
+{
+    onnx_test t;
+    onnx_start(&t, 13);
+    aval_value *x = aval_graph_input(t.f.g, "x", AVAL_FLOAT, AVAL_SHAPE(2)), *w = aval_graph_state(t.f.g, "w", AVAL_FLOAT, AVAL_SHAPE(2));
+    aval_value *z = aval_apply(t.f.g, "Tanh", NULL, x), *y = aval_apply(t.f.g, "Mul", NULL, z, w);
+    aval_value *dz = aval_graph_gradient(t.f.g, y, z, NULL);
+    cr_assert_eq(write_and_read(&t, (aval__onnx_port[]){ { "y", y }, { "dz", dz } }, 2), 0, "%s", aval_error());
+    const aval_value *product = t.read.outputs.at[0].value;
+    const aval_node *request = t.read.outputs.at[1].value->producer;
+    cr_assert_eq(request->kind, AVAL__GRADIENT_REQUEST);
+    cr_expect_eq(request->inputs[0], product);
+    cr_expect_eq(request->inputs[1], product->producer->inputs[0]);
     onnx_finish(&t);
 }
 

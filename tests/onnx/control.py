@@ -124,12 +124,42 @@ def scan_batched():
             [[rng.standard_normal((3, 2)).astype("f"), *(rng.standard_normal((3, t, 2)).astype("f") for _ in range(2))] for t in (4, 1)])
 
 
+def scan_lengths():
+    """The same of rows that are not equally long: what is stacked ends with zeros."""
+    nodes, inputs, outputs, weights, _ = scan_batched()
+    nodes[0].input[0] = "lengths"
+    return (nodes, [info("lengths", T.INT64, [3])] + inputs, outputs, weights,
+            [[np.array(lengths), rng.standard_normal((3, 2)).astype("f"), *(rng.standard_normal((3, 4, 2)).astype("f") for _ in range(2))]
+             for lengths in ([4, 1, 3], [2, 4, 2])])
+
+
+def branches():
+    """Ifs of several outputs, one within another, whose branches share what stands around them.  The branch that is not taken could not run."""
+    inner_yes = h.make_graph([node("Sub", ["shared", "w"], ["iy"])], "inner_yes", [], [info("iy", T.FLOAT, None)])
+    inner_no = h.make_graph([node("Mul", ["shared", "two"], ["in"])], "inner_no", [], [info("in", T.FLOAT, None)])
+    yes = h.make_graph(
+        [constant("shape", np.array([2, 3])), node("Reshape", ["x", "shape"], ["wide"]), node("ReduceSum", ["wide"], ["all"], keepdims=0),
+         node("If", ["inner"], ["chosen"], then_branch=inner_yes, else_branch=inner_no), node("MatMul", ["wide", "chosen"], ["y0"])],
+        "yes", [], [info("y0", T.FLOAT, None), info("all", T.FLOAT, None), info("x", T.FLOAT, None)])
+    yes.node.append(node("Identity", ["x"], ["same"]))
+    yes.output[2].name = "same"
+    no = h.make_graph(
+        [node("Neg", ["x"], ["n0"]), node("ReduceMax", ["shared"], ["n1"], keepdims=0), node("Concat", ["n0", "x"], ["n2"], axis=0)],
+        "no", [], [info("n0", T.FLOAT, None), info("n1", T.FLOAT, None), info("n2", T.FLOAT, None)])
+    return ([constant("two", np.float32(2)), node("Add", ["w", "two"], ["shared"]), node("Size", ["x"], ["size"]), constant("six", np.int64(6)),
+             node("Equal", ["size", "six"], ["fits"]), node("If", ["fits"], ["a", "b", "c"], then_branch=yes, else_branch=no),
+             node("Add", ["b", "shared"], ["d"])],
+            [info("x", T.FLOAT, ["n"]), info("inner", T.BOOL, [])],
+            [info("a", T.FLOAT, ["k"]), info("c", T.FLOAT, ["m"]), info("d", T.FLOAT, [3])], [("w", rng.standard_normal(3).astype("f"))],
+            [[rng.standard_normal(k).astype("f"), np.array(go)] for k, go in ((6, True), (5, True), (6, False), (1, False))])
+
+
 def write(folder, make):
     nodes, inputs, outputs, weights, sets = make()
     order = {name: i for i, name in enumerate(("Constant", "Size", "Loop", "Scan", "Unsqueeze", "Slice"))}
-    nodes.sort(key=lambda x: order[x.op_type])
+    nodes.sort(key=lambda x: order.get(x.op_type, 9))
     graph = h.make_graph(nodes, make.__name__, inputs, outputs, [n.from_array(a, k) for k, a in weights], doc_string=make.__doc__)
-    model = h.make_model(graph, opset_imports=[h.make_opsetid("", 8 if make is scan_batched else OPSET)], ir_version=9, producer_name="aval")
+    model = h.make_model(graph, opset_imports=[h.make_opsetid("", 8 if make in (scan_batched, scan_lengths) else OPSET)], ir_version=9, producer_name="aval")
     onnx.checker.check_model(model)
     os.makedirs(folder, exist_ok=True)
     onnx.save(model, folder + "/model.onnx")
@@ -144,6 +174,6 @@ def write(folder, make):
                     out.write(n.from_array(value, one.name).SerializeToString())
 
 
-for make in (newton, recurrence, growing, nested, scan_axes, scan_batched, searching):
+for make in (newton, recurrence, growing, nested, scan_axes, scan_batched, scan_lengths, searching, branches):
     rng = np.random.default_rng(7)
     write(os.path.join(sys.argv[1], make.__name__), make)

@@ -20,22 +20,25 @@ options = onnxruntime.SessionOptions()
 options.intra_op_num_threads = options.inter_op_num_threads = 1
 
 
-def results(file, arrays):
+def results(file, sets):
+    """All outputs of all sets of inputs."""
     session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
     inputs = session.get_inputs()
-    return session.run(None, {i.name: a for i, a in zip(inputs, arrays)})
+    return [session.run(None, {i.name: a for i, a in zip(inputs, arrays)}) for arrays in sets]
 
 
-def first_inputs(case):
-    files = sorted(glob.glob(f"{data}/{case}/test_data_set_0/input_*.pb"), key=lambda f: int(f.rsplit("_", 1)[1][:-3]))
-    return [numpy_helper.to_array(onnx.load_tensor(f)) for f in files]
+def input_sets(case):
+    def number(file):
+        return int(file.removesuffix(".pb").rsplit("_", 1)[1])
+    return [[numpy_helper.to_array(onnx.load_tensor(f)) for f in sorted(glob.glob(f"{folder}/input_*.pb"), key=number)]
+            for folder in sorted(glob.glob(f"{data}/{case}/test_data_set_*"), key=number)]
 
 
 def same(a, b):
-    if len(a) != len(b):
-        return False
-    return all(x.dtype == y.dtype and x.shape == y.shape and np.allclose(x.astype("d"), y.astype("d"), 1e-4, 1e-6, equal_nan=True)
-               for x, y in zip(a, b))
+    return len(a) == len(b) and all(
+        len(xs) == len(ys) and all(x.dtype == y.dtype and x.shape == y.shape and np.allclose(x.astype("d"), y.astype("d"), 1e-4, 1e-6, equal_nan=True)
+                                   for x, y in zip(xs, ys))
+        for xs, ys in zip(a, b))
 
 
 told = []
@@ -69,13 +72,13 @@ for file in sorted(glob.glob(written + "/*.onnx")):
         tell(f"{case}: onnx.checker: {why}")
         continue
     try:
-        arrays = first_inputs(case)
-        original = results(f"{data}/{case}/model.onnx", arrays)
+        sets = input_sets(case)
+        original = results(f"{data}/{case}/model.onnx", sets)
     except Exception:  # noqa: BLE001
         counts["originals"] += 1
         continue
     try:
-        found = results(file, arrays)
+        found = results(file, sets)
     except Exception as e:  # noqa: BLE001
         tell(f"{case}: onnxruntime: {str(e).splitlines()[0]}")
         continue
