@@ -42,6 +42,7 @@ typedef struct onnx_reader {
     const onnx_model *model;
     aval__onnx_model *out;
     size_t n_nodes; /* so far */
+    uint32_t forms; /* operator set whose forms nodes have that stand for what a file has no node for; 0: the newest */
     aval__text problems; /* what aval cannot do, a line each */
     size_t n_problems;
     bool blamed; /* the message of the failure names its node */
@@ -120,7 +121,10 @@ const aval__opdef *onnx_definition(const onnx_reader *r, const onnx_scope *scope
 int onnx_add_nodes(onnx_reader *r, onnx_scope *scope, onnx_node *const *nodes, size_t count);
 /* "outer/node/": before the names of what a node becomes.  In the arena; NULL: out of memory. */
 const char *onnx_path_within(onnx_reader *r, const onnx_scope *scope, const onnx_node *node, const char *part);
-/* A node of the graph; `outputs` takes the first n. */
+/* A node of the graph; `outputs` takes the first n.  In the operator's newest form, or in that of a version, so that the model can be written in
+   the version that it was read with. */
+int onnx_make_form(onnx_reader *r, const char *op, uint32_t version, const char *attrs, aval_value *const *inputs, size_t n_inputs,
+                   aval_value **outputs, size_t n);
 int onnx_make(onnx_reader *r, const char *op, const char *attrs, aval_value *const *inputs, size_t n_inputs, aval_value **outputs,
               size_t n);
 int onnx_name_outputs(onnx_scope *scope, const onnx_node *node, aval_value *const *outputs); /* NULL: none could be made */

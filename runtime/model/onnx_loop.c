@@ -4,6 +4,7 @@
 #include "model/onnx.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 /* Nodes that turns may become while a file is read; of more, planning decides. */
@@ -136,14 +137,31 @@ static aval_value *without_constant_truth(const making *m, aval_value *condition
     return v == m->condition || (constant && *(const unsigned char *)v->data) ? NULL : condition;
 }
 
-/* Stacking puts together tensors with one more axis. */
-static int add_axis(making *m, aval_value *x, int64_t axis, aval_value **out)
+static int constant_of(aval_graph *g, int64_t number, aval_value **out)
 {
     const aval_tensor one = { .type = AVAL_INT64, .rank = 1, .dims = { 1 } };
+    return aval__graph_add_constant(g, &one, &number, out);
+}
+
+/* One more axis, of length 1.  Before operator set 13 which one is an attribute. */
+static int add_axis(onnx_reader *r, aval_value *x, int64_t axis, aval_value **out)
+{
+    char attrs[40];
     aval_value *axes;
-    AVAL__TRY(aval__graph_add_constant(m->body.loop->g, &one, &axis, &axes));
-    *out = aval_apply(m->body.loop->g, "Unsqueeze", NULL, x, axes);
-    return *out ? AVAL_OK : aval_graph_status(m->body.loop->g);
+    snprintf(attrs, sizeof attrs, "axes=[%" PRId64 "]", axis);
+    if (r->forms > 0 && r->forms < 13) return onnx_make_form(r, "Unsqueeze", r->forms, attrs, &x, 1, out, 1);
+    AVAL__TRY(constant_of(r->g, axis, &axes));
+    return onnx_make(r, "Unsqueeze", NULL, (aval_value *[]){ x, axes }, 2, out, 1);
+}
+
+/* Stacking puts together tensors with one more axis. */
+static int add_stacked(making *m, aval__stacked *stacked, aval_value *part, aval_value **out)
+{
+    stacked->part = part;
+    m->r->g = m->body.loop->g;
+    int status = add_axis(m->r, part, stacked->axis, out);
+    m->r->g = m->body.outer;
+    return status;
 }
 
 /* Fills the loop's arrays; the body's outputs are its results in the same order, the condition first where there is one. */
@@ -166,10 +184,8 @@ static int fill_loop(making *m, bool has_condition, const aval__stacked *stacked
     size_t first = has_condition ? 1 : 0;
     if (has_condition) loop->results[0] = without_constant_truth(m, m->outputs[0]);
     for (size_t i = 0; i < loop->n_carried; i++) loop->results[1 + i] = m->outputs[first + i];
-    for (size_t i = 0; i < n_stacked; i++) {
-        loop->stacked[i].part = m->outputs[first + loop->n_carried + i];
-        AVAL__TRY(add_axis(m, loop->stacked[i].part, stacked[i].axis, &loop->results[1 + loop->n_carried + i]));
-    }
+    for (size_t i = 0; i < n_stacked; i++)
+        AVAL__TRY(add_stacked(m, &loop->stacked[i], m->outputs[first + loop->n_carried + i], &loop->results[1 + loop->n_carried + i]));
     return AVAL_OK;
 }
 
@@ -313,12 +329,6 @@ typedef struct scanning {
     aval_value *lengths; /* of the batch's rows; NULL: they are as long as they can be */
 } scanning;
 
-static int constant_of(aval_graph *g, int64_t number, aval_value **out)
-{
-    const aval_tensor one = { .type = AVAL_INT64, .rank = 1, .dims = { 1 } };
-    return aval__graph_add_constant(g, &one, &number, out);
-}
-
 /* From the last to the first along an axis. */
 static int turn_round(onnx_reader *r, aval_value *x, int64_t axis, aval_value **out)
 {
@@ -330,15 +340,13 @@ static int turn_round(onnx_reader *r, aval_value *x, int64_t axis, aval_value **
     return onnx_make(r, "Slice", NULL, (aval_value *[]){ x, starts, ends, axes, steps }, 5, out, 1);
 }
 
-/* How long an axis is. */
+/* How long an axis is, as a tensor of one element. */
 static int length_of(onnx_reader *r, aval_value *x, int64_t axis, aval_value **out)
 {
-    aval__text attrs = { 0 };
-    aval__text_add(&attrs, "start=%" PRId64, axis);
-    if (axis != -1) aval__text_add(&attrs, " end=%" PRId64, axis + 1);
-    int status = attrs.failed ? AVAL_E_MEMORY : onnx_make(r, "Shape", attrs.at, &x, 1, out, 1);
-    aval__text_release(&attrs);
-    return status;
+    aval_value *shape, *number;
+    AVAL__TRY(constant_of(r->g, axis, &number));
+    AVAL__TRY(onnx_make(r, "Shape", NULL, &x, 1, &shape, 1));
+    return onnx_make(r, "Gather", "axis=0", (aval_value *[]){ shape, number }, 2, out, 1);
 }
 
 /* The part of a scanned tensor that is this turn's, under the name of the body's input. */
@@ -454,9 +462,9 @@ static int shorten(onnx_reader *r, const scanning *s, int64_t row, aval_value **
 static int add_row(onnx_reader *r, onnx_scope *scope, const onnx_node *node, scanning *s, int64_t row, aval_value **rows, size_t n_inputs,
                    aval_value **outputs, bool *told)
 {
-    aval_value *pads = NULL, *axis;
+    aval_value *pads = NULL, *zero;
     size_t n_carried = n_inputs - s->count;
-    AVAL__TRY(constant_of(r->g, 0, &axis));
+    AVAL__TRY(constant_of(r->g, 0, &zero));
     if (s->lengths) AVAL__TRY(shorten(r, s, row, rows + n_carried, &pads));
     for (size_t i = 0; i < node->n_output; i++) outputs[i] = NULL;
     AVAL__TRY(add_scan(r, scope, node, s, rows, n_inputs, outputs));
@@ -464,8 +472,8 @@ static int add_row(onnx_reader *r, onnx_scope *scope, const onnx_node *node, sca
         *told = *told || !outputs[i];
         if (*told) return AVAL_OK;
         if (s->lengths && i >= n_carried)
-            AVAL__TRY(onnx_make(r, "Pad", NULL, (aval_value *[]){ outputs[i], pads, NULL, axis }, 4, &outputs[i], 1));
-        AVAL__TRY(onnx_make(r, "Unsqueeze", NULL, (aval_value *[]){ outputs[i], axis }, 2, &outputs[i], 1));
+            AVAL__TRY(onnx_make(r, "Pad", NULL, (aval_value *[]){ outputs[i], pads, NULL, zero }, 4, &outputs[i], 1));
+        AVAL__TRY(add_axis(r, outputs[i], 0, &outputs[i]));
     }
     return AVAL_OK;
 }
@@ -484,6 +492,9 @@ static int add_batched_scan(onnx_reader *r, onnx_scope *scope, const onnx_node *
     aval_value **found = aval__arena_alloc(arena, n_outputs * n_rows * sizeof *found); /* by output, then row */
     aval_value **of_row = aval__arena_alloc(arena, n_outputs * sizeof *of_row);
     if (!rows || !found || !of_row) return AVAL_E_MEMORY;
+    bool is_plain = !s->lengths;
+    for (size_t i = 0; i < s->count; i++) is_plain = is_plain && number_of(s->attrs, s->directions, i) == 0;
+    if (!is_plain) r->forms = 0; /* needs what that operator set has not */
     for (size_t row = 0; row < n_rows; row++) {
         r->n_nodes += 2 * (n_inputs + n_outputs) + 6;
         if (r->n_nodes > ONNX_MOST_NODES) return aval__fail(AVAL_E_FORMAT, "more than %d nodes", ONNX_MOST_NODES);

@@ -304,9 +304,10 @@ static int add_several(onnx_reader *r, onnx_scope *scope, const onnx_node *node,
     return status;
 }
 
-int onnx_make(onnx_reader *r, const char *op, const char *attrs, aval_value *const *inputs, size_t n_inputs, aval_value **outputs, size_t n)
+int onnx_make_form(onnx_reader *r, const char *op, uint32_t version, const char *attrs, aval_value *const *inputs, size_t n_inputs,
+                   aval_value **outputs, size_t n)
 {
-    const aval__opdef *def = aval__registry_find(r->g->registry, op, 0);
+    const aval__opdef *def = aval__registry_find(r->g->registry, op, version);
     aval__arena arena = { 0 };
     aval__attrs parsed;
     aval_node *made = NULL;
@@ -317,6 +318,11 @@ int onnx_make(onnx_reader *r, const char *op, const char *attrs, aval_value *con
     for (size_t i = 0; status == AVAL_OK && i < n; i++) outputs[i] = made->outputs[i];
     aval__arena_release(&arena);
     return status;
+}
+
+int onnx_make(onnx_reader *r, const char *op, const char *attrs, aval_value *const *inputs, size_t n_inputs, aval_value **outputs, size_t n)
+{
+    return onnx_make_form(r, op, 0, attrs, inputs, n_inputs, outputs, n);
 }
 
 static int add_node(onnx_reader *r, onnx_scope *scope, const onnx_node *node)

@@ -152,7 +152,7 @@ static int read_model(onnx_reader *r)
     if (onnx_version_of(&scope, "") == 0 && scope.n_opsets == 0)
         return aval__fail(AVAL_E_FORMAT, "the model does not say which version of the operators it uses");
     int64_t version = onnx_version_of(&scope, "");
-    r->g->version = version > 0 && version < UINT32_MAX ? (uint32_t)version : 0;
+    r->forms = r->g->version = version > 0 && version < UINT32_MAX ? (uint32_t)version : 0;
     int status = read_graph(r, &scope);
     onnx_names_release(&scope.names);
     return status;

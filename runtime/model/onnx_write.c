@@ -93,7 +93,7 @@ static int add_opsets(model_writer *m)
     for (size_t n = 0; n < m->file.all.count; n++) {
         const aval_node *node = m->file.all.at[n];
         if (node->kind == AVAL__GRADIENT_REQUEST) AVAL__TRY(add_opset(m, ONNX_TRAINING_DOMAIN, 1));
-        else if (node->def->domain[0]) AVAL__TRY(add_opset(m, node->def->domain, node->def->op->since));
+        else if (*onnx_domain_of(node->def)) AVAL__TRY(add_opset(m, node->def->domain, node->def->op->since));
     }
     return AVAL_OK;
 }

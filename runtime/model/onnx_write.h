@@ -53,6 +53,8 @@ int onnx_write_nodes(onnx_writer *w, aval_value *const *wanted, size_t n_wanted)
 int onnx_write_node(onnx_writer *w, const aval_node *node);
 int onnx_write_loop(onnx_writer *w, const aval_node *node);
 int onnx_write_gradient(onnx_writer *w, const aval_node *node);
+/* The domain that a file gives the operator. */
+const char *onnx_domain_of(const aval__opdef *def);
 /* Is that input an attribute in ONNX? */
 bool onnx_is_tensor_attribute(const aval_node *node, size_t input);
 /* A node that is not in the list yet, with room for so many names and attributes; NULL: out of memory. */

@@ -22,14 +22,35 @@ static const struct {
     { "ConstantOfShape", "value" },
 };
 
+/* Operators of aval's own domain that are forms of ONNX's, which a file has as those, from that operator set on. */
+static const struct {
+    const char *op;
+    uint32_t least;
+} forms[] = {
+    { "BatchNormalization", 14 },
+};
+
 /* Attributes that are several texts in ONNX, and here one with spaces between. */
 static const char *const text_lists[] = { "activations" };
+
+/* 0: the operator is none of `forms`. */
+static uint32_t least_of_form(const aval__opdef *def)
+{
+    for (size_t i = 0; strcmp(def->domain, "aval") == 0 && i < sizeof forms / sizeof *forms; i++)
+        if (strcmp(forms[i].op, def->name) == 0) return forms[i].least;
+    return 0;
+}
+
+const char *onnx_domain_of(const aval__opdef *def)
+{
+    return least_of_form(def) ? "" : def->domain;
+}
 
 static size_t limit(const aval_node *node, bool inputs, size_t count)
 {
     for (size_t i = 0; i < sizeof limits / sizeof *limits; i++) {
         size_t most = inputs ? limits[i].inputs : limits[i].outputs;
-        if (!node->def->domain[0] && strcmp(limits[i].op, node->def->name) == 0 && count > most) return most;
+        if (!*onnx_domain_of(node->def) && strcmp(limits[i].op, node->def->name) == 0 && count > most) return most;
     }
     return count;
 }
@@ -38,7 +59,7 @@ static size_t limit(const aval_node *node, bool inputs, size_t count)
 static size_t least_outputs(const aval_node *node)
 {
     for (size_t i = 0; i < sizeof limits / sizeof *limits; i++) {
-        if (!limits[i].whole || node->def->domain[0] || strcmp(limits[i].op, node->def->name) != 0) continue;
+        if (!limits[i].whole || *onnx_domain_of(node->def) || strcmp(limits[i].op, node->def->name) != 0) continue;
         for (size_t a = 0; a < node->attrs.count; a++)
             if (strcmp(node->attrs.at[a].name, limits[i].whole) == 0 && node->attrs.at[a].integer != 0) return limits[i].outputs;
     }
@@ -251,8 +272,10 @@ static int write_node(onnx_writer *w, const aval_node *node)
     onnx_node *out = onnx_new_node(w, node->def->name, node->n_inputs, node->n_outputs, node->attrs.count + node->n_inputs);
     if (!out) return AVAL_E_MEMORY;
     if (node->name) out->name = (char *)(uintptr_t)node->name;
-    if (node->def->domain[0]) out->domain = (char *)(uintptr_t)node->def->domain;
-    if (strcmp(node->def->domain, "aval") == 0) note_foreign(w, node->def);
+    const char *domain = onnx_domain_of(node->def);
+    if (domain[0]) out->domain = (char *)(uintptr_t)domain;
+    if (strcmp(domain, "aval") == 0) note_foreign(w, node->def);
+    if (w->file->least < least_of_form(node->def)) w->file->least = least_of_form(node->def);
     AVAL__TRY(add_inputs(w, node, out));
     AVAL__TRY(add_node_outputs(w, node, out));
     AVAL__TRY(add_attributes(w, node, out));

@@ -12,6 +12,7 @@ import onnxruntime
 from onnx import TensorProto as T, helper as h, numpy_helper as n
 
 OPSET = 21
+OPSETS = {"scan_batched": 8, "scan_lengths": 8, "older": 11}
 info = h.make_tensor_value_info
 node = h.make_node
 
@@ -154,12 +155,28 @@ def branches():
             [[rng.standard_normal(k).astype("f"), np.array(go)] for k, go in ((6, True), (5, True), (6, False), (1, False))])
 
 
+def older():
+    """Loops of operator set 11, one unrolled and one not, beside operators whose axes were attributes then."""
+    def turn():
+        b = body(
+            [node("Gather", ["xs", "i"], ["x"], axis=0), node("ReduceSum", ["x"], ["r"], axes=[0], keepdims=0), node("Add", ["acc", "r"], ["acc2"]),
+             node("Identity", ["c"], ["c2"]), node("Identity", ["acc2"], ["trace"])],
+            [info("i", T.INT64, []), info("c", T.BOOL, []), info("acc", T.FLOAT, [])],
+            [info("c2", T.BOOL, []), info("acc2", T.FLOAT, []), info("trace", T.FLOAT, [])])
+        return b
+    return ([constant("three", np.int64(3)), constant("zero", np.float32(0)), node("Loop", ["three", "", "zero"], ["s", "t"], body=turn()),
+             node("Loop", ["trips", "", "zero"], ["s2", "t2"], body=turn()), node("Unsqueeze", ["t2"], ["u"], axes=[0])],
+            [info("xs", T.FLOAT, [3, 2]), info("trips", T.INT64, [])],
+            [info("s", T.FLOAT, []), info("t", T.FLOAT, [3]), info("s2", T.FLOAT, []), info("u", T.FLOAT, [1, "n"])], [],
+            [[rng.standard_normal((3, 2)).astype("f"), np.array(k)] for k in (2, 3)])
+
+
 def write(folder, make):
     nodes, inputs, outputs, weights, sets = make()
     order = {name: i for i, name in enumerate(("Constant", "Size", "Loop", "Scan", "Unsqueeze", "Slice"))}
     nodes.sort(key=lambda x: order.get(x.op_type, 9))
     graph = h.make_graph(nodes, make.__name__, inputs, outputs, [n.from_array(a, k) for k, a in weights], doc_string=make.__doc__)
-    model = h.make_model(graph, opset_imports=[h.make_opsetid("", 8 if make in (scan_batched, scan_lengths) else OPSET)], ir_version=9, producer_name="aval")
+    model = h.make_model(graph, opset_imports=[h.make_opsetid("", OPSETS.get(make.__name__, OPSET))], ir_version=9, producer_name="aval")
     onnx.checker.check_model(model)
     os.makedirs(folder, exist_ok=True)
     onnx.save(model, folder + "/model.onnx")
@@ -174,6 +191,6 @@ def write(folder, make):
                     out.write(n.from_array(value, one.name).SerializeToString())
 
 
-for make in (newton, recurrence, growing, nested, scan_axes, scan_batched, scan_lengths, searching, branches):
+for make in (newton, recurrence, growing, nested, scan_axes, scan_batched, scan_lengths, searching, branches, older):
     rng = np.random.default_rng(7)
     write(os.path.join(sys.argv[1], make.__name__), make)
