@@ -35,14 +35,13 @@ fi
 "$build/aval" train --save "$build/digits.safetensors" "$@"
 shown=$build tests=$repository/test.sh
 [ "$PWD" -ef "$repository" ] && shown=build/release tests=./test.sh
-cat <<END
-
-Next, try:
-  $shown/aval devices                     the devices of this machine, and how to choose one (--device)
-  $shown/aval train lenet                 a convolutional network on the same digits
-  $shown/aval train mlp --layers 512,512 --lr 0.05 --data DIR   your own IDX files (MNIST's names)
-  $shown/aval ops                         operators; \`aval ops Conv\` tells about one
-  $shown/aval check Softmax               is this device right about it?
-  $shown/aval graph mlp --plan            what is launched in a step
-  $tests --quick                       the tests
-END
+tell() { printf '  %-*s  %s\n' $((${#shown} + 22)) "$1" "$2"; }
+echo
+echo "Next, try:"
+tell "$shown/aval devices" "the devices of this machine, and how to choose one (--device)"
+tell "$shown/aval train lenet" "a convolutional network on the same digits"
+tell "$shown/aval train --data DIR" "your own IDX files (MNIST's names)"
+tell "$shown/aval ops Conv" "what an operator does; without a name, all of them"
+tell "$shown/aval check Softmax" "is this device right about it?"
+tell "$shown/aval graph mlp --plan" "what is launched in a step"
+tell "$tests --quick" "the tests"
