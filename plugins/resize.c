@@ -237,7 +237,7 @@ static int resize_along(const aval_host *host, aval_call *call, const resizing *
     int status =
         made ? apply_table(host, call, &table, &back, axis, y)
              : host->fail(call, AVAL_PLUGIN_UNSUPPORTED,
-                          "axis %lld of %lld elements becomes one of %lld, which takes a table of weights beyond 2^25 or beyond memory",
+                          "axis %lld of %lld elements becomes one of %lld, which takes a table of weights beyond 2^22 or beyond memory",
                           (long long)axis, (long long)r->axes[axis].length, (long long)r->axes[axis].count);
     if (status >= 0 && table.any_outside) status = extrapolate(host, call, &table, axis, r->extrapolation, y);
     resize_release(&table);

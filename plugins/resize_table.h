@@ -35,7 +35,7 @@ typedef struct resize_axis {
 } resize_axis;
 
 /* Beyond so many weights the table is not made: their computation on the host alone would take longer than anyone waits. */
-#define RESIZE_MOST_WEIGHTS ((int64_t)1 << 25)
+#define RESIZE_MOST_WEIGHTS ((int64_t)1 << 22)
 
 typedef struct resize_table {
     int64_t count, taps; /* outputs, and weights of each */

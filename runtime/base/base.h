@@ -37,13 +37,15 @@ int aval__fail_in(int code, const char *format, ...) AVAL__PRINTF(2, 3);
         if (status < 0) goto done; \
     } while (0)
 
+/* "aval_graph_input: a graph is needed, found NULL"; without the name where it is none of the public functions. */
+int aval__fail_null(const char *function, const char *what);
 /* At the start of a public function: fails with AVAL_E_ARGUMENT where a handle, an array or a place for a result is NULL.  `what` is
    "a session".  The second form is for functions that return no status. */
 #define AVAL__NEED(given, what) AVAL__NEED_OR(AVAL_E_ARGUMENT, given, what)
 #define AVAL__NEED_OR(result, given, what) \
     do { \
         if (!(given)) { \
-            aval__fail(AVAL_E_ARGUMENT, "%s: " what " is needed, found NULL", __func__); \
+            aval__fail_null(__func__, what); \
             return result; \
         } \
     } while (0)

@@ -69,6 +69,12 @@ int aval__fail(int code, const char *format, ...)
     return code;
 }
 
+int aval__fail_null(const char *function, const char *what)
+{
+    const bool public = strncmp(function, "aval_", 5) == 0 && function[5] != '_';
+    return aval__fail(AVAL_E_ARGUMENT, "%s%s%s is needed, found NULL", public ? function : "", public ? ": " : "", what);
+}
+
 int aval__fail_in(int code, const char *format, ...)
 {
     char before[MESSAGE_BYTES];

@@ -37,7 +37,7 @@ for format in onnx safetensors npy idx card picture; do
     # Named one by one in the order of their names: a folder's own order differs from disk to disk, and with it all that is made of them.
     find "$work/seeds" -type f | LC_ALL=C sort | paste -sd, >"$work/list"
     if [ "$unit" = seconds ]; then limit=-max_total_time=$(share "$format"); else limit=-runs=$amount; fi
-    "$build/tests/fuzz/fuzz_$format" "$limit" -seed="$seed" -seed_inputs=@"$work/list" -max_len=4096 -timeout=20 -rss_limit_mb=3000 -malloc_limit_mb=2000 \
+    "$build/tests/fuzz/fuzz_$format" "$limit" -seed="$seed" -seed_inputs=@"$work/list" -max_len=4096 -timeout=60 -rss_limit_mb=3000 -malloc_limit_mb=2000 \
         -print_final_stats=1 -verbosity=1 -artifact_prefix="$found/$format-" "$work/$format" >"$work/log" 2>&1
     status=$?
     runs=$(sed -n 's/^stat::number_of_executed_units: *//p' "$work/log")
