@@ -263,14 +263,18 @@ __kernel void gemm_direct(C_PARAMS, A_PARAMS, B_PARAMS, int m, int n, int k, int
 #define NARROW_ADD(r) \
     sum##r += (LINE_V)(LOAD(row##r, 0)) * b_line; \
     row##r += a_column;
+/* Into rows behind, which are stored afterwards, where the work-item has these. */
 #define NARROW_STORE(r) \
-    if (first + r < m) { \
+    if (dense && r * n + COLUMNS <= rows * n) { \
+        vstore16((T)alpha *sum##r, 0, C_MATRIX(z) + (first + r) * c_row); \
+    } else if (r < rows) { \
         vstore16(sum##r, 0, line); \
         for (int j = 0; j < n; j++) store_element(C_MATRIX(z), (first + r) * c_row + j, line[j], alpha, beta); \
     }
 __kernel void gemm_narrow(C_PARAMS, A_PARAMS, B_PARAMS, int m, int n, int k, int summed, REAL alpha, REAL beta TAIL_PARAMS)
 {
-    const int first = get_global_id(1) * NARROW_ROWS, z = get_global_id(2);
+    const int first = get_global_id(1) * NARROW_ROWS, rows = min(NARROW_ROWS, m - first), z = get_global_id(2);
+    const bool dense = c_row == n && beta == 0 && alpha == (REAL)(T)alpha;
     T line[COLUMNS];
     if (first >= m) return;
     /* Rows of b that may be read as COLUMNS elements: what follows them is of b too, and in lanes that are not stored. */
@@ -291,7 +295,7 @@ __kernel void gemm_narrow(C_PARAMS, A_PARAMS, B_PARAMS, int m, int n, int k, int
         }
     }
     EACH(NARROW_STORE)
-    STORED(z, first, min(first + NARROW_ROWS, m), 0, n)
+    STORED(z, first, first + rows, 0, n)
 }
 
 /* c has at most WIDE_ROWS rows and at least VW columns, and rows of b are contiguous.  b is read once, in order, a few rows at a time; the sums of
@@ -349,23 +353,34 @@ __kernel void gemm_wide(C_PARAMS, A_PARAMS, B_PARAMS, int m, int n, int k, int s
 }
 #endif
 
-/* ---- Both operands in lines along k: dots of LINE_ROWS rows of a and 4 columns of b at a time --------------------------------------- */
+/* ---- Both operands in lines along k: dots of LINE_ROWS rows of a and 4 or 5 columns of b at a time ---------------------------------- */
 
 #if !PATCHES && WHOLE
 #if VW >= 16
 #define LINE_ROWS 4
-#define LINES(X) X(0) X(1) X(2) X(3)
+#define LINES(X, COLUMNS_OF) X(0, COLUMNS_OF) X(1, COLUMNS_OF) X(2, COLUMNS_OF) X(3, COLUMNS_OF)
 #else
 #define LINE_ROWS 2
-#define LINES(X) X(0) X(1)
+#define LINES(X, COLUMNS_OF) X(0, COLUMNS_OF) X(1, COLUMNS_OF)
 #endif
+#define FOUR_COLUMNS(X, r) X(r, 0) X(r, 1) X(r, 2) X(r, 3)
+#define FIVE_COLUMNS(X, r) FOUR_COLUMNS(X, r) X(r, 4)
 
+/* The sum of each vector's elements, of LINE_ROWS vectors. */
+#if VW >= 16
+inline void sum_each(T *sums, V a, V b, V c, V d)
+{
+    /* halves of two vectors, then quarters of four, are added side by side; then neighbours */
+    const V ab = (V)(a.lo, b.lo) + (V)(a.hi, b.hi), cd = (V)(c.lo, d.lo) + (V)(c.hi, d.hi);
+    const V four = (V)(ab.lo.lo, ab.hi.lo, cd.lo.lo, cd.hi.lo) + (V)(ab.lo.hi, ab.hi.hi, cd.lo.hi, cd.hi.hi);
+    const CAT(T, 8) two = four.even + four.odd;
+    vstore4(two.even + two.odd, 0, sums);
+}
+#define SUM_EACH(j) sum_each(sums, SUM_OF(0, j), SUM_OF(1, j), SUM_OF(2, j), SUM_OF(3, j))
+#else
 inline T sum_of(V v)
 {
-#if VW == 16
-    const CAT(T, 8) eight = v.lo + v.hi;
-    const T4 four = eight.lo + eight.hi;
-#elif VW == 8
+#if VW == 8
     const T4 four = v.lo + v.hi;
 #elif VW == 4
     const T4 four = v;
@@ -374,44 +389,45 @@ inline T sum_of(V v)
 #endif
     return (four.x + four.y) + (four.z + four.w);
 }
+#define SUM_EACH(j) sums[0] = sum_of(SUM_OF(0, j)), sums[1] = sum_of(SUM_OF(1, j))
+#endif
 
-#define LINE_SUMS(r) V sum##r##_0 = 0, sum##r##_1 = 0, sum##r##_2 = 0, sum##r##_3 = 0;
-#define LINE_ROW(r) __global const S *row##r = a + min(r, rows - 1) * a_row;
-#define LINE_ADD(r) \
-    { \
-        const V x = VLOAD(row##r + p); \
-        sum##r##_0 += x * b0; \
-        sum##r##_1 += x * b1; \
-        sum##r##_2 += x * b2; \
-        sum##r##_3 += x * b3; \
-    }
-#define LINE_STORE_ONE(r, j) \
+#define SUM_OF(r, j) sum##r##_##j
+#define LINE_SUM(r, j) V SUM_OF(r, j) = 0;
+#define LINE_SUMS(r, COLUMNS_OF) COLUMNS_OF(LINE_SUM, r)
+#define LINE_ROW(r, COLUMNS_OF) __global const S *row##r = a + min(r, rows - 1) * a_row;
+#define LINE_COLUMN(r, j) __global const S *column##j = b + min(j, columns - 1) * b_column;
+#define LINE_LOAD(r, j) const V b##j = VLOAD(column##j + p);
+#define LINE_ADD_ONE(r, j) SUM_OF(r, j) += x##r * b##j;
+#define LINE_ADD(r, COLUMNS_OF) \
+    const V x##r = VLOAD(row##r + p); \
+    COLUMNS_OF(LINE_ADD_ONE, r)
+#define LINE_REST(r, j) \
+    for (int q = p; q < k; q++) sums[r] += LOAD(row##r, q) * LOAD(column##j, q);
+#define LINE_STORE(unused, j) \
     if (j < columns) { \
-        T sum = sum_of(sum##r##_##j); \
-        for (int q = p; q < k; q++) sum += LOAD(row##r, q) * LOAD(column##j, q); \
-        store_element(c, r *c_row + j, sum, alpha, beta); \
+        SUM_EACH(j); \
+        LINES(LINE_REST, j) \
+        for (int r = 0; r < min(rows, LINE_ROWS); r++) store_element(c, r *c_row + j, sums[r], alpha, beta); \
     }
-#define LINE_STORE(r) \
-    if (r < rows) { \
-        LINE_STORE_ONE(r, 0) \
-        LINE_STORE_ONE(r, 1) \
-        LINE_STORE_ONE(r, 2) \
-        LINE_STORE_ONE(r, 3) \
+/* c [rows <= LINE_ROWS, columns <= 4 or 5] = alpha a b + beta c */
+#define LINE_TILE(name, COLUMNS_OF) \
+    inline void name(__global S *c, long c_row, __global const S *a, long a_row, __global const S *b, long b_column, int k, int rows, \
+                     int columns, REAL alpha, REAL beta) \
+    { \
+        T sums[LINE_ROWS]; \
+        int p = 0; \
+        COLUMNS_OF(LINE_COLUMN, 0) \
+        LINES(LINE_ROW, COLUMNS_OF) \
+        LINES(LINE_SUMS, COLUMNS_OF) \
+        for (; p + VW <= k; p += VW) { \
+            COLUMNS_OF(LINE_LOAD, 0) \
+            LINES(LINE_ADD, COLUMNS_OF) \
+        } \
+        COLUMNS_OF(LINE_STORE, 0) \
     }
-inline void line_tile(__global S *c, long c_row, __global const S *a, long a_row, __global const S *b, long b_column, int k, int rows,
-                      int columns, REAL alpha, REAL beta)
-{
-    __global const S *column0 = b, *column1 = b + min(1, columns - 1) * b_column;
-    __global const S *column2 = b + min(2, columns - 1) * b_column, *column3 = b + min(3, columns - 1) * b_column;
-    int p = 0;
-    LINES(LINE_ROW)
-    LINES(LINE_SUMS)
-    for (; p + VW <= k; p += VW) {
-        const V b0 = VLOAD(column0 + p), b1 = VLOAD(column1 + p), b2 = VLOAD(column2 + p), b3 = VLOAD(column3 + p);
-        LINES(LINE_ADD)
-    }
-    LINES(LINE_STORE)
-}
+LINE_TILE(tile_of_four, FOUR_COLUMNS)
+LINE_TILE(tile_of_five, FIVE_COLUMNS)
 
 /* The columns of b [k, n <= COLUMNS], whose rows are contiguous, as lines of length k. */
 inline void lay_lines(__global const S *restrict b, long b_row, __global S *restrict out, int n, int k)
@@ -446,9 +462,15 @@ __kernel void gemm_lines(C_PARAMS, A_PARAMS, B_PARAMS, int m, int n, int k, int 
             column = k;
         }
         for (int i = first; i < end; i += LINE_ROWS) {
-            for (int j = from; j < to; j += 4)
-                line_tile(C_MATRIX(z) + i * c_row + j, c_row, left + i * a_row, a_row, right + j * column, column, k,
-                          min(LINE_ROWS, end - i), min(4, to - j), alpha, s == 0 ? beta : 1);
+            for (int j = from, columns; j < to; j += columns) {
+                __global S *c_tile = C_MATRIX(z) + i * c_row + j;
+                __global const S *a_tile = left + i * a_row, *b_tile = right + j * column;
+                const int rows = min(LINE_ROWS, end - i), tiles = (to - j + 4) / 5;
+                const REAL scale = s == 0 ? beta : 1;
+                columns = (to - j + tiles - 1) / tiles; /* of tiles of equal size, so that few columns are computed for nothing */
+                if (columns > 4) tile_of_five(c_tile, c_row, a_tile, a_row, b_tile, column, k, rows, columns, alpha, scale);
+                else tile_of_four(c_tile, c_row, a_tile, a_row, b_tile, column, k, rows, columns, alpha, scale);
+            }
         }
     }
     STORED(z, first, end, from, to)

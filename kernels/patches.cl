@@ -80,45 +80,53 @@ inline void copy_row(__global T *restrict to, __global const S *restrict from, i
     for (; i < count; i++) to[i] = LOAD(from, i);
 }
 
-/* An image of in_z x in_y x in_x with pads before: its copy has `planes` of plane_rows rows of `width` elements for each remainder of a
-   column by stride_x. */
-#define IMAGE_PARAMS int in_z, int in_y, int in_x, int pad_z, int pad_y, int pad_x, int stride_x, int planes, int plane_rows, int width
-#define IMAGE in_z, in_y, in_x, pad_z, pad_y, pad_x, stride_x, planes, plane_rows, width
+/* Every stride-th element. */
+inline void copy_some(__global T *restrict to, __global const S *restrict from, int stride, int count)
+{
+    int i = 0;
+    for (; stride == 2 && i + 9 <= count; i += 8) vstore8(LOAD16(from, 2 * i).even, 0, to + i); /* what is read ends before the last */
+    for (; i < count; i++) to[i] = LOAD(from, i * stride);
+}
+
+/* An image of in_z x in_y x in_x with pads before.  Of each stride of an axis windows see the first seen_* elements; where that is less than the stride,
+   the others are left out of its copy.  This has `planes` of plane_rows rows of `width` elements for each of the seen_x remainders of a column by
+   stride_x. */
+#define IMAGE_PARAMS \
+    int in_z, int in_y, int in_x, int pad_z, int pad_y, int pad_x, int stride_z, int stride_y, int stride_x, int seen_z, int seen_y, \
+        int seen_x, int planes, int plane_rows, int width
+#define IMAGE in_z, in_y, in_x, pad_z, pad_y, pad_x, stride_z, stride_y, stride_x, seen_z, seen_y, seen_x, planes, plane_rows, width
 
 /* Where each filter element sees the first window.  Work-items: channels. */
 __kernel void list_places(SCRATCH, long places_at, int kernel_z, int kernel_y, int kernel_x, int dilation_z, int dilation_y, int dilation_x,
-                          int stride_x, int planes, int plane_rows, int width)
+                          int seen_x, int planes, int plane_rows, int width)
 {
     const int channel = get_global_id(0), taps = kernel_z * kernel_y * kernel_x;
     for (int i = 0; i < taps; i++) {
         const int tap_x = i % kernel_x * dilation_x, tap_y = i / kernel_x % kernel_y * dilation_y,
                   tap_z = i / kernel_x / kernel_y * dilation_z;
         PART(int, places_at)
-        [channel * taps + i] =
-            ((channel * planes + tap_z) * plane_rows + tap_y) * stride_x * width + tap_x % stride_x * width + tap_x / stride_x;
+        [channel * taps + i] = ((channel * planes + tap_z) * plane_rows + tap_y) * seen_x * width + tap_x % seen_x * width + tap_x / seen_x;
     }
 }
 
 /* `borders`: the zeros too; they are there already where the copy before was of the same shape. */
 inline void pad_channel(__global T *restrict to, __global const S *restrict from, bool borders, IMAGE_PARAMS)
 {
-    for (int phase = 0; phase < stride_x; phase++, to += width) {
+    for (int phase = 0; phase < seen_x; phase++, to += width) {
         /* elements i with 0 <= i * stride_x + phase - pad_x < in_x */
         const int shift = phase - pad_x, first = clamp((stride_x - 1 - shift) / stride_x, 0, width);
         const int end = in_x <= shift ? first : clamp((in_x - shift + stride_x - 1) / stride_x, first, width);
         __global T *restrict row = to;
-        for (int z = -pad_z; z < planes - pad_z; z++) {
-            for (int y = -pad_y; y < plane_rows - pad_y; y++, row += stride_x * width) {
+        for (int plane = 0; plane < planes; plane++) {
+            for (int j = 0; j < plane_rows; j++, row += seen_x * width) {
+                const int z = plane / seen_z * stride_z + plane % seen_z - pad_z, y = j / seen_y * stride_y + j % seen_y - pad_y;
                 __global const S *line = from + (z * in_y + y) * in_x + shift;
                 if ((uint)z >= (uint)in_z || (uint)y >= (uint)in_y) {
                     for (int i = 0; borders && i < width; i++) row[i] = 0;
                     continue;
                 }
-                if (stride_x == 1) {
-                    copy_row(row + first, line + first, end - first);
-                } else {
-                    for (int i = first; i < end; i++) row[i] = LOAD(line, i * stride_x);
-                }
+                if (stride_x == 1) copy_row(row + first, line + first, end - first);
+                else copy_some(row + first, line + first * stride_x, stride_x, end - first);
                 for (int i = 0; borders && i < first; i++) row[i] = 0;
                 for (int i = end; borders && i < width; i++) row[i] = 0;
             }
@@ -129,7 +137,7 @@ inline void pad_channel(__global T *restrict to, __global const S *restrict from
 inline void pad_image(__global T *restrict to, __global const S *restrict from, int channels, bool borders, IMAGE_PARAMS)
 {
     for (int channel = 0; channel < channels; channel++) {
-        pad_channel(to + channel * planes * plane_rows * stride_x * width, from + channel * in_z * in_y * in_x, borders, IMAGE);
+        pad_channel(to + channel * planes * plane_rows * seen_x * width, from + channel * in_z * in_y * in_x, borders, IMAGE);
     }
 }
 
@@ -137,7 +145,7 @@ inline void pad_image(__global T *restrict to, __global const S *restrict from, 
 __kernel void pad_images(__global const S *x, long x_tensor, long x_offset, long x_batch, SCRATCH, long at, IMAGE_PARAMS)
 {
     const long channel = get_global_id(0), image = get_global_id(1);
-    pad_channel(PART(T, at) + (image * get_global_size(0) + channel) * planes * plane_rows * stride_x * width,
+    pad_channel(PART(T, at) + (image * get_global_size(0) + channel) * planes * plane_rows * seen_x * width,
                 x + x_tensor + x_offset + image * x_batch + channel * in_z * in_y * in_x, true, IMAGE);
 }
 

@@ -34,6 +34,7 @@ typedef struct layout {
     bool copies_a; /* rows of a are no rows of what is computed with */
     int64_t bytes; /* of an element as it is computed */
     int64_t vector, rows, vectors, lines; /* of the register tile: VW, MR, NV, ROWS */
+    int64_t seen[3]; /* of each stride of an axis, what windows see */
     int64_t width, row_step, plane_rows, planes, image_step; /* the padded image: elements, see pad_images */
     int64_t out_rows, out_x; /* rows of windows in all planes, and windows in one */
     int64_t panels, lanes; /* of a: panels of MR rows, or of NV VW */
@@ -64,6 +65,12 @@ static void lay_out_tile(layout *l, const aval_device_info *info)
         l->lines = lines;
 }
 
+/* From the first element that a window sees to its last, along an axis. */
+static int64_t span_of(const aval_patches *p, int axis)
+{
+    return (p->kernel[axis] - 1) * p->dilation[axis] + 1;
+}
+
 static void lay_out_image(layout *l)
 {
     const aval_patches *p = l->p;
@@ -72,11 +79,12 @@ static void lay_out_image(layout *l)
     l->width = l->g.n;
     l->plane_rows = l->planes = 1;
     l->image_step = p->channels * l->g.n;
+    for (int i = 0; i < 3; i++) l->seen[i] = smaller(p->stride[i], span_of(p, i));
     if (l->as_it_lies) return;
-    l->width = p->out[2] + (p->kernel[2] - 1) * p->dilation[2] / p->stride[2];
-    l->row_step = l->width * p->stride[2];
-    l->plane_rows = (p->out[1] - 1) * p->stride[1] + (p->kernel[1] - 1) * p->dilation[1] + 1;
-    l->planes = (p->out[0] - 1) * p->stride[0] + (p->kernel[0] - 1) * p->dilation[0] + 1;
+    l->width = p->out[2] + (span_of(p, 2) - 1) / l->seen[2];
+    l->row_step = l->width * l->seen[2];
+    l->plane_rows = (p->out[1] - 1) * l->seen[1] + span_of(p, 1);
+    l->planes = (p->out[0] - 1) * l->seen[0] + span_of(p, 0);
     l->image_step = p->channels * l->planes * l->plane_rows * l->row_step;
 }
 
@@ -237,7 +245,9 @@ static void push_image(recorder *r)
     const aval_patches *p = l->p;
     push_ints(&r->to, p->in, 3);
     push_ints(&r->to, p->pad, 3);
-    INTS(&r->to, p->stride[2], l->planes, l->plane_rows, l->width);
+    push_ints(&r->to, p->stride, 3);
+    push_ints(&r->to, l->seen, 3);
+    INTS(&r->to, l->planes, l->plane_rows, l->width);
 }
 
 static void push_operand(recorder *r, const aval_operand *o, int64_t first)
@@ -254,7 +264,7 @@ static int record_places(recorder *r, int64_t at)
     LONGS(&r->to, at);
     push_ints(&r->to, p->kernel, 3);
     push_ints(&r->to, p->dilation, 3);
-    INTS(&r->to, p->stride[2], l->planes, l->plane_rows, l->width);
+    INTS(&r->to, l->seen[2], l->planes, l->plane_rows, l->width);
     return launch_items(r, "list_places", p->channels, 1, 1);
 }
 
@@ -304,10 +314,9 @@ static int record_pixels_of(recorder *r, const aval_device_info *info, int64_t f
     const layout *l = r->l;
     const aval_gemm *g = &l->g;
     const aval_patches *p = l->p;
-    int64_t step_y = p->stride[1] * l->row_step, step_z = p->stride[0] * l->plane_rows * l->row_step;
+    int64_t step_y = l->seen[1] * l->row_step, step_z = l->seen[0] * l->plane_rows * l->row_step;
     int64_t per_row = l->lines > 1 ? 1 : divide_up(l->out_x, l->vector), vectors = divide_up(l->out_rows, l->lines) * per_row;
-    int64_t block =
-        block_bytes(l, SEEN_BYTES) / (p->channels * p->stride[2] * p->stride[1] * l->vector * l->bytes) / l->vectors * l->vectors;
+    int64_t block = block_bytes(l, SEEN_BYTES) / (p->channels * l->seen[2] * l->seen[1] * l->vector * l->bytes) / l->vectors * l->vectors;
     int64_t item_vectors = vectors, item_panels = l->panels;
     if (!l->own) choose_blocks(items_of(l, info), vectors, l->panels, count, l->vectors, &item_vectors, &item_panels);
     push_result(&r->to, g->c.tensor, g->beta);
@@ -334,8 +343,8 @@ static int record_windows_of(recorder *r, const aval_device_info *info, int64_t 
     const layout *l = r->l;
     const aval_gemm *g = &l->g;
     const aval_patches *p = l->p;
-    int64_t step_y = p->stride[1] * l->row_step, step_z = p->stride[0] * l->plane_rows * l->row_step;
-    int64_t block = SEEN_BYTES / (p->channels * p->stride[2] * p->stride[1] * l->tall * l->bytes), item_units = l->units;
+    int64_t step_y = l->seen[1] * l->row_step, step_z = l->seen[0] * l->plane_rows * l->row_step;
+    int64_t block = SEEN_BYTES / (p->channels * l->seen[2] * l->seen[1] * l->tall * l->bytes), item_units = l->units;
     int64_t item_panels = l->panels;
     if (!l->own) choose_blocks(items_of(l, info), l->units, l->panels, count, 1, &item_units, &item_panels);
     push_result(&r->to, g->c.tensor, g->beta);
@@ -374,7 +383,7 @@ static int record_maps_of(recorder *r, int64_t first, int64_t count)
     const layout *l = r->l;
     const aval_gemm *g = &l->g;
     const aval_patches *p = l->p;
-    int64_t step_y = p->stride[1] * l->row_step, step_z = p->stride[0] * l->plane_rows * l->row_step;
+    int64_t step_y = l->seen[1] * l->row_step, step_z = l->seen[0] * l->plane_rows * l->row_step;
     if (!l->own) {
         AVAL__TRY(record_images(r, first, count));
         push_operand(r, &g->a, first);

@@ -6,7 +6,7 @@
 #include "device/private.h"
 #include "op/op.h"
 
-#define AVAL__MOST_GEMM_ARGS 48
+#define AVAL__MOST_GEMM_ARGS 56
 
 typedef struct aval__gemm_launch {
     aval_call *call;

@@ -12,8 +12,12 @@
 #define WIDE 512 /* as in gemm.cl */
 #define WIDE_ROWS 6 /* as in gemm.cl */
 #define LINE_ROWS 4 /* multiples of these in gemm.cl's tiles */
-#define LINE_COLUMNS 4
-#define LEAST_ITEM_WORK 65536 /* m n k of a work-item of gemm_lines: some microseconds, as waking another core takes */
+#define LINE_COLUMNS 5
+#define LAID_COLUMNS 4 /* that are laid into lines at a time */
+/* m n k of a work-item of gemm_lines, an element that is read counting as READ_WORK: some ten microseconds, as waking another core takes with what
+   is in its caches.  128 x 10 x 512 by one, two and four work-items: 10.1, 10.4, 11.2 microseconds; 512 x 10 x 512: 41, 35, 31. */
+#define LEAST_ITEM_WORK ((int64_t)1 << 20)
+#define READ_WORK 4
 #define LEAST_LINE_ROWS 8 /* of a below which laying b into lines costs more than it gains */
 #define LEAST_WIDE 4 /* vectors in a row of c below which gemm_wide is not worth its sums */
 #define VECTORS 2 /* NV in gemm.cl: vectors in a row of the register tile */
@@ -157,7 +161,7 @@ static void lay_out_panels(layout *l, int type)
 }
 
 /* How long a grid of rows x columns work-items takes, in cycles: tiles at two vectors a cycle, packing at some three elements, starting
-   work-items and waking the other cores; and a seventh more where too few work-items are left for who is done early. */
+   work-items and waking the other cores; and a fourteenth more where too few work-items are left for who is done early. */
 #define STARTING 3000.0
 #define WAKING 10000.0
 static double time_at_once(const layout *l, int64_t units, int64_t rows, int64_t columns)
@@ -165,7 +169,7 @@ static double time_at_once(const layout *l, int64_t units, int64_t rows, int64_t
     double a = (double)divide_up(l->a_panels, rows), b = (double)divide_up(l->b_panels, columns);
     double step = a * b * (double)l->rows + ((l->packed[0] ? 0 : a * (double)l->rows) + (l->packs_b ? b * (double)l->columns : 0)) / 3;
     int64_t items = rows * columns * l->g.batch;
-    double turns = (double)divide_up(items, units) * (items < 2 * units ? 8.0 / 7 : 1);
+    double turns = (double)divide_up(items, units) * (items < 2 * units ? 15.0 / 14 : 1);
     return turns * (step * (double)l->g.k + STARTING) + (items > 1 ? WAKING : 0);
 }
 
@@ -208,17 +212,18 @@ static int64_t blocks_at_once(const layout *l)
     return divide_up(l->a_panels, l->row_panels) * divide_up(l->b_panels, l->column_panels) * l->g.batch;
 }
 
-/* Two work-items a compute unit, or fewer of LEAST_ITEM_WORK; one, by rows, where each lays its own copy of b into lines. */
+/* Two work-items a compute unit, or fewer of LEAST_ITEM_WORK each; one, by rows, where each lays its own copy of b into lines. */
 static void lay_out_lines(layout *l, const aval_device_info *info, int type)
 {
     const aval_gemm *g = &l->g;
     bool laid = l->b_row != 1;
-    int64_t items = smaller(aval__knob_or(&l->variant, AVAL__KNOB_ITEMS, laid ? 1 : 2) * unit_count(info),
-                            divide_up(g->m * g->n * g->k, LEAST_ITEM_WORK));
+    int64_t work = g->m * g->n * g->k + READ_WORK * (g->m + g->n) * g->k, asked = l->variant.knobs[AVAL__KNOB_ITEMS];
+    int64_t usual = smaller((laid ? 1 : 2) * unit_count(info), divide_up(work, LEAST_ITEM_WORK));
+    int64_t items = asked > 0 ? asked * unit_count(info) : usual;
     bool by_rows = laid || g->m >= g->n;
     l->item_rows = by_rows ? divide_up(divide_up(g->m, items), LINE_ROWS) * LINE_ROWS : g->m;
     l->item_columns = by_rows ? g->n : divide_up(divide_up(g->n, items), LINE_COLUMNS) * LINE_COLUMNS;
-    if (laid) l->line_bytes = align_up((uint64_t)(divide_up(g->n, LINE_COLUMNS) * LINE_COLUMNS * g->k) * operand_bytes(type));
+    if (laid) l->line_bytes = align_up((uint64_t)(divide_up(g->n, LAID_COLUMNS) * LAID_COLUMNS * g->k) * operand_bytes(type));
 }
 
 static int64_t line_items(const layout *l)
