@@ -107,6 +107,8 @@ typedef struct aval__gemm_provider {
     const aval_kernel_source *source; /* of `record` */
     /* Whether a tail (kernels/tail.clh) can be computed as this product is stored; NULL: never. */
     bool (*takes_tail)(const aval_device_info *info, const aval_gemm *gemm, int type);
+    /* Computes with fractions of what it is given, so that a result of whole numbers is whole but for rounding. */
+    bool rounds;
     const struct aval__tuner *tuner; /* what may be chosen by measuring (tuning.h); NULL: nothing */
 } aval__gemm_provider;
 

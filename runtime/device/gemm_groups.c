@@ -2,6 +2,7 @@
  * image without an im2col buffer, halves on any device, integers, and batches in one launch.  What is chosen depends on shapes and device_info
  * alone, so that a plan repeats. */
 #include "device/gemm_record.h"
+#include "device/tuning.h"
 #include "gemm_groups.cl.h"
 
 #include <string.h>
@@ -40,7 +41,7 @@ static uint64_t local_bytes(const tile *t, uint32_t bytes, bool patches)
 }
 
 /* Sums of eight bytes in the largest tile do not fit the registers of all GPUs. */
-static bool fits(const aval_device_info *info, const tile *t, uint32_t bytes, bool patches)
+static bool tile_fits(const aval_device_info *info, const tile *t, uint32_t bytes, bool patches)
 {
     if ((uint64_t)(t->side * t->side) > info->max_group || local_bytes(t, bytes, patches) > info->local_bytes) return false;
     return t->blocks == 1 || bytes == 4;
@@ -73,8 +74,9 @@ static double time_of(const layout *l, const tile *t, const aval_device_info *in
     return products * (groups < wanted ? (double)wanted / (double)groups : 1);
 }
 
-static bool lay_out(const aval_device_info *info, const aval_gemm *gemm, int type, layout *l)
+static bool lay_out_as(const aval_device_info *info, const aval_gemm *gemm, int type, const aval__variant *variant, layout *l)
 {
+    int64_t tile_wanted = variant->knobs[AVAL__KNOB_TILE];
     memset(l, 0, sizeof *l);
     uint32_t bytes = operand_bytes(type);
     if (!aval__gemm_normalise(gemm, &l->g) || bytes == 0) return false;
@@ -86,7 +88,7 @@ static bool lay_out(const aval_device_info *info, const aval_gemm *gemm, int typ
     l->matrices = g->sum ? 1 : g->batch;
     if (g->m == 0 || g->n == 0) return true; /* nothing is launched */
     for (size_t i = 0; i < N_TILES; i++) {
-        if (!fits(info, &tiles[i], bytes, patches)) continue;
+        if (!tile_fits(info, &tiles[i], bytes, patches) || (tile_wanted > 0 && tile_wanted != (int64_t)i + 1)) continue;
         if (l->t == NULL || time_of(l, &tiles[i], info, type) < time_of(l, l->t, info, type)) l->t = &tiles[i];
     }
     if (l->t == NULL) return false;
@@ -94,10 +96,18 @@ static bool lay_out(const aval_device_info *info, const aval_gemm *gemm, int typ
     l->steps = divide_up(g->k, l->k_steps) * l->summed;
     l->tile_rows = divide_up(g->m, 4 * l->t->blocks * l->t->side);
     l->tile_columns = divide_up(g->n, 4 * l->t->side);
-    int64_t parts = smaller(most_parts(l, type), divide_up(wanted_groups(info), tile_count(l, l->t) * l->matrices));
+    int64_t usual = divide_up(wanted_groups(info), tile_count(l, l->t) * l->matrices);
+    int64_t parts = smaller(most_parts(l, type), aval__knob_or(variant, AVAL__KNOB_PARTS, usual));
     l->part_steps = divide_up(l->steps, parts);
     l->parts = divide_up(l->steps, l->part_steps > 0 ? l->part_steps : 1);
     return true;
+}
+
+/* As it was tuned, where that can be. */
+static bool lay_out(const aval_device_info *info, const aval_gemm *gemm, int type, layout *l)
+{
+    const aval__variant tuned = aval__tuning_find(info, gemm, type, &aval__gemm_groups), untuned = { 0 };
+    return lay_out_as(info, gemm, type, &tuned, l) || lay_out_as(info, gemm, type, &untuned, l);
 }
 
 /* ---- Recording ---------------------------------------------------------------------------------------------------------------- */
@@ -206,8 +216,21 @@ static int record(const aval_device_info *info, const aval_gemm *gemm, int type,
     return l.parts > 1 ? record_sums(&l, &to) : AVAL_OK;
 }
 
+/* ---- What may be chosen by measuring ---------------------------------------------------------------------------------------------- */
+
+static bool fits(const aval_device_info *info, const aval_gemm *gemm, int type, const aval__variant *variant)
+{
+    layout l;
+    int64_t parts = variant->knobs[AVAL__KNOB_PARTS];
+    return lay_out_as(info, gemm, type, variant, &l) && (parts == 0 || l.parts == parts);
+}
+
+static const aval__knob_range ranges[] = { { AVAL__KNOB_TILE, { 1, 2, 3 } }, { AVAL__KNOB_PARTS, { 1, 2, 3, 4, 6, 8, 16 } } };
+
+static const aval__tuner tuner = { .ranges = ranges, .n_ranges = sizeof ranges / sizeof *ranges, .fits = fits };
+
 static const aval_kernel_source source = { .name = "gemm_groups.cl", .text = gemm_groups_cl };
 
 const aval__gemm_provider aval__gemm_groups = {
-    .name = "groups", .supports = supports, .scratch_bytes = scratch_bytes, .record = record, .source = &source
+    .name = "groups", .supports = supports, .scratch_bytes = scratch_bytes, .record = record, .source = &source, .tuner = &tuner
 };

@@ -4,6 +4,7 @@
  * many products, small images. */
 #include "device/gemm_record.h"
 #include "device/private.h"
+#include "device/tuning.h"
 
 #include "winograd.cl.h"
 
@@ -73,16 +74,18 @@ static void divide_few(layout *l, int64_t units, int64_t most_rows)
     }
 }
 
-static void lay_out_blocks(const aval_device_info *info, layout *l)
+static void lay_out_blocks(const aval_device_info *info, const aval__variant *variant, layout *l)
 {
+    int64_t bytes = aval__knob_or(variant, AVAL__KNOB_BLOCK, BLOCK_BYTES >> 10) << 10;
     int64_t step = divide_up(l->p->channels, l->vector) * l->vector,
             row = l->squares_x * POINTS * (step + l->lanes) * (int64_t)sizeof(float);
-    int64_t units = unit_count(info), most_rows = smaller(l->squares_y, BLOCK_BYTES / row > 1 ? BLOCK_BYTES / row : 1);
+    int64_t units = unit_count(info), most_rows = smaller(l->squares_y, bytes / row > 1 ? bytes / row : 1);
     l->block_rows = divide_up(l->squares_y, divide_up(l->squares_y, most_rows));
     l->item_panels = l->panels;
     if (divide_up(l->squares_y, l->block_rows) * l->g.batch < FEW_BLOCKS * units) divide_few(l, units, most_rows);
     l->blocks = divide_up(l->squares_y, l->block_rows) * l->g.batch;
-    l->item_blocks = l->item_panels < l->panels ? 1 : divide_up(l->blocks, units * ITEMS_PER_UNIT);
+    l->item_blocks =
+        l->item_panels < l->panels ? 1 : divide_up(l->blocks, units * aval__knob_or(variant, AVAL__KNOB_ITEMS, ITEMS_PER_UNIT));
     l->items = divide_up(l->blocks, l->item_blocks);
     int64_t tall = l->vector >= 16 ? TALL_OF_32 : TALL_OF_16, border = SIDE - l->out;
     int64_t most = l->block_rows * l->squares_x > tall ? l->block_rows * l->squares_x : tall;
@@ -90,7 +93,7 @@ static void lay_out_blocks(const aval_device_info *info, layout *l)
                             POINTS * (most * (step + l->lanes) + 2 * l->vector) + l->out * l->out * l->squares_x * l->vector);
 }
 
-static bool lay_out(const aval_device_info *info, const aval_gemm *gemm, layout *l)
+static bool lay_out_as(const aval_device_info *info, const aval_gemm *gemm, const aval__variant *variant, layout *l)
 {
     memset(l, 0, sizeof *l);
     if (!aval__gemm_normalise(gemm, &l->g)) return false;
@@ -103,8 +106,15 @@ static bool lay_out(const aval_device_info *info, const aval_gemm *gemm, layout 
     l->squares_y = divide_up(p->out[1], l->out);
     l->squares_x = divide_up(p->out[2], l->out);
     l->filters_bytes = aligned(POINTS * l->panels * l->lanes * p->channels);
-    lay_out_blocks(info, l);
+    lay_out_blocks(info, variant, l);
     return true;
+}
+
+/* As it was tuned: the order of packed filters is the same with all variants. */
+static bool lay_out(const aval_device_info *info, const aval_gemm *gemm, layout *l)
+{
+    const aval__variant tuned = aval__tuning_find(info, gemm, AVAL_FLOAT, &aval__gemm_winograd);
+    return lay_out_as(info, gemm, &tuned, l);
 }
 
 /* Whether the kernels compute this at all, where it is laid out then. */
@@ -213,6 +223,20 @@ static int record(const aval_device_info *info, const aval_gemm *gemm, int type,
     return launch_items(&to, &l, "winograd", l.items, divide_up(l.panels, l.item_panels), tail);
 }
 
+/* ---- What may be chosen by measuring ---------------------------------------------------------------------------------------------- */
+
+static bool fits(const aval_device_info *info, const aval_gemm *gemm, int type, const aval__variant *variant)
+{
+    layout l;
+    if (!computes(info, gemm, type, &l) || !lay_out_as(info, gemm, variant, &l)) return false;
+    /* items are of blocks that keep all panels */
+    return fits_int(l.blocks) && fits_int(l.work_bytes) && (variant->knobs[AVAL__KNOB_ITEMS] == 0 || l.item_panels == l.panels);
+}
+
+static const aval__knob_range ranges[] = { { AVAL__KNOB_BLOCK, { 96, 192, 256, 512, 768 } }, { AVAL__KNOB_ITEMS, { 1, 3, 4, 8 } } };
+
+static const aval__tuner tuner = { .ranges = ranges, .n_ranges = sizeof ranges / sizeof *ranges, .fits = fits };
+
 static const aval_kernel_source source = { .name = "winograd.cl", .text = winograd_cl };
 
 const aval__gemm_provider aval__gemm_winograd = {
@@ -225,4 +249,6 @@ const aval__gemm_provider aval__gemm_winograd = {
     .record = record,
     .source = &source,
     .takes_tail = takes_tail,
+    .rounds = true,
+    .tuner = &tuner,
 };

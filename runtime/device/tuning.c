@@ -78,6 +78,7 @@ void aval__tuning_class(const aval_gemm *gemm, int type, char out[AVAL__CLASS_LE
 static const char *const knob_names[AVAL__KNOBS] = {
     [AVAL__KNOB_METHOD] = "method", [AVAL__KNOB_ROWS] = "rows",   [AVAL__KNOB_VECTOR] = "vector", [AVAL__KNOB_VECTORS] = "vectors",
     [AVAL__KNOB_ITEMS] = "items",   [AVAL__KNOB_BLOCK] = "block", [AVAL__KNOB_SLICE] = "slice",   [AVAL__KNOB_OWN] = "own",
+    [AVAL__KNOB_TILE] = "tile",     [AVAL__KNOB_PARTS] = "parts",
 };
 
 void aval__variant_print(const aval__variant *variant, char out[AVAL__VARIANT_LENGTH])

@@ -18,6 +18,8 @@ typedef enum aval__knob {
     AVAL__KNOB_BLOCK, /* of what a work-item goes through at a time: panels, or KiB */
     AVAL__KNOB_SLICE, /* steps of k at a time */
     AVAL__KNOB_OWN, /* 1: packed for all, 2: each work-item packs for itself */
+    AVAL__KNOB_TILE, /* 1 and up: of the provider's table of tiles */
+    AVAL__KNOB_PARTS, /* of a sum, each by other work-groups */
     AVAL__KNOBS
 } aval__knob;
 

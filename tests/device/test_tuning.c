@@ -83,20 +83,26 @@ Test(tuning, a_wrong_way_never_wins_even_if_it_is_the_fastest)
     aval__gemm_provider idle = { .name = "idle", .supports = supports_all, .record = record_nothing };
     aval__gemm_provider hasty = { .name = "hasty", .supports = supports_all, .scratch_bytes = scratch_of_short, .record = record_short };
     hasty.source = aval__gemm_tiles.source;
-    const aval__variant planted[] = { { .provider = &idle }, { .provider = &hasty } };
+    /* what only rounds is compared as strictly */
+    aval__gemm_provider rounding = {
+        .name = "rounding", .supports = supports_all, .scratch_bytes = scratch_of_short, .record = record_short
+    };
+    rounding.source = aval__gemm_tiles.source;
+    rounding.rounds = true;
+    const aval__variant planted[] = { { .provider = &idle }, { .provider = &hasty }, { .provider = &rounding } };
     const aval_gemm g = product(64, 96, 80);
     aval__choice choice;
     harness_open(&h);
-    cr_assert_eq(aval__tuning_pick(h.device, &g, AVAL_FLOAT, 5, planted, 2, &choice), AVAL_OK, "%s", aval_error());
+    cr_assert_eq(aval__tuning_pick(h.device, &g, AVAL_FLOAT, 5, planted, 3, &choice), AVAL_OK, "%s", aval_error());
     size_t met = 0;
     for (size_t i = 0; i < choice.tried.count; i++) {
         const aval__candidate *c = &choice.tried.at[i];
-        bool lies = c->variant.provider == &idle || c->variant.provider == &hasty;
+        bool lies = c->variant.provider == &idle || c->variant.provider == &hasty || c->variant.provider == &rounding;
         met += lies;
         cr_expect_eq(c->right, !lies, "%s", c->variant.provider->name);
         cr_expect_eq(c->chosen, i == choice.best);
     }
-    cr_expect_eq(met, 2, "both were tried");
+    cr_expect_eq(met, 3, "all were tried");
     cr_expect(choice.tried.at[choice.best].right);
     aval__choice_release(&choice);
     harness_close(&h);
@@ -144,6 +150,62 @@ Test(tuning, the_hosts_result_agrees_with_every_kind_of_product)
         }
         aval__choice_release(&choice);
     }
+    harness_close(&h);
+}
+
+/* Runs each value of each knob alone, and counts those that fit. */
+static size_t judge_knobs(harness *h, const aval__gemm_provider *provider, const aval_gemm *gemm)
+{
+    aval__trial *trial;
+    size_t judged = 0;
+    cr_assert_eq(aval__trial_create(h->device, gemm, AVAL_FLOAT, &trial), AVAL_OK, "%s", aval_error());
+    for (size_t r = 0; r < provider->tuner->n_ranges; r++) {
+        const aval__knob_range *range = &provider->tuner->ranges[r];
+        for (const int32_t *value = range->values; *value != 0; value++) {
+            aval__variant v = { .provider = provider };
+            char name[AVAL__VARIANT_LENGTH];
+            bool right = false;
+            uint64_t signature;
+            v.knobs[range->knob] = *value;
+            if (!provider->tuner->fits(aval__device_info(h->device), gemm, AVAL_FLOAT, &v)) continue;
+            aval__variant_print(&v, name);
+            cr_assert_eq(aval__trial_record(trial, &v, &signature), AVAL_OK, "%s: %s", name, aval_error());
+            cr_assert_eq(aval__trial_judge(trial, &right), AVAL_OK, "%s: %s", name, aval_error());
+            cr_expect(right, "%s", name);
+            judged++;
+        }
+    }
+    aval__trial_release(trial);
+    return judged;
+}
+
+Test(tuning, every_tile_and_number_of_parts_of_groups_is_right)
+{
+    harness h;
+    const aval_gemm g = product(70, 90, 1100);
+    harness_open(&h);
+    cr_expect_geq(judge_knobs(&h, &aval__gemm_groups, &g), 6);
+    harness_close(&h);
+}
+
+/* Winograd's sums are no whole numbers: what rounding does to them is no fault. */
+Test(tuning, every_block_of_winograd_is_right)
+{
+    harness h;
+    const aval_patches patches = { .channels = 20,
+                                   .in = { 1, 24, 24 },
+                                   .kernel = { 1, 3, 3 },
+                                   .stride = { 1, 1, 1 },
+                                   .pad = { 0, 1, 1 },
+                                   .dilation = { 1, 1, 1 },
+                                   .out = { 1, 24, 24 } };
+    aval_gemm g = product(24, 576, 180);
+    g.batch = 5;
+    g.b = (aval_operand){ .patches = &patches, .batch_stride = 20 * 576 };
+    g.c.batch_stride = 24 * 576;
+    harness_open(&h);
+    size_t judged = judge_knobs(&h, &aval__gemm_winograd, &g);
+    cr_expect(aval__device_info(h.device)->group > 1 || judged >= 6, "%zu of the values fit", judged);
     harness_close(&h);
 }
 
