@@ -81,6 +81,22 @@ __kernel void norm_rows(__global const S *x, long x_at, __global const S *scale,
                         __global S *y, long y_at, __global D *mean, long mean_at, __global D *inverse, long inverse_at, long rows,
                         long chunk, long length, long inner, long channels, int center, REAL epsilon)
 {
+#if WG == 1
+    EACH_FEW(r, n, rows)
+    {
+        __global const S *from = x + x_at + r * length;
+        ACC average[TOGETHER], factor[TOGETHER];
+        for (int q = 0; q < n; q++) average[q] = center ? row_sum(from + q * length, length) / length : (ACC)0;
+        for (int q = 0; q < n; q++) factor[q] = 1 / sqrt(row_squares(from + q * length, length, average[q]) / length + epsilon);
+        for (int q = 0; q < n; q++) {
+            const long first = (r + q) * length;
+            if (mean_at >= 0) STORE_D(mean, mean_at + r + q, average[q]);
+            if (inverse_at >= 0) STORE_D(inverse, inverse_at + r + q, factor[q]);
+            write_row(x + x_at + first, y + y_at + first, scale, scale_at, bias, bias_at, first, length, inner, channels, average[q],
+                      factor[q]);
+        }
+    }
+#else
     __local ACC shared[WG];
     EACH_RESULT(r, rows)
     {
@@ -88,10 +104,6 @@ __kernel void norm_rows(__global const S *x, long x_at, __global const S *scale,
         __global const S *from = x + x_at + first;
         __global S *to = y + y_at + first;
         ACC average = 0, squares = 0;
-#if WG == 1
-        if (center) average = row_sum(from, length) / length;
-        squares = row_squares(from, length, average);
-#else
         if (center) {
             for (long i = LANE; i < length; i += WG) average += LOAD(from, i);
             average = group_sum(shared, average) / length;
@@ -101,19 +113,15 @@ __kernel void norm_rows(__global const S *x, long x_at, __global const S *scale,
             squares += d * d;
         }
         squares = group_sum(shared, squares);
-#endif
         const ACC factor = 1 / sqrt(squares / length + epsilon);
         if (LANE == 0 && mean_at >= 0) STORE_D(mean, mean_at + r, average);
         if (LANE == 0 && inverse_at >= 0) STORE_D(inverse, inverse_at + r, factor);
-#if WG == 1
-        write_row(from, to, scale, scale_at, bias, bias_at, first, length, inner, channels, average, factor);
-#else
         for (long i = LANE; i < length; i += WG) {
             const long c = (first + i) / inner % channels;
             STORE(to, i, (LOAD(from, i) - average) * factor * SCALE(c) + BIAS(c));
         }
-#endif
     }
+#endif
 }
 
 /* ---- Backward by x ------------------------------------------------------------------------------------------------------------------- */

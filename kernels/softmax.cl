@@ -2,72 +2,118 @@
 #include "common.clh"
 #include "scores.clh"
 
+#if WG == 1
+/* One row that lies in one piece: exp(x - best) times 1 / sum, or x - best - log(sum).  `kept`: y has exp(x - best). */
+static void write_line(__global const S *from, __global S *to, long length, ACC best, ACC sum, int logarithm, bool kept)
+{
+    const ACC factor = 1 / sum, shift = logarithm ? best + log(sum) : best;
+    long j = 0;
+    if (logarithm) {
+        for (; j + VN <= length; j += VN) VSTORE(to, j, VLOAD(from, j) - shift);
+    } else if (kept) {
+        for (; j + VN <= length; j += VN) VSTORE(to, j, VLOAD(to, j) * factor);
+    } else {
+        for (; j + VN <= length; j += VN) VSTORE(to, j, vector_exp(VLOAD(from, j) - best) * factor);
+    }
+    for (; j < length; j++) {
+        if (kept) STORE(to, j, LOAD(to, j) * factor);
+        else STORE(to, j, logarithm ? LOAD(from, j) - shift : exp(LOAD(from, j) - best) * factor);
+    }
+}
+#endif
+
 /* y = softmax(x), or its logarithm.  Results: rows = outer * inner; length >= 1. */
 __kernel void softmax_forward(__global const S *x, long x_at, __global S *y, long y_at, long rows, long chunk, long length, long inner,
                               int logarithm)
 {
     __local ACC shared[WG];
+#if WG == 1
+    if (inner == 1) {
+        const bool kept = KEPT(inner) && !logarithm;
+        EACH_FEW(r, n, rows)
+        {
+            __global const S *from = x + x_at + r * length;
+            __global S *to = y + y_at + r * length;
+            ACC best[TOGETHER], sum[TOGETHER];
+            for (int q = 0; q < n; q++) best[q] = line_max(from + q * length, length);
+            for (int q = 0; q < n; q++) sum[q] = line_sum(from + q * length, length, best[q], to + q * length, kept);
+            for (int q = 0; q < n; q++) write_line(from + q * length, to + q * length, length, best[q], sum[q], logarithm, kept);
+        }
+        return;
+    }
+#endif
     EACH_RESULT(r, rows)
     {
         __global const S *from = x + x_at + ROW_AT(r);
         __global S *to = y + y_at + ROW_AT(r);
-        const bool kept = KEPT(inner) && !logarithm;
-        const ACC best = row_max(shared, from, length, inner), sum = row_sum(shared, from, length, inner, best, to, kept);
+        const ACC best = row_max(shared, from, length, inner), sum = row_sum(shared, from, length, inner, best, to, false);
         const ACC factor = 1 / sum, shift = logarithm ? best + log(sum) : best;
-        long j = LANE;
-#if WG == 1
-        if (inner == 1 && logarithm) {
-            for (; j + VN <= length; j += VN) VSTORE(to, j, VLOAD(from, j) - shift);
-        } else if (kept) {
-            for (; j + VN <= length; j += VN) VSTORE(to, j, VLOAD(to, j) * factor);
-        } else if (inner == 1) {
-            for (; j + VN <= length; j += VN) VSTORE(to, j, vector_exp(VLOAD(from, j) - best) * factor);
-        }
-#endif
-        for (; j < length; j += WG) {
-            if (kept) {
-                STORE(to, j, LOAD(to, j) * factor);
-            } else {
-                const ACC v = LOAD(from, j * inner);
-                STORE(to, j * inner, logarithm ? v - shift : exp(v - best) * factor);
-            }
+        for (long j = LANE; j < length; j += WG) {
+            const ACC v = LOAD(from, j * inner);
+            STORE(to, j * inner, logarithm ? v - shift : exp(v - best) * factor);
         }
     }
 }
+
+#if WG == 1
+/* The sum over a row in one piece of g y, or of g where it is the logarithm's. */
+static ACC line_product(__global const S *out, __global const S *up, long length, int logarithm)
+{
+    V total = 0;
+    long j = 0;
+    if (logarithm) {
+        for (; j + VN <= length; j += VN) total += VLOAD(up, j);
+    } else {
+        for (; j + VN <= length; j += VN) total += VLOAD(up, j) * VLOAD(out, j);
+    }
+    ACC sum = vector_sum(total);
+    for (; j < length; j++) sum += LOAD(up, j) * (logarithm ? (T)1 : LOAD(out, j));
+    return sum;
+}
+
+static void write_line_gradient(__global const S *out, __global const S *up, __global S *to, long length, ACC sum, int logarithm)
+{
+    long j = 0;
+    if (logarithm) {
+        for (; j + VN <= length; j += VN) VSTORE(to, j, VLOAD(up, j) - vector_exp(VLOAD(out, j)) * sum);
+    } else {
+        for (; j + VN <= length; j += VN) VSTORE(to, j, VLOAD(out, j) * (VLOAD(up, j) - sum));
+    }
+    for (; j < length; j++) STORE(to, j, logarithm ? LOAD(up, j) - exp(LOAD(out, j)) * sum : LOAD(out, j) * (LOAD(up, j) - sum));
+}
+#endif
 
 /* dx_j = y_j (g_j - sum_k g_k y_k); of the logarithm dx_j = g_j - exp(y_j) sum_k g_k.  Results: rows. */
 __kernel void softmax_backward(__global const S *y, long y_at, __global const S *g, long g_at, __global S *dx, long dx_at, long rows,
                                long chunk, long length, long inner, int logarithm)
 {
     __local ACC shared[WG];
+#if WG == 1
+    if (inner == 1) {
+        EACH_FEW(r, n, rows)
+        {
+            const long first = r * length;
+            ACC sum[TOGETHER];
+            for (int q = 0; q < n; q++) {
+                const long at = first + q * length;
+                sum[q] = line_product(y + y_at + at, g + g_at + at, length, logarithm);
+            }
+            for (int q = 0; q < n; q++) {
+                const long at = first + q * length;
+                write_line_gradient(y + y_at + at, g + g_at + at, dx + dx_at + at, length, sum[q], logarithm);
+            }
+        }
+        return;
+    }
+#endif
     EACH_RESULT(r, rows)
     {
         __global const S *out = y + y_at + ROW_AT(r), *up = g + g_at + ROW_AT(r);
         __global S *to = dx + dx_at + ROW_AT(r);
         ACC sum = 0;
-        long j = LANE;
-#if WG == 1
-        if (inner == 1) {
-            V total = 0;
-            if (logarithm) {
-                for (; j + VN <= length; j += VN) total += VLOAD(up, j);
-            } else {
-                for (; j + VN <= length; j += VN) total += VLOAD(up, j) * VLOAD(out, j);
-            }
-            sum = vector_sum(total);
-        }
-#endif
-        for (; j < length; j += WG) sum += LOAD(up, j * inner) * (logarithm ? (T)1 : LOAD(out, j * inner));
+        for (long j = LANE; j < length; j += WG) sum += LOAD(up, j * inner) * (logarithm ? (T)1 : LOAD(out, j * inner));
         sum = group_sum(shared, sum);
-        j = LANE;
-#if WG == 1
-        if (inner == 1 && logarithm) {
-            for (; j + VN <= length; j += VN) VSTORE(to, j, VLOAD(up, j) - vector_exp(VLOAD(out, j)) * sum);
-        } else if (inner == 1) {
-            for (; j + VN <= length; j += VN) VSTORE(to, j, VLOAD(out, j) * (VLOAD(up, j) - sum));
-        }
-#endif
-        for (; j < length; j += WG) {
+        for (long j = LANE; j < length; j += WG) {
             const T yj = LOAD(out, j * inner), gj = LOAD(up, j * inner);
             STORE(to, j * inner, logarithm ? gj - exp(yj) * sum : yj * (gj - sum));
         }
