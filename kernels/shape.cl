@@ -55,6 +55,61 @@ __kernel void copy_runs(__global S *to, long to_at, __global const S *from, long
     }
 }
 
+#if WG == 1
+#define JOIN_(a, b) a##b
+#define JOIN(a, b) JOIN_(a, b)
+#define FOUR JOIN(S, 4)
+#define STRIP 16
+
+/* to[j * to_step + k] = from[k * from_step + j] for j below `rows` and k below `columns`, in squares of four. */
+static void turn(__global S *restrict to, long to_step, __global const S *restrict from, long from_step, int rows, long columns)
+{
+    long k = 0;
+    for (; k + 4 <= columns; k += 4) {
+        __global const S *at = from + k * from_step;
+        int j = 0;
+        for (; j + 4 <= rows; j += 4) {
+            const FOUR a = vload4(0, at + j), b = vload4(0, at + from_step + j), c = vload4(0, at + 2 * from_step + j),
+                       d = vload4(0, at + 3 * from_step + j);
+            vstore4((FOUR)(a.x, b.x, c.x, d.x), 0, to + j * to_step + k);
+            vstore4((FOUR)(a.y, b.y, c.y, d.y), 0, to + (j + 1) * to_step + k);
+            vstore4((FOUR)(a.z, b.z, c.z, d.z), 0, to + (j + 2) * to_step + k);
+            vstore4((FOUR)(a.w, b.w, c.w, d.w), 0, to + (j + 3) * to_step + k);
+        }
+        for (; j < rows; j++) {
+            for (int q = 0; q < 4; q++) to[j * to_step + k + q] = at[q * from_step + j];
+        }
+    }
+    for (; k < columns; k++) {
+        for (int j = 0; j < rows; j++) to[j * to_step + k] = from[k * from_step + j];
+    }
+}
+
+/* The same where the last axis but one has neighbours in `from` and the last one in `to` (fs6 = ts7 = 1), for CPU devices: matrices that are
+   transposed, in strips of STRIP rows.  Work-items: n, the strips of d6 times the product of the lengths of the axes before. */
+__kernel void copy_turned(__global S *to, long to_at, __global const S *from, long from_at, long n, long to_first, long from_first, long d0,
+                          long d1, long d2, long d3, long d4, long d5, long d6, long d7, long ts0, long ts1, long ts2, long ts3, long ts4,
+                          long ts5, long ts6, long ts7, long fs0, long fs1, long fs2, long fs3, long fs4, long fs5, long fs6, long fs7)
+{
+    const long strips = (d6 + STRIP - 1) / STRIP;
+    long i = get_global_id(0);
+    if (i >= n) return;
+    const long first = i % strips * STRIP, d[6] = { d0, d1, d2, d3, d4, d5 };
+    const long ts[6] = { ts0, ts1, ts2, ts3, ts4, ts5 }, fs[6] = { fs0, fs1, fs2, fs3, fs4, fs5 };
+    i /= strips;
+    to += to_at + to_first + first * ts6;
+    from += from_at + from_first + first;
+#pragma unroll
+    for (int a = 5; a >= 8 - AXES; a--) {
+        const long index = i % d[a];
+        i /= d[a];
+        to += index * ts[a];
+        from += index * fs[a];
+    }
+    turn(to, ts6, from, fs7, (int)min((long)STRIP, d6 - first), d7);
+}
+#endif
+
 /* The shape of a tensor as int64 numbers: y [rank].  Work-items: rank. */
 __kernel void shape(__global S *y, long y_at, int rank, long d0, long d1, long d2, long d3, long d4, long d5, long d6, long d7)
 {

@@ -39,6 +39,13 @@ static inline void box_simplify(box *b)
     b->rank = n;
 }
 
+static inline void box_exchange(box *b, uint32_t i, uint32_t k)
+{
+    int64_t dim = b->dims[i], to = b->to[i], from = b->from[i];
+    b->dims[i] = b->dims[k], b->to[i] = b->to[k], b->from[i] = b->from[k];
+    b->dims[k] = dim, b->to[k] = to, b->from[k] = from;
+}
+
 /* Runs that a CPU copies by work-items of their own: along the last axis, or the longest where that is short.  0: too few, or too short. */
 static inline int64_t box_runs(box *b, int64_t count)
 {
@@ -46,12 +53,26 @@ static inline int64_t box_runs(box *b, int64_t count)
     uint32_t last = b->rank - 1, longest = last;
     for (uint32_t i = 0; i < b->rank; i++)
         if (b->dims[i] > b->dims[longest]) longest = i;
-    if (b->dims[last] < LEAST_RUN && longest != last) {
-        int64_t dim = b->dims[last], to = b->to[last], from = b->from[last];
-        b->dims[last] = b->dims[longest], b->to[last] = b->to[longest], b->from[last] = b->from[longest];
-        b->dims[longest] = dim, b->to[longest] = to, b->from[longest] = from;
-    }
+    if (b->dims[last] < LEAST_RUN && longest != last) box_exchange(b, last, longest);
     return b->dims[last] >= LEAST_RUN && count / b->dims[last] >= LEAST_RUNS ? count / b->dims[last] : 0;
+}
+
+/* Strips of rows that a CPU transposes by work-items of their own: with neighbours of `from` along the last axis but one and neighbours of `to`
+   along the last.  0: it is no transposition, or a small one. */
+static inline int64_t box_strips(box *b, int64_t count)
+{
+    enum { LEAST_SIDE = 8, STRIP = 16 /* as in shape.cl */ };
+    uint32_t row = b->rank, column = b->rank;
+    for (uint32_t i = 0; i < b->rank; i++) {
+        if (b->from[i] == 1) row = i;
+        if (b->to[i] == 1) column = i;
+    }
+    if (row == b->rank || column == b->rank || row == column) return 0;
+    int64_t rows = b->dims[row], columns = b->dims[column];
+    if (rows < LEAST_SIDE || columns < LEAST_SIDE) return 0;
+    box_exchange(b, column, b->rank - 1);
+    box_exchange(b, row == b->rank - 1 ? column : row, b->rank - 2);
+    return count / rows / columns * ((rows + STRIP - 1) / STRIP);
 }
 
 /* `to` need not be written whole. */
@@ -61,7 +82,8 @@ static inline int box_copy(const aval_host *host, aval_call *call, const aval_te
     if (count == 0) return 0;
     box_simplify(&b);
     if (b.rank == 0 || (b.rank == 1 && b.to[0] == 1 && b.from[0] == 1)) return host->copy(call, to, b.to_first, from, b.from_first, count);
-    int64_t runs = host->device(call)->group == 1 && b.rank > 1 ? box_runs(&b, count) : 0;
+    int on_cpu = host->device(call)->group == 1 && b.rank > 1;
+    int64_t strips = on_cpu ? box_strips(&b, count) : 0, runs = on_cpu && strips == 0 ? box_runs(&b, count) : 0;
     for (uint32_t i = 0; i < 8; i++) {
         uint32_t axis = i + b.rank - 8; /* wraps below the first axis, on purpose */
         int used = i + b.rank >= 8;
@@ -69,6 +91,11 @@ static inline int box_copy(const aval_host *host, aval_call *call, const aval_te
         ts[i] = used ? b.to[axis] : 0;
         fs[i] = used ? b.from[axis] : 0;
     }
+    if (strips > 0)
+        return host->launch(call, AVAL_LAUNCH(.kernel = "copy_turned", .global = { (uint64_t)strips }, .local = { 1 },
+                                              .s_type = aval_carrier(host->type(to)), AVAL_DEFINES({ "AXES", b.rank }),
+                                              AVAL_ARGS(AVAL_UPDATE(to), AVAL_READ(from), AVAL_I64(strips), AVAL_I64(b.to_first),
+                                                        AVAL_I64(b.from_first), EIGHT(d), EIGHT(ts), EIGHT(fs))));
     int64_t items = runs > 0 ? runs : count;
     return host->launch(call, AVAL_LAUNCH(.kernel = runs > 0 ? "copy_runs" : "copy_strided", EACH(items),
                                           .s_type = aval_carrier(host->type(to)), AVAL_DEFINES({ "AXES", b.rank }),

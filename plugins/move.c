@@ -221,7 +221,9 @@ static const aval_op transpose_op = {
     .reference = transpose_reference,
     .samples = AVAL_SAMPLES({ .inputs = "[2,3]" }, { .inputs = "[2,3,4,5]", .attrs = "perm=[0,2,3,1]" }, { .inputs = "[]" },
                             { .inputs = "[0,3]" }, { .inputs = "[2,1,3]", .attrs = "perm=[1,0,2]", .why = "moves nothing" },
-                            { .inputs = "[1]" }, { .inputs = "[1,2,1,3,1,2,1,2]" }, { .inputs = "i64[2,2]{1,2,3,4}" },
+                            { .inputs = "[1]" }, { .inputs = "[1,2,1,3,1,2,1,2]" },
+                            { .inputs = "[2,37,3,21]", .attrs = "perm=[3,2,0,1]", .why = "neither strips nor squares are whole" },
+                            { .inputs = "i8[3,18,9]{-9..9}", .attrs = "perm=[0,2,1]" }, { .inputs = "i64[2,2]{1,2,3,4}" },
                             { .inputs = "[257,259]", .size_class = AVAL_LARGE }),
 };
 static const aval_op depth_to_space_op = {
