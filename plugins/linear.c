@@ -1,6 +1,7 @@
 /* Matrix products: MatMul, and Gemm as a body of aval::MatrixProduct, so that the addition of C fuses with what follows and its
  * gradient is an ordinary sum.  All work is left to host->gemm; the gradients of both operands can be accumulated, so that weights used
  * at many places or times cost one buffer. */
+#include "aval/strides.h"
 #include "support.h"
 
 /* ---- MatMul ----------------------------------------------------------------------------------------------------------------- */
@@ -15,16 +16,17 @@ typedef struct matmul {
     uint32_t inner; /* first axis of the batch */
     int64_t batch; /* product of dims from `inner` on */
     int64_t a_step, b_step; /* elements from one matrix of the batch to the next */
+    const int64_t *a_given, *b_given; /* strides of all axes of an operand that is not row-major, NULL: it is */
 } matmul;
 
-/* Strides of an operand's batch axes, in elements of matrices of `matrix` elements. */
-static void batch_strides(const int64_t *dims, uint32_t rank, int64_t matrix, uint32_t axes, int64_t *strides)
+/* Strides of an operand's batch axes, in elements: as `given`, or row-major with matrices of `matrix` elements. */
+static void batch_strides(const int64_t *dims, uint32_t rank, int64_t matrix, uint32_t axes, const int64_t *given, int64_t *strides)
 {
     int64_t stride = matrix;
     for (uint32_t i = 0; i < axes; i++) strides[i] = 0;
     for (uint32_t i = 0; rank > 2 && i < rank - 2; i++) {
         uint32_t from = rank - 3 - i;
-        if (dims[from] != 1) strides[axes - 1 - i] = stride;
+        if (dims[from] != 1) strides[axes - 1 - i] = given != NULL ? given[from] : stride;
         stride *= dims[from];
     }
 }
@@ -53,14 +55,14 @@ static int matmul_shapes(const aval_host *host, aval_call *call, matmul *p)
                               (unsigned)i, (long long)x, (long long)y);
         p->dims[i] = x == 1 ? y : x;
     }
-    batch_strides(da, ra, p->m * p->k, p->axes, p->a_strides);
-    batch_strides(db, rb, p->k * p->n, p->axes, p->b_strides);
+    batch_strides(da, ra, p->m * p->k, p->axes, p->a_given, p->a_strides);
+    batch_strides(db, rb, p->k * p->n, p->axes, p->b_given, p->b_strides);
     return 0;
 }
 
 static int matmul_infer(const aval_host *host, aval_call *call)
 {
-    matmul p;
+    matmul p = { 0 };
     TRY(matmul_shapes(host, call, &p));
     uint32_t rank = p.axes;
     if (host->rank(host->input(call, 0)) > 1) p.dims[rank++] = p.m;
@@ -72,7 +74,7 @@ static int matmul_infer(const aval_host *host, aval_call *call)
 static int matmul_plan(const aval_host *host, aval_call *call, matmul *p)
 {
     TRY(matmul_shapes(host, call, p));
-    if (host->rank(host->input(call, 1)) <= 2) {
+    if (host->rank(host->input(call, 1)) <= 2 && p->a_given == NULL) {
         p->m *= product(p->dims, p->axes);
         p->axes = 0;
     }
@@ -114,10 +116,27 @@ static position matmul_position(const matmul *p, int64_t walk)
     return at;
 }
 
+/* Matrices of `columns` columns that are row-major, or lie as `given` says. */
+static aval_operand operand_at(const aval_host *host, const aval_tensor *t, const int64_t *given, int64_t offset, int64_t columns,
+                               int64_t step)
+{
+    aval_operand operand = { .tensor = t, .offset = offset, .ld = columns, .batch_stride = step };
+    if (given == NULL) return operand;
+    int64_t row = given[host->rank(t) - 2], column = given[host->rank(t) - 1];
+    operand.transposed = column != 1;
+    operand.ld = column != 1 ? column : row;
+    return operand;
+}
+
 static int matmul_forward(const aval_host *host, aval_call *call)
 {
     const aval_tensor *a = host->input(call, 0), *b = host->input(call, 1), *y = host->output(call, 0);
-    matmul p;
+    const aval_strides *strides = host->extension(call, AVAL_STRIDES);
+    matmul p = { 0 };
+    if (strides != NULL) {
+        p.a_given = strides->of(call, a);
+        p.b_given = strides->of(call, b);
+    }
     TRY(matmul_plan(host, call, &p));
     if (host->count(y) == 0) return 0;
     int64_t walks = product(p.dims, p.inner), matrix = p.m * p.n;
@@ -130,8 +149,8 @@ static int matmul_forward(const aval_host *host, aval_call *call)
                                            .batch = p.batch,
                                            .alpha = 1,
                                            .whole = walks == 1,
-                                           .a = { .tensor = a, .offset = at.a, .ld = p.k, .batch_stride = p.a_step },
-                                           .b = { .tensor = b, .offset = at.b, .ld = p.n, .batch_stride = p.b_step },
+                                           .a = operand_at(host, a, p.a_given, at.a, p.k, p.a_step),
+                                           .b = operand_at(host, b, p.b_given, at.b, p.n, p.b_step),
                                            .c = { .tensor = y, .offset = w * p.batch * matrix, .ld = p.n, .batch_stride = matrix } }));
     }
     return 0;
@@ -142,7 +161,7 @@ static int matmul_backward(const aval_host *host, aval_call *call)
 {
     const aval_tensor *a = host->input(call, 0), *b = host->input(call, 1), *g = host->upstream(call, 0);
     const aval_tensor *da = host->gradient(call, 0), *db = host->gradient(call, 1);
-    matmul p;
+    matmul p = { 0 };
     TRY(matmul_plan(host, call, &p));
     int64_t walks = product(p.dims, p.inner), matrix = p.m * p.n;
     if (walks * p.batch == 0) { /* no product has taken part in anything */
@@ -187,7 +206,7 @@ static int matmul_reference(const aval_host *host, aval_call *call)
 {
     const double *a = host->real(call, host->input(call, 0)), *b = host->real(call, host->input(call, 1));
     double *y = host->real(call, host->output(call, 0));
-    matmul p;
+    matmul p = { 0 };
     TRY(matmul_shapes(host, call, &p));
     p.inner = p.axes;
     int64_t walks = product(p.dims, p.axes);
@@ -359,7 +378,7 @@ static const aval_op matmul_op = {
     .deterministic = 1,
     .products = AVAL_PRODUCT_OUTPUT(0) | AVAL_PRODUCT_GRADIENT(0) | AVAL_PRODUCT_GRADIENT(1),
     .doc = "Matrix product; axes before the last two are batches and broadcast, a vector is a row or column.",
-    .inputs = AVAL_PORTS({ .name = "A" }, { .name = "B", .like = AVAL_LIKE(0) }),
+    .inputs = AVAL_PORTS({ .name = "A", .flags = AVAL_STRIDED }, { .name = "B", .flags = AVAL_STRIDED, .like = AVAL_LIKE(0) }),
     .outputs = AVAL_PORTS({ .name = "Y" }),
     .infer = matmul_infer,
     .forward = matmul_forward,

@@ -1,4 +1,5 @@
 /* Operators that give the elements another order: Transpose, DepthToSpace, SpaceToDepth, ReverseSequence. */
+#include "aval/strides.h"
 #include "box.h"
 
 #include "shape.cl.h"
@@ -54,6 +55,9 @@ static int transpose_forward(const aval_host *host, aval_call *call)
 {
     box b;
     TRY(transpose_box(host, call, &b));
+    const aval_strides *strides = host->extension(call, AVAL_STRIDES);
+    int taken = strides == NULL ? 0 : strides->alias(call, host->output(call, 0), host->input(call, 0), 0, b.from);
+    if (taken != 0) return taken < 0 ? taken : 0;
     return box_copy(host, call, host->output(call, 0), host->input(call, 0), b);
 }
 

@@ -311,7 +311,7 @@ typedef struct aval_host {
     int64_t *(*integer)(aval_call *call, const aval_tensor *t);
 
     /* Abilities that came later, by name: a constant table of functions, whose layout the name stands for; NULL when this runtime has not
-       got it.  Of this version there are none. */
+       got it.  There is AVAL_STRIDES, of aval/strides.h. */
     const void *(*extension)(const aval_call *call, const char *id);
 } aval_host;
 
@@ -330,10 +330,10 @@ typedef struct aval_host {
 #define AVAL_OPTIONAL 1u /* port: may be absent */
 #define AVAL_VARIADIC 2u /* last port only: one or more; of outputs as many as infer sets */
 #define AVAL_SHAPE_INPUT 4u /* input: infer reads its content (axes, shapes) */
-/* Input of an op given as a body: where the body does not use it, what leads to it need not even have a shape; infer sees rank 0 and no type
-   then. */
+/* Input of an op given as a body: where that does not use it, what leads to it need have no shape; infer sees rank 0 and no type then. */
 #define AVAL_LAZY 8u
 #define AVAL_SHAPE_ONLY 16u /* input: its shape and type are read, never its content, so that the host knows the result from these */
+#define AVAL_STRIDED 32u /* input: `forward` takes it with strides, see aval/strides.h */
 
 /* An array of constants; a row of zeros ends it. */
 #define AVAL_ROWS(type, ...) \

@@ -1,5 +1,6 @@
 /* The runtime's side of the host table: getters are answered here, everything else by the module that runs the phase, through
  * the call's table.  What that table lacks fails by name. */
+#include "aval/strides.h"
 #include "op/registry.h"
 
 #include <string.h>
@@ -287,12 +288,24 @@ static int64_t *host_integer(aval_call *call, const aval_tensor *t)
     return NULL;
 }
 
-/* No ability has come later yet, so every id is one that this runtime has not got. */
+static int host_alias_strided(aval_call *call, const aval_tensor *t, const aval_tensor *of, int64_t offset, const int64_t *strides)
+{
+    if (!call->table->alias_strided) return wrong_phase(call, "alias of aval_strides");
+    return note(call, call->table->alias_strided(call, t, of, offset, strides));
+}
+
+static const int64_t *host_strides(const aval_call *call, const aval_tensor *t)
+{
+    if (call->table->strides) return call->table->strides(call, t);
+    wrong_phase(call, "of of aval_strides");
+    return NULL;
+}
+
 static const void *host_extension(const aval_call *call, const char *id)
 {
+    static const aval_strides strides = { .alias = host_alias_strided, .of = host_strides };
     (void)call;
-    (void)id;
-    return NULL;
+    return strcmp(id, AVAL_STRIDES) == 0 ? &strides : NULL;
 }
 
 const aval_host aval__host = {

@@ -221,6 +221,8 @@ typedef struct aval__call_table {
     int (*copy)(aval_call *call, const aval_tensor *to, int64_t to_offset, const aval_tensor *from, int64_t from_offset, int64_t count);
     int (*fill)(aval_call *call, const aval_tensor *t, double value);
     int (*alias)(aval_call *call, const aval_tensor *t, const aval_tensor *of, int64_t offset);
+    int (*alias_strided)(aval_call *call, const aval_tensor *t, const aval_tensor *of, int64_t offset, const int64_t *strides);
+    const int64_t *(*strides)(const aval_call *call, const aval_tensor *t);
     int (*apply)(aval_call *call, const char *op, const char *attrs, size_t n_inputs, const aval_tensor *const *inputs, size_t n_outputs,
                  const aval_tensor **outputs);
     const aval_tensor *(*constant)(aval_call *call, int type, uint32_t rank, const int64_t *dims, const void *data);

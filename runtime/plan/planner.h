@@ -256,6 +256,11 @@ typedef struct aval__tail {
 } aval__tail;
 
 int aval__record_launch(aval_call *call, const aval_launch *launch);
+/* The port of a handle, NULL: it is not of this call. */
+aval__port *aval__record_port(const aval__recording *r, const aval_tensor *t);
+/* The ability AVAL_STRIDES. */
+int aval__record_alias_strided(aval_call *call, const aval_tensor *t, const aval_tensor *of, int64_t offset, const int64_t *strides);
+const int64_t *aval__record_strides(const aval_call *call, const aval_tensor *t);
 int aval__record_gemm(aval_call *call, const aval_gemm *gemm);
 const aval_tensor *aval__record_scratch(aval_call *call, int type, int64_t count);
 /* Scratch memory of `bytes` bytes in *storage, which is in use until this unit at least; AVAL__NONE: it becomes a new one, to be written. */

@@ -12,7 +12,7 @@ static aval__recording *recording_of(const aval_call *call)
 
 /* ---- Handles ---------------------------------------------------------------------------------------------------------------------------- */
 
-static aval__port *find_port(const aval__recording *r, const aval_tensor *t)
+aval__port *aval__record_port(const aval__recording *r, const aval_tensor *t)
 {
     uintptr_t first = (uintptr_t)r->ports, at = (uintptr_t)t;
     if (at >= first && at < first + r->n_ports * sizeof *r->ports && (at - first) % sizeof *r->ports == 0)
@@ -24,7 +24,7 @@ static aval__port *find_port(const aval__recording *r, const aval_tensor *t)
 
 int aval__record_readable(aval_call *call, const aval_tensor *t, const char *what, aval__port **out)
 {
-    aval__port *port = *out = find_port(recording_of(call), t);
+    aval__port *port = *out = aval__record_port(recording_of(call), t);
     if (!port) return aval__fail(AVAL_E_PLUGIN, "%s: expected a tensor of this call, found another pointer", what);
     if (port->writable && (port->written || port->readable)) return AVAL_OK;
     if (port->writable) return aval__fail(AVAL_E_PLUGIN, "%s: %s %u is read before it is written", what, port->role, port->index);
@@ -37,7 +37,7 @@ int aval__record_readable(aval_call *call, const aval_tensor *t, const char *wha
 int aval__record_writable(aval_call *call, const aval_tensor *t, const char *what, aval__port **out)
 {
     aval__recording *r = recording_of(call);
-    aval__port *port = *out = find_port(r, t);
+    aval__port *port = *out = aval__record_port(r, t);
     if (!port) return aval__fail(AVAL_E_PLUGIN, "%s: expected a tensor of this call, found another pointer", what);
     if (!port->writable)
         return aval__fail(AVAL_E_PLUGIN, "%s: %s %u must not be written; write outputs, gradients and scratch", what, port->role,
@@ -158,7 +158,7 @@ static int record_alias(aval_call *call, const aval_tensor *t, const aval_tensor
 {
     aval__recording *r = recording_of(call);
     aval__planner *p = r->p;
-    aval__port *port = find_port(r, t), *source;
+    aval__port *port = aval__record_port(r, t), *source;
     AVAL__TRY(aval__record_readable(call, of, "alias", &source));
     if (!port || !port->writable || port->item == AVAL__NONE || port->written)
         return aval__fail(AVAL_E_PLUGIN, "alias: expected an output or gradient that nothing was written to yet");
@@ -187,7 +187,9 @@ static const aval__call_table record_table = { .content = record_content,
                                                .gemm = aval__record_gemm,
                                                .copy = record_copy,
                                                .fill = record_fill,
-                                               .alias = record_alias };
+                                               .alias = record_alias,
+                                               .alias_strided = aval__record_alias_strided,
+                                               .strides = aval__record_strides };
 
 /* ---- Ports ---------------------------------------------------------------------------------------------------------------------------------- */
 
