@@ -3,16 +3,19 @@
 
 #include <inttypes.h>
 #include <limits.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 typedef struct check_options {
     int all_devices, quick, forward, worker, in_process, shrink, gradients;
     uint64_t seed, steps, batch, repeats;
     char *seed_text, *steps_text, *batch_text, *repeats_text;
     int element_type; /* of --type; 0: not given */
-    double timeout;
+    double timeout; /* NAN: not given */
+    int jobs; /* 0: not given */
     long long memory_megabytes;
     char *failures, *junit, *html, *replay, *layers, *type; /* of popt, for free */
     char command[2048]; /* as it was given, for the report */
@@ -109,6 +112,14 @@ static int make_report(check *k)
     return k->report == NULL ? AVAL_E_MEMORY : AVAL_OK;
 }
 
+/* A single device that computes on several cores leaves some idle while programs are built for it. */
+static size_t count_children(const check *k)
+{
+    if (k->own->jobs > 0) return (size_t)k->own->jobs;
+    bool on_cores = k->n_devices == 1 && aval_device_info_at(k->ctx, k->devices[0])->kind == AVAL_DEVICE_CPU;
+    return on_cores && sysconf(_SC_NPROCESSORS_ONLN) > 1 ? 3 : 1;
+}
+
 static int set_up(check *k)
 {
     const check_options *own = k->own;
@@ -126,7 +137,9 @@ static int set_up(check *k)
     if (own->in_process) return AVAL_OK;
     const check_limits limits = { .seconds = own->timeout,
                                   .memory_bytes = (size_t)own->memory_megabytes << 20,
-                                  .crashes = own->shrink ? UINT_MAX : 3 };
+                                  .crashes = own->shrink ? UINT_MAX : 3,
+                                  .goes_on = own->shrink != 0,
+                                  .children = count_children(k) };
     k->crew = check_crew_create(k->ctx, k->options, k->devices, k->n_devices, &limits);
     if (k->crew == NULL) return AVAL_E_MEMORY;
     k->library.runner = check_crew_runner(k->crew);
@@ -267,6 +280,7 @@ static int choose_type(check_options *own)
 
 static int check_wrong_use(const cli_options *options, const check_options *own)
 {
+    if (own->jobs < 0 || own->jobs > 3) return cli_fail(CLI_USAGE, "--jobs %d: expected 1 to 3 processes", own->jobs);
     if (own->timeout <= 0) return cli_fail(CLI_USAGE, "--timeout %g: expected more than 0 seconds", own->timeout);
     if (own->memory_megabytes < 0) return cli_fail(CLI_USAGE, "--memory %lld: expected megabytes", own->memory_megabytes);
     if (own->shrink && own->replay == NULL) return cli_fail(CLI_USAGE, "--shrink needs the failure to make smaller: --replay DIR");
@@ -292,7 +306,7 @@ static void join_arguments(int argc, const char **argv, char *text, size_t bytes
 int cli_check(int argc, const char **argv)
 {
     setenv("AVAL_INSIST", "1", 1); /* a check judges for itself, in its workers too */
-    check_options own = { .timeout = 60 };
+    check_options own = { .timeout = NAN };
     const struct poptOption table[] = {
         { "all-devices", 0, POPT_ARG_NONE, &own.all_devices, 0, "on every device of this machine, each compared with every other", NULL },
         { "quick", 0, POPT_ARG_NONE, &own.quick, 0, "small samples only", NULL },
@@ -310,7 +324,9 @@ int cli_check(int argc, const char **argv)
         { "shrink", 0, POPT_ARG_NONE, &own.shrink, 0, "with --replay: smaller shapes that still fail", NULL },
         { "junit", 0, POPT_ARG_STRING, &own.junit, 0, "the results as JUnit XML", "FILE" },
         { "html", 0, POPT_ARG_STRING, &own.html, 0, "the results as a page for a browser, in one file", "FILE" },
-        { "timeout", 0, POPT_ARG_DOUBLE, &own.timeout, 0, "seconds that an operator may take on a device [60]", "S" },
+        { "timeout", 0, POPT_ARG_DOUBLE, &own.timeout, 0,
+          "seconds that an operator may take on a device [60], or with --shrink a case [10]", "S" },
+        { "jobs", 0, POPT_ARG_INT, &own.jobs, 0, "of operators: processes of a device [3 for a single CPU of several cores, else 1]", "N" },
         { "memory", 0, POPT_ARG_LONGLONG, &own.memory_megabytes, 0, "address space of a device's process [no limit]", "MB" },
         { "in-process", 0, POPT_ARG_NONE, &own.in_process, 0, "without a process of its own, for debuggers", NULL },
         { "worker", 0, POPT_ARG_NONE | POPT_ARGFLAG_DOC_HIDDEN, &own.worker, 0, NULL, NULL },
@@ -322,6 +338,7 @@ int cli_check(int argc, const char **argv)
     join_arguments(argc, argv, own.command, sizeof own.command);
     if (!cli_options_parse(&options, cli_command_find("check"), table, 0, (size_t)-1, argc, argv, &code)) return code;
     if (own.failures == NULL) own.failures = strdup("aval-failures");
+    if (isnan(own.timeout)) own.timeout = own.shrink ? 10 : 60;
     code = check_wrong_use(&options, &own);
     if (code == CLI_OK) code = choose_type(&own);
     if (code == CLI_OK) code = cli_count("seed", own.seed_text, 0, UINT64_MAX, &own.seed);

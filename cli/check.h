@@ -11,6 +11,8 @@ typedef struct check_limits {
     double seconds; /* that an op may keep its device busy */
     size_t memory_bytes; /* of address space a child may use; 0: as much as there is */
     unsigned crashes; /* cases of an op that may end a child one after the other before the op is left */
+    bool goes_on; /* an op is not left when one of its cases hangs */
+    size_t children; /* of a device, 1 to 3: cases of several element types run at the same time */
 } check_limits;
 
 typedef struct check_crew check_crew;

@@ -1,5 +1,8 @@
-/* The children that run cases, one a device.  A child that dies is told of, and the next case gets a new one; an op whose cases crash one
- * after the other is left, as is one in which a child is silent for too long. */
+/* The children that run cases.  A child that dies is told of, and the next case gets a new one; an op whose cases crash one
+ * after the other is left, as is one in which a child is silent for too long.
+ *
+ * A device may have several, one an element type, so that a machine with several cores builds and runs the cases to come while one is waited for:
+ * programs differ by element type, so no child builds what another has. */
 #include "check.h"
 
 #include <errno.h>
@@ -15,34 +18,43 @@
 #include <time.h>
 #include <unistd.h>
 
+#define MOST_CHILDREN 3 /* of a device */
 #define MOST_TURNS 9
 #define LEAST_WORK 0.02 /* of the time: a driver that waits for what never comes has less */
 
 typedef struct child {
-    size_t device;
     pid_t pid; /* 0: none */
     int to, from; /* pipes; -1: closed */
-    char op[128]; /* under way */
-    unsigned crashes; /* cases of this op in a row that ended a child */
-    bool left; /* the op's further cases are not run */
-    bool sources; /* what is under way is no case, but its sources */
+    char *pending; /* the line that it works on, or whose answer nobody has read; NULL: none */
     double waited; /* seconds of this op, or of its turn where it got more than one */
     int turns; /* that this op got beyond the first */
     double worked_at_start, worked_at_turn; /* processor time when the op and its last turn began */
     char *text; /* what was read and is not yet a line */
     size_t length, room;
+} child;
+
+/* A device, and who runs its cases. */
+typedef struct seat {
+    size_t device;
+    child children[MOST_CHILDREN];
+    child *asked; /* has the case under way; NULL: none could be asked */
+    char op[128]; /* under way */
+    unsigned crashes; /* cases of this op in a row that ended a child */
+    bool left; /* the op's further cases are not run */
+    bool sources; /* what is under way is no case, but its sources */
     /* of the last outcome */
     json_t *line;
     void *results;
     char message[256];
-} child;
+} seat;
 
 struct check_crew {
     aval_context *ctx;
     char **argv; /* of a child; the device's place is argv[device_place] */
     size_t device_place;
     check_limits limits;
-    child *children;
+    seat *seats;
+    size_t n_children; /* of a device, at most */
     aval_check_runner runner;
     json_t *model; /* what a model runner's requests are about */
 };
@@ -71,11 +83,11 @@ static void become_worker(const check_crew *crew, int in, int out, char *const *
     _exit(127);
 }
 
-static bool start(check_crew *crew, child *c)
+static bool start(check_crew *crew, const seat *s, child *c)
 {
     int request[2], answer[2];
     char number[32];
-    snprintf(number, sizeof number, "%zu", c->device);
+    snprintf(number, sizeof number, "%zu", s->device);
     crew->argv[crew->device_place] = number;
     if (pipe2(request, O_CLOEXEC) != 0) return false;
     if (pipe2(answer, O_CLOEXEC) != 0) {
@@ -102,6 +114,8 @@ static bool start(check_crew *crew, child *c)
 static int stop(child *c)
 {
     int status = 0;
+    free(c->pending);
+    c->pending = NULL;
     if (c->pid == 0) return 0;
     close(c->to);
     close(c->from);
@@ -113,29 +127,37 @@ static int stop(child *c)
 
 /* ---- Asking ------------------------------------------------------------------------------------------------------------------ */
 
-static void forget_outcome(child *c)
+static void forget_outcome(seat *s)
 {
-    json_decref(c->line);
-    free(c->results);
-    c->line = NULL;
-    c->results = NULL;
-    c->message[0] = 0;
+    json_decref(s->line);
+    free(s->results);
+    s->line = NULL;
+    s->results = NULL;
+    s->message[0] = 0;
 }
 
-static bool send_line(child *c, json_t *line)
+/* A line as text with its end, for free; takes the line over. */
+static char *take_line(json_t *line)
 {
     char *text = line == NULL ? NULL : json_dumps(line, JSON_COMPACT);
-    size_t length = text == NULL ? 0 : strlen(text), done = 0;
-    if (text == NULL) return false;
-    text[length++] = '\n'; /* in place of the ending 0 */
+    size_t length = text == NULL ? 0 : strlen(text);
+    char *ended = text == NULL ? NULL : realloc(text, length + 2);
+    json_decref(line);
+    if (ended == NULL) free(text);
+    else memcpy(ended + length, "\n", 2);
+    return ended;
+}
+
+/* Where it fails the child has ended, which finish finds out. */
+static void send_line(const child *c, const char *text)
+{
+    size_t length = strlen(text), done = 0;
     while (done < length) {
         ssize_t n = write(c->to, text + done, length - done);
         if (n < 0 && errno == EINTR) continue;
         if (n <= 0) break;
         done += (size_t)n;
     }
-    free(text);
-    return done == length;
 }
 
 /* Seconds of processor time that the child and its threads have had; negative: unknown. */
@@ -156,36 +178,6 @@ static void begin_turns(child *c)
     c->worked_at_start = c->worked_at_turn = work < 0 ? 0 : work;
 }
 
-/* Gives the child a line to work on; takes it over.  `op` is what it belongs to: one that was left stays so until another one comes. */
-static void ask(check_crew *crew, size_t device, const char *op, json_t *line)
-{
-    child *c = &crew->children[device];
-    forget_outcome(c);
-    if (strcmp(c->op, op) != 0) {
-        snprintf(c->op, sizeof c->op, "%s", op);
-        c->left = false;
-        c->crashes = 0;
-        begin_turns(c);
-    }
-    if (!c->left && (c->pid != 0 || start(crew, c))) send_line(c, line); /* where it fails the child has ended, which finish finds out */
-    json_decref(line);
-}
-
-static void begin(void *user, size_t device, const aval_check_case *what)
-{
-    check_crew *crew = user;
-    crew->children[device].sources = what->sources != 0;
-    ask(crew, device, what->op, check_case_to_json(what));
-}
-
-static void begin_model(void *user, size_t device, const void *request, size_t bytes)
-{
-    check_crew *crew = user;
-    crew->children[device].sources = false;
-    begin_turns(&crew->children[device]); /* the limit is for a step */
-    ask(crew, device, "a model", json_pack("{s:O, s:o}", "model", crew->model, "request", check_bytes_to_json(request, bytes)));
-}
-
 /* Is it only that the machine has other work?  A child that was silent for its whole limit gets as long again, MOST_TURNS in all, while it still
    works and has not had the limit in processor time. */
 static bool deserves_another_turn(const check_crew *crew, child *c)
@@ -199,8 +191,8 @@ static bool deserves_another_turn(const check_crew *crew, child *c)
     return true;
 }
 
-/* Reads until there is a line; false: the child has ended (*hung: or is silent for too long). */
-static bool read_line(check_crew *crew, child *c, bool *hung)
+/* Reads until there is an answer; NULL: the child has ended (*hung: or is silent for too long).  json_null: no JSON. */
+static json_t *read_line(check_crew *crew, child *c, bool *hung)
 {
     char *end = NULL;
     size_t seen = 0; /* bytes without an end of line: megabytes come in pieces, and each is searched once */
@@ -214,47 +206,129 @@ static bool read_line(check_crew *crew, child *c, bool *hung)
         if (ready < 0 && errno == EINTR) continue;
         if (ready == 0 && deserves_another_turn(crew, c)) continue;
         *hung = ready == 0;
-        if (ready <= 0) return false;
+        if (ready <= 0) return NULL;
         if (c->room < c->length + 65536) {
             char *grown = realloc(c->text, 2 * c->room + 131072);
-            if (grown == NULL) return false;
+            if (grown == NULL) return NULL;
             c->text = grown;
             c->room = 2 * c->room + 131072;
         }
         ssize_t n = read(c->from, c->text + c->length, c->room - c->length);
         if (n < 0 && errno == EINTR) continue;
-        if (n <= 0) return false;
+        if (n <= 0) return NULL;
         c->length += (size_t)n;
     }
     size_t used = (size_t)(end - c->text) + 1;
-    c->line = json_loadb(c->text, used - 1, 0, NULL);
+    json_t *line = json_loadb(c->text, used - 1, 0, NULL);
     memmove(c->text, c->text + used, c->length - used);
     c->length -= used;
+    free(c->pending);
+    c->pending = NULL;
+    return line != NULL ? line : json_null();
+}
+
+/* What the child was given in advance and nobody wants any more must not be taken for another answer. */
+static void settle(check_crew *crew, child *c)
+{
+    bool hung;
+    json_t *line = c->pending == NULL ? NULL : read_line(crew, c, &hung);
+    if (line == NULL && c->pending != NULL) stop(c);
+    json_decref(line);
+}
+
+/* Gives the child a line to work on, which is its from then on; false: it cannot be started. */
+static bool give(check_crew *crew, const seat *s, child *c, char *line)
+{
+    settle(crew, c);
+    if (c->pid == 0 && !start(crew, s, c)) {
+        free(line);
+        return false;
+    }
+    c->pending = line;
+    send_line(c, line);
     return true;
 }
 
-/* A driver that cannot run an op at all would end a child a case. */
-static void leave_op_if_hopeless(const check_crew *crew, child *c, bool hung)
+/* The child that runs cases of this element type. */
+static child *child_for(const check_crew *crew, seat *s, int type)
 {
-    if (!c->sources) c->crashes++;
-    c->left = hung || c->crashes >= crew->limits.crashes;
+    size_t place = type == AVAL_DOUBLE ? 1 : type == AVAL_FLOAT16 ? 2 : 0;
+    return &s->children[place % crew->n_children];
+}
+
+/* Has the child work on a line, if none has been given it in advance.  `op` is what it belongs to: one that was left stays so until another one comes. */
+static void ask(check_crew *crew, seat *s, const char *op, child *c, json_t *json)
+{
+    char *line = take_line(json);
+    forget_outcome(s);
+    if (strcmp(s->op, op) != 0) {
+        snprintf(s->op, sizeof s->op, "%s", op);
+        s->left = false;
+        s->crashes = 0;
+        for (size_t i = 0; i < crew->n_children; i++) begin_turns(&s->children[i]);
+    }
+    s->asked = NULL;
+    for (size_t i = 0; line != NULL && i < crew->n_children; i++) {
+        if (s->children[i].pending != NULL && strcmp(s->children[i].pending, line) == 0) s->asked = &s->children[i];
+    }
+    if (crew->limits.goes_on) begin_turns(c); /* the limit is for a case, then */
+    if (line == NULL || s->left || s->asked != NULL) free(line);
+    else if (give(crew, s, c, line)) s->asked = c;
+}
+
+static void begin(void *user, size_t device, const aval_check_case *what)
+{
+    check_crew *crew = user;
+    seat *s = &crew->seats[device];
+    s->sources = what->sources != 0;
+    ask(crew, s, what->op, child_for(crew, s, what->type), check_case_to_json(what));
+}
+
+/* Begins a case to come, where a child has nothing to do. */
+static void expect(void *user, size_t device, const aval_check_case *what)
+{
+    check_crew *crew = user;
+    seat *s = &crew->seats[device];
+    child *c = child_for(crew, s, what->type);
+    char *line = s->left || c->pending != NULL ? NULL : take_line(check_case_to_json(what));
+    if (line != NULL) give(crew, s, c, line);
+}
+
+static void begin_model(void *user, size_t device, const void *request, size_t bytes)
+{
+    check_crew *crew = user;
+    seat *s = &crew->seats[device];
+    s->sources = false;
+    begin_turns(&s->children[0]); /* the limit is for a step */
+    ask(crew, s, "a model", &s->children[0], json_pack("{s:O, s:o}", "model", crew->model, "request", check_bytes_to_json(request, bytes)));
+}
+
+/* A driver that cannot run an op at all would end a child a case.  What else was begun of an op that is left would only be in the way. */
+static void leave_op_if_hopeless(const check_crew *crew, seat *s, bool hung)
+{
+    if (!s->sources) s->crashes++;
+    s->left = (hung && !crew->limits.goes_on) || s->crashes >= crew->limits.crashes;
+    for (size_t i = 0; s->left && i < crew->n_children; i++) {
+        if (s->children[i].pending != NULL) stop(&s->children[i]);
+    }
 }
 
 /* Says in `message` how the child was lost; returns the word for it. */
-static const char *describe_end(const check_crew *crew, child *c, bool hung)
+static const char *describe_end(const check_crew *crew, seat *s, bool hung)
 {
-    int status = stop(c);
+    int status = stop(s->asked);
     if (hung) {
-        snprintf(c->message, sizeof c->message, "no answer within %g seconds an operator or step (--timeout); its process was ended",
+        snprintf(s->message, sizeof s->message, "no answer within %g seconds an operator or step (--timeout); its process was ended",
                  crew->limits.seconds);
+        begin_turns(s->asked);
         return "hung";
     }
     if (WIFSIGNALED(status) && WTERMSIG(status) != SIGKILL) {
-        snprintf(c->message, sizeof c->message, "its process was ended by signal %d (%s)", WTERMSIG(status), strsignal(WTERMSIG(status)));
+        snprintf(s->message, sizeof s->message, "its process was ended by signal %d (%s)", WTERMSIG(status), strsignal(WTERMSIG(status)));
     } else if (WIFEXITED(status)) {
-        snprintf(c->message, sizeof c->message, "its process ended by itself with exit code %d", WEXITSTATUS(status));
+        snprintf(s->message, sizeof s->message, "its process ended by itself with exit code %d", WEXITSTATUS(status));
     } else {
-        snprintf(c->message, sizeof c->message, "its process was killed%s", crew->limits.memory_bytes > 0 ? " (see --memory)" : "");
+        snprintf(s->message, sizeof s->message, "its process was killed%s", crew->limits.memory_bytes > 0 ? " (see --memory)" : "");
     }
     return "crashed";
 }
@@ -262,28 +336,29 @@ static const char *describe_end(const check_crew *crew, child *c, bool hung)
 static void finish(void *user, size_t device, aval_check_outcome *outcome)
 {
     check_crew *crew = user;
-    child *c = &crew->children[device];
+    seat *s = &crew->seats[device];
     bool hung = false;
     outcome->status = AVAL_E_DEVICE;
     outcome->fate = "error";
-    outcome->message = c->message;
-    outcome->skip = c->left;
-    if (c->left) return;
-    if (c->pid == 0) {
-        snprintf(c->message, sizeof c->message, "its process cannot be started: %s", strerror(errno));
+    outcome->message = s->message;
+    outcome->skip = s->left;
+    if (s->left) return;
+    if (s->asked == NULL) {
+        snprintf(s->message, sizeof s->message, "its process cannot be started: %s", strerror(errno));
         return;
     }
-    if (!read_line(crew, c, &hung)) {
-        leave_op_if_hopeless(crew, c, hung);
-        outcome->fate = describe_end(crew, c, hung);
+    s->line = read_line(crew, s->asked, &hung);
+    if (s->line == NULL) {
+        outcome->fate = describe_end(crew, s, hung);
+        leave_op_if_hopeless(crew, s, hung);
         return;
     }
-    if (!c->sources) c->crashes = 0;
-    if (!check_results_from_json(c->line, &outcome->status, &outcome->message, &c->results, &outcome->bytes)) {
+    if (!s->sources) s->crashes = 0;
+    if (!check_results_from_json(s->line, &outcome->status, &outcome->message, &s->results, &outcome->bytes)) {
         outcome->status = AVAL_E_FORMAT;
         outcome->message = "its process gave an answer that is none";
     }
-    outcome->results = c->results;
+    outcome->results = s->results;
 }
 
 /* ---- The crew ---------------------------------------------------------------------------------------------------------------- */
@@ -291,13 +366,13 @@ static void finish(void *user, size_t device, aval_check_outcome *outcome)
 static const aval_device_info *device_info(void *user, size_t device)
 {
     const check_crew *crew = user;
-    return aval_device_info_at(crew->ctx, crew->children[device].device);
+    return aval_device_info_at(crew->ctx, crew->seats[device].device);
 }
 
 static size_t device_number(void *user, size_t device)
 {
     const check_crew *crew = user;
-    return crew->children[device].device;
+    return crew->seats[device].device;
 }
 
 static const char *compiler(void *user, size_t device)
@@ -334,12 +409,13 @@ check_crew *check_crew_create(aval_context *ctx, const cli_options *options, con
     if (crew == NULL) return NULL;
     crew->ctx = ctx;
     crew->limits = *limits;
-    crew->children = calloc(n_devices + 1, sizeof *crew->children);
-    if (crew->children == NULL || !make_arguments(crew, options)) {
+    crew->n_children = limits->children < MOST_CHILDREN ? limits->children : MOST_CHILDREN;
+    crew->seats = calloc(n_devices + 1, sizeof *crew->seats);
+    if (crew->seats == NULL || !make_arguments(crew, options)) {
         check_crew_release(crew);
         return NULL;
     }
-    for (size_t i = 0; i < n_devices; i++) crew->children[i].device = devices[i];
+    for (size_t i = 0; i < n_devices; i++) crew->seats[i].device = devices[i];
     crew->runner = (aval_check_runner){ .size = sizeof crew->runner,
                                         .user = crew,
                                         .n_devices = n_devices,
@@ -347,7 +423,8 @@ check_crew *check_crew_create(aval_context *ctx, const cli_options *options, con
                                         .number = device_number,
                                         .compiler = compiler,
                                         .begin = begin,
-                                        .finish = finish };
+                                        .finish = finish,
+                                        .expect = crew->n_children > 1 ? expect : NULL };
     signal(SIGPIPE, SIG_IGN); /* a child that has died is noticed by what write returns */
     return crew;
 }
@@ -360,7 +437,7 @@ const aval_check_runner *check_crew_runner(const check_crew *crew)
 aval_model_runner check_crew_model_runner(check_crew *crew, json_t *spec)
 {
     crew->model = spec;
-    for (size_t i = 0; i < crew->runner.n_devices; i++) crew->children[i].op[0] = 0;
+    for (size_t i = 0; i < crew->runner.n_devices; i++) crew->seats[i].op[0] = 0;
     return (aval_model_runner){ .size = sizeof(aval_model_runner),
                                 .user = crew,
                                 .n_devices = crew->runner.n_devices,
@@ -374,12 +451,14 @@ aval_model_runner check_crew_model_runner(check_crew *crew, json_t *spec)
 void check_crew_release(check_crew *crew)
 {
     if (crew == NULL) return;
-    for (size_t i = 0; crew->children != NULL && i < crew->runner.n_devices; i++) {
-        stop(&crew->children[i]);
-        forget_outcome(&crew->children[i]);
-        free(crew->children[i].text);
+    for (size_t i = 0; crew->seats != NULL && i < crew->runner.n_devices; i++) {
+        for (size_t k = 0; k < MOST_CHILDREN; k++) {
+            stop(&crew->seats[i].children[k]);
+            free(crew->seats[i].children[k].text);
+        }
+        forget_outcome(&crew->seats[i]);
     }
-    free(crew->children);
+    free(crew->seats);
     free(crew->argv);
     free(crew);
 }

@@ -230,26 +230,53 @@ static int stands_before(double a, int64_t place_a, double b, int64_t place_b, i
     return largest ? a > b : a < b;
 }
 
-/* One after the other: the first of those that stand behind the one before. */
+/* A row's elements, of either kind, asked of the host once: a check takes this reference for each difference. */
+typedef struct row {
+    const double *real; /* NULL: integers */
+    const int64_t *integer;
+    int64_t length, step;
+    int largest;
+} row;
+
+static double row_value(const row *x, int64_t i)
+{
+    return x->real != NULL ? x->real[i * x->step] : (double)x->integer[i * x->step];
+}
+
+/* The first of those that stand behind `last` (-1: of all). */
+static int64_t next_of(const row *x, int64_t last)
+{
+    const double bound = last < 0 ? 0 : row_value(x, last);
+    double best = 0;
+    int64_t first = -1;
+    for (int64_t i = 0; i < x->length; i++) {
+        double v = row_value(x, i);
+        if (last >= 0 && !stands_before(bound, last, v, i, x->largest)) continue;
+        if (first >= 0 && !stands_before(v, i, best, first, x->largest)) continue;
+        first = i;
+        best = v;
+    }
+    return first;
+}
+
 static int top_reference(const aval_host *host, aval_call *call)
 {
     const aval_tensor *x = host->input(call, 0), *values = host->output(call, 0), *indices = host->output(call, 1);
-    int largest = host->attr_int(call, "largest") != 0, floats = (AVAL_FLOATS & AVAL_TYPE_SET(host->type(x))) != 0;
+    const int floats = (AVAL_FLOATS & AVAL_TYPE_SET(host->type(x))) != 0;
+    const double *real = floats ? host->real(call, x) : NULL;
+    const int64_t *integer = floats ? NULL : host->integer(call, x);
     aval_split s = split(host, call);
     int64_t k = *host->integer(call, host->input(call, 1));
     for (int64_t r = 0; r < s.outer * s.inner; r++) {
         int64_t from = r / s.inner * s.length * s.inner + r % s.inner, last = -1;
+        const row elements = { floats ? real + from : NULL, floats ? NULL : integer + from, s.length, s.inner,
+                               host->attr_int(call, "largest") != 0 };
         for (int64_t j = 0; j < k; j++) {
-            int64_t first = -1, to = r / s.inner * k * s.inner + j * s.inner + r % s.inner;
-            for (int64_t i = 0; i < s.length; i++) {
-                double v = element(host, call, x, from + i * s.inner);
-                if (last >= 0 && !stands_before(element(host, call, x, from + last * s.inner), last, v, i, largest)) continue;
-                if (first < 0 || stands_before(v, i, element(host, call, x, from + first * s.inner), first, largest)) first = i;
-            }
-            last = first;
-            if (indices != NULL) host->integer(call, indices)[to] = first;
-            if (values != NULL && floats) host->real(call, values)[to] = host->real(call, x)[from + first * s.inner];
-            if (values != NULL && !floats) host->integer(call, values)[to] = host->integer(call, x)[from + first * s.inner];
+            int64_t to = r / s.inner * k * s.inner + j * s.inner + r % s.inner;
+            last = next_of(&elements, last);
+            if (indices != NULL) host->integer(call, indices)[to] = last;
+            if (values != NULL && floats) host->real(call, values)[to] = elements.real[last * s.inner];
+            if (values != NULL && !floats) host->integer(call, values)[to] = elements.integer[last * s.inner];
         }
     }
     return 0;

@@ -76,6 +76,9 @@ typedef struct aval_check_runner {
     const char *(*compiler)(void *user, size_t device);
     void (*begin)(void *user, size_t device, const aval_check_case *c);
     void (*finish)(void *user, size_t device, aval_check_outcome *outcome);
+    /* May be NULL.  Tells between begin and finish of a case of one that is likely to follow, so that it may be begun in advance; begin is called for it as
+       for any, with equal content, or never. */
+    void (*expect)(void *user, size_t device, const aval_check_case *c);
 } aval_check_runner;
 
 typedef struct aval_check_options {

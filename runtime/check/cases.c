@@ -3,6 +3,7 @@
 #include "check/referee.h"
 
 #include <math.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -123,11 +124,11 @@ static bool is_slow(const aval_device_info *info)
     return false;
 }
 
-static bool is_asked(const aval__judge *j, size_t device)
+static bool is_asked(const aval__judge *j, size_t device, const aval_check_case *what)
 {
     const aval_device_info *info = j->runner->device(j->runner->user, device);
     if (j->witnesses[device].lost) return false;
-    return j->what->sample->size_class == AVAL_SMALL || !is_slow(info);
+    return what->sample->size_class == AVAL_SMALL || !is_slow(info);
 }
 
 /* Waits for the device and takes what it says. */
@@ -220,7 +221,7 @@ static bool choose_devices(aval__judge *j)
     bool doubles = needs_doubles(j->c), any = false;
     for (size_t d = 0; d < j->n_witnesses; d++) {
         aval__witness *w = &j->witnesses[d];
-        w->asked = is_asked(j, d);
+        w->asked = is_asked(j, d, j->what);
         if (w->asked && doubles && !j->runner->device(j->runner->user, d)->fp64) {
             w->asked = false;
             if (!w->told_doubles || j->row->type != AVAL_DOUBLE)
@@ -232,12 +233,28 @@ static bool choose_devices(aval__judge *j)
     return any;
 }
 
+/* Cases to come that a device may begin before this one is judged: as many as there are other element types. */
+#define MOST_EXPECTED 2
+
+static void tell_expected(const aval__judge *j, size_t device)
+{
+    const aval_check_runner *runner = j->runner;
+    if (runner->size < offsetof(aval_check_runner, expect) + sizeof runner->expect || runner->expect == NULL) return;
+    const aval_device_info *info = runner->device(runner->user, device);
+    for (size_t i = 0; i < j->n_coming && i < MOST_EXPECTED; i++) {
+        const aval_check_case *what = &j->coming[i];
+        if (is_asked(j, device, what) && (what->type != AVAL_DOUBLE || info->fp64)) runner->expect(runner->user, device, what);
+    }
+}
+
 /* The devices work while the referee does. */
 static int ask_and_judge(aval__judge *j)
 {
     if (!choose_devices(j)) return 0;
     for (size_t d = 0; d < j->n_witnesses; d++)
         if (j->witnesses[d].asked) j->runner->begin(j->runner->user, d, j->what);
+    for (size_t d = 0; d < j->n_witnesses; d++)
+        if (j->witnesses[d].asked) tell_expected(j, d);
     int status = prepare_referee(j);
     if (status == 0) status = aval__judge_prepare(j);
     for (size_t d = 0; d < j->n_witnesses; d++) {
@@ -272,7 +289,7 @@ int aval__check_case(aval__judge *j, const aval_check_case *what, const aval__ty
     bool any = false;
     j->what = what;
     j->row = row;
-    for (size_t d = 0; d < j->n_witnesses; d++) any = any || is_asked(j, d);
+    for (size_t d = 0; d < j->n_witnesses; d++) any = any || is_asked(j, d, what);
     if (!any) return 0;
     j->c = &c;
     int status = aval__case_make(j->ctx, what, &c, &skip), kept = 0;

@@ -52,6 +52,8 @@ typedef struct aval__judge {
     /* of the op under way: inputs (by port) whose gradients were compared, and were not all zero */
     uint32_t compared_ports, moved_ports;
     unsigned diagnosed; /* failures whose mistake was looked for */
+    const aval_check_case *coming; /* the op's cases behind the one under way */
+    size_t n_coming;
     /* of the case under way */
     const aval_check_case *what;
     aval__case *c;

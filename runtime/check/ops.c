@@ -36,9 +36,34 @@ static bool is_wanted(const aval__type_row *row, const aval_sample *sample, cons
     return !options->quick && row->type != AVAL_FLOAT16;
 }
 
+/* Every sample in every element type that is wanted; *cases and *rows for aval__free, after a failure too. */
+static int list_cases(const aval_check_case *first, const aval__opdef *def, const aval_check_options *options, aval_check_case **cases,
+                      const aval__type_row ***rows, size_t *n)
+{
+    size_t samples = 0, types = 0;
+    while (def->op->samples[samples].inputs != NULL) samples++;
+    while (aval__type_rows[types].name != NULL) types++;
+    *cases = aval__alloc_array(samples * types + 1, sizeof **cases);
+    *rows = aval__alloc_array(samples * types + 1, sizeof **rows);
+    *n = 0;
+    if (*cases == NULL || *rows == NULL) return AVAL_E_MEMORY;
+    for (size_t s = 0; s < samples; s++) {
+        for (const aval__type_row *row = aval__type_rows; row->name != NULL; row++) {
+            if (!is_wanted(row, &def->op->samples[s], options)) continue;
+            (*rows)[*n] = row;
+            (*cases)[*n] = *first;
+            (*cases)[*n].sample = &def->op->samples[s];
+            (*cases)[(*n)++].type = row->type;
+        }
+    }
+    return 0;
+}
+
 static int check_op(aval__judge *j, const aval__opdef *def, bool newest)
 {
-    int status = 0;
+    aval_check_case *cases = NULL;
+    const aval__type_row **rows = NULL;
+    size_t n = 0;
     aval__text label = { 0 };
     aval__opdef_label(&label, def);
     if (!newest) aval__text_add(&label, "@%u", (unsigned)def->op->since);
@@ -53,22 +78,26 @@ static int check_op(aval__judge *j, const aval__opdef *def, bool newest)
         aval__witness *w = &j->witnesses[d];
         w->compared = w->died = w->lost = w->told_doubles = false;
     }
-    for (size_t s = 0; def->op->samples[s].inputs != NULL; s++) {
-        what.sample = &def->op->samples[s];
-        for (const aval__type_row *row = aval__type_rows; row->name != NULL; row++) {
-            if (!is_wanted(row, what.sample, j->options)) continue;
-            what.type = row->type;
-            AVAL__TRY_DONE(aval__check_case(j, &what, row));
-        }
+    int status = list_cases(&what, def, j->options, &cases, &rows, &n);
+    for (size_t k = 0; k < n && status == 0; k++) {
+        j->coming = &cases[k + 1];
+        j->n_coming = n - k - 1;
+        status = aval__check_case(j, &cases[k], rows[k]);
     }
-    j->row = &aval__type_rows[0];
+    j->n_coming = 0;
+    if (status < 0) goto done;
     what.sample = &def->op->samples[0];
+    what.type = n == 0 ? what.type : cases[n - 1].type;
+    j->what = &what; /* of what is told of the op as a whole */
+    j->row = &aval__type_rows[0];
     tell_unmoved(j, def);
     aval__pattern_tell(j, def);
     tell_uncompared(j);
     status = newest ? aval__judge_note_op(j, def) : 0;
 done:
     j->what = NULL;
+    aval__free(rows);
+    aval__free(cases);
     aval__free(op);
     return status;
 }

@@ -37,3 +37,6 @@ set_target_properties(faults PROPERTIES PREFIX "" LIBRARY_OUTPUT_DIRECTORY ${CMA
 target_link_libraries(faults PRIVATE m)
 add_test(NAME planted_faults COMMAND python3 ${CMAKE_CURRENT_LIST_DIR}/faults/run.py ${CMAKE_BINARY_DIR})
 set_tests_properties(planted_faults PROPERTIES LABELS slow)
+# `aval check OP` of the slowest operators and of each sixteenth, loosely: times.py.
+add_test(NAME check_times COMMAND python3 ${CMAKE_CURRENT_LIST_DIR}/times.py ${CMAKE_BINARY_DIR} --processor --slice 0/16 LSTM GRU RNN TopK Resize)
+set_tests_properties(check_times PROPERTIES LABELS slow)

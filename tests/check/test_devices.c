@@ -183,6 +183,18 @@ Test(lying_device, a_device_that_hangs_is_ended_after_the_time_limit)
     cr_expect_not_null(strstr(liar.message, "15 seconds"), "%s", liar.message);
 }
 
+Test(lying_device, a_case_that_hangs_is_made_as_small_as_still_hangs)
+{
+    tally liar;
+    char arguments[1024];
+    cr_expect_eq(check_with("Tanh", "hang:2", "--timeout 10", &liar), 3);
+    snprintf(arguments, sizeof arguments, "check --shrink --timeout 3 --failures small --replay %s", command_first_entry("aval-failures"));
+    const command_outcome *o = command_run(arguments);
+    cr_expect_eq(o->exit_code, 1, "%s", o->err);
+    cr_expect_not_null(strstr(o->out, "still fails has inputs [1"), "%s", o->out);
+    cr_expect_str_not_empty(command_first_entry("small"));
+}
+
 Test(lying_device, a_device_that_works_for_ever_is_ended_after_the_time_limit)
 {
     tally liar;
