@@ -197,6 +197,7 @@ static int adam_body(const aval_host *host, aval_call *call)
                                       .attrs = numbers, \
                                       .infer = states, \
                                       .zero_gradient = 7, \
+                                      .no_gradient = "an update ends a step", \
                                       .body = steps, \
                                       .samples = AVAL_SAMPLES({ .inputs = some("0") }, \
                                                               { .inputs = some("3"), .attrs = "norm_coefficient=0.01 " more }) }
