@@ -18,6 +18,8 @@ typedef Aval__Onnx__Node onnx_node;
 typedef Aval__Onnx__OperatorSet onnx_operator_set;
 typedef Aval__Onnx__Tensor onnx_tensor;
 
+/* The newest operator set that plugins have the forms of. */
+#define ONNX_KNOWN 23
 /* Functions within functions, and nodes in all that they become: more is refused, since a small file can ask for any number. */
 #define ONNX_MOST_DEPTH 64
 #define ONNX_MOST_NODES 1000000

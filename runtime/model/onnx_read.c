@@ -1,6 +1,7 @@
 /* An ONNX model file becomes a graph: inputs, initializers, nodes, outputs. */
 #include "model/onnx.h"
 
+#include <inttypes.h>
 #include <limits.h>
 #include <string.h>
 
@@ -145,6 +146,16 @@ static int read_graph(onnx_reader *r, onnx_scope *scope)
     return AVAL_OK;
 }
 
+/* An operator's newest form stands for all later ones; what those changed nobody here knows. */
+static void warn_of_newer(const onnx_reader *r, int64_t version)
+{
+    if (version > ONNX_KNOWN)
+        aval__log_write(r->g->log, AVAL_LOG_WARNING,
+                        "the model uses version %" PRId64
+                        " of ONNX's operators, of which versions to %d are known: what changed since is not seen",
+                        version, ONNX_KNOWN);
+}
+
 static int read_model(onnx_reader *r)
 {
     onnx_scope scope = { .path = "", .opsets = r->model->opset_import, .n_opsets = r->model->n_opset_import };
@@ -153,6 +164,7 @@ static int read_model(onnx_reader *r)
         return aval__fail(AVAL_E_FORMAT, "the model does not say which version of the operators it uses");
     int64_t version = onnx_version_of(&scope, "");
     r->forms = r->g->version = version > 0 && version < UINT32_MAX ? (uint32_t)version : 0;
+    warn_of_newer(r, version);
     int status = read_graph(r, &scope);
     onnx_names_release(&scope.names);
     return status;

@@ -225,3 +225,18 @@ Test(onnx, functions_that_double_at_each_level_are_refused_before_they_fill_the_
     onnx_expect(&t, AVAL_E_FORMAT, "more than 1000000 nodes");
     onnx_finish(&t);
 }
+
+Test(onnx, a_version_of_operators_that_is_newer_than_what_is_known_is_told)
+{
+    static const int64_t versions[] = { 23, 24 };
+    for (size_t i = 0; i < 2; i++) {
+        onnx_test t;
+        onnx_start(&t, versions[i]);
+        maker_input(&t.m, "x", DIMS(2));
+        maker_node(&t.m, "Tanh", "x", "y");
+        maker_output(&t.m, "y");
+        onnx_read_good(&t);
+        cr_expect_eq(strstr(t.f.warned.last, "version 24 of ONNX's operators") != NULL, i == 1, "%s", t.f.warned.last);
+        onnx_finish(&t);
+    }
+}
