@@ -183,6 +183,8 @@ typedef struct phase {
     int64_t first[WINDOW_SPACE], first_tap[WINDOW_SPACE], step[WINDOW_SPACE];
 } phase;
 
+#define MOST_PHASES 1024 /* each takes two launches */
+
 static int64_t common_divisor(int64_t a, int64_t b)
 {
     return b == 0 ? a : common_divisor(b, a % b);
@@ -280,7 +282,7 @@ static int transposed_forward(const aval_host *host, aval_call *call)
     int holes = 0;
     if (host->count(x) == 0) return 0;
     if (host->count(y) == 0 || c.depth == 0) return host->fill(call, x, 0);
-    if (has_few(&c)) {
+    if (has_few(&c) || phases > MOST_PHASES) {
         int64_t run = window_run(host, call);
         return host->launch(call, AVAL_LAUNCH(.kernel = "convolve_transposed", .dims = 2, AVAL_DEFINES({ "RUN", run }),
                                               .global = { window_items(c.at.in, run), (uint64_t)(c.images * c.groups * c.at.channels) },
@@ -545,6 +547,7 @@ static const aval_op transposed_op = {
                      { .inputs = "[2,4,6,6] [4,2,3,3]", .attrs = "shape=[6,6] group=2 pads=[1,1]" },
                      { .inputs = "[2,3,4] [3,2,3]", .attrs = "shape=[10] strides=[3]" },
                      { .inputs = "[1,2,2,3,2] [2,3,2,2,3]", .attrs = "shape=[3,6,4] strides=[1,2,1]" },
+                     { .inputs = "[1,2,2,2] [2,3,3,3]", .attrs = "shape=[43,43] strides=[40,40]", .why = "many phases" },
                      { .inputs = "[0,2,3,3] [2,1,2,2]", .attrs = "shape=[4,4]" },
                      { .inputs = "[3,16,24,25] [16,8,3,3]", .attrs = "shape=[24,25] pads=[1,1]", .size_class = AVAL_LARGE },
                      { .inputs = "[3,16,12,13] [16,9,3,4]", .attrs = "shape=[24,25] strides=[2,2] pads=[1,1]", .size_class = AVAL_LARGE }),

@@ -47,8 +47,7 @@ static int follow_shape_inputs(const aval_graph *g, trail *t)
         for (uint32_t i = 0; node->kind == AVAL__LOOP && i < node->n_inputs; i++)
             if (node->inputs[i]) AVAL__TRY(follow(t, node->inputs[i], i < 2));
         for (uint32_t i = 0; node->kind == AVAL__OP && i < node->n_inputs; i++)
-            if (node->inputs[i] && node->def->op->inputs[aval__input_port(node->def, i)].flags & AVAL_SHAPE_INPUT)
-                AVAL__TRY(follow(t, node->inputs[i], true));
+            if (node->inputs[i] && aval__node_reads_a_shape(node, i)) AVAL__TRY(follow(t, node->inputs[i], true));
     }
     return AVAL_OK;
 }

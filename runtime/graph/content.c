@@ -7,10 +7,21 @@
 /* A longer chain of shape arithmetic counts as unknown; folding reaches it all the same. */
 #define MAX_DEPTH 256
 
-bool aval__node_reads_shape_only(const aval_node *node, size_t i)
+/* Of a derivative the ports of the op are not its own. */
+static bool has_flag(const aval_node *node, size_t i, uint32_t flag)
 {
     const aval__opdef *def = node->def;
-    return !def->forward_of && def->n_inputs && def->op->inputs[aval__input_port(def, i)].flags & AVAL_SHAPE_ONLY;
+    return !def->forward_of && def->n_inputs && def->op->inputs[aval__input_port(def, i)].flags & flag;
+}
+
+bool aval__node_reads_shape_only(const aval_node *node, size_t i)
+{
+    return has_flag(node, i, AVAL_SHAPE_ONLY);
+}
+
+bool aval__node_reads_a_shape(const aval_node *node, size_t i)
+{
+    return has_flag(node, i, AVAL_SHAPE_INPUT);
 }
 
 int aval__node_compute(aval__arena *arena, const aval_node *node, const void *data[AVAL_MAX_PORTS])

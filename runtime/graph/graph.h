@@ -100,6 +100,8 @@ int aval__graph_add_constant(aval_graph *g, const aval_tensor *tensor, const voi
 /* The port that describes input i of an op: a variadic last port describes all inputs from its own on.  Bits of `keeps`, `accumulates`
    and `zero_gradient` are those of the port. */
 size_t aval__input_port(const aval__opdef *def, size_t i);
+/* Of an op's node: its shapes follow from what this input holds (AVAL_SHAPE_INPUT). */
+bool aval__node_reads_a_shape(const aval_node *node, size_t input);
 size_t aval__output_port(const aval__opdef *def, size_t i); /* the same of output i */
 
 /* The state whose new content output `i` of the node is; NULL: none.  It is updated only when that output is needed, or another output of
