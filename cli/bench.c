@@ -20,6 +20,8 @@ static const bench_case cases[] = {
     { "memory", "arena against the most bytes alive, training graphs of a ResNet, a U-Net and a transformer", bench_memory, false },
     { "load", "reading and planning a ResNet-50 of 102 MB, and its arena against the most bytes alive", bench_load, false },
     { "gemm", "matrix products of a network's layers and of squares", bench_gemm, false },
+    { "conv", "convolutions of ResNets and a LeNet", bench_conv, false },
+    { "start", "a new process, from its start to the end of a training step of mlp", bench_start, false },
     { "tune", "products of the nets: the untuned choice against the best that tuning finds", bench_tune, true },
     { "elementwise", "relu(a x + b) in one launch, which the memory's bandwidth bounds", bench_elementwise, false },
     { "rows", "an activation, softmax, normalisations and a loss, forward and with gradients", bench_rows, false },
@@ -59,6 +61,12 @@ int bench_report(bench *b, const bench_row *row)
     return json_array_append_new(b->rows, object) == 0 ? 0 : AVAL_E_MEMORY;
 }
 
+static bool is_op(aval_context *ctx, const char *name)
+{
+    char full[256];
+    return cli_op_next(ctx, name, &(size_t){ 0 }, full, sizeof full) != NULL;
+}
+
 static bool is_case(const char *name)
 {
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
@@ -67,16 +75,17 @@ static bool is_case(const char *name)
 }
 
 /* CLI_USAGE, with a message that lists them, when an argument is no benchmark. */
-static int check_names(const cli_options *options, bool nets_only)
+static int check_names(aval_context *ctx, const cli_options *options, bool nets_only)
 {
     for (size_t i = 0; i < options->n_rest; i++) {
         char names[256] = "";
-        if (nets_only ? net_find(options->rest[i]) != NULL : is_case(options->rest[i])) continue;
+        if (nets_only ? net_find(options->rest[i]) != NULL : is_case(options->rest[i]) || is_op(ctx, options->rest[i])) continue;
         for (size_t k = 0; !nets_only && k < sizeof cases / sizeof *cases; k++)
             snprintf(names + strlen(names), sizeof names - strlen(names), "%s, ", cases[k].name);
         for (const net_kind *kind = net_kinds; kind->name; kind++)
             snprintf(names + strlen(names), sizeof names - strlen(names), "%s%s", kind->name, kind[1].name ? ", " : "");
-        return cli_fail(CLI_USAGE, "no %s '%s'; there are %s", nets_only ? "network" : "benchmark", options->rest[i], names);
+        return cli_fail(CLI_USAGE, "no %s '%s'; there are %s%s", nets_only ? "network" : "benchmark", options->rest[i], names,
+                        nets_only ? "" : ", and every operator by name (`aval ops`)");
     }
     return CLI_OK;
 }
@@ -97,6 +106,16 @@ static int check_writable(const char *file)
     return CLI_OK;
 }
 
+static int run_op(bench *b, const char *name)
+{
+    char full[256];
+    size_t at = 0;
+    int status = 0;
+    for (const aval_op *op; status == 0 && (op = cli_op_next(b->ctx, name, &at, full, sizeof full)) != NULL;)
+        status = bench_op(b, op, full);
+    return status;
+}
+
 static int run_cases(bench *b, const cli_options *options)
 {
     int status = 0;
@@ -104,6 +123,8 @@ static int run_cases(bench *b, const cli_options *options)
         if (is_asked(options, cases[i].name) && (options->n_rest > 0 || !cases[i].named)) status = cases[i].run(b);
     for (const net_kind *kind = net_kinds; status == 0 && kind->name; kind++)
         if (is_asked(options, kind->name)) status = bench_net(b, kind);
+    for (size_t i = 0; status == 0 && i < options->n_rest; i++)
+        if (!is_case(options->rest[i])) status = run_op(b, options->rest[i]);
     return status;
 }
 
@@ -134,7 +155,8 @@ int cli_bench(int argc, const char **argv)
     if (!cli_options_parse(&options, cli_command_find("bench"), own, 0, 64, argc, argv, &exit_code)) goto done_options;
     if (trace != NULL || plot != NULL) b.roofline = 1;
     if (save != NULL) b.inference = 1;
-    exit_code = check_names(&options, b.roofline || b.inference || memory != NULL);
+    int status = cli_context_create(&options, &b.ctx);
+    exit_code = status < 0 ? cli_fail_status(status) : check_names(b.ctx, &options, b.roofline || b.inference || memory != NULL);
     if (exit_code == CLI_OK) exit_code = cli_count("batch", batch, 1, INT_MAX, &examples);
     if (exit_code == CLI_OK) exit_code = cli_count("steps", steps, 1, BENCH_MOST_STEPS, &step_count);
     if (exit_code == CLI_OK) exit_code = cli_bytes("memory", memory, &b.memory);
@@ -154,8 +176,7 @@ int cli_bench(int argc, const char **argv)
     b.plot = plot;
     b.save = save;
     if (options.common.json) b.rows = json_array();
-    int status = cli_context_create(&options, &b.ctx);
-    if (status == AVAL_OK) status = cli_need_device(b.ctx);
+    status = cli_need_device(b.ctx);
     if (status == AVAL_OK) status = aval_context_insist(b.ctx, 1); /* what is measured is not judged: `aval check` does that */
     if (status == AVAL_OK && b.roofline) status = aval_context_profile(b.ctx);
     if (status == AVAL_OK) status = run_cases(&b, &options);

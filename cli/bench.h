@@ -56,9 +56,13 @@ int bench_memory(bench *b);
 int bench_load(bench *b);
 int bench_step(bench *b);
 int bench_gemm(bench *b);
+int bench_conv(bench *b);
+int bench_start(bench *b);
 int bench_tune(bench *b);
 int bench_elementwise(bench *b);
 int bench_rows(bench *b);
+/* `name`: with its domain. */
+int bench_op(bench *b, const aval_op *op, const char *name);
 int bench_net(bench *b, const net_kind *kind);
 /* A net's steps within b->memory beside those without that bound: arenas, and the cost predicted and measured. */
 int bench_bounded(bench *b, const net_kind *kind, const net *n);

@@ -201,22 +201,26 @@ static int check_one_model(check *k, const char *name)
     return status;
 }
 
+/* All that are called so: `Softsign` is ONNX's, and that of a plugin of one's own. */
 static int check_one_op(check *k, const char *name)
 {
     char full[256];
-    cli_op_find(k->ctx, name, full, sizeof full);
-    k->library.op = full;
-    return aval_check_ops(k->ctx, &k->library, check_report_take, k->report);
+    int worst = AVAL_OK;
+    for (size_t at = 0; cli_op_next(k->ctx, name, &at, full, sizeof full) != NULL && (worst == AVAL_OK || worst == AVAL_E_CHECK);) {
+        k->library.op = full;
+        int status = aval_check_ops(k->ctx, &k->library, check_report_take, k->report);
+        if (status < 0) worst = status;
+    }
+    return worst;
 }
 
 static int check_named(check *k)
 {
-    char name[256];
     int status = AVAL_OK, code = CLI_OK;
     const cli_options *o = k->options;
     if (o->n_rest == 0) return code_of(k, aval_check_ops(k->ctx, &k->library, check_report_take, k->report));
     for (size_t n = 0; n < o->n_rest && code == CLI_OK; n++) {
-        if (!check_model_named(o->rest[n])) code = cli_op_find(k->ctx, o->rest[n], name, sizeof name);
+        if (!check_model_named(o->rest[n])) code = cli_op_check(k->ctx, o->rest[n]);
     }
     if (code != CLI_OK) return code;
     for (size_t n = 0; n < o->n_rest && (status == AVAL_OK || status == AVAL_E_CHECK); n++) {

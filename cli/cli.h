@@ -61,8 +61,11 @@ int cli_bytes(const char *option, const char *text, uint64_t *value);
 /* Of a clock that never goes back. */
 double cli_seconds(void);
 
-/* The name, with its domain, of the operator that is called `name` with or without one; CLI_USAGE, with a message, when there is none. */
-int cli_op_find(aval_context *ctx, const char *name, char *full, size_t bytes);
+/* The operators that are called `name`, with or without a domain: several plugins may have one each.  *at is where to look from, 0 at first, and
+   is moved behind the one that is found; `full` gets its name with its domain.  NULL: there is no more. */
+const aval_op *cli_op_next(aval_context *ctx, const char *name, size_t *at, char *full, size_t bytes);
+/* CLI_USAGE, with a message, when no operator is called so. */
+int cli_op_check(aval_context *ctx, const char *name);
 /* All operators as a table in Markdown (docs/operators.md); returns an exit code. */
 int cli_ops_table(aval_context *ctx);
 

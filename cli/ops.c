@@ -179,14 +179,21 @@ static int fail_unknown(aval_context *ctx, const char *name)
     return cli_fail(CLI_USAGE, "no operator '%s'%s: `aval ops` lists the %zu there are", name, hint, count);
 }
 
-int cli_op_find(aval_context *ctx, const char *name, char *full, size_t bytes)
+const aval_op *cli_op_next(aval_context *ctx, const char *name, size_t *at, char *full, size_t bytes)
 {
-    for (size_t i = 0; i < aval_op_count(ctx); i++) {
-        if (!is_called(aval_op_at(ctx, i), name)) continue;
-        print_name(aval_op_at(ctx, i), full, bytes);
-        return CLI_OK;
+    for (const aval_op *op; (op = aval_op_at(ctx, *at)) != NULL;) {
+        ++*at;
+        if (!is_called(op, name)) continue;
+        print_name(op, full, bytes);
+        return op;
     }
-    return fail_unknown(ctx, name);
+    return NULL;
+}
+
+int cli_op_check(aval_context *ctx, const char *name)
+{
+    char full[256];
+    return cli_op_next(ctx, name, &(size_t){ 0 }, full, sizeof full) != NULL ? CLI_OK : fail_unknown(ctx, name);
 }
 
 static void print_row(aval_context *ctx, const aval_op *op, const char *name)

@@ -110,7 +110,7 @@ AVAL_API void aval_context_log(aval_context *ctx, aval_log_function log, void *u
 /* Has devices keep the time of each command, for aval_session_profile.  Before the first session runs.  Costs a little time a launch. */
 AVAL_API int aval_context_profile(aval_context *ctx);
 
-/* Loads one plugin, or all *.so of a folder.  A folder that holds a bad plugin loads the others; the refusals are counted in
+/* Loads one plugin, or all *.so of a folder (NULL: the installed ones, before any other).  A folder that holds a bad plugin loads the others; the refusals are counted in
    *refused (may be NULL) and logged as warnings.  Files and folders writable by everyone, or owned by someone who is neither
    root nor the user, are refused.  Without any call, the folders of AVAL_PLUGIN_PATH (':' between them), or else the one beside
    the library (or its `plugins` folder in a build tree), are loaded at first use. */

@@ -53,6 +53,20 @@ typedef struct aval_check_case {
    aval_check_runner.finish; they mean nothing to others. */
 AVAL_API int aval_check_run(aval_context *ctx, const aval_check_case *c, void **results, size_t *bytes);
 
+/* Of one run, in milliseconds, and what it reads and writes at the least: inputs, outputs, upstream gradients and gradients once each. */
+typedef struct aval_check_time {
+    double median_ms, min_ms, max_ms;
+    uint64_t bytes;
+} aval_check_time;
+typedef struct aval_check_times {
+    size_t size;
+    aval_check_time forward;
+    aval_check_time both; /* forward with all gradients, of all outputs together where there are several; 0: there are none */
+} aval_check_times;
+/* How long a case takes on the context's first selected device, in plain memory, after a first run that plans and builds: runs one at a time for
+   `seconds` each way, 5 at least.  AVAL_E_TYPE: the sample does not exist in this type. */
+AVAL_API int aval_check_times_of(aval_context *ctx, const aval_check_case *c, double seconds, aval_check_times *times);
+
 /* What became of a run; texts and results live until the runner's next call for this device. */
 typedef struct aval_check_outcome {
     size_t size;

@@ -86,9 +86,8 @@ int aval_context_load_plugins(aval_context *ctx, const char *folder, size_t *ref
 {
     AVAL__NEED(ctx, "a context");
     size_t count = 0;
-    if (!folder) return aval__fail(AVAL_E_ARGUMENT, "a folder of plugins is needed, found NULL");
     aval__context_lock(ctx);
-    int status = aval__registry_load_folder(ctx->registry, folder, &count);
+    int status = folder ? aval__registry_load_folder(ctx->registry, folder, &count) : aval__context_plugins(ctx);
     if (status == AVAL_OK) ctx->plugins_chosen = true;
     aval__context_unlock(ctx);
     if (refused) *refused = count;

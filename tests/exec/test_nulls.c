@@ -133,7 +133,6 @@ Test(nulls, no_arrays_and_no_places_for_results)
     aval_session *session;
     rig_open(&r);
     REFUSED(aval_context_load_plugin(r.context, NULL));
-    REFUSED(aval_context_load_plugins(r.context, NULL, NULL));
     REFUSED(aval_context_select_device(r.context, NULL));
     cr_expect_null(aval_op_plugin(r.context, NULL));
 
