@@ -268,7 +268,8 @@ static int run(check *k)
     int printed = check_report_print(k->report), written = write_reports(k);
     if (written > printed) printed = written;
     if (code == CLI_DIFFERENCE && k->own->failures != NULL && !k->options->common.json && !k->options->common.quiet)
-        printf("failures are in %s; see one again with: aval check --replay FOLDER\n", k->own->failures);
+        printf("failures are in %s; see one again with: aval check%s --replay FOLDER\n", k->own->failures,
+               k->options->common.plugins ? " --plugin FILE.so" : "");
     return printed > code ? printed : code;
 }
 

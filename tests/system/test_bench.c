@@ -50,6 +50,24 @@ Test(bench, roofline_tells_time_bytes_and_arithmetic_of_each_command)
     json_decref(rows);
 }
 
+Test(bench, times_any_operator_by_name)
+{
+    json_t *rows = parse(program_expect_ok("bench Softmax aval::Sgd --json")->out);
+    size_t both = 0, large = 0;
+    for (size_t i = 0; i < json_array_size(rows); i++) {
+        json_t *row = json_array_get(rows, i);
+        const char *shape = json_string_value(json_object_get(row, "shape"));
+        both += strstr(shape, "both ways") != NULL;
+        large += strstr(shape, "257") != NULL;
+        cr_expect_gt(json_real_value(json_object_get(row, "median_ms")), 0, "%s", shape);
+        cr_expect_gt(json_real_value(json_object_get(row, "gbytes_per_s")), 0, "%s", shape);
+    }
+    cr_expect_geq(both, 1, "Softmax has a gradient");
+    cr_expect_geq(large, 2, "large samples are what is timed");
+    cr_expect_str_eq(json_string_value(json_object_get(json_array_get(rows, json_array_size(rows) - 1), "name")), "aval::Sgd");
+    json_decref(rows);
+}
+
 Test(bench, profile_writes_a_trace_with_a_slice_for_each_command)
 {
     char text[200000];
