@@ -115,4 +115,5 @@ for folder in node pytorch-converted pytorch-operator simple control; do
     [ "$folder" = control ] && cases=tests/onnx/control
     "$python" tests/onnx/peer.py "$models/$folder" "$cases" || status=1
 done
+AVAL_ONNX_PYTHON=$python bash tests/onnx/trained.sh "$program" || status=1
 exit $status

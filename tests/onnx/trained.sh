@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # What aval trained and wrote as ONNX gives the same in onnxruntime as in `aval run`: a built-in net, and one that was operated on.
-#   onnxruntime.sh PROGRAM.  Needs a python with onnxruntime and numpy (AVAL_ONNX_PYTHON); 77 without.
+#   trained.sh PROGRAM.  run.sh calls it with a python that has onnxruntime and numpy in AVAL_ONNX_PYTHON; 77 without.
 set -eu
 python=${AVAL_ONNX_PYTHON:-python3}
 "$python" -c 'import numpy, onnxruntime' 2>/dev/null || { echo "left out: $python has no onnxruntime (AVAL_ONNX_PYTHON names one that has)"; exit 77; }
@@ -22,3 +22,4 @@ assert found.shape == expected.shape == (5, 10), (found.shape, expected.shape)
 numpy.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 END
 done
+echo "onnxruntime, trained: a net and one with a new head give what aval gives"
