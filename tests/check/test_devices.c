@@ -7,6 +7,8 @@
 #include <time.h>
 
 TestSuite(lying_device, .init = command_begin, .fini = command_end, .timeout = 120);
+/* These wait for time limits: a ctest of their own, which --quick leaves out (extra.cmake). */
+TestSuite(slow_device, .init = command_begin, .fini = command_end, .timeout = 120);
 
 static const char *last_output; /* of check_with, until it runs again */
 
@@ -175,7 +177,7 @@ Test(lying_device, an_operator_that_crashes_in_every_case_is_left)
     cr_expect_str_eq(fates_in_order(last_output), "XXXsXXXs", "three cases of each");
 }
 
-Test(lying_device, a_device_that_hangs_is_ended_after_the_time_limit)
+Test(slow_device, a_device_that_hangs_is_ended_after_the_time_limit)
 {
     tally liar;
     cr_expect_eq(check_with("Tanh", "hang:5", "--timeout 15", &liar), 3);
@@ -183,7 +185,7 @@ Test(lying_device, a_device_that_hangs_is_ended_after_the_time_limit)
     cr_expect_not_null(strstr(liar.message, "15 seconds"), "%s", liar.message);
 }
 
-Test(lying_device, a_case_that_hangs_is_made_as_small_as_still_hangs)
+Test(slow_device, a_case_that_hangs_is_made_as_small_as_still_hangs)
 {
     tally liar;
     char arguments[1024];
@@ -195,7 +197,7 @@ Test(lying_device, a_case_that_hangs_is_made_as_small_as_still_hangs)
     cr_expect_str_not_empty(command_first_entry("small"));
 }
 
-Test(lying_device, a_device_that_works_for_ever_is_ended_after_the_time_limit)
+Test(slow_device, a_device_that_works_for_ever_is_ended_after_the_time_limit)
 {
     tally liar;
     cr_expect_eq(check_with("Tanh", "spin:5", "--timeout 10", &liar), 3);
@@ -204,7 +206,7 @@ Test(lying_device, a_device_that_works_for_ever_is_ended_after_the_time_limit)
 }
 
 /* The time limit is one of processor time: what a busy machine keeps waiting is no hang. */
-Test(lying_device, a_device_that_is_slow_since_the_machine_is_busy_is_no_fault)
+Test(slow_device, a_device_that_is_slow_since_the_machine_is_busy_is_no_fault)
 {
     tally liar;
     time_t start = time(NULL);
