@@ -55,6 +55,8 @@ aval_tensor aval__case_file_shape(const aval__host_tensor *t);
 /* A number in [0, 1) that depends on nothing but its arguments. */
 double aval__check_random(uint64_t seed, uint64_t stream, uint64_t index);
 
+/* Feeds an input with a content of the host. */
+int aval__case_feed(aval_session *s, const aval_value *value, const aval__host_tensor *content);
 /* Runs the case on the context's first device in guarded mode, twice where the op is deterministic. */
 int aval__case_run(aval__case *c, aval__results *results);
 /* Plans it only, and gives the kernel sources. */

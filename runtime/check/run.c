@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-static int feed(aval_session *s, const aval_value *value, const aval__host_tensor *content)
+int aval__case_feed(aval_session *s, const aval_value *value, const aval__host_tensor *content)
 {
     size_t bytes = aval__tensor_bytes(&content->tensor);
     void *data = aval__alloc(bytes);
@@ -17,10 +17,10 @@ static int feed(aval_session *s, const aval_value *value, const aval__host_tenso
 static int feed_all(aval__case *c, aval_session *s)
 {
     for (size_t i = 0; i < c->n_inputs; i++) {
-        if (c->values[i] != NULL && c->values[i]->kind == AVAL__INPUT) AVAL__TRY(feed(s, c->values[i], &c->inputs[i]));
+        if (c->values[i] != NULL && c->values[i]->kind == AVAL__INPUT) AVAL__TRY(aval__case_feed(s, c->values[i], &c->inputs[i]));
     }
     for (size_t o = 0; c->n_gradients > 0 && o <= c->n_outputs; o++) {
-        if (c->upstream_values[o] != NULL) AVAL__TRY(feed(s, c->upstream_values[o], &c->upstreams[o]));
+        if (c->upstream_values[o] != NULL) AVAL__TRY(aval__case_feed(s, c->upstream_values[o], &c->upstreams[o]));
     }
     return 0;
 }

@@ -20,16 +20,6 @@ static int by_size(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-static int feed(aval_session *s, const aval_value *value, const aval__host_tensor *content)
-{
-    void *data = aval__alloc(aval__tensor_bytes(&content->tensor));
-    if (data == NULL) return AVAL_E_MEMORY;
-    aval__host_tensor_to(content, data);
-    int status = aval_session_feed(s, value, data, aval__tensor_bytes(&content->tensor), content->tensor.dims);
-    aval__free(data);
-    return status;
-}
-
 /* The first run plans, builds and warms the caches; then one at a time until `seconds` have passed. */
 static int time_runs(aval_session *s, aval_value *const *wanted, size_t n, double seconds, aval_check_time *t)
 {
@@ -70,7 +60,7 @@ static int time_case(aval__case *c, double seconds, aval_check_times *times)
     int status = wanted ? aval_session_create(c->ctx, c->graph, c->store, &s) : AVAL_E_MEMORY;
     for (size_t i = 0; status == AVAL_OK && i < c->n_inputs; i++) {
         times->forward.bytes += bytes_of(c->values[i]);
-        if (c->values[i] && c->values[i]->kind == AVAL__INPUT) status = feed(s, c->values[i], &c->inputs[i]);
+        if (c->values[i] && c->values[i]->kind == AVAL__INPUT) status = aval__case_feed(s, c->values[i], &c->inputs[i]);
     }
     for (size_t o = 0; status == AVAL_OK && o < c->n_outputs; o++) {
         times->forward.bytes += bytes_of(c->outputs[o]);
@@ -79,7 +69,7 @@ static int time_case(aval__case *c, double seconds, aval_check_times *times)
     AVAL__TRY_DONE(status);
     AVAL__TRY_DONE(time_runs(s, wanted, n, seconds, &times->forward));
     if (of == SIZE_MAX) goto done;
-    AVAL__TRY_DONE(feed(s, c->upstream_values[of], &c->upstreams[of]));
+    AVAL__TRY_DONE(aval__case_feed(s, c->upstream_values[of], &c->upstreams[of]));
     times->both.bytes = times->forward.bytes + bytes_of(c->upstream_values[of]);
     for (size_t k = 0; k < c->n_gradients; k++) {
         if (c->gradients[k].output != of) continue;
