@@ -9,7 +9,9 @@
 /* Of the extension's registry, as every version of it has them. */
 #define REQUIRED_PROPERTIES 0x12AA /* CL_DEVICE_COMMAND_BUFFER_REQUIRED_QUEUE_PROPERTIES_KHR */
 #define CAPABILITIES 0x12A9 /* CL_DEVICE_COMMAND_BUFFER_CAPABILITIES_KHR */
-#define SIMULTANEOUS_USE 0x4 /* CL_COMMAND_BUFFER_CAPABILITY_SIMULTANEOUS_USE_KHR */
+#define CAN_BE_USED_AGAIN 0x4 /* CL_COMMAND_BUFFER_CAPABILITY_SIMULTANEOUS_USE_KHR */
+#define FLAGS 0x1293 /* CL_COMMAND_BUFFER_FLAGS_KHR */
+#define SIMULTANEOUS_USE 0x1 /* CL_COMMAND_BUFFER_SIMULTANEOUS_USE_KHR */
 
 /* A function of the driver as one of this type: ISO C has no conversion between pointers to data and to functions. */
 static void find(cl_platform_id platform, const char *name, void *function)
@@ -43,7 +45,8 @@ int aval__device_find_commands(aval__device *device)
     if (clGetDeviceInfo(listed->id, CAPABILITIES, sizeof capabilities, &capabilities, NULL) != CL_SUCCESS) return AVAL_OK;
     if (clGetCommandQueueInfo(device->queue, CL_QUEUE_PROPERTIES, sizeof has, &has, NULL) != CL_SUCCESS) return AVAL_OK;
     if ((required & ~has) != 0) return AVAL_OK;
-    aval__commands all = { .simultaneous = (capabilities & SIMULTANEOUS_USE) != 0 };
+    static const cl_ulong simultaneous[] = { FLAGS, SIMULTANEOUS_USE, 0 };
+    aval__commands all = { .properties = capabilities & CAN_BE_USED_AGAIN ? simultaneous : NULL };
     find(listed->platform, "clCreateCommandBufferKHR", &all.create);
     find(listed->platform, "clCommandNDRangeKernelKHR", &all.launch);
     find(listed->platform, "clFinalizeCommandBufferKHR", &all.finish);

@@ -19,7 +19,7 @@ typedef struct aval__commands {
     cl_int(CL_API_CALL *enqueue)(cl_uint n_queues, cl_command_queue *queues, aval__commands_buffer buffer, cl_uint n_wait,
                                  const cl_event *wait, cl_event *event);
     cl_int(CL_API_CALL *release)(aval__commands_buffer buffer);
-    bool simultaneous; /* a buffer may be enqueued again before it is done */
+    const cl_ulong *properties; /* for `create`: that a buffer may be enqueued again before it is done, where it may; else NULL */
 } aval__commands;
 
 /* How launches are recorded on this device; NULL: they are enqueued one by one.  CPU devices are left out though PoCL has the extension: it takes

@@ -9,10 +9,6 @@
 
 #define LEAST_LAUNCHES 2 /* one alone gains nothing */
 
-/* Of the extension's registry. */
-#define FLAGS 0x1293 /* CL_COMMAND_BUFFER_FLAGS_KHR */
-#define SIMULTANEOUS_USE 0x1 /* CL_COMMAND_BUFFER_SIMULTANEOUS_USE_KHR */
-
 static const aval__commands *commands_of(const aval__binding *b, uint32_t device)
 {
     return aval__device_commands(b->devices[device].device);
@@ -68,9 +64,8 @@ static int record_stretch(aval__binding *b, aval__stretch *s)
     const aval__step *steps = b->plan->steps;
     const aval__commands *c = commands_of(b, s->device);
     const cl_command_queue queue = aval__binding_queue(b, s->device);
-    const cl_ulong properties[] = { FLAGS, SIMULTANEOUS_USE, 0 };
     cl_int code = CL_SUCCESS;
-    s->commands = c->create(1, &queue, c->simultaneous ? properties : NULL, &code);
+    s->commands = c->create(1, &queue, c->properties, &code);
     AVAL__TRY(check(b, code, "clCreateCommandBufferKHR", &steps[s->first]));
     for (uint32_t i = s->first; i < s->end; i++) {
         const aval__bound_step *bound = &b->steps[i];

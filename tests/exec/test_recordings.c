@@ -92,17 +92,24 @@ Test(recordings, stand_between_the_products_of_other_libraries)
     cr_expect_gt(recorded.launches[STEPS - 1], 0, "CLBlast's are not recorded");
 }
 
-/* The weights go on in a buffer of the caller's half-way. */
-static void train_with_a_move(training *t, const char *recorded)
+/* A buffer of the caller's, in aval's cl_context. */
+static cl_mem make_buffer(training *t, const float *content, size_t bytes)
 {
     cl_context context;
     cl_int code;
+    RIG_OK(aval_context_opencl(t->r.context, 0, &context, NULL, NULL));
+    cl_mem mem = clCreateBuffer(context, CL_MEM_READ_WRITE | CL_MEM_COPY_HOST_PTR, bytes, (void *)content, &code);
+    cr_assert_eq(code, CL_SUCCESS);
+    return mem;
+}
+
+/* The weights go on in a buffer of the caller's half-way. */
+static void train_with_a_move(training *t, const char *recorded)
+{
     make(t, recorded, "tiles");
     for (int i = 0; i < STEPS / 2; i++) step(t, i);
     RIG_OK(aval_store_get(t->r.store, "w", t->weights, sizeof t->weights));
-    RIG_OK(aval_context_opencl(t->r.context, 0, &context, NULL, NULL));
-    cl_mem mem = clCreateBuffer(context, CL_MEM_READ_WRITE | CL_MEM_COPY_HOST_PTR, sizeof t->weights, t->weights, &code);
-    cr_assert_eq(code, CL_SUCCESS);
+    cl_mem mem = make_buffer(t, t->weights, sizeof t->weights);
     RIG_OK(aval_store_bind_mem(t->r.store, "w", AVAL_FLOAT, AVAL_SHAPE(INNER, COLUMNS), mem));
     clReleaseMemObject(mem);
     for (int i = STEPS / 2; i < STEPS; i++) step(t, i);
@@ -123,15 +130,11 @@ Test(recordings, follow_a_state_into_another_buffer)
 /* An input in the caller's buffer: one buffer, run after run, with nothing between that waits; then another. */
 static void train_unfed(training *t, const char *recorded)
 {
-    cl_context context;
-    cl_int code;
     float x[2][ROWS * INNER];
     make(t, recorded, "tiles");
-    RIG_OK(aval_context_opencl(t->r.context, 0, &context, NULL, NULL));
     for (int which = 0; which < 2; which++) {
         for (size_t i = 0; i < ROWS * INNER; i++) x[which][i] = (float)((i * 53 + 29 * (size_t)which) % 97) / 40 - 1;
-        cl_mem mem = clCreateBuffer(context, CL_MEM_READ_WRITE | CL_MEM_COPY_HOST_PTR, sizeof x[which], x[which], &code);
-        cr_assert_eq(code, CL_SUCCESS);
+        cl_mem mem = make_buffer(t, x[which], sizeof x[which]);
         RIG_OK(aval_session_bind_mem(t->r.session, t->x, mem, NULL));
         clReleaseMemObject(mem);
         for (int i = 0; i < 40; i++) rig_run(&t->r, AVAL_VALUES(t->loss, t->updated));
