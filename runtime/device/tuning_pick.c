@@ -9,6 +9,8 @@
 
 #define QUICK_ROUNDS 3
 #define FINAL_ROUNDS 5
+#define MORE_ROUNDS 10
+#define DOUBTED_GAIN 1.12
 #define FINALISTS 3 /* beside the default */
 #define LEAST_GAIN 0.97 /* of the default's time, that another must not pass to be taken in its place */
 #define PASSES 2
@@ -121,44 +123,76 @@ static int by_time(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-static size_t list_finalists(const aval__choice *c, size_t out[FINALISTS + 1])
+typedef struct finalist {
+    size_t tried; /* index */
+    double times[FINAL_ROUNDS + MORE_ROUNDS];
+    size_t n;
+} finalist;
+
+static size_t list_finalists(const aval__choice *c, finalist out[FINALISTS + 1])
 {
     size_t n = 0;
-    if (c->tried.at[0].right) out[n++] = 0;
+    if (c->tried.at[0].right) out[n++].tried = 0;
     for (size_t limit = n + FINALISTS; n < limit;) {
         size_t best = c->tried.count;
         for (size_t i = 1; i < c->tried.count; i++) {
             const aval__candidate *t = &c->tried.at[i];
             bool taken = false;
-            for (size_t k = 0; k < n; k++) taken = taken || out[k] == i;
+            for (size_t k = 0; k < n; k++) taken = taken || out[k].tried == i;
             if (!taken && t->right && (best == c->tried.count || t->seconds < c->tried.at[best].seconds)) best = i;
         }
         if (best == c->tried.count) break;
-        out[n++] = best;
+        out[n++].tried = best;
     }
     return n;
 }
 
+/* In turns, so that a slow moment of the machine meets all of them; their times become the lower quartiles of all rounds so far, since what
+ * disturbs a round only adds to it, and adds more to variants with few large work-groups. */
+static int run_rounds(picker *p, finalist *finalists, size_t n, size_t rounds)
+{
+    uint64_t signature;
+    for (size_t round = 0; round < rounds; round++) {
+        for (size_t i = 0; i < n; i++) {
+            finalist *f = &finalists[i];
+            AVAL__TRY(aval__trial_record(p->trial, &p->choice->tried.at[f->tried].variant, &signature));
+            AVAL__TRY(aval__trial_time(p->trial, 1, &f->times[f->n++]));
+        }
+    }
+    for (size_t i = 0; i < n; i++) {
+        finalist *f = &finalists[i];
+        qsort(f->times, f->n, sizeof *f->times, by_time);
+        p->choice->tried.at[f->tried].seconds = f->times[f->n / 4];
+    }
+    return AVAL_OK;
+}
+
+/* The fastest; the first stays unless another gains enough. */
+static size_t find_winner(const aval__choice *c, const finalist *finalists, size_t n)
+{
+    size_t best = 0;
+    for (size_t i = 1; i < n; i++) {
+        double seconds = c->tried.at[finalists[i].tried].seconds, least = c->tried.at[finalists[best].tried].seconds;
+        if (seconds < least * (finalists[best].tried == 0 ? LEAST_GAIN : 1)) best = i;
+    }
+    return best;
+}
+
+/* A gain that is large is doubted: default and winner are measured again. */
 static int run_finals(picker *p)
 {
     aval__choice *c = p->choice;
-    size_t finalists[FINALISTS + 1], n = list_finalists(c, finalists);
-    double times[FINALISTS + 1][FINAL_ROUNDS];
-    uint64_t signature;
+    finalist finalists[FINALISTS + 1] = { 0 };
+    size_t n = list_finalists(p->choice, finalists), best;
     if (n == 0) return aval__fail(AVAL_E_CHECK, "no way to compute %s is right on '%s'", c->class, aval__device_info(p->device)->name);
-    for (size_t round = 0; n > 1 && round < FINAL_ROUNDS; round++) {
-        for (size_t i = 0; i < n; i++) {
-            AVAL__TRY(aval__trial_record(p->trial, &c->tried.at[finalists[i]].variant, &signature));
-            AVAL__TRY(aval__trial_time(p->trial, 1, &times[i][round]));
-        }
+    if (n > 1) AVAL__TRY(run_rounds(p, finalists, n, FINAL_ROUNDS));
+    best = find_winner(c, finalists, n);
+    if (finalists[0].tried == 0 && c->tried.at[finalists[best].tried].seconds * DOUBTED_GAIN < c->tried.at[0].seconds) {
+        finalists[1] = finalists[best];
+        AVAL__TRY(run_rounds(p, finalists, 2, MORE_ROUNDS));
+        best = find_winner(c, finalists, 2);
     }
-    c->best = finalists[0];
-    for (size_t i = 0; n > 1 && i < n; i++) {
-        qsort(times[i], FINAL_ROUNDS, sizeof *times[i], by_time);
-        c->tried.at[finalists[i]].seconds = times[i][FINAL_ROUNDS / 2];
-        double needed = c->tried.at[c->best].seconds * (c->best == 0 ? LEAST_GAIN : 1);
-        if (c->tried.at[finalists[i]].seconds < needed) c->best = finalists[i];
-    }
+    c->best = finalists[best].tried;
     c->tried.at[c->best].chosen = true;
     return AVAL_OK;
 }

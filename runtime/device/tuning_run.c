@@ -250,7 +250,6 @@ static void drop_launches(aval__trial *t)
 {
     for (size_t i = 0; i < t->launches.count; i++) clReleaseKernel(t->launches.at[i].kernel);
     t->launches.count = 0;
-    release_placed(&t->scratch);
 }
 
 void aval__trial_release(aval__trial *t)
@@ -261,6 +260,7 @@ void aval__trial_release(aval__trial *t)
     release_placed(&t->a);
     release_placed(&t->b);
     release_placed(&t->c);
+    release_placed(&t->scratch);
     aval__free(t->first);
     aval__free(t->expected);
     aval__free(t->content);
@@ -351,6 +351,14 @@ static int launch_recorded(aval_call *call, const aval_launch *l)
     return status;
 }
 
+/* One place for all variants: how its pages lie in the caches must not decide which is the fastest. */
+static int grow_scratch(aval__trial *t, uint64_t bytes)
+{
+    if (bytes == 0 || (t->scratch.buffer != NULL && bytes <= (uint64_t)t->scratch.count)) return AVAL_OK;
+    release_placed(&t->scratch);
+    return make_placed(t, AVAL_UINT8, (int64_t)bytes, &t->scratch);
+}
+
 static int record(aval__trial *t, const aval__gemm_provider *provider)
 {
     static const aval__call_table table = { .launch = launch_recorded };
@@ -359,7 +367,7 @@ static int record(aval__trial *t, const aval__gemm_provider *provider)
     uint64_t bytes = provider->scratch_bytes ? provider->scratch_bytes(info, &t->gemm, t->type, 0) : 0;
     const aval_tensor *packed[2] = { NULL, NULL };
     if (bytes > info->largest_allocation_bytes) return AVAL_E_UNSUPPORTED;
-    if (bytes > 0) AVAL__TRY(make_placed(t, AVAL_UINT8, (int64_t)bytes, &t->scratch));
+    AVAL__TRY(grow_scratch(t, bytes));
     sign(t, provider->name, strlen(provider->name));
     sign(t, &bytes, sizeof bytes);
     t->provider = provider;
