@@ -14,7 +14,7 @@ typedef struct arguments {
     char *weights; /* safetensors; NULL: those of the model */
     char *folder;
     char *output; /* one .npz instead of files in the folder; NULL: none */
-    int gradients;
+    int gradients, anomaly;
 } arguments;
 
 /* What is computed and written. */
@@ -201,6 +201,8 @@ static int run_model(const cli_options *options, arguments *a)
     if (status == AVAL_OK) status = aval_model_load(ctx, options->rest[0], &m);
     if (status == AVAL_OK) status = cli_need_device(ctx);
     if (status == AVAL_OK) status = aval_session_create(ctx, aval_model_graph(m), aval_model_store(m), &j.session);
+    if (status == AVAL_OK && a->anomaly) status = aval_session_set_memory(j.session, AVAL_MEMORY_RETAINED);
+    if (status == AVAL_OK && a->anomaly) status = aval_session_set_anomaly(j.session, 1);
     j.model = m;
     j.graph = aval_model_graph(m);
     int code = status < 0 ? cli_fail_status(status) : work(&j);
@@ -230,6 +232,8 @@ int cli_run(int argc, const char **argv)
         { "gradients", 0, POPT_ARG_NONE, &a.gradients, 0,
           "write d(sum of upstream x outputs) by each input and weight too, as grad_NAME.npy", NULL },
         { "upstream", 0, POPT_ARG_ARGV, &a.files.upstreams, 0, "upstream gradient of an output [ones]; may be repeated", "NAME=FILE" },
+        { "anomaly", 0, POPT_ARG_NONE, &a.anomaly, 0, "end at the first node, forward or backward, that makes NaN or infinity; slow",
+          NULL },
         POPT_TABLEEND,
     };
     if (cli_options_parse(&options, cli_command_find("run"), own, 1, 1, argc, argv, &code)) {

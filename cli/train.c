@@ -114,6 +114,8 @@ int cli_train(int argc, const char **argv)
           "keep the intermediates of a step within so many bytes on each device, by computing some of them again; suffixes K, M, G [no "
           "bound]",
           "BYTES" },
+        { "anomaly", 0, POPT_ARG_NONE, &a.anomaly, 0, "end at the first node, forward or backward, that makes NaN or infinity; slow",
+          NULL },
         { "cut", 0, POPT_ARG_STRING, &a.cut, 0, "model: ends at this value (`aval graph MODEL --text` has the names)", "VALUE" },
         { "head", 0, POPT_ARG_STRING, &a.head, 0, "model: new dense layers of these widths at its end; pool,N...: after global pooling",
           "N,N..." },

@@ -11,7 +11,7 @@ typedef struct train_arguments {
     char **save; /* FILE.onnx is for the trained net, another name for the checkpoint; ends with NULL; NULL: none */
     char *lr, *momentum, *weight_decay, *dropout, *batch, *epochs, *seed, *stop_after, *memory;
     int nesterov; /* -1: not given */
-    int verbose;
+    int verbose, anomaly;
 } train_arguments;
 
 /* The library's options; CLI_USAGE, with a message, when a number cannot be used.  Texts stay the arguments'. */

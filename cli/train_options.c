@@ -78,6 +78,7 @@ int train_options(const train_arguments *a, const char *net, aval_train_options 
         .freeze = a->freeze,
         .mean = a->mean,
         .std = a->std,
+        .anomaly = a->anomaly,
     };
     int code = read_files(a, options);
     options->save_interrupted = options->save ? options->save : a->resume ? a->resume : INTERRUPTED_FILE;

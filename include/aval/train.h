@@ -76,6 +76,7 @@ typedef struct aval_train_options {
         *std; /* pixels, divided as aval_train says, become (pixel - mean) / std: a number, or one a channel with ',' between [0, 1] */
     const char *save_model; /* ONNX file for what was trained, written at the end, with a card for aval_card_open beside it [none] */
     uint64_t memory; /* bytes on each device that the intermediates of a step keep to, see aval_session_set_memory_bound [no bound] */
+    int anomaly; /* not 0: ends at the first node, forward or backward, that makes NaN or infinity, see aval_session_set_anomaly; slow */
 } aval_train_options;
 
 typedef struct aval_train_report {

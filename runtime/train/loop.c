@@ -82,15 +82,33 @@ static size_t examples_done(const trainer *t)
     return done < t->train.data->count ? done : t->train.data->count;
 }
 
+/* Says what may have made the loss NaN or infinite. */
+static int diverged(const trainer *t)
+{
+    const aval_train_options *o = &t->recipe->options;
+    const char *loss = isnan(t->loss) ? "not a number" : "infinite";
+    unsigned long long epoch = (unsigned long long)t->position.epochs + 1;
+    if (o->weight_decay * o->lr >= 1)
+        return aval__fail(AVAL_E_ANOMALY,
+                          "the loss is %s in epoch %llu: a weight decay of %g at a learning rate of %g makes weights grow; "
+                          "their product was expected below 1",
+                          loss, epoch, o->weight_decay, o->lr);
+    return aval__fail(AVAL_E_ANOMALY,
+                      "the loss is %s in epoch %llu: the training diverged; try a learning rate below %g, or let anomaly mode "
+                      "(--anomaly) name the first node that did so",
+                      loss, epoch, o->lr);
+}
+
 /* The mean loss of the epoch up to where a read was begun. */
 static int end_reading(trainer *t)
 {
     aval_read *reading = t->reading;
     t->reading = NULL;
     AVAL__TRY(aval_read_wait(reading));
-    if (t->read_examples > 0) t->loss = (double)t->read_sum / (double)t->read_examples;
+    if (t->read_examples == 0) return AVAL_OK; /* none was under way */
+    t->loss = (double)t->read_sum / (double)t->read_examples;
     t->read_examples = 0;
-    return AVAL_OK;
+    return isfinite(t->loss) ? AVAL_OK : diverged(t);
 }
 
 /* Reads the loss behind the steps so far. */
@@ -176,27 +194,11 @@ static int step(trainer *t)
     return AVAL_OK;
 }
 
-/* Says what may have made the loss NaN or infinite. */
-static int diverged(const trainer *t)
-{
-    const aval_train_options *o = &t->recipe->options;
-    const char *loss = isnan(t->loss) ? "not a number" : "infinite";
-    unsigned long long epoch = (unsigned long long)t->position.epochs + 1;
-    if (o->weight_decay * o->lr >= 1)
-        return aval__fail(AVAL_E_ANOMALY,
-                          "the loss is %s in epoch %llu: a weight decay of %g at a learning rate of %g makes weights grow; "
-                          "their product was expected below 1",
-                          loss, epoch, o->weight_decay, o->lr);
-    return aval__fail(AVAL_E_ANOMALY, "the loss is %s in epoch %llu: the training diverged; try a learning rate below %g", loss, epoch,
-                      o->lr);
-}
-
 static int end_epoch(trainer *t)
 {
     AVAL__TRY(read_loss(t));
     double examples_per_second = rate(t);
     if (examples_per_second > 0) AVAL__TRY(aval__vec_push(&t->rates, examples_per_second));
-    if (!isfinite(t->loss)) return diverged(t);
     AVAL__TRY(evaluate(t));
     report_progress(t, true, examples_per_second);
     t->position = (aval__position){ .epochs = t->position.epochs + 1 };
@@ -269,6 +271,10 @@ static int prepare(trainer *t, const aval_dataset *train, const aval_dataset *te
     AVAL__TRY(aval_store_set(t->store, AVAL__STATE_RATE, AVAL_FLOAT, AVAL_SCALAR, &rate_now));
     AVAL__TRY(aval__runner_create(&t->train, t->ctx, t->store, t->recipe, train, train, true, t->batch));
     AVAL__TRY(aval_session_set_memory_bound(t->train.session, t->recipe->options.memory));
+    if (t->recipe->options.anomaly) {
+        AVAL__TRY(aval_session_set_memory(t->train.session, AVAL_MEMORY_RETAINED)); /* so that no node is hidden in a fused launch */
+        AVAL__TRY(aval_session_set_anomaly(t->train.session, 1));
+    }
     AVAL__TRY(aval__runner_create(&t->test, t->ctx, t->store, t->recipe, train, test, false, EVALUATION_BATCH));
     t->scores = aval__alloc_array(EVALUATION_BATCH, t->test.network.classes * sizeof *t->scores);
     return t->scores != NULL ? AVAL_OK : AVAL_E_MEMORY;

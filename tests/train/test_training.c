@@ -205,6 +205,28 @@ Test(training, divergence_is_an_error_that_names_the_learning_rate)
     cr_expect_not_null(strstr(aval_error(), "learning rate"), "%s", aval_error());
 }
 
+Test(training, anomaly_mode_ends_at_the_first_node_that_makes_infinity)
+{
+    aval_train_options o = { .size = sizeof o, .lr = 1e30, .epochs = 3, .loss = "mse", .anomaly = 1 };
+    cr_expect_eq(aval_train(ctx, &o, train_data, test_data, NULL, NULL, NULL), AVAL_E_ANOMALY);
+    cr_expect_not_null(strstr(aval_error(), "dense1"), "%s", aval_error());
+}
+
+static int count_steps(void *user, const aval_train_progress *p)
+{
+    *(uint64_t *)user = p->step;
+    return 0;
+}
+
+/* With a step a read of the loss, as where a step takes long. */
+Test(training, divergence_ends_the_epoch_where_it_is_seen)
+{
+    uint64_t steps = 0;
+    aval_train_options o = { .size = sizeof o, .lr = 1e30, .epochs = 1, .batch = 1, .loss = "mse" };
+    cr_expect_eq(aval_train(ctx, &o, train_data, test_data, count_steps, &steps, NULL), AVAL_E_ANOMALY);
+    cr_expect_lt(steps, 1438);
+}
+
 Test(training, divergence_by_weight_decay_is_told_as_such)
 {
     aval_train_options o = { .size = sizeof o, .weight_decay = 100, .epochs = 3 };
