@@ -1,6 +1,6 @@
 """Makes the cases of tests/onnx/autograd: models of one operator, or a few of a kind, and what PyTorch computes of them and of their gradients.
 
-   python autograd.py FOLDER      (needs onnx and torch from PyPI)
+   python autograd.py FOLDER [CASE]...      (needs onnx, torch and torchvision from PyPI)
 
 Each case is a folder as ONNX's own backend tests have it, and beside inputs and outputs lie upstream_K.pb, by output, and gradient_N.pb, by
 input: the gradient of the sum of upstream x output by that input, as torch.autograd.grad gives it.  All is in double, so that what differs
@@ -10,78 +10,14 @@ import os
 import sys
 
 import numpy as np
-import onnx
 import torch
 import torch.nn.functional as F
-from onnx import TensorProto as T, helper as h, numpy_helper as n
+from onnx import TensorProto as T
 
-OPSET = 20
-CASES = {}
-
-
-def case(f):
-    CASES[f.__name__] = f
-    return f
-
-
-class Model:
-    """Nodes on inputs; `y` of each is what `of`, a function of PyTorch, gives."""
-
-    def __init__(self):
-        self.nodes, self.inputs, self.constants, self.outputs = [], [], [], []
-
-    def input(self, array, wanted=True):
-        """wanted: its gradient is expected."""
-        name = f"x{len(self.inputs)}"
-        t = torch.tensor(array, requires_grad=wanted and np.asarray(array).dtype.kind == "f")
-        self.inputs.append((name, t))
-        return name, t
-
-    def constant(self, array):
-        name = f"c{len(self.constants)}"
-        self.constants.append(n.from_array(np.asarray(array), name))
-        return name
-
-    def node(self, op, inputs, n_outputs=1, **attributes):
-        names = [f"v{len(self.nodes)}_{k}" for k in range(n_outputs)]
-        self.nodes.append(h.make_node(op, inputs, names, **attributes))
-        return names[0] if n_outputs == 1 else names
-
-    def output(self, name, t):
-        self.outputs.append((name, t))
-
-
-def info(name, t):
-    return h.make_tensor_value_info(name, n.from_array(t.detach().numpy()).data_type, list(t.shape))
-
-
-def write(folder, make):
-    rng = np.random.default_rng(11)
-    m = Model()
-    make(m, rng)
-    graph = h.make_graph(m.nodes, make.__name__, [info(*i) for i in m.inputs], [info(*o) for o in m.outputs], m.constants)
-    model = h.make_model(graph, opset_imports=[h.make_opsetid("", OPSET)], ir_version=9, producer_name="aval")
-    onnx.checker.check_model(model)
-    data = folder + "/test_data_set_0"
-    os.makedirs(data, exist_ok=True)
-    onnx.save(model, folder + "/model.onnx")
-
-    def put(kind, i, array):
-        with open(f"{data}/{kind}_{i}.pb", "wb") as out:
-            out.write(n.from_array(np.array(array, order="C"), f"{kind}{i}").SerializeToString())
-
-    upstreams = [rng.uniform(0.5, 1.5, t.shape) for _, t in m.outputs]
-    total = sum((torch.tensor(u) * t).sum() for u, (_, t) in zip(upstreams, m.outputs))
-    wanted = [t for _, t in m.inputs if t.requires_grad]
-    found = iter(torch.autograd.grad(total, wanted))
-    for i, (_, t) in enumerate(m.inputs):
-        put("input", i, t.detach().numpy())
-        if t.requires_grad:
-            put("gradient", i, next(found).numpy())
-    for i, ((_, t), u) in enumerate(zip(m.outputs, upstreams)):
-        put("output", i, t.detach().numpy())
-        put("upstream", i, u)
-
+import autograd_images  # noqa: F401  cases of its own
+import autograd_own  # noqa: F401
+import autograd_sequences  # noqa: F401
+from autograd_case import CASES, case, write
 
 # ---- Elementwise: one row of the input an operator -----------------------------------------------------------------------------------------
 

@@ -1,0 +1,1 @@
+B	gradient0Jø€ƒÁ¶aBh_Â

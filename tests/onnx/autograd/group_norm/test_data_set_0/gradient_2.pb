@@ -1,0 +1,1 @@
+B	gradient2J0f+2ìêù@òì©™Æ @mH`Ïd!@ù¢TX$v@@G<dŞJ @Z®IW@

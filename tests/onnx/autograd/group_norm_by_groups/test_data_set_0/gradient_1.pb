@@ -1,0 +1,1 @@
+B	gradient1JbŠ•¾GæÚ¿o%Y:KlË¿à«Eù¾(Î?

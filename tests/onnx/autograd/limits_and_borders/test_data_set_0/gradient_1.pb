@@ -1,0 +1,1 @@
+B	gradient1Jcau®¼@

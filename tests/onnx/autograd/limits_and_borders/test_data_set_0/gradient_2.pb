@@ -1,0 +1,1 @@
+B	gradient2Jξο€dƒ@

@@ -1,0 +1,1 @@
+B	gradient3JĞ{q¶hã?êbîIöã?

@@ -1,0 +1,1 @@
+Boutput6JäEz¥wAò¿

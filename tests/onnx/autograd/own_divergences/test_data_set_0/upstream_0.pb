@@ -1,0 +1,1 @@
+B	upstream0JV¸m›Æò?

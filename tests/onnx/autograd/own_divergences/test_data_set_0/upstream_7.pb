@@ -1,0 +1,1 @@
+B	upstream7J%…?¹ÉBæ?

@@ -1,0 +1,1 @@
+B	upstream9J B2š“ñ?

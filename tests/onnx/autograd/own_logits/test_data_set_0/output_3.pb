@@ -1,0 +1,1 @@
+Boutput3J½'Yq2	@

@@ -1,0 +1,1 @@
+B	upstream2Jï$NØ]ë?

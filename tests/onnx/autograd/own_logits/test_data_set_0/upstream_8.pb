@@ -1,0 +1,1 @@
+B	upstream8JLÑb"á?

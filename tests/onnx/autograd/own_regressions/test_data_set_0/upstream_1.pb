@@ -1,0 +1,1 @@
+B	upstream1JhÚ.£,wñ?

@@ -1,0 +1,1 @@
+B	upstream3Jцx9{веє?

@@ -1,0 +1,1 @@
+B	upstream6Jbiû;×¿á?

@@ -1,0 +1,1 @@
+B	gradient2J`h÷¬<p	@]ÅxÊ@SØ|Feç@
