@@ -112,6 +112,26 @@ const char *aval__value_label(const aval_value *value)
     return value->name ? value->name : value->label;
 }
 
+int aval__value_name_axes(aval_value *value, const char *axes)
+{
+    char *copy = aval__graph_take_text(value->graph, axes);
+    if (!copy) return AVAL_E_MEMORY;
+    aval__graph_give_text(value->graph, value->axes);
+    value->axes = copy;
+    return AVAL_OK;
+}
+
+const char *aval__value_axis_name(const aval_value *value, int32_t axis, size_t *length)
+{
+    const char *line = value->axes ? value->axes : "";
+    for (int32_t i = 0; i < axis; i++) {
+        line += strcspn(line, "\n");
+        if (*line == '\n') line++;
+    }
+    *length = strcspn(line, "\n");
+    return line;
+}
+
 /* ---- Nodes ----------------------------------------------------------------------------------------------------------------------- */
 
 int aval__node_make(aval_graph *g, aval__node_kind kind, const aval__opdef *def, aval_value *const *inputs, size_t n_inputs,

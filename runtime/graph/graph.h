@@ -27,6 +27,7 @@ struct aval_value {
     aval_node *producer;
     aval_graph *graph;
     const char *name; /* NULL: unnamed */
+    const char *axes; /* what a file calls the free dimensions, a line an axis, empty where it has no name; NULL: no names */
     char label[12]; /* "v17", for messages about unnamed values */
     const void *data; /* constants: content in the element type.  In a planning copy also what folding or the user's feed made known
                          of other values; NULL: not known */
@@ -174,6 +175,10 @@ aval_value *aval__backward_upstream(const aval_node *node, size_t i);
 void aval__node_label(aval__text *text, const aval_node *node);
 /* Its name, or "v17".  Lives as long as the graph. */
 const char *aval__value_label(const aval_value *value);
+/* Names of axes, as in aval_value; copied. */
+int aval__value_name_axes(aval_value *value, const char *axes);
+/* The name of an axis, which need not end with 0, and its length, which is 0 for none. */
+const char *aval__value_axis_name(const aval_value *value, int32_t axis, size_t *length);
 
 /* All living nodes that `wanted` need, producers before readers; in the order of ids where that is free to choose.  Readers of a
    state come before the node that updates it.  AVAL_E_GRAPH names the nodes of a cycle, two needed updaters of one state, or an update

@@ -88,7 +88,8 @@ void aval__graph_drop_value(aval_value *value)
     value->dead = true;
     if (g->planning) return; /* expansion still reads what it replaced */
     aval__graph_give_text(g, value->name);
-    value->name = NULL;
+    aval__graph_give_text(g, value->axes);
+    value->name = value->axes = NULL;
     if (value->kind == AVAL__CONSTANT) aval__graph_give(g, value->data, aval__tensor_bytes(&value->tensor));
     value->data = NULL;
     (void)aval__vec_push(&g->unused_values, value);

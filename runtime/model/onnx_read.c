@@ -86,6 +86,23 @@ static int declared_shape(const Aval__Onnx__Type *type, int *element, size_t *ra
     return AVAL_OK;
 }
 
+/* What the file calls the dimensions that it gives no size. */
+static int take_axes(aval_value *value, const Aval__Onnx__Type *type)
+{
+    const Aval__Onnx__Shape *shape = type && type->tensor_type ? type->tensor_type->shape : NULL;
+    aval__text axes = { 0 };
+    bool any = false;
+    for (size_t i = 0; shape && i < shape->n_dim && i < AVAL_MAX_RANK; i++) {
+        const char *name = shape->dim[i]->has_dim_value ? "" : onnx_text(shape->dim[i]->dim_param);
+        if (strchr(name, '\n')) name = ""; /* which is what names are told apart by */
+        any = any || *name;
+        aval__text_add(&axes, "%s\n", name);
+    }
+    int status = axes.failed ? AVAL_E_MEMORY : any ? aval__value_name_axes(value, axes.at) : AVAL_OK;
+    aval__text_release(&axes);
+    return status;
+}
+
 static int add_port(onnx_reader *r, aval__onnx_ports *ports, const char *name, aval_value *value)
 {
     const char *kept = aval__arena_text(&r->out->arena, name);
@@ -109,6 +126,7 @@ static int add_input(onnx_reader *r, onnx_scope *scope, const Aval__Onnx__ValueI
     status = aval__tensor_set(&tensor, element, rank, dims);
     if (status < 0) return aval__fail_in(AVAL_E_FORMAT, "input '%.200s'", name);
     AVAL__TRY(aval__graph_add_value(r->g, AVAL__INPUT, &tensor, name, &value));
+    AVAL__TRY(take_axes(value, info->type));
     AVAL__TRY(onnx_names_add(&scope->names, name, value));
     return add_port(r, &r->out->inputs, name, value);
 }
@@ -128,8 +146,19 @@ static int add_output(onnx_reader *r, const onnx_scope *scope, const Aval__Onnx_
     aval_value *value;
     const char *name = onnx_text(info->name);
     if (!onnx_names_find(&scope->names, name, &value)) return aval__fail(AVAL_E_FORMAT, "nothing gives the output '%.200s'", name);
-    if (value) take_declared_type(value, info->type);
+    if (value) {
+        take_declared_type(value, info->type);
+        if (value->kind == AVAL__PRODUCED) AVAL__TRY(take_axes(value, info->type));
+    }
     return add_port(r, &r->out->outputs, name, value);
+}
+
+/* Of what lies between only the names of dimensions are of use: the rest is inferred. */
+static int take_info(const onnx_scope *scope, const Aval__Onnx__ValueInfo *info)
+{
+    aval_value *value;
+    if (!onnx_names_find(&scope->names, onnx_text(info->name), &value) || !value || value->kind != AVAL__PRODUCED) return AVAL_OK;
+    return take_axes(value, info->type);
 }
 
 /* ---- The model --------------------------------------------------------------------------------------------------------------------------- */
@@ -142,6 +171,7 @@ static int read_graph(onnx_reader *r, onnx_scope *scope)
         AVAL__TRY(onnx_problem(r, aval__fail(AVAL_E_UNSUPPORTED, "sparse initializer number %zu", i)));
     for (size_t i = 0; i < graph->n_input; i++) AVAL__TRY(add_input(r, scope, graph->input[i]));
     AVAL__TRY(onnx_add_nodes(r, scope, graph->node, graph->n_node));
+    for (size_t i = 0; i < graph->n_value_info; i++) AVAL__TRY(take_info(scope, graph->value_info[i]));
     for (size_t i = 0; i < graph->n_output; i++) AVAL__TRY(add_output(r, scope, graph->output[i]));
     return AVAL_OK;
 }

@@ -14,7 +14,7 @@ typedef struct model_writer {
     onnx_writer graph;
     onnx_node_list nodes;
     AVAL__VEC(onnx_tensor *) initializers;
-    AVAL__VEC(onnx_info *) inputs, outputs;
+    AVAL__VEC(onnx_info *) inputs, outputs, infos;
     AVAL__VEC(onnx_operator_set *) opsets;
 } model_writer;
 
@@ -111,7 +111,11 @@ static int add_initializer(model_writer *m, const aval_value *value, const void 
 static int add_input(model_writer *m, const aval_value *value)
 {
     onnx_info *info = NULL;
-    AVAL__TRY(onnx_write_type(&m->graph, m->graph.name_of[value->id], &value->tensor, &info));
+    onnx_axes axes = { { NULL } };
+    const char *name = m->graph.name_of[value->id];
+    for (int32_t d = 0; d < value->tensor.rank; d++)
+        if (!(axes.at[d] = onnx_axis_name(&m->graph, value, name, d))) return AVAL_E_MEMORY;
+    AVAL__TRY(onnx_write_type(&m->graph, name, &value->tensor, &axes, &info));
     return aval__vec_push(&m->inputs, info);
 }
 
@@ -146,25 +150,70 @@ static int add_sources(model_writer *m, aval__onnx_contents contents, void *user
     return status;
 }
 
+static int add_output(model_writer *m, const aval__onnx_port *output, const aval_tensor *type, const onnx_axes *axes)
+{
+    const aval_value *value = output->value;
+    const char *own = m->graph.name_of[value->id], *name = output->name ? output->name : own;
+    onnx_info *info = NULL;
+    if (strcmp(name, own) != 0 || value->kind != AVAL__PRODUCED) { /* what goes in cannot come out under its own name */
+        if (onnx_is_taken(&m->graph, name)) AVAL__TRY(onnx_take_name(&m->graph, name, value->id, &name));
+        AVAL__TRY(onnx_write_identity(&m->graph, own, name));
+    }
+    AVAL__TRY(onnx_write_type(&m->graph, name, type, axes, &info));
+    return aval__vec_push(&m->outputs, info);
+}
+
+static int add_info(model_writer *m, const aval__onnx_port *port, const aval_tensor *type, const onnx_axes *axes)
+{
+    onnx_info *info = NULL;
+    if (type->type == AVAL_NONE || type->rank < 0) return AVAL_OK;
+    AVAL__TRY(onnx_write_type(&m->graph, m->graph.name_of[port->value->id], type, axes, &info));
+    return aval__vec_push(&m->infos, info);
+}
+
+static bool is_port(const aval__onnx_ports *ports, const aval_value *value)
+{
+    for (size_t i = 0; i < ports->count; i++)
+        if (ports->at[i].value == value) return true;
+    return false;
+}
+
+/* Behind the outputs: what else nodes of the model's own graph (not of a branch) give, and has names for its dimensions. */
+static int find_named(const model_writer *m, aval__onnx_ports *ports)
+{
+    int status = AVAL_OK;
+    onnx_names given = { 0 };
+    for (size_t n = 0; n < m->nodes.count && status == AVAL_OK; n++)
+        for (size_t i = 0; i < m->nodes.at[n]->n_output && status == AVAL_OK; i++)
+            if (*m->nodes.at[n]->output[i]) status = onnx_names_add(&given, m->nodes.at[n]->output[i], NULL);
+    for (size_t i = 0; i < m->graph.g->values.count && status == AVAL_OK; i++) {
+        aval_value *value = m->graph.g->values.at[i], *ignored;
+        const char *name = m->graph.name_of[i];
+        if (value->axes && value->kind == AVAL__PRODUCED && name && onnx_names_find(&given, name, &ignored) && !is_port(ports, value))
+            status = aval__vec_push(ports, (aval__onnx_port){ NULL, value });
+    }
+    onnx_names_release(&given);
+    return status;
+}
+
 static int add_outputs(model_writer *m, const aval__onnx_port *outputs, size_t n_outputs)
 {
     int status = AVAL_OK;
-    aval_tensor *types = aval__alloc_array(n_outputs, sizeof *types);
-    if (!types) return AVAL_E_MEMORY;
-    AVAL__TRY_DONE(aval__onnx_output_types(m->graph.g, outputs, n_outputs, types));
-    for (size_t i = 0; i < n_outputs; i++) {
-        const aval_value *value = outputs[i].value;
-        const char *own = m->graph.name_of[value->id], *name = outputs[i].name ? outputs[i].name : own;
-        onnx_info *info = NULL;
-        if (strcmp(name, own) != 0 || value->kind != AVAL__PRODUCED) { /* what goes in cannot come out under its own name */
-            if (onnx_is_taken(&m->graph, name)) AVAL__TRY_DONE(onnx_take_name(&m->graph, name, value->id, &name));
-            AVAL__TRY_DONE(onnx_write_identity(&m->graph, own, name));
-        }
-        AVAL__TRY_DONE(onnx_write_type(&m->graph, name, &types[i], &info));
-        AVAL__TRY_DONE(aval__vec_push(&m->outputs, info));
-    }
+    aval__onnx_ports ports = { 0 };
+    aval_tensor *types = NULL;
+    onnx_axes *axes = NULL;
+    for (size_t i = 0; i < n_outputs; i++) AVAL__TRY_DONE(aval__vec_push(&ports, outputs[i]));
+    AVAL__TRY_DONE(find_named(m, &ports));
+    types = aval__alloc_array(ports.count, sizeof *types);
+    axes = aval__alloc_array(ports.count, sizeof *axes);
+    if (!types || !axes) AVAL__TRY_DONE(AVAL_E_MEMORY);
+    AVAL__TRY_DONE(onnx_find_types(&m->graph, ports.at, ports.count, types, axes));
+    for (size_t i = 0; i < n_outputs; i++) AVAL__TRY_DONE(add_output(m, &outputs[i], &types[i], &axes[i]));
+    for (size_t i = n_outputs; i < ports.count; i++) AVAL__TRY_DONE(add_info(m, &ports.at[i], &types[i], &axes[i]));
 done:
+    aval__vec_release(&ports);
     aval__free(types);
+    aval__free(axes);
     return status;
 }
 
@@ -196,6 +245,7 @@ static int pack(model_writer *m, const char *file)
     graph.initializer = m->initializers.at, graph.n_initializer = m->initializers.count;
     graph.input = m->inputs.at, graph.n_input = m->inputs.count;
     graph.output = m->outputs.at, graph.n_output = m->outputs.count;
+    graph.value_info = m->infos.at, graph.n_value_info = m->infos.count;
     model.graph = &graph;
     model.ir_version = m->opsets.at[0]->version >= 21 ? 10 : 8;
     model.has_ir_version = 1;
@@ -254,6 +304,7 @@ done:
     aval__vec_release(&m.initializers);
     aval__vec_release(&m.inputs);
     aval__vec_release(&m.outputs);
+    aval__vec_release(&m.infos);
     aval__vec_release(&m.opsets);
     aval__text_release(&m.file.foreign);
     aval__arena_release(&m.file.arena);

@@ -69,10 +69,22 @@ int onnx_write_identity(onnx_writer *w, const char *from, const char *to);
 /* A node that gives a constant. */
 int onnx_write_constant(onnx_writer *w, const char *name, const aval_tensor *shape, const void *data);
 
+/* ---- Shapes (onnx_write_axes.c) -------------------------------------------------------------------------------------------------------- */
+
+/* Names of dimensions, by axis; NULL: none. */
+typedef struct onnx_axes {
+    const char *at[AVAL_MAX_RANK];
+} onnx_axes;
+/* Types of values of the model's graph, as aval__onnx_output_types finds them, and what their free dimensions are called. */
+int onnx_find_types(onnx_writer *w, const aval__onnx_port *ports, size_t count, aval_tensor *types, onnx_axes *names);
+/* What a free dimension of a value (NULL: any) is called that has this name in the file.  NULL: out of memory. */
+const char *onnx_axis_name(onnx_writer *w, const aval_value *value, const char *name, int32_t axis);
+
 /* ---- Tensors and types (onnx_write_types.c) --------------------------------------------------------------------------------------------- */
 
 /* NULL: out of memory.  `data` must stay until all is packed. */
 onnx_tensor *onnx_write_tensor(onnx_writer *w, const aval_tensor *shape, const void *data);
-int onnx_write_type(onnx_writer *w, const char *name, const aval_tensor *t, onnx_info **out);
+/* Free dimensions that `axes` (may be NULL) has no name for are called after the value. */
+int onnx_write_type(onnx_writer *w, const char *name, const aval_tensor *t, const onnx_axes *axes, onnx_info **out);
 
 #endif

@@ -210,7 +210,7 @@ static int add_branch(placing *p, const unit *u, size_t side, onnx_node *node)
     for (size_t n = 0; n < u->count; n++) {
         const char *name;
         AVAL__TRY(name_result(p, u, side, u->nodes[n]->inputs[1 + side], &name));
-        AVAL__TRY(onnx_write_type(w, name, &unsaid, &graph.output[graph.n_output++]));
+        AVAL__TRY(onnx_write_type(w, name, &unsaid, NULL, &graph.output[graph.n_output++]));
     }
     graph.node = u->branches[side]->nodes.at;
     graph.n_node = u->branches[side]->nodes.count;

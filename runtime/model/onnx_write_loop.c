@@ -59,7 +59,7 @@ static int add_constants(writing *l)
 
 static int add_input(writing *l, const aval_value *port)
 {
-    return onnx_write_type(&l->inner, l->inner.name_of[port->id], &port->tensor, &l->graph.input[l->graph.n_input++]);
+    return onnx_write_type(&l->inner, l->inner.name_of[port->id], &port->tensor, NULL, &l->graph.input[l->graph.n_input++]);
 }
 
 /* Handed on first where it is a Scan, last where it is a Loop. */
@@ -82,7 +82,7 @@ static int add_output(writing *l, const aval_value *value)
         AVAL__TRY(onnx_write_identity(&l->inner, own, name));
     }
     l->given[value->id] = true;
-    return onnx_write_type(&l->inner, name, &unsaid, &l->graph.output[l->graph.n_output++]);
+    return onnx_write_type(&l->inner, name, &unsaid, NULL, &l->graph.output[l->graph.n_output++]);
 }
 
 static int add_outputs(writing *l)

@@ -120,6 +120,62 @@ Test(onnx_write, a_gradient_is_one_when_it_is_read)
     onnx_finish(&t);
 }
 
+/* What a file says of axis `axis` of the value of this name. */
+static const char *said_of(Aval__Onnx__ValueInfo *const *infos, size_t count, const char *name, size_t axis)
+{
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(infos[i]->name, name) == 0) {
+            const Aval__Onnx__Shape *shape = infos[i]->type->tensor_type->shape;
+            return shape && axis < shape->n_dim && shape->dim[axis]->dim_param ? shape->dim[axis]->dim_param : "a number";
+        }
+    return "nothing";
+}
+
+Test(onnx_write, dimensions_keep_their_names)
+{
+    onnx_test t;
+    onnx_start(&t, 13);
+    maker_input(&t.m, "x", DIMS(-1, 2));
+    maker_input(&t.m, "z", DIMS(-1));
+    t.m.inputs[1]->type->tensor_type->shape->dim[0]->dim_param = aval__arena_text(&t.m.arena, "two words");
+    maker_input(&t.m, "u", DIMS(-1, 1));
+    t.m.inputs[2]->type->tensor_type->shape->dim[0]->dim_param = NULL;
+    maker_node(&t.m, "Tanh", "x", "h");
+    maker_node(&t.m, "Tanh", "h", "k");
+    maker_node(&t.m, "Mul", "k x", "y");
+    maker_node(&t.m, "Tanh", "z", "v");
+    maker_node(&t.m, "Add", "z u", "sum");
+    for (const char *const *name = (const char *const[]){ "y", "v", "sum", NULL }; *name; name++) maker_output(&t.m, *name);
+    Aval__Onnx__ValueInfo *said = maker_info(&t.m, "h", DIMS(-1, 2));
+    said->type->tensor_type->shape->dim[0]->dim_param = aval__arena_text(&t.m.arena, "rows");
+    t.m.graph.value_info = &said;
+    t.m.graph.n_value_info = 1;
+    onnx_read_good(&t);
+    const aval__onnx_port outputs[] = { t.read.outputs.at[0], t.read.outputs.at[1], t.read.outputs.at[2] };
+    cr_assert_eq(aval__onnx_write(t.file, t.f.g, outputs, 3, content, NULL), 0, "%s", aval_error());
+
+    unsigned char *bytes;
+    size_t count;
+    cr_assert_eq(aval__file_read(t.file, 1 << 20, &bytes, &count), 0, "%s", aval_error());
+    Aval__Onnx__Model *model = aval__onnx__model__unpack(NULL, count, bytes);
+    const Aval__Onnx__Graph *g = model->graph;
+    cr_expect_str_eq(said_of(g->input, g->n_input, "x", 0), "N");
+    cr_expect_str_eq(said_of(g->input, g->n_input, "x", 1), "a number");
+    cr_expect_str_eq(said_of(g->input, g->n_input, "z", 0), "two words");
+    cr_expect_str_eq(said_of(g->input, g->n_input, "u", 0), "u.0", "it had none");
+    cr_expect_str_eq(said_of(g->value_info, g->n_value_info, "h", 0), "rows");
+    cr_expect_str_eq(said_of(g->value_info, g->n_value_info, "h", 1), "a number");
+    cr_expect_str_eq(said_of(g->value_info, g->n_value_info, "k", 0), "nothing");
+    cr_expect_str_eq(said_of(g->output, g->n_output, "y", 0), "N", "it moves with x");
+    cr_expect_str_eq(said_of(g->output, g->n_output, "y", 1), "a number");
+    cr_expect_str_eq(said_of(g->output, g->n_output, "v", 0), "two words");
+    cr_expect_str_eq(said_of(g->output, g->n_output, "sum", 0), "u.0");
+    cr_expect_str_eq(said_of(g->output, g->n_output, "sum", 1), "two words");
+    aval__onnx__model__free_unpacked(model, NULL);
+    aval__free(bytes);
+    onnx_finish(&t);
+}
+
 Test(onnx_write, each_failing_allocation_is_an_error_without_a_leak)
 {
     onnx_test t;
@@ -127,8 +183,9 @@ Test(onnx_write, each_failing_allocation_is_an_error_without_a_leak)
     aval_value *x = aval_graph_input(t.f.g, "x", AVAL_FLOAT, AVAL_SHAPE(-1, 2)),
                *w = aval_graph_state(t.f.g, "w", AVAL_FLOAT, AVAL_SHAPE(2));
     aval_value *c = aval_graph_constant(t.f.g, AVAL_FLOAT, AVAL_SHAPE(2), two);
-    aval_value *y = aval_apply(t.f.g, "Add", NULL, aval_apply(t.f.g, "Mul", NULL, aval_apply(t.f.g, "Scale", "by=0.25", x), w), c);
+    aval_value *h = aval_apply(t.f.g, "Scale", "by=0.25", x), *y = aval_apply(t.f.g, "Add", NULL, aval_apply(t.f.g, "Mul", NULL, h, w), c);
     expect_built(t.f.g);
+    cr_assert_eq(aval__value_name_axes(h, "rows\n"), 0);
     for (size_t n = 1;; n++) {
         fail_alloc_at(n);
         int status = aval__onnx_write(t.file, t.f.g, (aval__onnx_port[]){ { "y", y }, { "in", x } }, 2, content, NULL);
