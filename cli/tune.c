@@ -128,6 +128,7 @@ static int tune_one(tune *t, const char *what)
     } else {
         const int64_t asked[] = { (int64_t)t->batch, 0 }, *batches = t->batch > 0 ? asked : kind->batches;
         for (; status == AVAL_OK && *batches > 0; batches++) {
+            if (t->options.clblast && batches[1] > 0) continue; /* one set for all: by the largest batch */
             size_t of_batch = 0;
             t->options.seconds = t->end - cli_seconds();
             if (t->options.seconds <= 0) t->options.seconds = 1e-3;
@@ -197,12 +198,14 @@ int cli_tune(int argc, const char **argv)
 {
     tune t = { .options = { .size = sizeof t.options } };
     char *budget = NULL, *batch = NULL;
-    int code, listed = 0, forget = 0, again = 0;
+    int code, listed = 0, forget = 0, again = 0, clblast = 0;
     double seconds = 60;
     const struct poptOption own[] = {
         { "budget", 0, POPT_ARG_STRING, &budget, 0, "how long it may take in all [60]", "SECONDS" },
         { "batch", 'b', POPT_ARG_STRING, &batch, 0, "examples in a batch [those of `aval bench`; models: 1]", "N" },
         { "again", 0, POPT_ARG_NONE, &again, 0, "measure again what is remembered", NULL },
+        { "clblast", 0, POPT_ARG_NONE, &clblast, 0,
+          "instead, the parameters of CLBlast's kernels, one set for all products of WHAT, for devices that use CLBlast (GPUs)", NULL },
         { "list", 0, POPT_ARG_NONE, &listed, 0, "show what is remembered of the device, measure nothing", NULL },
         { "forget", 0, POPT_ARG_NONE, &forget, 0, "forget it", NULL },
         POPT_TABLEEND,
@@ -210,17 +213,21 @@ int cli_tune(int argc, const char **argv)
     cli_options options;
     if (!cli_options_parse(&options, cli_command_find("tune"), own, 0, 64, argc, argv, &code)) goto done;
     code = check_arguments(&options, listed, forget);
+    if (code == CLI_OK && clblast && options.n_rest != 1)
+        code = cli_fail(CLI_USAGE, "--clblast: one net, model or product was expected, the one that the device is used for most");
     if (code == CLI_OK) code = cli_real("budget", budget, &seconds);
     if (code == CLI_OK && !(seconds > 0)) code = cli_fail(CLI_USAGE, "--budget is '%s': expected seconds above 0", budget);
     if (code == CLI_OK) code = cli_count("batch", batch, 1, INT_MAX, &t.batch);
     if (code == CLI_OK) {
         t.options.again = again;
+        t.options.clblast = clblast;
         t.end = cli_seconds() + seconds;
         t.quiet = options.common.quiet;
         t.rows = options.common.json ? json_array() : NULL;
         int status = cli_context_create(&options, &t.ctx);
         if (status == AVAL_OK) status = cli_need_device(t.ctx);
         if (status == AVAL_OK) status = aval_context_insist(t.ctx, 1); /* results are compared here */
+        if (status == AVAL_OK && clblast) status = aval_context_ignore_tuned(t.ctx); /* CLBlast's database is what it begins with */
         if (status == AVAL_OK && forget) status = aval_context_forget_tuned(t.ctx);
         else if (status == AVAL_OK) status = listed ? list(&t) : tune_all(&t, options.rest, options.n_rest);
         if (status < 0) code = cli_fail_status(status);

@@ -10,9 +10,14 @@ extern "C" {
 
 typedef struct aval_tune_options {
     size_t size; /* sizeof(aval_tune_options) */
-    double seconds; /* for all; 0: 60.  What is begun is ended, so that it may take a second more */
+    double
+        seconds; /* for all (with `clblast` for each type and device); 0: 60.  What is begun is ended, so that it may take a second more */
     int32_t again; /* 1: what is remembered already is measured again */
     int32_t dry; /* 1: nothing is taken or remembered */
+    int32_t
+        clblast; /* 1: instead of the ways of each product, the parameters of CLBlast's kernels, one set for all products of a type and device: the
+                        rows' product is "float, parameters of CLBlast", ms that of one of each product (the largest eight).  Wants a process of its own:
+                        CLBlast is left with what was tried last, and has what was chosen from the next process on */
 } aval_tune_options;
 
 /* One way that was tried for a class of products: equal sizes up to a quarter of a power of two, element type, layouts. */

@@ -1,4 +1,4 @@
-/* Matrix products by CLBlast: the provider for GPUs.  The only file that includes its header.
+/* Matrix products by CLBlast: the provider for GPUs.  This file and clblast_parameters.c alone include its header.
  *
  * CLBlast keeps the programs that it built in a table of the process, by cl_context.  So that a new cl_context never meets an
  * old one's entries, every context that CLBlast saw is retained until the last open device of the process closes, when
@@ -48,7 +48,8 @@ static int retain_context(aval__device *device)
 {
     int status = AVAL_OK;
     pthread_mutex_lock(&held.lock);
-    if (!device->in_clblast) {
+    bool first = !device->in_clblast;
+    if (first) {
         AVAL__TRY_DONE(aval__vec_push(&held.contexts, device->context));
         status = aval__cl_check(clRetainContext(device->context), "clRetainContext", "for CLBlast");
         if (status < 0) held.contexts.count--;
@@ -56,6 +57,7 @@ static int retain_context(aval__device *device)
     }
 done:
     pthread_mutex_unlock(&held.lock);
+    if (first && status == AVAL_OK) aval__clblast_apply_remembered(device);
     return status;
 }
 
@@ -220,5 +222,5 @@ static int enqueue(aval__device *device, const aval_gemm *gemm, int type, const 
 }
 
 const aval__gemm_provider aval__gemm_clblast = {
-    .name = "clblast", .supports = supports, .scratch_bytes = scratch_bytes, .enqueue = enqueue
+    .name = "clblast", .supports = supports, .scratch_bytes = scratch_bytes, .enqueue = enqueue, .tuner = &aval__clblast_tuner
 };

@@ -94,6 +94,10 @@ void aval__clblast_drop(aval__device *device);
 /* The open device whose info this is, by address; NULL: of none, as in a plan without devices. */
 aval__device *aval__device_of(const aval_device_info *info);
 
+/* clblast_parameters.c: what CLBlast is given in place of its database, once its context is retained. */
+void aval__clblast_apply_remembered(aval__device *device);
+extern const struct aval__tuner aval__clblast_tuner;
+
 extern const aval__gemm_provider aval__gemm_clblast, aval__gemm_groups, aval__gemm_winograd, aval__gemm_patches, aval__gemm_tiles;
 
 /* gemm.c: the same product with row-major c and with a batch of at least 1.  False when it has no such form. */

@@ -260,6 +260,17 @@ aval__variant aval__tuning_find(const aval_device_info *info, const aval_gemm *g
     return found;
 }
 
+aval__variant aval__tuning_find_class(aval__device *device, const char *class)
+{
+    aval__variant found = { 0 };
+    pthread_mutex_lock(&device->programs_lock);
+    const struct aval__tuned *tuned = table_of(device);
+    const entry *e = tuned == NULL ? NULL : find_entry(tuned, class);
+    if (e != NULL) found = e->variant;
+    pthread_mutex_unlock(&device->programs_lock);
+    return found;
+}
+
 void aval__tuning_try(aval__device *device, const aval__variant *variant)
 {
     pthread_mutex_lock(&device->programs_lock);

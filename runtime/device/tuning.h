@@ -63,6 +63,8 @@ bool aval__variant_read(const char *text, aval__variant *out);
 /* The variant that a device takes for a product: on trial, else remembered; zeros where there is none, where it is another provider's than
    `provider` (NULL: any), or where the device is not open. */
 aval__variant aval__tuning_find(const aval_device_info *info, const aval_gemm *gemm, int type, const aval__gemm_provider *provider);
+/* What is remembered under this name; zeros: nothing. */
+aval__variant aval__tuning_find_class(aval__device *device, const char *class);
 /* All products that are laid out for the device take this one, until it is NULL. */
 void aval__tuning_try(aval__device *device, const aval__variant *variant);
 /* In memory and, unless `remember` is false, on disk, which is no failure where it does not work. */
@@ -116,5 +118,17 @@ typedef struct aval__choice {
 int aval__tuning_pick(aval__device *device, const aval_gemm *gemm, int type, double seconds, const aval__variant *planted, size_t n_planted,
                       aval__choice *out);
 void aval__choice_release(aval__choice *choice);
+
+/* ---- CLBlast's parameters (clblast_parameters.c) --------------------------------------------------------------------------------------- */
+
+/* Whether set `number` (from 1) of parameters has work-groups and local memory that the device has. */
+bool aval__clblast_set_fits(const aval_device_info *info, int type, int32_t number);
+/* CLBlast's products of this type on this device are computed with this set from now on, in all of the process: plans made before may have too
+   little scratch memory for it. */
+int aval__clblast_apply(aval__device *device, int type, int32_t number);
+/* Tries all sets for the products, which it sorts, and finds the one with which all of them together are fastest; CLBlast's database is the first tried, and
+   stays where none is 3 % faster.  out->flops and seconds are of one run of each.  CLBlast is left with the last set that was tried.
+   AVAL_E_UNSUPPORTED, without a message, where CLBlast computes none of them; AVAL_E_CHECK where no set is right. */
+int aval__clblast_tune(aval__device *device, int type, const aval_gemm **products, size_t n, double seconds, aval__choice *out);
 
 #endif

@@ -100,6 +100,48 @@ static int tune_all(aval_context *ctx, struct aval__met *all, const aval_tune_op
     return AVAL_OK;
 }
 
+/* ---- CLBlast's parameters --------------------------------------------------------------------------------------------------------- */
+
+/* `products` has room for all. */
+static size_t list_products(struct aval__met *all, uint32_t device, int type, const aval_gemm **products)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < all->at.count; i++) {
+        met *m = &all->at.at[i];
+        if (m->device == device && m->type == type && !m->gemm.b.patches) products[n++] = &m->gemm;
+    }
+    return n;
+}
+
+static int tune_clblast_of(aval_context *ctx, const aval_gemm **products, size_t n, uint32_t device, int type, const aval_tune_options *o,
+                           teller *to)
+{
+    aval__choice choice;
+    int status = aval__clblast_tune(ctx->opened.at[device], type, products, n, o->seconds > 0 ? o->seconds : USUAL_SECONDS, &choice);
+    if (status == AVAL_E_UNSUPPORTED) return AVAL_OK;
+    if (status < 0) return status;
+    to->device = device;
+    tell(to, &choice);
+    if (!o->dry) status = aval__tuning_set(ctx->opened.at[device], choice.class, &choice.tried.at[choice.best].variant, true);
+    aval__choice_release(&choice);
+    return status;
+}
+
+/* Each device and type may take all the time: mostly there is one.  Under the lock. */
+static int tune_clblast(aval_context *ctx, struct aval__met *all, const aval_tune_options *o, teller *to)
+{
+    static const int types[] = { AVAL_FLOAT, AVAL_DOUBLE };
+    const size_t n_types = sizeof types / sizeof *types;
+    const aval_gemm **products = aval__alloc_array(all->at.count, sizeof *products);
+    int status = products ? AVAL_OK : AVAL_E_MEMORY;
+    for (size_t i = 0; i < ctx->opened.count * n_types && status == AVAL_OK; i++) {
+        size_t n = list_products(all, (uint32_t)(i / n_types), types[i % n_types], products);
+        if (n > 0) status = tune_clblast_of(ctx, products, n, (uint32_t)(i / n_types), types[i % n_types], o, to);
+    }
+    aval__free(products);
+    return status;
+}
+
 int aval_session_tune(aval_session *s, aval_value *const *wanted, size_t n_wanted, const aval_tune_options *options,
                       aval_tune_function report, void *user, size_t *left)
 {
@@ -118,7 +160,9 @@ int aval_session_tune(aval_session *s, aval_value *const *wanted, size_t n_wante
     int status = aval__session_plan(s, wanted, n_wanted, &plan);
     ctx->met = NULL;
     aval__shared_plan_drop(ctx, plan);
-    if (status == AVAL_OK) status = tune_all(ctx, &all, &o, &to, left ? left : &none);
+    if (left) *left = 0;
+    if (status == AVAL_OK && o.clblast) status = tune_clblast(ctx, &all, &o, &to);
+    else if (status == AVAL_OK) status = tune_all(ctx, &all, &o, &to, left ? left : &none);
     aval__context_forget_plans(ctx);
     aval__context_unlock(ctx);
     aval__vec_release(&all.at);

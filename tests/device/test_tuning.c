@@ -263,6 +263,59 @@ Test(tuning, classes_take_sizes_together_that_differ_by_little)
     cr_expect_str_neq(a, b);
 }
 
+/* ---- CLBlast's parameters ---------------------------------------------------------------------------------------------------------- */
+
+/* In a suite of its own, since each set is a build of CLBlast's programs. */
+Test(clblast_parameters, every_set_is_right, .init = begin, .fini = end, .timeout = 600)
+{
+    harness h;
+    aval_gemm large = product(150, 203, 177), turned = product(37, 45, 51), small = product(3, 5, 7);
+    turned.a = (aval_operand){ .ld = 37, .transposed = 1 };
+    turned.b = (aval_operand){ .ld = 51, .transposed = 1 };
+    const aval_gemm *products[] = { &small, &turned, &large };
+    aval__choice choice;
+    harness_open(&h);
+    size_t fit = 0;
+    for (int32_t i = 1; i <= 7; i++) fit += aval__clblast_set_fits(aval__device_info(h.device), AVAL_FLOAT, i);
+    cr_assert_eq(aval__clblast_tune(h.device, AVAL_FLOAT, products, 3, 600, &choice), AVAL_OK, "%s", aval_error());
+    cr_expect_eq(choice.tried.at[0].variant.knobs[AVAL__KNOB_TILE], 0, "the database is first");
+    cr_expect_eq(choice.tried.count, 1 + fit);
+    for (size_t k = 0; k < choice.tried.count; k++)
+        cr_expect(choice.tried.at[k].right, "set %d", (int)choice.tried.at[k].variant.knobs[AVAL__KNOB_TILE]);
+    cr_expect_eq(choice.flops, 2.0 * (150 * 203 * 177 + 37 * 45 * 51 + 3 * 5 * 7));
+    aval__choice_release(&choice);
+    harness_close(&h);
+}
+
+Test(clblast_parameters, are_for_doubles_too, .init = begin, .fini = end, .timeout = 600)
+{
+    harness h;
+    aval_gemm g = product(150, 203, 177);
+    const aval_gemm *products[] = { &g };
+    aval__choice choice;
+    harness_open(&h);
+    if (!aval__device_info(h.device)->fp64) cr_skip_test("the device has no doubles");
+    cr_assert_eq(aval__clblast_tune(h.device, AVAL_DOUBLE, products, 1, 1e-3, &choice), AVAL_OK, "%s", aval_error());
+    cr_expect_eq(choice.tried.count, 1);
+    cr_expect_not(choice.complete);
+    aval__choice_release(&choice);
+    cr_assert_eq(aval__clblast_apply(h.device, AVAL_DOUBLE, 6), AVAL_OK, "%s", aval_error());
+    cr_assert_eq(aval__clblast_tune(h.device, AVAL_DOUBLE, products, 1, 1e-3, &choice), AVAL_OK, "%s", aval_error());
+    cr_expect(choice.tried.at[0].right);
+    aval__choice_release(&choice);
+    harness_close(&h);
+}
+
+Test(tuning, sets_of_parameters_beyond_the_device_are_not_tried)
+{
+    aval_device_info small = { .max_group = 64, .local_bytes = 16384 };
+    cr_expect_not(aval__clblast_set_fits(&small, AVAL_FLOAT, 1), "its work-groups have 256 work-items");
+    cr_expect(aval__clblast_set_fits(&small, AVAL_FLOAT, 3));
+    small.local_bytes = 8192;
+    cr_expect_not(aval__clblast_set_fits(&small, AVAL_FLOAT, 3), "its tiles have 8448 bytes");
+    cr_expect(aval__clblast_set_fits(&small, AVAL_FLOAT, 6), "it has no local memory");
+}
+
 /* ---- What is remembered ------------------------------------------------------------------------------------------------------------ */
 
 static void set(const char *class, const char *variant)
@@ -307,6 +360,17 @@ Test(tuning, a_choice_is_found_by_a_later_process_and_taken_by_its_products)
     cr_expect_eq(aval__tuning_stamp(h.device), 0);
     harness_close(&h);
     cr_expect_null(found(&g, NULL).provider);
+}
+
+/* CLBlast pads operands to whole tiles: of 32 with this set. */
+Test(tuning, remembered_parameters_are_given_to_clblast_before_its_first_product)
+{
+    harness h;
+    const aval_gemm g = product(1500, 1500, 1500);
+    set("float, parameters of CLBlast", "clblast tile=6");
+    harness_open(&h);
+    cr_expect_eq(aval__gemm_clblast.scratch_bytes(aval__device_info(h.device), &g, AVAL_FLOAT, 0), 3 * 1504 * 1504 * 4);
+    harness_close(&h);
 }
 
 Test(tuning, of_many_processes_at_once_is_all_kept)

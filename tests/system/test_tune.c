@@ -46,8 +46,22 @@ Test(tune, nets_are_tuned_in_their_time_and_plans_tell_it)
     cr_expect(strstr(o->out, "there was no time") != NULL || strstr(o->out, "not to the end") != NULL, "%s", o->out);
 }
 
+Test(tune, parameters_of_clblast_are_chosen_and_taken_by_the_next_process)
+{
+    json_t *rows = json_loads(program_expect_ok("tune --clblast 100x70x90 --json --budget 0.01")->out, 0, NULL);
+    cr_assert_geq(json_array_size(rows), 1);
+    cr_expect_eq(count(rows, "untuned"), 1);
+    cr_expect_eq(count(rows, "chosen"), 1);
+    cr_expect_eq(count(rows, "right"), json_array_size(rows));
+    json_decref(rows);
+    cr_expect_not_null(strstr(program_expect_ok("tune --list")->out, "float, parameters of CLBlast"));
+    setenv("AVAL_GEMM", "clblast", 1);
+    program_expect_ok("check MatMul --quick --type float");
+}
+
 Test(tune, wrong_use_is_refused)
 {
+    program_expect_refused("tune --clblast", 2, "one net, model or product");
     program_expect_refused("tune 48x40", 2, "'48x40' is no network");
     program_expect_refused("tune 0x1x1", 2, "no product");
     program_expect_refused("tune mlp --budget 0", 2, "seconds above 0");
