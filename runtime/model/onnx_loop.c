@@ -90,7 +90,7 @@ static int add_carried(making *m, const Aval__Onnx__ValueInfo *info)
     return aval__vec_push(&m->body.carried, port);
 }
 
-static int begin(making *m, onnx_scope *scope, const onnx_attrs *attrs)
+static int begin_loop(making *m, onnx_scope *scope)
 {
     m->inner = (onnx_scope){ .outer = scope,
                              .body = &m->body,
@@ -101,7 +101,6 @@ static int begin(making *m, onnx_scope *scope, const onnx_attrs *attrs)
                              .depth = scope->depth + 1 };
     if (!m->inner.path) return AVAL_E_MEMORY;
     if (m->inner.depth > ONNX_MOST_DEPTH) return aval__fail(AVAL_E_FORMAT, "graphs within graphs are more than %d deep", ONNX_MOST_DEPTH);
-    AVAL__TRY(onnx_graph_of(m->r, attrs, "body", &m->graph));
     m->body.outer = m->r->g;
     aval_graph *g = aval__graph_create(m->r->g->registry, m->r->g->log);
     if (!g) return AVAL_E_MEMORY;
@@ -116,7 +115,12 @@ static int begin(making *m, onnx_scope *scope, const onnx_attrs *attrs)
     return m->body.loop->join ? AVAL_OK : aval__fail(AVAL_E_UNSUPPORTED, "no loaded plugin has the operator Concat, which it needs");
 }
 
-/* The graph that nodes are added to is the body's until end_nodes. */
+static int begin(making *m, onnx_scope *scope, const onnx_attrs *attrs)
+{
+    AVAL__TRY(onnx_graph_of(m->r, attrs, "body", &m->graph));
+    return begin_loop(m, scope);
+}
+
 static int add_body_nodes(making *m)
 {
     m->outputs = aval__arena_alloc(&m->r->out->arena, (m->graph->n_output + 1) * sizeof(aval_value *));
@@ -428,23 +432,12 @@ done:
     return status;
 }
 
-/* Row `index` of each input. */
-static int pick_rows(onnx_reader *r, int64_t index, aval_value *const *inputs, size_t n_inputs, aval_value **rows)
-{
-    const aval_tensor scalar = { .type = AVAL_INT64 };
-    aval_value *number;
-    AVAL__TRY(aval__graph_add_constant(r->g, &scalar, &index, &number));
-    for (size_t i = 0; i < n_inputs; i++)
-        AVAL__TRY(onnx_make(r, "Gather", "axis=0", (aval_value *[]){ inputs[i], number }, 2, &rows[i], 1));
-    return AVAL_OK;
-}
-
 /* What a row has no turns for is cut off from what is scanned; *pads is what stands for it in what is stacked: [0, how many are missing].
    Splitting tells where a length is more than there is. */
-static int shorten(onnx_reader *r, const scanning *s, int64_t row, aval_value **scanned, aval_value **pads)
+static int shorten(onnx_reader *r, const scanning *s, aval_value *row, aval_value **scanned, aval_value **pads)
 {
     aval_value *number, *zero, *length, *most, *rest, *parts, *both[2];
-    AVAL__TRY(constant_of(r->g, row, &number));
+    AVAL__TRY(add_axis(r, row, 0, &number));
     AVAL__TRY(constant_of(r->g, 0, &zero));
     AVAL__TRY(onnx_make(r, "Gather", "axis=0", (aval_value *[]){ s->lengths, number }, 2, &length, 1));
     AVAL__TRY(length_of(r, scanned[0], 0, &most));
@@ -458,12 +451,15 @@ static int shorten(onnx_reader *r, const scanning *s, int64_t row, aval_value **
     return AVAL_OK;
 }
 
-/* One row of the batch; its outputs have the batch axis again.  *told: something in the body cannot be done. */
-static int add_row(onnx_reader *r, onnx_scope *scope, const onnx_node *node, scanning *s, int64_t row, aval_value **rows, size_t n_inputs,
-                   aval_value **outputs, bool *told)
+/* The row of this number (int64, no axes) of the batch; its outputs have no batch axis.  *told: something in the body cannot be done. */
+static int add_row(onnx_reader *r, onnx_scope *scope, const onnx_node *node, scanning *s, aval_value *row, aval_value *const *inputs,
+                   size_t n_inputs, aval_value **outputs, bool *told)
 {
     aval_value *pads = NULL, *zero;
     size_t n_carried = n_inputs - s->count;
+    aval_value **rows = aval__arena_alloc(&r->out->arena, n_inputs * sizeof *rows);
+    if (!rows) return AVAL_E_MEMORY;
+    for (size_t i = 0; i < n_inputs; i++) AVAL__TRY(onnx_make(r, "Gather", "axis=0", (aval_value *[]){ inputs[i], row }, 2, &rows[i], 1));
     AVAL__TRY(constant_of(r->g, 0, &zero));
     if (s->lengths) AVAL__TRY(shorten(r, s, row, rows + n_carried, &pads));
     for (size_t i = 0; i < node->n_output; i++) outputs[i] = NULL;
@@ -473,38 +469,81 @@ static int add_row(onnx_reader *r, onnx_scope *scope, const onnx_node *node, sca
         if (*told) return AVAL_OK;
         if (s->lengths && i >= n_carried)
             AVAL__TRY(onnx_make(r, "Pad", NULL, (aval_value *[]){ outputs[i], pads, NULL, zero }, 4, &outputs[i], 1));
-        AVAL__TRY(add_axis(r, outputs[i], 0, &outputs[i]));
     }
     return AVAL_OK;
+}
+
+static int add_known_rows(onnx_reader *r, onnx_scope *scope, const onnx_node *node, scanning *s, size_t n_rows, aval_value *const *inputs,
+                          size_t n_inputs, aval_value **outputs)
+{
+    static const aval_tensor scalar = { .type = AVAL_INT64 };
+    aval__arena *arena = &r->out->arena;
+    size_t n_outputs = node->n_output;
+    bool told = false;
+    aval_value **found = aval__arena_alloc(arena, n_outputs * n_rows * sizeof *found); /* by output, then row */
+    aval_value **of_row = aval__arena_alloc(arena, n_outputs * sizeof *of_row);
+    if (!found || !of_row) return AVAL_E_MEMORY;
+    for (size_t row = 0; row < n_rows; row++) {
+        aval_value *number;
+        r->n_nodes += 2 * (n_inputs + n_outputs) + 6;
+        if (r->n_nodes > ONNX_MOST_NODES) return aval__fail(AVAL_E_FORMAT, "more than %d nodes", ONNX_MOST_NODES);
+        AVAL__TRY(aval__graph_add_constant(r->g, &scalar, &(int64_t){ (int64_t)row }, &number));
+        AVAL__TRY(add_row(r, scope, node, s, number, inputs, n_inputs, of_row, &told));
+        if (told) return AVAL_OK;
+        for (size_t i = 0; i < n_outputs; i++) AVAL__TRY(add_axis(r, of_row[i], 0, &found[i * n_rows + row]));
+    }
+    for (size_t i = 0; i < n_outputs; i++) AVAL__TRY(onnx_make(r, "Concat", "axis=0", found + i * n_rows, n_rows, &outputs[i], 1));
+    return AVAL_OK;
+}
+
+/* A turn of the loop over rows, in its graph. */
+static int add_row_turn(making *m, const scanning *s, aval_value *const *inputs, size_t n_inputs)
+{
+    scanning inner = *s;
+    aval__arena *arena = &m->r->out->arena;
+    aval_value **captured = aval__arena_alloc(arena, n_inputs * sizeof *captured);
+    m->outputs = aval__arena_alloc(arena, (m->node->n_output + 1) * sizeof *m->outputs);
+    if (!captured || !m->outputs) return AVAL_E_MEMORY;
+    AVAL__TRY(add_number(m, NULL));
+    AVAL__TRY(add_condition(m, NULL));
+    for (size_t i = 0; i < n_inputs; i++) AVAL__TRY(onnx_capture(m->r, &m->body, inputs[i], &captured[i]));
+    if (s->lengths) AVAL__TRY(onnx_capture(m->r, &m->body, s->lengths, &inner.lengths));
+    return add_row(m->r, &m->inner, m->node, &inner, m->number, captured, n_inputs, m->outputs, &m->broken);
+}
+
+/* A batch whose size only what is fed tells: a loop over its rows, each of which is a loop. */
+static int add_free_rows(onnx_reader *r, onnx_scope *scope, const onnx_node *node, const scanning *s, aval_value *const *inputs,
+                         size_t n_inputs, aval_value **outputs)
+{
+    making m = { .r = r, .node = node };
+    aval_value *turns;
+    int status = AVAL_OK;
+    aval__stacked *stacked = aval__arena_alloc(&r->out->arena, (node->n_output + 1) * sizeof *stacked); /* all along axis 0 */
+    if (!stacked) return AVAL_E_MEMORY;
+    AVAL__TRY(length_of(r, inputs[n_inputs - s->count], 0, &turns));
+    AVAL__TRY_DONE(begin_loop(&m, scope));
+    r->g = m.body.loop->g;
+    status = add_row_turn(&m, s, inputs, n_inputs);
+    r->g = m.body.outer;
+    if (status < 0 || m.broken) goto done;
+    AVAL__TRY_DONE(fill_loop(&m, false, stacked, node->n_output));
+    AVAL__TRY_DONE(add_node(&m, turns, NULL, NULL, outputs, node->n_output));
+done:
+    release(&m);
+    return status;
 }
 
 /* As it was in operator set 8: states and what is scanned have a batch axis before their own, and each row of the batch is a scan by itself. */
 static int add_batched_scan(onnx_reader *r, onnx_scope *scope, const onnx_node *node, scanning *s, aval_value *const *inputs,
                             size_t n_inputs, aval_value **outputs)
 {
-    aval__arena *arena = &r->out->arena;
     const aval_tensor *first = &inputs[n_inputs - s->count]->tensor;
-    bool told = false;
-    if (first->rank < 2 || first->dims[0] < 1 || first->dims[0] > ONNX_MOST_NODES)
-        return aval__fail(AVAL_E_UNSUPPORTED, "Scan as it was before operator set 9, of a batch of free size");
-    size_t n_rows = (size_t)first->dims[0], n_outputs = node->n_output;
-    aval_value **rows = aval__arena_alloc(arena, n_inputs * sizeof *rows);
-    aval_value **found = aval__arena_alloc(arena, n_outputs * n_rows * sizeof *found); /* by output, then row */
-    aval_value **of_row = aval__arena_alloc(arena, n_outputs * sizeof *of_row);
-    if (!rows || !found || !of_row) return AVAL_E_MEMORY;
-    bool is_plain = !s->lengths;
+    bool is_known = first->rank > 0 && first->dims[0] > 0, is_plain = is_known && !s->lengths;
     for (size_t i = 0; i < s->count; i++) is_plain = is_plain && number_of(s->attrs, s->directions, i) == 0;
     if (!is_plain) r->forms = 0; /* needs what that operator set has not */
-    for (size_t row = 0; row < n_rows; row++) {
-        r->n_nodes += 2 * (n_inputs + n_outputs) + 6;
-        if (r->n_nodes > ONNX_MOST_NODES) return aval__fail(AVAL_E_FORMAT, "more than %d nodes", ONNX_MOST_NODES);
-        AVAL__TRY(pick_rows(r, (int64_t)row, inputs, n_inputs, rows));
-        AVAL__TRY(add_row(r, scope, node, s, (int64_t)row, rows, n_inputs, of_row, &told));
-        if (told) return AVAL_OK;
-        for (size_t i = 0; i < n_outputs; i++) found[i * n_rows + row] = of_row[i];
-    }
-    for (size_t i = 0; i < n_outputs; i++) AVAL__TRY(onnx_make(r, "Concat", "axis=0", found + i * n_rows, n_rows, &outputs[i], 1));
-    return AVAL_OK;
+    if (!is_known) return add_free_rows(r, scope, node, s, inputs, n_inputs, outputs);
+    if (first->dims[0] > ONNX_MOST_NODES) return aval__fail(AVAL_E_FORMAT, "more than %d nodes", ONNX_MOST_NODES);
+    return add_known_rows(r, scope, node, s, (size_t)first->dims[0], inputs, n_inputs, outputs);
 }
 
 int onnx_add_scan(onnx_reader *r, onnx_scope *scope, const onnx_node *node, const onnx_attrs *attrs, aval_value *const *inputs,

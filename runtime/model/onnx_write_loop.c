@@ -6,6 +6,7 @@
 
 /* Range is as old as this operator set; Scan has had its present form for longer. */
 #define SCAN_LEAST 11
+#define BARE_LOOP_LEAST 11 /* ... a Loop whose turns hand on nothing */
 
 typedef struct writing {
     onnx_writer inner; /* the graph of a turn */
@@ -188,6 +189,7 @@ static int add_node(onnx_writer *w, const writing *l)
     if (!out) return AVAL_E_MEMORY;
     if (node->name) out->name = (char *)(uintptr_t)node->name;
     if (l->scan) AVAL__TRY(write_numbers(w, node, &numbers));
+    else if (l->loop->n_carried == 0 && w->file->least < BARE_LOOP_LEAST) w->file->least = BARE_LOOP_LEAST;
     for (size_t i = 0; i < 2 && !l->scan; i++) onnx_put_input(out, name_or_none(w, node->inputs[i]));
     for (size_t i = 0; i < l->loop->n_carried; i++) onnx_put_input(out, w->name_of[node->inputs[2 + i]->id]);
     if (l->scan) onnx_put_input(out, numbers);

@@ -12,7 +12,7 @@ import onnxruntime
 from onnx import TensorProto as T, helper as h, numpy_helper as n
 
 OPSET = 21
-OPSETS = {"scan_batched": 8, "scan_lengths": 8, "older": 11}
+OPSETS = {"scan_batched": 8, "scan_lengths": 8, "scan_free": 8, "scan_free_lengths": 8, "older": 11}
 info = h.make_tensor_value_info
 node = h.make_node
 
@@ -134,6 +134,27 @@ def scan_lengths():
              for lengths in ([4, 1, 3], [2, 4, 2])])
 
 
+def scan_free():
+    """A batch of any size, a weight around the body and one within."""
+    w = n.from_array(rng.standard_normal(2).astype("f"), "inner_w")
+    b = h.make_graph([node("Mul", ["x", "inner_w"], ["p"]), node("Add", ["s", "p"], ["s2"]), node("Mul", ["s2", "w"], ["m0"])], "body",
+                     [info("s", T.FLOAT, [2]), info("x", T.FLOAT, [2])], [info("s2", T.FLOAT, [2]), info("m0", T.FLOAT, [2])], [w])
+    return ([node("Scan", ["", "s0", "xs"], ["s", "m"], body=b, num_scan_inputs=1)],
+            [info("s0", T.FLOAT, ["b", 2]), info("xs", T.FLOAT, ["b", "t", 2])],
+            [info("s", T.FLOAT, ["b", 2]), info("m", T.FLOAT, ["b", "t", 2])], [("w", rng.standard_normal(2).astype("f"))],
+            [[rng.standard_normal((k, 2)).astype("f"), rng.standard_normal((k, t, 2)).astype("f")] for k, t in ((3, 4), (1, 2), (2, 1))])
+
+
+def scan_free_lengths():
+    """A batch of any size whose rows are not equally long, one input from its end."""
+    nodes, _, _, weights, _ = scan_batched()
+    nodes[0].input[0] = "lengths"
+    return (nodes, [info("lengths", T.INT64, ["b"]), info("s0", T.FLOAT, ["b", 2])] + [info(k, T.FLOAT, ["b", "t", 2]) for k in ("xs", "ys")],
+            [info("s", T.FLOAT, ["b", 2]), info("m", T.FLOAT, ["b", "t", 2])], weights,
+            [[np.array(lengths), rng.standard_normal((len(lengths), 2)).astype("f"),
+              *(rng.standard_normal((len(lengths), 4, 2)).astype("f") for _ in range(2))] for lengths in ([4, 1, 3], [2])])
+
+
 def branches():
     """Ifs of several outputs, one within another, whose branches share what stands around them.  The branch that is not taken could not run."""
     inner_yes = h.make_graph([node("Sub", ["shared", "w"], ["iy"])], "inner_yes", [], [info("iy", T.FLOAT, None)])
@@ -191,6 +212,6 @@ def write(folder, make):
                     out.write(n.from_array(value, one.name).SerializeToString())
 
 
-for make in (newton, recurrence, growing, nested, scan_axes, scan_batched, scan_lengths, searching, branches, older):
+for make in (newton, recurrence, growing, nested, scan_axes, scan_batched, scan_lengths, scan_free, scan_free_lengths, searching, branches, older):
     rng = np.random.default_rng(7)
     write(os.path.join(sys.argv[1], make.__name__), make)
