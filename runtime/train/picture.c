@@ -26,16 +26,48 @@ static int make_room(const char *file, size_t height, size_t width, aval__pictur
 }
 
 #if defined(AVAL_PNG)
+/* Gray of what is seen of the pixels, weighted by their opacity, from which on they would vanish on white. */
+#define NEARLY_WHITE 0.9
+
+static unsigned paper_of(const uint8_t *rgba, size_t pixels)
+{
+    double light = 0, opacity = 0;
+    for (size_t i = 0; i < pixels; i++) {
+        light += (double)rgba[4 * i + 3] * (0.299 * rgba[4 * i] + 0.587 * rgba[4 * i + 1] + 0.114 * rgba[4 * i + 2]) / 255;
+        opacity += rgba[4 * i + 3];
+    }
+    return light > NEARLY_WHITE * opacity ? 0 : 255;
+}
+
+/* What is transparent shows white, or black below what is drawn in white. */
+static int read_transparent(png_image *image, const char *file, aval__picture *out)
+{
+    size_t pixels = out->height * out->width;
+    uint8_t *rgba = aval__alloc(4 * pixels);
+    if (rgba == NULL) return AVAL_E_MEMORY;
+    int status = png_image_finish_read(image, NULL, rgba, 0, NULL)
+                     ? AVAL_OK
+                     : aval__fail(AVAL_E_FORMAT, "%s: a damaged PNG file: %s", file, image->message);
+    unsigned paper = status == AVAL_OK ? paper_of(rgba, pixels) : 0;
+    for (size_t i = 0; status == AVAL_OK && i < pixels; i++) {
+        unsigned opacity = rgba[4 * i + 3];
+        for (size_t c = 0; c < 3; c++) out->rgb[3 * i + c] = (uint8_t)((opacity * rgba[4 * i + c] + (255 - opacity) * paper + 127) / 255);
+    }
+    aval__free(rgba);
+    return status;
+}
+
 static int read_png(FILE *in, const char *file, aval__picture *out)
 {
     png_image image = { .version = PNG_IMAGE_VERSION };
-    const png_color white = { 255, 255, 255 };
     int status = AVAL_OK;
     if (!png_image_begin_read_from_stdio(&image, in)) return aval__fail(AVAL_E_FORMAT, "%s: a damaged PNG file: %s", file, image.message);
-    image.format = PNG_FORMAT_RGB;
+    bool transparent = (image.format & PNG_FORMAT_FLAG_ALPHA) != 0;
+    image.format = transparent ? PNG_FORMAT_RGBA : PNG_FORMAT_RGB;
     image.flags |= PNG_IMAGE_FLAG_16BIT_sRGB;
     status = make_room(file, image.height, image.width, out);
-    if (status == AVAL_OK && !png_image_finish_read(&image, &white, out->rgb, 0, NULL))
+    if (status == AVAL_OK && transparent) status = read_transparent(&image, file, out);
+    else if (status == AVAL_OK && !png_image_finish_read(&image, NULL, out->rgb, 0, NULL))
         status = aval__fail(AVAL_E_FORMAT, "%s: a damaged PNG file: %s", file, image.message);
     png_image_free(&image);
     return status;
@@ -62,6 +94,29 @@ static void note_jpeg(j_common_ptr jpeg, int level)
     if (level < 0) leave_jpeg(jpeg);
 }
 
+/* Files of four inks, as printers want them, mostly have them inverted: 255 is none, as Adobe's programs write them and say so. */
+static void mix_inks(const JSAMPLE *cmyk, size_t pixels, bool inverted, uint8_t *rgb)
+{
+    for (size_t i = 0; i < pixels; i++, cmyk += 4, rgb += 3) {
+        unsigned flip = inverted ? 0 : 255;
+        for (size_t c = 0; c < 3; c++) rgb[c] = (uint8_t)(((cmyk[c] ^ flip) * (cmyk[3] ^ flip) + 127) / 255);
+    }
+}
+
+static void read_rows(struct jpeg_decompress_struct *jpeg, aval__picture *out)
+{
+    bool inks = jpeg->jpeg_color_space == JCS_CMYK || jpeg->jpeg_color_space == JCS_YCCK;
+    jpeg->out_color_space = inks ? JCS_CMYK : JCS_RGB;
+    jpeg_start_decompress(jpeg);
+    JSAMPARRAY four = jpeg->mem->alloc_sarray((j_common_ptr)jpeg, JPOOL_IMAGE, 4 * jpeg->output_width, 1);
+    while (jpeg->output_scanline < jpeg->output_height) {
+        JSAMPROW rgb = out->rgb + 3 * (size_t)jpeg->output_width * jpeg->output_scanline;
+        jpeg_read_scanlines(jpeg, inks ? four : &rgb, 1);
+        if (inks) mix_inks(four[0], jpeg->output_width, jpeg->saw_Adobe_marker, rgb);
+    }
+    jpeg_finish_decompress(jpeg);
+}
+
 static int read_jpeg(FILE *in, const char *file, aval__picture *out)
 {
     struct jpeg_decompress_struct jpeg;
@@ -76,16 +131,8 @@ static int read_jpeg(FILE *in, const char *file, aval__picture *out)
     jpeg_create_decompress(&jpeg);
     jpeg_stdio_src(&jpeg, in);
     jpeg_read_header(&jpeg, TRUE);
-    jpeg.out_color_space = JCS_RGB;
     int status = make_room(file, jpeg.image_height, jpeg.image_width, out);
-    if (status == AVAL_OK) {
-        jpeg_start_decompress(&jpeg);
-        while (jpeg.output_scanline < jpeg.output_height) {
-            JSAMPROW row = out->rgb + 3 * (size_t)jpeg.output_width * jpeg.output_scanline;
-            jpeg_read_scanlines(&jpeg, &row, 1);
-        }
-        jpeg_finish_decompress(&jpeg);
-    }
+    if (status == AVAL_OK) read_rows(&jpeg, out);
     jpeg_destroy_decompress(&jpeg);
     return status;
 }
