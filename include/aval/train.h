@@ -122,7 +122,7 @@ typedef struct aval_card aval_card;
 AVAL_API int aval_card_open(const char *file, aval_card **card);
 AVAL_API void aval_card_release(aval_card *card);
 /* Reads a PNG or JPEG file as the model's input, float with a batch of 1; the data is for aval_free.  AVAL_E_UNSUPPORTED: another format, or one that
-   this library was built without. */
+   this library was built without.  What is transparent is white, or black below what is drawn in white. */
 AVAL_API int aval_card_picture(const aval_card *card, const char *picture, aval_array *array);
 AVAL_API size_t aval_card_label_count(const aval_card *card);
 /* NULL when i is out of range.  Lives as long as the card. */
