@@ -3,15 +3,20 @@
 
 #include "support.h"
 
+/* Of what no tensor here holds. */
+static const char *name_of_type(int64_t type)
+{
+    return type == AVAL_STRING ? "texts" : type == AVAL_COMPLEX64 || type == AVAL_COMPLEX128 ? "complex numbers" : "no type at all";
+}
+
 static int infer_cast(const aval_host *host, aval_call *call)
 {
     int64_t to = host->attr_int(call, "to");
     const aval_tensor *x = host->input(call, 0);
     if (to <= AVAL_NONE || to >= AVAL_TYPES || !(AVAL_STORED & AVAL_TYPE_SET(to)))
         return host->fail(call, AVAL_PLUGIN_UNSUPPORTED,
-                          "attribute to: element type %lld cannot be made, expected a float, an integer or bool, no texts and no "
-                          "complex numbers",
-                          (long long)to);
+                          "attribute to: expected the element type of a float, an integer or bool, found %lld: %s", (long long)to,
+                          name_of_type(to));
     return host->set_output(call, 0, (aval_type)to, host->rank(x), host->dims(x));
 }
 
