@@ -100,7 +100,7 @@ int cli_train(int argc, const char **argv)
         { "activation", 0, POPT_ARG_STRING, &a.activation, 0, "relu, leaky_relu, tanh or sigmoid [relu]", "NAME" },
         { "loss", 0, POPT_ARG_STRING, &a.loss, 0, "cross_entropy or mse [cross_entropy]", "NAME" },
         { "optimizer", 0, POPT_ARG_STRING, &a.optimizer, 0, "sgd [sgd]", "NAME" },
-        { "lr", 0, POPT_ARG_STRING, &a.lr, 0, "learning rate [0.1; lenet: 0.03]", "X" },
+        { "lr", 0, POPT_ARG_STRING, &a.lr, 0, "learning rate [0.1; lenet: 0.03; a model: 0.01]", "X" },
         { "momentum", 0, POPT_ARG_STRING, &a.momentum, 0, "[0.9]", "X" },
         { "nesterov", 0, POPT_ARG_VAL, &a.nesterov, 1, "Nesterov's momentum", NULL },
         { "no-nesterov", 0, POPT_ARG_VAL, &a.nesterov, 0, "not Nesterov's, where the resumed checkpoint has it", NULL },

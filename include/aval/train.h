@@ -53,7 +53,7 @@ typedef struct aval_train_options {
     const char *activation; /* relu, leaky_relu, tanh, sigmoid [relu] */
     const char *loss; /* cross_entropy, mse [cross_entropy] */
     const char *optimizer; /* sgd [sgd] */
-    double lr; /* learning rate [0.1; lenet: 0.03] */
+    double lr; /* learning rate [0.1; lenet: 0.03; a model: 0.01] */
     double momentum; /* [0.9]; negative: 0 */
     int nesterov;
     double weight_decay;

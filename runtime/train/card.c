@@ -202,6 +202,17 @@ static void frame_ink(const aval__picture *p, double ink, aval__frame *frame)
     *frame = (aval__frame){ 0.5 * ((double)(top + bottom) - side), 0.5 * ((double)(left + right) - side), side, side };
 }
 
+/* Of an axis of so many pixels, which becomes `resized` long, the middle that is kept: to the pixel where torchvision's CenterCrop takes it,
+   which rounds half a pixel to the even one, since nets were trained with that. */
+static void keep_middle(size_t pixels, size_t resized, size_t kept, double *start, double *length)
+{
+    double scale = (double)pixels / (double)resized;
+    size_t cut = resized - kept, before = cut / 2;
+    if (cut % 2 != 0 && before % 2 != 0) before++;
+    *start = scale * (double)before;
+    *length = scale * (double)kept;
+}
+
 static void choose_frame(const aval_card *card, aval__picture *p, aval__frame *frame)
 {
     *frame = (aval__frame){ 0, 0, (double)p->height, (double)p->width };
@@ -209,9 +220,9 @@ static void choose_frame(const aval_card *card, aval__picture *p, aval__frame *f
     if (card->dark && card->ink > 0) {
         frame_ink(p, card->ink, frame);
     } else if (card->resize > 0) {
-        double shorter = fmin(frame->height, frame->width), scale = shorter / (double)card->resize;
-        double height = scale * (double)card->height, width = scale * (double)card->width;
-        *frame = (aval__frame){ 0.5 * (frame->height - height), 0.5 * (frame->width - width), height, width };
+        size_t shorter = p->height < p->width ? p->height : p->width;
+        keep_middle(p->height, card->resize * p->height / shorter, card->height, &frame->top, &frame->height);
+        keep_middle(p->width, card->resize * p->width / shorter, card->width, &frame->left, &frame->width);
     }
 }
 
