@@ -1,5 +1,5 @@
 /* The parts of `aval check`: the command (check.c), the processes in which devices run (check_process.c, check_worker.c, and between them
- * check_wire.c), and the reports (check_report.c, check_junit.c, check_html.c). */
+ * check_wire.c), and the reports (check_report.c, check_once.c, check_junit.c, check_html.c). */
 #ifndef AVAL_CLI_CHECK_H
 #define AVAL_CLI_CHECK_H
 
@@ -70,6 +70,15 @@ void check_report_release(check_report *report);
 /* An aval_check_function; `user` is the report. */
 void check_report_take(void *user, const aval_check_result *result);
 size_t check_report_count(const check_report *report);
+
+/* Failures of runs that say the same but for numbers and types, until the operator's end; NULL: none. */
+typedef struct check_once check_once;
+bool check_once_takes(const aval_check_result *result);
+void check_once_take(check_once **all, const aval_check_result *result);
+/* A line each, with the cases that it struck; then there are none any more. */
+void check_once_print(check_once **all, bool with_device);
+void check_once_release(check_once **all);
+
 /* The exit code that the results mean. */
 int check_report_code(const check_report *report);
 /* Table and totals, or JSON; returns an exit code that is not CLI_OK when they cannot be written. */

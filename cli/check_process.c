@@ -45,7 +45,7 @@ typedef struct seat {
     /* of the last outcome */
     json_t *line;
     void *results;
-    char message[256];
+    char message[2048];
 } seat;
 
 struct check_crew {
@@ -313,6 +313,30 @@ static void leave_op_if_hopeless(const check_crew *crew, seat *s, bool hung)
     }
 }
 
+/* What a signal most likely means to the author of an operator, and the command that shows where it happens. */
+static void propose_cause(const check_crew *crew, const seat *s, int signal_number, char *text, size_t bytes)
+{
+    static const struct {
+        int number;
+        const char *cause;
+    } causes[] = {
+        { SIGSEGV, "reads or writes outside its tensors: is there an `if (i >= n) return;`, is each tensor's offset added, do the launch's "
+                   "arguments "
+                   "stand in the order of the kernel's parameters?" },
+        { SIGFPE, "divides an integer by 0: is there a length of 0?" },
+        { SIGILL, "does what its compiler takes to be impossible, such as falling off a function that has a result" },
+    };
+    const char *cause = causes[0].cause; /* SIGBUS and, by the allocator that finds its lists overwritten, SIGABRT too */
+    for (size_t i = 0; i < sizeof causes / sizeof *causes; i++)
+        if (causes[i].number == signal_number) cause = causes[i].cause;
+    int told = snprintf(
+        text, bytes,
+        ".  Most likely a kernel %s  oclgrind (Debian's package) names its line: oclgrind --uninitialized aval check --in-process", cause);
+    for (size_t i = crew->device_place + 1; crew->argv[i] != NULL && told > 0 && (size_t)told < bytes; i++)
+        told += snprintf(text + told, bytes - (size_t)told, " %s", crew->argv[i]);
+    if (told > 0 && (size_t)told < bytes) snprintf(text + told, bytes - (size_t)told, " %s", s->op);
+}
+
 /* Says in `message` how the child was lost; returns the word for it. */
 static const char *describe_end(const check_crew *crew, seat *s, bool hung)
 {
@@ -324,7 +348,9 @@ static const char *describe_end(const check_crew *crew, seat *s, bool hung)
         return "hung";
     }
     if (WIFSIGNALED(status) && WTERMSIG(status) != SIGKILL) {
-        snprintf(s->message, sizeof s->message, "its process was ended by signal %d (%s)", WTERMSIG(status), strsignal(WTERMSIG(status)));
+        int told = snprintf(s->message, sizeof s->message, "its process was ended by signal %d (%s)", WTERMSIG(status),
+                            strsignal(WTERMSIG(status)));
+        propose_cause(crew, s, WTERMSIG(status), s->message + told, sizeof s->message - (size_t)told);
     } else if (WIFEXITED(status)) {
         snprintf(s->message, sizeof s->message, "its process ended by itself with exit code %d", WEXITSTATUS(status));
     } else {

@@ -28,6 +28,7 @@ struct check_report {
     size_t n_rows;
     size_t passed, failed, skipped, lost;
     json_t *results;
+    check_once *once; /* failures of the last row's operator that are not yet printed */
 };
 
 check_report *check_report_create(const cli_options *options, const size_t *numbers, const char *const *names, size_t n_devices)
@@ -54,6 +55,7 @@ check_report *check_report_create(const cli_options *options, const size_t *numb
 void check_report_release(check_report *r)
 {
     if (r == NULL) return;
+    check_once_release(&r->once);
     for (size_t i = 0; i < r->n_rows; i++) free(r->rows[i].cells);
     for (size_t d = 0; d < r->n_devices; d++) free(r->names[d]);
     free(r->rows);
@@ -74,6 +76,7 @@ static size_t column_of(const check_report *r, size_t number)
 static row *row_of(check_report *r, const char *op)
 {
     if (r->n_rows > 0 && strcmp(r->rows[r->n_rows - 1].op, op) == 0) return &r->rows[r->n_rows - 1];
+    check_once_print(&r->once, r->n_devices > 1);
     row *rows = realloc(r->rows, (r->n_rows + 1) * sizeof *rows);
     if (rows == NULL) return NULL;
     r->rows = rows;
@@ -113,11 +116,15 @@ static void print_indented(const char *lines)
     }
 }
 
-static void print_line(const check_report *r, const aval_check_result *result)
+static void print_line(check_report *r, const aval_check_result *result)
 {
     bool property = strcmp(result->what, "drift") == 0; /* told, though nothing failed */
     if (property && !r->json && !r->quiet) printf("%s, device %zu: %s\n", result->op, result->device_number, result->message);
     if (r->json || result->passed > 0 || (result->passed < 0 && r->quiet)) return;
+    if (check_once_takes(result)) {
+        check_once_take(&r->once, result);
+        return;
+    }
     printf("%s: %s, %s, type %s, sample %s%s%s", outcome_word(result->passed), result->op, result->what, result->type, result->sample,
            result->attrs[0] ? " " : "", result->attrs);
     if (r->n_devices > 1) printf(", device %zu", result->device_number);
@@ -190,6 +197,7 @@ static void print_table(const check_report *r)
 int check_report_print(check_report *r)
 {
     if (r->json) return cli_print_json(json_incref(r->results));
+    check_once_print(&r->once, r->n_devices > 1);
     if (!r->quiet) print_table(r);
     printf("%zu passed, %zu failed, %zu skipped\n", r->passed, r->failed, r->skipped);
     return CLI_OK;

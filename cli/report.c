@@ -61,28 +61,9 @@ int cli_end_output(int exit_code)
     return cli_fail(CLI_DEVICE, "the output cannot be written%s%s", errno != 0 ? ": " : "", errno != 0 ? strerror(errno) : "");
 }
 
-/* Levenshtein's distance; more than any bound when a text is long. */
-static size_t distance(const char *a, const char *b)
-{
-    size_t row[64], length = strlen(b);
-    if (length >= sizeof row / sizeof row[0]) return length;
-    for (size_t j = 0; j <= length; j++) row[j] = j;
-    for (size_t i = 1; a[i - 1] != 0; i++) {
-        size_t diagonal = row[0];
-        row[0] = i;
-        for (size_t j = 1; j <= length; j++) {
-            size_t replaced = diagonal + (a[i - 1] != b[j - 1]);
-            diagonal = row[j];
-            size_t shorter = (row[j] < row[j - 1] ? row[j] : row[j - 1]) + 1;
-            row[j] = replaced < shorter ? replaced : shorter;
-        }
-    }
-    return row[length];
-}
-
 void cli_hint(const char *wrong, const char *candidate, size_t *best, char *hint, size_t hint_bytes)
 {
-    size_t found = distance(wrong, candidate), most = strlen(candidate) / 3 + 1;
+    size_t found = aval_word_distance(wrong, candidate), most = strlen(candidate) / 3 + 1;
     if (found > most || (hint[0] != 0 && found >= *best)) return;
     *best = found;
     snprintf(hint, hint_bytes, " (did you mean '%s'?)", candidate);

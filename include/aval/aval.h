@@ -80,6 +80,9 @@ AVAL_API const char *aval_error(void);
 /* "AVAL_E_SHAPE", and its meaning.  Static strings. */
 AVAL_API const char *aval_status_name(int status);
 AVAL_API const char *aval_status_text(int status);
+/* How many letters must be changed, added or taken away to make one word of the other (Levenshtein's distance): for messages that propose a
+   name.  NULL counts as "". */
+AVAL_API size_t aval_word_distance(const char *a, const char *b);
 /* "0.1.0".  Static. */
 AVAL_API const char *aval_version(void);
 /* "float", "int64" ... "?" for a number that is none.  Static.  And bytes an element, 0 for types that no tensor

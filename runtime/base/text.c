@@ -65,6 +65,29 @@ char *aval__text_take(aval__text *t)
     return taken;
 }
 
+/* ---- Words ------------------------------------------------------------------------------------------------------------------ */
+
+#define LONGEST_WORD 63
+
+size_t aval_word_distance(const char *a, const char *b)
+{
+    size_t row[LONGEST_WORD + 1], length = b ? strlen(b) : 0;
+    if (!a) return length;
+    if (length > LONGEST_WORD) return length; /* no name that anybody mistyped */
+    for (size_t j = 0; j <= length; j++) row[j] = j;
+    for (size_t i = 1; a[i - 1]; i++) {
+        size_t diagonal = row[0];
+        row[0] = i;
+        for (size_t j = 1; j <= length; j++) {
+            size_t replaced = diagonal + (a[i - 1] != b[j - 1]);
+            diagonal = row[j];
+            size_t shorter = (row[j] < row[j - 1] ? row[j] : row[j - 1]) + 1;
+            row[j] = replaced < shorter ? replaced : shorter;
+        }
+    }
+    return row[length];
+}
+
 /* ---- Numbers ----------------------------------------------------------------------------------------------------------------- */
 
 /* The C locale, made once in a process and kept: it is no state that a context could own, since it never differs. */

@@ -253,7 +253,7 @@ int aval__case_make(aval_context *ctx, const aval_check_case *what, aval__case *
     c->graph = aval_graph_create(ctx); /* loads the plugins, if that has not happened yet */
     if (c->graph == NULL) return AVAL_E_MEMORY;
     c->def = aval__registry_find(aval__context_registry(ctx), what->op, 0);
-    if (c->def == NULL) return aval__fail(AVAL_E_UNKNOWN, "there is no operator '%s'; `aval ops` lists them", what->op);
+    if (c->def == NULL) return aval__check_fail_unknown(aval__context_registry(ctx), what->op);
     aval__sample_input *parsed;
     AVAL__TRY(aval__sample_parse(&c->arena, c->sample->inputs, &parsed, &c->n_inputs));
     if (!exists_in(c, parsed, c->n_inputs)) {

@@ -43,6 +43,8 @@ typedef struct aval__case {
    Opens no device. */
 int aval__case_make(aval_context *ctx, const aval_check_case *what, aval__case *c, const char **skip);
 void aval__case_release(aval__case *c);
+/* AVAL_E_UNKNOWN, with the name that may have been meant. */
+int aval__check_fail_unknown(const aval__registry *registry, const char *op);
 /* "dY/dX": what a gradient is called. */
 void aval__case_gradient_name(aval__text *text, const aval__case *c, const aval__case_gradient *gradient);
 

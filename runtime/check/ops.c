@@ -118,6 +118,13 @@ static int check_forms(aval__judge *j, const aval__opdef *newest)
     return status;
 }
 
+int aval__check_fail_unknown(const aval__registry *registry, const char *op)
+{
+    char hint[128];
+    aval__registry_hint(registry, op, hint, sizeof hint);
+    return aval__fail(AVAL_E_UNKNOWN, "there is no operator '%s'%s; `aval ops` lists them", op, hint);
+}
+
 int aval_check_ops(aval_context *ctx, const aval_check_options *options, aval_check_function report, void *user)
 {
     AVAL__NEED(ctx, "a context");
@@ -130,7 +137,7 @@ int aval_check_ops(aval_context *ctx, const aval_check_options *options, aval_ch
     AVAL__TRY_DONE(aval__judge_remember(&j));
     if (op != NULL) {
         const aval__opdef *def = aval__registry_find(registry, op, 0);
-        if (def == NULL) AVAL__TRY_DONE(aval__fail(AVAL_E_UNKNOWN, "there is no operator '%s'; `aval ops` lists them", op));
+        if (def == NULL) AVAL__TRY_DONE(aval__check_fail_unknown(registry, op));
         AVAL__TRY_DONE(strchr(op, '@') != NULL ? check_op(&j, def, false) : check_forms(&j, def));
     }
     for (size_t i = 0; op == NULL && i < aval__registry_count(registry); i++)

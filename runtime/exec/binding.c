@@ -108,12 +108,16 @@ int aval__binding_poison(aval__binding *b)
     for (size_t i = 0; turn != 1 && i < b->plan->n_slots; i++) {
         const aval__slot *slot = &b->plan->slots[i];
         if (slot->kind == AVAL__SLOT_STATE || slot->guard_bytes == 0) continue;
-        b->slots[i].poison = turn == 0 ? POISON_NAN : POISON_FINITE;
+        unsigned char poison = turn == 0 ? POISON_NAN : POISON_FINITE, other = turn == 0 ? POISON_FINITE : POISON_NAN;
         if (slot->kind != AVAL__SLOT_ARENA) {
+            b->slots[i].poison = poison;
             AVAL__TRY(fill_bands(b, slot, &b->slots[i]));
             continue;
         }
-        AVAL__TRY(fill(b, slot->device, b->slots[i].buffer, 0, slot->bytes, b->slots[i].poison));
+        uint64_t content = slot->bytes - 2 * slot->guard_bytes;
+        b->slots[i].poison = other;
+        AVAL__TRY(fill(b, slot->device, b->slots[i].buffer, 0, slot->bytes, other));
+        if (content > 0) AVAL__TRY(fill(b, slot->device, b->slots[i].buffer, slot->guard_bytes, content, poison));
     }
     return AVAL_OK;
 }
@@ -186,49 +190,7 @@ static int need_nothing(aval__binding *b, uint32_t device)
     return aval__cl_check(code, "clCreateBuffer", "device %" PRIu32 " '%s'", device, device_name(b, device));
 }
 
-/* ---- Arguments ------------------------------------------------------------------------------------------------------------- */
-
-int aval__binding_set_buffer(const aval__binding *b, const aval__step *step, cl_kernel kernel, uint32_t index, cl_mem buffer)
-{
-    cl_int code = clSetKernelArg(kernel, index, sizeof buffer, &buffer);
-    return code == CL_SUCCESS ? AVAL_OK
-                              : aval__cl_check(code, "clSetKernelArg", "argument %" PRIu32 ", %s", index, aval__binding_where(b, step));
-}
-
-int aval__binding_set_args(const aval__binding *b, const aval__step *step, cl_kernel kernel)
-{
-    uint32_t index = 0;
-    for (uint32_t i = 0; i < step->n_args; i++) {
-        const aval__arg *arg = &step->args[i];
-        cl_int code;
-        if (arg->kind == AVAL__ARG_TENSOR) {
-            cl_long offset = arg->absent ? -1 : arg->offset;
-            cl_mem buffer = arg->absent ? b->devices[step->device].nothing : b->slots[arg->slot].buffer;
-            AVAL__TRY(aval__binding_set_buffer(b, step, kernel, index++, buffer));
-            code = clSetKernelArg(kernel, index++, sizeof offset, &offset);
-        } else {
-            bool local = arg->kind == AVAL__ARG_LOCAL;
-            code = clSetKernelArg(kernel, index++, local ? (size_t)arg->local_bytes : arg->bytes, local ? NULL : arg->data);
-        }
-        if (code != CL_SUCCESS)
-            return aval__cl_check(code, "clSetKernelArg", "argument %" PRIu32 " of the launch, %s", i, aval__binding_where(b, step));
-    }
-    return AVAL_OK;
-}
-
-/* Counted as the recorder counts: a tensor is one argument of the launch and two of the kernel. */
-static int check_arg_count(const aval__binding *b, const aval__step *step, cl_kernel kernel)
-{
-    cl_uint taken = 0, given = step->n_args;
-    for (uint32_t i = 0; i < step->n_args; i++) given += step->args[i].kind == AVAL__ARG_TENSOR;
-    AVAL__TRY(aval__cl_check(clGetKernelInfo(kernel, CL_KERNEL_NUM_ARGS, sizeof taken, &taken, NULL), "clGetKernelInfo", "%s",
-                             aval__binding_where(b, step)));
-    if (taken == given) return AVAL_OK;
-    return aval__fail(AVAL_E_PLUGIN,
-                      "%s: the kernel has %u parameters, but the launch's %u arguments give it %u (each tensor gives two: a buffer and an "
-                      "offset)",
-                      aval__binding_where(b, step), (unsigned)taken, (unsigned)step->n_args, (unsigned)given);
-}
+/* ---- Slots that are pointed elsewhere --------------------------------------------------------------------------------------- */
 
 static uint64_t hash_pointing(uint32_t slot, cl_mem buffer)
 {
@@ -310,7 +272,7 @@ static int create_kernel(aval__binding *b, const aval__step *step, cl_program pr
     *kernel = clCreateKernel(program, step->kernel, &code);
     if (code == CL_INVALID_KERNEL_NAME) return fail_kernel_name(b, step, program);
     AVAL__TRY(aval__cl_check(code, "clCreateKernel", "%s in %s", aval__binding_where(b, step), step->source->name));
-    return check_arg_count(b, step, *kernel);
+    return aval__binding_check_parameters(b, step, *kernel);
 }
 
 /* One kernel for all launches of a function that come after the first AVAL__MOST_KERNELS. */

@@ -119,7 +119,9 @@ struct aval__binding {
 int aval__binding_set_buffer(const aval__binding *b, const aval__step *step, cl_kernel kernel, uint32_t index, cl_mem buffer);
 /* The buffers of an input that is fed. */
 int aval__binding_make_input(aval__binding *b, uint32_t slot);
-/* All arguments of a launch. */
+/* AVAL_E_PLUGIN: the kernel has another number of parameters than the launch gives it. */
+int aval__binding_check_parameters(const aval__binding *b, const aval__step *step, cl_kernel kernel);
+/* All arguments of a launch.  AVAL_E_PLUGIN names the one that the kernel does not take, with the types on both sides. */
 int aval__binding_set_args(const aval__binding *b, const aval__step *step, cl_kernel kernel);
 /* Points a slot at another buffer. */
 int aval__binding_point(aval__binding *b, uint32_t slot, cl_mem buffer);
@@ -148,7 +150,8 @@ int aval__binding_flush(aval__binding *b);
 int aval__binding_explain_memory(const aval__binding *b, int code, uint32_t device);
 
 /* Guarded mode: changes what the memory holds that the next run is to write.  The first run finds NaN there, the second what the first has left,
-   the third a small positive number, and so on in turn: what reads its own output, or scratch memory before writing it, gives other results. */
+   the third a small positive number, and so on in turn: what reads its own output, or scratch memory before writing it, gives other results.  The bands
+   around what is written hold the other of both, so that a kernel without a bound that copies band to band is seen. */
 int aval__binding_poison(aval__binding *b);
 /* Anomaly mode: AVAL_E_ANOMALY when what the step wrote holds NaN or infinity. */
 int aval__binding_check_step(aval__binding *b, size_t step);

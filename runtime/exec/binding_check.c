@@ -3,6 +3,7 @@
 
 #include <inttypes.h>
 #include <math.h>
+#include <string.h>
 
 /* ---- Guard bands ----------------------------------------------------------------------------------------------------------- */
 
@@ -29,10 +30,12 @@ static int check_band(const aval__binding *b, uint32_t slot, const unsigned char
     for (size_t i = 0; i < s->guard_bytes; i++) {
         if (band[i] == b->slots[slot].poison) continue;
         const char *writer = writer_of_slot(b->plan, slot);
+        const char *ask = strcmp(side, "after") == 0 ? "is there an `if (i >= n) return;` in its kernel?"
+                                                     : "does its kernel add the tensor's offset, as in y[y_at + i]?";
         return aval__fail(
             AVAL_E_CHECK,
-            "%s%svalue '%s' was written out of range: byte %zu of the guard band %s it was overwritten (device %" PRIu32 " '%s')", writer,
-            writer[0] ? ": " : "", name_in_slot(b->plan, slot), i, side, s->device, b->plan->devices[s->device]->name);
+            "%s%svalue '%s' was written out of range: byte %zu of the guard band %s it was overwritten (device %" PRIu32 " '%s'); %s",
+            writer, writer[0] ? ": " : "", name_in_slot(b->plan, slot), i, side, s->device, b->plan->devices[s->device]->name, ask);
     }
     return AVAL_OK;
 }

@@ -42,20 +42,36 @@ static int name_inner(const building *b, aval_node *node)
     return status;
 }
 
+/* What a body asks for by name; its lists are there. */
+static int find_inner(const building *b, const char *op, size_t n_inputs, const aval_tensor *const *inputs, size_t n_outputs,
+                      const aval_tensor *const *outputs, const aval__opdef **def)
+{
+    char hint[128];
+    if (!op) return aval__fail(AVAL_E_ARGUMENT, "it applies an op without a name: expected that of a loaded one, found NULL");
+    if (n_inputs && !inputs) return aval__fail(AVAL_E_ARGUMENT, "op '%s' in it: expected %zu inputs, found NULL", op, n_inputs);
+    if (n_outputs && !outputs)
+        return aval__fail(AVAL_E_ARGUMENT, "op '%s' in it: expected room for %zu outputs, found NULL", op, n_outputs);
+    *def = aval__registry_find(b->g->registry, op, 0);
+    if (*def) return AVAL_OK;
+    aval__registry_hint(b->g->registry, op, hint, sizeof hint);
+    return aval__fail(AVAL_E_UNKNOWN, "no loaded plugin has the op '%s' that it uses%s: `aval ops` lists those there are", op, hint);
+}
+
 static int body_apply(aval_call *call, const char *op, const char *text, size_t n_inputs, const aval_tensor *const *inputs,
                       size_t n_outputs, const aval_tensor **outputs)
 {
     building *b = call->user;
     aval__attrs attrs = { 0 };
     aval_node *node = NULL;
-    const aval__opdef *def = aval__registry_find(b->g->registry, op, 0);
-    if (!def) return aval__fail(AVAL_E_UNKNOWN, "no loaded plugin has the op '%s' that it uses: load the plugin that brings it", op);
-    AVAL__TRY(aval__attrs_parse(&b->g->arena, def->op->attrs, text, &attrs));
+    const aval__opdef *def;
+    AVAL__TRY(find_inner(b, op, n_inputs, inputs, n_outputs, outputs, &def));
+    int status = aval__attrs_parse(&b->g->arena, def->op->attrs, text, &attrs);
+    if (status < 0) return aval__fail_in(status, "op '%s' in it, attributes \"%s\"", op, text ? text : "");
 
     aval_value **values = aval__alloc_array(n_inputs, sizeof *values);
     if (!values) return AVAL_E_MEMORY;
     for (size_t i = 0; i < n_inputs; i++) values[i] = value_of(b, inputs[i]);
-    int status = aval__graph_add_node(b->g, def, &attrs, values, n_inputs, 0, &node);
+    status = aval__graph_add_node(b->g, def, &attrs, values, n_inputs, 0, &node);
     aval__free(values);
     if (status < 0) return status;
     if (n_outputs > node->n_outputs)
@@ -150,6 +166,18 @@ int aval__backward_body_run(aval_graph *g, aval_node *node, aval_value *const *u
 
 /* ---- Expansion ----------------------------------------------------------------------------------------------------------------------- */
 
+/* A result that is not as infer said, or as the rule says that stands in for it. */
+static int fail_yield(const aval_node *node, size_t i, int code)
+{
+    const aval_op *op = node->def->op;
+    const char *output = op->outputs[aval__output_port(node->def, i)].name;
+    if (code != AVAL_E_SHAPE) return code;
+    if (op->infer) return aval__fail_in(code, "the body of '%s', output '%s', by infer", node->def->name, output);
+    return aval__fail_in(
+        code, "the body of '%s', output '%s', which is like input '%s' since the op has no .infer (write one that says its shape)",
+        node->def->name, output, op->inputs[i].name);
+}
+
 static int expand(aval_graph *g, aval_node *node)
 {
     aval__splice splice;
@@ -159,7 +187,7 @@ static int expand(aval_graph *g, aval_node *node)
     int status = run(&b, AVAL_PHASE_BODY);
     node->dead = true;
     for (size_t i = 0; i < node->n_outputs && status == AVAL_OK; i++) {
-        if (yielded[i]) status = aval__splice_give(&splice, yielded[i], node->outputs[i]);
+        if (yielded[i]) status = fail_yield(node, i, aval__splice_give(&splice, yielded[i], node->outputs[i]));
         else if (!(node->def->op->outputs[aval__output_port(node->def, i)].flags & AVAL_OPTIONAL))
             status = aval__fail(AVAL_E_GRAPH, "the body of '%s' does not yield its output '%s'", node->def->name,
                                 node->def->op->outputs[aval__output_port(node->def, i)].name);

@@ -122,9 +122,13 @@ static int add_node(aval_graph *g, const char *op, const char *text, aval_value 
     if (!op) return aval__fail(AVAL_E_ARGUMENT, "a node needs the name of an op, found NULL");
     if (n_inputs > 0 && !inputs) return aval__fail(AVAL_E_ARGUMENT, "op '%s' was given an array of %zu inputs that is NULL", op, n_inputs);
     const aval__opdef *def = aval__registry_find(g->registry, op, 0);
-    if (!def)
+    if (!def) {
+        char hint[128];
+        aval__registry_hint(g->registry, op, hint, sizeof hint);
         return aval__fail(AVAL_E_UNKNOWN,
-                          "no loaded plugin has an op '%s': `aval ops` lists those there are, AVAL_PLUGIN_PATH says where to look", op);
+                          "no loaded plugin has an op '%s'%s: `aval ops` lists those there are, AVAL_PLUGIN_PATH says where to look", op,
+                          hint);
+    }
     aval__graph_refresh(g);
     AVAL__TRY(aval__graph_check_inputs(g, def, inputs, n_inputs));
     int status = aval__attrs_parse(&parsed, def->op->attrs, text, &attrs);

@@ -10,9 +10,9 @@ void aval__splice_begin(aval__splice *s, aval_graph *g)
 static int fail_mismatch(const aval_value *fresh, const aval_value *old)
 {
     aval__text text = { 0 };
-    aval__text_add(&text, "value '%s' must be ", aval__value_label(old));
+    aval__text_add(&text, "value '%s' is to be ", aval__value_label(old));
     aval__tensor_print(&text, &old->tensor);
-    aval__text_add(&text, ", but what its body yields is ");
+    aval__text_add(&text, ", but the body yields ");
     aval__tensor_print(&text, &fresh->tensor);
     int code = text.failed ? AVAL_E_MEMORY : aval__fail(AVAL_E_SHAPE, "%s", text.at);
     aval__text_release(&text);

@@ -39,6 +39,20 @@ static bool accept(parser *p, char c)
 
 static uint32_t parse_choice(parser *p);
 
+static uint32_t unknown_function(parser *p)
+{
+    aval__text what = { 0 };
+    aval__text_add(&what, "a function (there are");
+    for (uint32_t i = AVAL__X_POW, n = 0; i < aval__operation_count; i++) {
+        if (!isalpha((unsigned char)aval__operations[i].name[0])) continue;
+        aval__text_add(&what, "%s %s", n++ > 0 ? "," : "", aval__operations[i].name);
+    }
+    aval__text_add(&what, ")");
+    expected(p, what.failed ? "a function of the grammar" : what.at);
+    aval__text_release(&what);
+    return 0;
+}
+
 static uint32_t parse_function(parser *p, const char *name, size_t length)
 {
     uint32_t kind = AVAL__X_POW, arg[AVAL__X_ARGS] = { 0 };
@@ -48,7 +62,7 @@ static uint32_t parse_function(parser *p, const char *name, size_t length)
     }
     if (kind == aval__operation_count) {
         p->at = name;
-        return expected(p, "a function of the grammar (abs, exp, max, ...)");
+        return unknown_function(p);
     }
     accept(p, '(');
     for (uint32_t i = 0; i < aval__operations[kind].arity && p->b->status >= 0; i++) {
@@ -57,6 +71,20 @@ static uint32_t parse_function(parser *p, const char *name, size_t length)
     }
     if (!accept(p, ')')) return expected(p, "')'");
     return aval__build(p->b, kind, arg);
+}
+
+static uint32_t unknown_name(parser *p)
+{
+    aval__text what = { 0 };
+    aval__text_add(&what, "the name of an input or a numeric attribute");
+    if (p->names != NULL && p->names->list != NULL) {
+        aval__text_add(&what, " (there are ");
+        p->names->list(p->names->user, &what);
+        aval__text_add(&what, ")");
+    }
+    expected(p, what.failed ? "a name that is known" : what.at);
+    aval__text_release(&what);
+    return 0;
 }
 
 static uint32_t parse_name(parser *p)
@@ -70,7 +98,7 @@ static uint32_t parse_name(parser *p)
     if (p->names != NULL && p->names->resolve(p->names->user, name, length, &leaf)) return aval__build_leaf(p->b, leaf);
     if (length == 3 && memcmp(name, "inf", 3) == 0) return aval__build_number(p->b, INFINITY);
     p->at = name;
-    return expected(p, "the name of an input or a numeric attribute");
+    return unknown_name(p);
 }
 
 static uint32_t parse_primary(parser *p)

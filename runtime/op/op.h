@@ -99,6 +99,7 @@ typedef struct aval__leaf {
 typedef struct aval__names {
     bool (*resolve)(void *user, const char *name, size_t length, aval__leaf *leaf);
     void *user;
+    void (*list)(void *user, aval__text *text); /* all of them, with ", " between, for messages; NULL: they are not told */
 } aval__names;
 
 /* Parses; the message of a failure has the text with a caret position ("expected ')' at 7 in 'x + (y'"). */
@@ -194,6 +195,8 @@ int aval__registry_add(aval__registry *registry, const aval_plugin *plugin, cons
 /* Newest version when `since` is 0, else the newest not above it.  `name` may be "domain::Name"; without a domain ONNX's ops come
    before "aval"'s.  "Name@7" is the newest not above version 7, whatever `since` says.  NULL without a message when there is none. */
 const aval__opdef *aval__registry_find(const aval__registry *registry, const char *name, uint32_t since);
+/* " (did you mean 'Relu'?)" into `hint`, or "" where no op is called nearly so. */
+void aval__registry_hint(const aval__registry *registry, const char *name, char *hint, size_t bytes);
 const aval__opdef *aval__registry_role(const aval__registry *registry, aval_role role); /* NULL: no loaded op has it */
 size_t aval__registry_count(const aval__registry *registry);
 const aval__opdef *aval__registry_at(const aval__registry *registry, size_t i); /* by domain and name, newest of each */

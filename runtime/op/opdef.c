@@ -85,9 +85,31 @@ static bool resolve_derivative(void *user, const char *name, size_t length, aval
     return find_port(op->outputs, name, length, &leaf->index);
 }
 
+static void list_ports(const aval_port *ports, aval__text *text)
+{
+    for (size_t i = 0; ports && ports[i].name; i++) aval__text_add(text, "%s%s", i ? ", " : "", ports[i].name);
+}
+
+static void list_forward(void *user, aval__text *text)
+{
+    const aval_op *op = user;
+    list_ports(op->inputs, text);
+    for (size_t i = 0; op->attrs && op->attrs[i].name; i++)
+        if (op->attrs[i].type == AVAL_ATTR_INT || op->attrs[i].type == AVAL_ATTR_FLOAT) aval__text_add(text, ", %s", op->attrs[i].name);
+}
+
+static void list_derivative(void *user, aval__text *text)
+{
+    list_forward(user, text);
+    aval__text_add(text, ", ");
+    list_ports(((const aval_op *)user)->outputs, text);
+}
+
 aval__names aval__op_names(const aval_op *op, bool outputs)
 {
-    return (aval__names){ .resolve = outputs ? resolve_derivative : resolve_forward, .user = (void *)op };
+    return (aval__names){ .resolve = outputs ? resolve_derivative : resolve_forward,
+                          .user = (void *)op,
+                          .list = outputs ? list_derivative : list_forward };
 }
 
 /* ---- Backward of a recorder --------------------------------------------------------------------------------------------------------------- */

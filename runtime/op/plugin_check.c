@@ -254,8 +254,13 @@ static int check_derivatives(const place *at)
 {
     const aval_op *op = at->op;
     if (!op->derivatives && !op->n_derivatives) return AVAL_OK;
-    if (!op->derivatives) return refuse(at, "derivatives", "expected %zu texts, found NULL", op->n_derivatives);
+    if (!op->derivatives)
+        return refuse(at, "derivatives", "expected %zu texts, since n_derivatives is %zu, found NULL", op->n_derivatives,
+                      op->n_derivatives);
     if (!op->expressions) return refuse(at, "derivatives", "expected none without expressions, found %zu", op->n_derivatives);
+    if (!op->n_derivatives)
+        return refuse(at, "n_derivatives", "expected %zu (one an input) beside .derivatives, found 0: say .n_derivatives = %zu",
+                      at->n_inputs, at->n_inputs);
     if (op->n_derivatives != at->n_inputs) {
         return refuse(at, "derivatives", "expected %zu (one an input), found %zu", at->n_inputs, op->n_derivatives);
     }

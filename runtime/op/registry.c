@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -357,6 +358,28 @@ const aval__opdef *aval__registry_find(const aval__registry *r, const char *name
     if (!found && !domain) found = find_in(r, "aval", plain, since);
     pthread_rwlock_unlock(lock_of(r));
     return found;
+}
+
+/* The name itself, without its domain: Softmx and my::Softmx mean the same. */
+void aval__registry_hint(const aval__registry *r, const char *name, char *hint, size_t bytes)
+{
+    const char *colons = strstr(name, "::"), *plain = colons ? colons + 2 : name;
+    const aval__opdef *nearest = NULL;
+    size_t best = 0;
+    aval__text label = { 0 };
+    hint[0] = 0;
+    pthread_rwlock_rdlock(lock_of(r));
+    for (size_t i = 0; i < r->newest.count; i++) {
+        const char *candidate = r->newest.at[i]->name;
+        size_t found = strcasecmp(candidate, plain) == 0 ? 0 : aval_word_distance(plain, candidate);
+        if (found > strlen(candidate) / 3 + 1 || (nearest && found >= best)) continue;
+        best = found;
+        nearest = r->newest.at[i];
+    }
+    pthread_rwlock_unlock(lock_of(r));
+    if (nearest) aval__opdef_label(&label, nearest);
+    if (nearest && !label.failed) snprintf(hint, bytes, " (did you mean '%s'?)", label.at);
+    aval__text_release(&label);
 }
 
 const aval__opdef *aval__registry_role(const aval__registry *r, aval_role role)

@@ -31,7 +31,10 @@ typedef struct aval__arg {
     bool absent; /* tensor: an optional one that is not there; offset is -1, slot any valid one */
     bool written; /* tensor */
     uint8_t bytes; /* of the value; of the tensor's element */
-    uint32_t slot; /* tensor */
+    union {
+        uint32_t slot; /* tensor */
+        uint32_t given; /* value: the aval_arg_kind that the launch has, for messages */
+    };
     union {
         int64_t offset; /* tensor: elements */
         unsigned char data[8]; /* value */

@@ -272,7 +272,7 @@ int aval__record_writable(aval_call *call, const aval_tensor *t, const char *wha
 int aval__record_step(aval__recording *r, aval__step_kind kind, aval__step **out);
 /* The words for kernel arguments. */
 int aval__record_tensor_arg(aval__planner *p, uint32_t storage, uint64_t offset_bytes, int type, bool written);
-int aval__record_value_arg(aval__planner *p, const void *data, uint8_t bytes);
+int aval__record_value_arg(aval__planner *p, aval_arg_kind given, const void *data, uint8_t bytes);
 int aval__record_args(aval__planner *p, aval__step *step); /* gives the arguments at hand to the launch */
 int aval__record_fill_range(aval__recording *r, const aval__port *port, int64_t first, int64_t count, double value);
 int aval__record_copy_bytes(aval__recording *r, aval__place to, aval__place from, uint32_t from_device, uint64_t bytes);

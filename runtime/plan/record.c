@@ -89,9 +89,9 @@ int aval__record_tensor_arg(aval__planner *p, uint32_t storage, uint64_t offset_
             .kind = AVAL__ARG_TENSOR, .slot = storage, .bytes = bytes, .written = written, .offset = (int64_t)(offset_bytes / bytes) });
 }
 
-int aval__record_value_arg(aval__planner *p, const void *data, uint8_t bytes)
+int aval__record_value_arg(aval__planner *p, aval_arg_kind given, const void *data, uint8_t bytes)
 {
-    aval__arg arg = { .kind = AVAL__ARG_VALUE, .bytes = bytes };
+    aval__arg arg = { .kind = AVAL__ARG_VALUE, .given = (uint32_t)given, .bytes = bytes };
     memcpy(arg.data, data, bytes);
     return aval__vec_push(&p->args, arg);
 }

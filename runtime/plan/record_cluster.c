@@ -56,10 +56,10 @@ int aval__record_fused_arg(aval__recording *r, const aval__fused_arg *arg)
 {
     aval__planner *p = r->p;
     float single = (float)arg->real;
-    if (arg->kind == AVAL__FUSED_LONG) return aval__record_value_arg(p, &arg->integer, sizeof arg->integer);
+    if (arg->kind == AVAL__FUSED_LONG) return aval__record_value_arg(p, AVAL_ARG_LONG, &arg->integer, sizeof arg->integer);
     if (arg->kind == AVAL__FUSED_REAL)
-        return arg->type == AVAL_DOUBLE ? aval__record_value_arg(p, &arg->real, sizeof arg->real)
-                                        : aval__record_value_arg(p, &single, sizeof single);
+        return arg->type == AVAL_DOUBLE ? aval__record_value_arg(p, AVAL_ARG_REAL, &arg->real, sizeof arg->real)
+                                        : aval__record_value_arg(p, AVAL_ARG_REAL, &single, sizeof single);
     bool written = arg->kind == AVAL__FUSED_OUTPUT;
     const aval__item *item = item_of(r, written ? r->cluster->outputs[arg->index] : r->cluster->inputs[arg->index]);
     return aval__record_tensor_arg(p, item->storage, item->offset_bytes, item->value->tensor.type, written);

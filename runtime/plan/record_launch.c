@@ -37,12 +37,12 @@ static int add_arg(aval_call *call, const aval_arg *arg, int s_type, bool *any_c
     case AVAL_ARG_INT:
         if (small != arg->integer)
             return aval__fail(AVAL_E_PLUGIN, "launch: %lld does not fit an int argument; use AVAL_I64", (long long)arg->integer);
-        return aval__record_value_arg(p, &small, sizeof small);
-    case AVAL_ARG_LONG: return aval__record_value_arg(p, &arg->integer, sizeof arg->integer);
+        return aval__record_value_arg(p, AVAL_ARG_INT, &small, sizeof small);
+    case AVAL_ARG_LONG: return aval__record_value_arg(p, AVAL_ARG_LONG, &arg->integer, sizeof arg->integer);
     case AVAL_ARG_REAL:
-        if (s_type == AVAL_DOUBLE) return aval__record_value_arg(p, &arg->real, sizeof arg->real);
-        return aval__record_value_arg(p, &single, sizeof single);
-    case AVAL_ARG_FLOAT: return aval__record_value_arg(p, &single, sizeof single);
+        if (s_type == AVAL_DOUBLE) return aval__record_value_arg(p, AVAL_ARG_REAL, &arg->real, sizeof arg->real);
+        return aval__record_value_arg(p, AVAL_ARG_REAL, &single, sizeof single);
+    case AVAL_ARG_FLOAT: return aval__record_value_arg(p, AVAL_ARG_FLOAT, &single, sizeof single);
     case AVAL_ARG_LOCAL:
         if (arg->integer <= 0 || arg->integer > UINT32_MAX)
             return aval__fail(AVAL_E_PLUGIN, "launch: expected 1 or more bytes of local memory, found %lld", (long long)arg->integer);
@@ -123,6 +123,26 @@ static bool stores_result(const aval_launch *launch)
     return false;
 }
 
+/* An array and its length stand beside each other, and either is easily forgotten. */
+static int check_array(const char *kernel, const char *field, const void *array, size_t n)
+{
+    if (!array == !n) return AVAL_OK;
+    if (!array) return aval__fail(AVAL_E_PLUGIN, "launch %s: n_%s is %zu, but %s is NULL: expected so many", kernel, field, n, field);
+    return aval__fail(AVAL_E_PLUGIN, "launch %s: %s is given, but n_%s is 0: expected how many there are", kernel, field, field);
+}
+
+static int check_launch(const aval__recording *r, const aval_launch *launch)
+{
+    if (!launch->kernel) return aval__fail(AVAL_E_PLUGIN, "launch: kernel: expected the name of a function in the kernel file, found NULL");
+    if (!r->source)
+        return aval__fail(AVAL_E_PLUGIN,
+                          "launch %s: the plugin has no kernel file: expected one in the `sources` of its aval_plugin, found none",
+                          launch->kernel);
+    if (launch->reserved || launch->reserved2) return aval__fail(AVAL_E_PLUGIN, "launch %s: reserved: expected 0", launch->kernel);
+    AVAL__TRY(check_array(launch->kernel, "args", launch->args, launch->n_args));
+    return check_array(launch->kernel, "defines", launch->defines, launch->n_defines);
+}
+
 int aval__record_launch(aval_call *call, const aval_launch *launch)
 {
     aval__recording *r = call->user;
@@ -130,9 +150,7 @@ int aval__record_launch(aval_call *call, const aval_launch *launch)
     aval__step sizes = { 0 }, *step;
     bool any_content = false, any_written = false;
     uint64_t items = 0;
-    if (!launch->kernel || !r->source)
-        return aval__fail(AVAL_E_PLUGIN, "launch: expected a kernel's name and a plugin with kernel sources");
-    if (launch->reserved || launch->reserved2) return aval__fail(AVAL_E_PLUGIN, "launch %s: reserved: expected 0", launch->kernel);
+    AVAL__TRY(check_launch(r, launch));
     int s_type = type_of_launch(launch);
     const aval__tail *tail = stores_result(launch) ? r->tail : NULL;
     for (size_t i = 0; i < launch->n_args; i++) AVAL__TRY(add_arg(call, &launch->args[i], s_type, &any_content, &any_written));

@@ -126,6 +126,17 @@ Test(text, a_failed_append_leaves_the_text_valid_and_take_tells)
     aval__free(empty);
 }
 
+Test(text, the_distance_of_words_counts_letters_that_differ)
+{
+    cr_assert_eq(aval_word_distance("Softmax", "Softmax"), 0);
+    cr_assert_eq(aval_word_distance("Sofmax", "Softmax"), 1);
+    cr_assert_eq(aval_word_distance("kitten", "sitting"), 3);
+    cr_assert_eq(aval_word_distance("", "abc"), 3);
+    cr_assert_eq(aval_word_distance("abc", NULL), 3);
+    cr_assert_eq(aval_word_distance(NULL, "abc"), 3);
+    cr_assert_eq(aval_word_distance("a", "0123456789012345678901234567890123456789012345678901234567890123456789"), 70);
+}
+
 Test(text, numbers_read_back_bit_for_bit_in_a_locale_with_commas)
 {
     static const double numbers[] = {

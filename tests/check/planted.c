@@ -1,7 +1,10 @@
 /* A plugin with one operator, y = 3 x + b (x [rows, cols], b [cols]), and one planted FAULT, by a number that the build sets:
  *   0 none   1 a factor of 1.0001 in backward   2 writes one element past the end   3 NaN at one element
  *   4 the sum over the broadcast axis is missing in b's gradient   5 an attribute that is not declared is asked for
- *   6 a launch of no work-items   7 a launch without its last argument   8 a kernel that is not there */
+ *   6 a launch of no work-items   7 a launch without its last argument   8 a kernel that is not there
+ *   9 copies one element past the end from past the end of its input   10 an int where the kernel takes a long
+ *   11 arguments without their number   12 launches without a kernel's name   13 a plugin without kernel sources   14 writes far outside
+ *   15 macros without their number */
 #include "aval/plugin.h"
 
 #ifndef FAULT
@@ -18,8 +21,10 @@ static const char source[] =
     "__kernel void forward(__global S *y, long y0, __global const S *x, long x0, __global const S *b, long b0, long n, long cols)\n"
     "{\n"
     "    long i = get_global_id(0);\n"
-    "    if (i > n || (i == n && FAULT != 2)) return;\n"
+    "    if (i > n || (i == n && FAULT != 2 && FAULT != 9)) return;\n"
     "    y[y0 + i] = 3 * x[x0 + (i < n ? i : 0)] + b[b0 + i % cols];\n"
+    "    if (FAULT == 9 && i == n) y[y0 + i] = x[x0 + i];\n"
+    "    if (FAULT == 14) y[y0 + (i + 1) * 100000000] = 0;\n"
     "    if (FAULT == 3 && i == n / 2) y[y0 + i] = NAN;\n"
     "}\n"
     "__kernel void backward_x(__global S *dx, long dx0, __global const S *g, long g0, long n)\n"
@@ -41,10 +46,18 @@ static int forward(const aval_host *host, aval_call *call)
 {
     const aval_tensor *x = host->input(call, 0), *b = host->input(call, 1), *y = host->output(call, 0);
     int64_t n = host->count(x);
-    const aval_arg args[] = { AVAL_WRITE(y), AVAL_READ(x), AVAL_READ(b), AVAL_I64(n), AVAL_I64(host->count(b)) };
+    const aval_arg args[] = { AVAL_WRITE(y), AVAL_READ(x), AVAL_READ(b), FAULT == 10 ? (aval_arg)AVAL_I32(n) : (aval_arg)AVAL_I64(n),
+                              AVAL_I64(host->count(b)) };
+    const aval_define defines[] = { { "FAULT", FAULT } };
     if (FAULT == 5) host->attr_int(call, "nope");
-    return host->launch(call, AVAL_LAUNCH(.kernel = FAULT == 8 ? "forwards" : "forward", .global = { FAULT == 6 ? 0 : (uint64_t)n + 1 },
-                                          AVAL_DEFINES({ "FAULT", FAULT }), .args = args, .n_args = FAULT == 7 ? 4 : 5));
+    return host->launch(call, AVAL_LAUNCH(.kernel = FAULT == 12  ? NULL
+                                                    : FAULT == 8 ? "forwards"
+                                                                 : "forward",
+                                          .global = { FAULT == 6 ? 0 : (uint64_t)n + 1 }, .defines = defines,
+                                          .n_defines = FAULT == 15 ? 0 : 1, .args = args,
+                                          .n_args = FAULT == 11  ? 0
+                                                    : FAULT == 7 ? 4
+                                                                 : 5));
 }
 
 static int backward(const aval_host *host, aval_call *call)
@@ -89,6 +102,9 @@ static const aval_op planted = {
 static const aval_op *const ops[] = { &planted, NULL };
 static const aval_kernel_source sources[] = { { "planted.cl", source }, { NULL, NULL } };
 AVAL_PLUGIN_EXPORT extern const aval_plugin aval_plugin_entry;
-const aval_plugin aval_plugin_entry = {
-    .abi = AVAL_PLUGIN_ABI, .size = sizeof(aval_plugin), .name = "planted", .version = "1", .ops = ops, .sources = sources
-};
+const aval_plugin aval_plugin_entry = { .abi = AVAL_PLUGIN_ABI,
+                                        .size = sizeof(aval_plugin),
+                                        .name = "planted",
+                                        .version = "1",
+                                        .ops = ops,
+                                        .sources = FAULT == 13 ? NULL : sources };

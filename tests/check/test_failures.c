@@ -74,6 +74,37 @@ Test(failures, are_made_as_small_as_still_fails)
     cr_expect_str_not_empty(command_first_entry("small"));
 }
 
+/* How often a text stands in another. */
+static size_t count(const char *text, const char *part)
+{
+    size_t n = 0;
+    while ((text = strstr(text, part)) != NULL) text += strlen(part), n++;
+    return n;
+}
+
+Test(failures, that_strike_every_case_are_told_once_with_their_number)
+{
+    const command_outcome *o = command_run("check aval::Planted " PLANTED(10));
+    cr_expect_eq(o->exit_code, 1);
+    cr_expect_eq(count(o->out, "`long n`"), 1, "%s", o->out);
+    cr_expect_not_null(strstr(o->out, "run, in 4 cases: type float, sample [5,7] [7]; type double, sample [5,7] [7]; type float"), "%s",
+                       o->out);
+    cr_expect_not_null(strstr(o->out, "; and 1 more: "), "%s", o->out);
+    o = command_run("check --json aval::Planted " PLANTED(10));
+    cr_expect_eq(count(o->out, "`long n`"), 4, "each has a row of its own for programs: %s", o->out);
+}
+
+Test(failures, that_end_the_process_say_what_it_most_likely_is_and_what_shows_the_line)
+{
+    const command_outcome *o = command_run("check aval::Planted " PLANTED(14));
+    cr_expect_eq(o->exit_code, 3, "%s", o->out);
+    cr_expect_not_null(strstr(o->out, "by signal 11"), "%s", o->out);
+    cr_expect_not_null(strstr(o->out, "Most likely a kernel reads or writes outside its tensors: is there an `if (i >= n) return;`"), "%s",
+                       o->out);
+    cr_expect_not_null(strstr(o->out, "oclgrind --uninitialized aval check --in-process --plugin "), "%s", o->out);
+    cr_expect_not_null(strstr(o->out, "planted_14.so aval::Planted"), "%s", o->out);
+}
+
 Test(failures, a_folder_that_is_none_is_refused)
 {
     const command_outcome *o = command_run("check --replay nowhere");

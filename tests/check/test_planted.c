@@ -104,6 +104,28 @@ Test(check, a_kernel_that_is_not_there_is_told_with_those_that_are)
     expect_told(8, "has no kernel of this name, only: forward;backward_x;backward_b");
 }
 
+Test(check, catches_a_copy_past_the_end_of_both_tensors)
+{
+    expect_told(9, "guard band after it was overwritten");
+}
+
+Test(check, an_argument_of_another_type_is_named_with_both_types)
+{
+    expect_told(10, "parameter 7, `long n`, of the kernel does not take argument 4 of the launch, which is AVAL_I32 (int): give AVAL_I64");
+}
+
+Test(check, an_array_of_a_launch_without_its_length_is_named)
+{
+    expect_told(11, "launch forward: args is given, but n_args is 0");
+    expect_told(15, "launch forward: defines is given, but n_defines is 0");
+}
+
+Test(check, a_missing_kernel_name_and_missing_sources_are_told_apart)
+{
+    expect_told(12, "launch: kernel: expected the name of a function");
+    expect_told(13, "the plugin has no kernel file: expected one in the `sources`");
+}
+
 Test(check, an_unknown_operator_is_named)
 {
     aval_context *ctx;
@@ -112,6 +134,9 @@ Test(check, an_unknown_operator_is_named)
     const aval_check_options options = { .size = sizeof options, .op = "NoSuchOp" };
     cr_assert_eq(aval_check_ops(ctx, &options, NULL, NULL), AVAL_E_UNKNOWN);
     cr_assert_not_null(strstr(aval_error(), "NoSuchOp"));
+    const aval_check_options mistyped = { .size = sizeof mistyped, .op = "Sofmax" };
+    cr_assert_eq(aval_check_ops(ctx, &mistyped, NULL, NULL), AVAL_E_UNKNOWN);
+    cr_assert_not_null(strstr(aval_error(), "did you mean 'Softmax'?"), "%s", aval_error());
     aval_context_release(ctx);
 }
 

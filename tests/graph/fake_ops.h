@@ -210,6 +210,21 @@ static int twin_reference(const aval_host *host, aval_call *call)
     return 0;
 }
 
+/* Mistakes of an author, by number */
+static int mistaken_body(const aval_host *host, aval_call *call)
+{
+    const aval_tensor *x = host->input(call, 0), *y = x;
+    int status = 0;
+    switch (host->attr_int(call, "mistake")) {
+    case 0: status = host->apply(call, "Scale", "bye=3", 1, &x, 1, &y); break;
+    case 1: status = host->apply(call, "Skale", "by=3", 1, &x, 1, &y); break;
+    case 2: status = host->apply(call, "Scale", "by=3", 1, NULL, 1, &y); break;
+    case 3: status = host->apply(call, NULL, NULL, 1, &x, 1, &y); break;
+    default: status = host->apply(call, "Fill", "dims=[1]", 0, NULL, 1, &y); break;
+    }
+    return status < 0 ? status : host->yield(call, 0, y);
+}
+
 /* ---- The table ----------------------------------------------------------------------------------------------------------------------- */
 
 #define OP(variable, ...) static const aval_op variable = { .size = sizeof(aval_op), .since = 1, .doc = "A test op.", __VA_ARGS__ }
@@ -253,6 +268,8 @@ OP(op_square, .name = "Square", .inputs = UNARY, .outputs = RESULT, .forward = f
 OP(op_cube, .name = "Cube", .inputs = UNARY, .outputs = RESULT, .body = cube_body, .samples = SAMPLE("[2]"));
 OP(op_ninth, .name = "Ninth", .inputs = UNARY, .outputs = RESULT, .body = ninth_body, .samples = SAMPLE("[2]"));
 OP(op_endless, .name = "Endless", .inputs = UNARY, .outputs = RESULT, .body = endless_body, .samples = SAMPLE("[2]"));
+OP(op_mistaken, .name = "Mistaken", .domain = "my", .inputs = UNARY, .outputs = RESULT,
+   .attrs = AVAL_ATTRS({ .name = "mistake", .type = AVAL_ATTR_INT, .initial = "0" }), .body = mistaken_body, .samples = SAMPLE("[2]"));
 OP(op_odd, .name = "Odd", .inputs = UNARY,
    .outputs = AVAL_PORTS({ .name = "same" }, { .name = "once" }, { .name = "again" }, { .name = "three" }), .infer = odd_infer,
    .body = odd_body, .samples = SAMPLE("[2]"));
@@ -271,9 +288,9 @@ static const aval_plugin fake_plugin = {
     .size = sizeof(aval_plugin),
     .name = "fake",
     .version = "1",
-    .ops = (const aval_op *const[]){ &op_add,     &op_mul,     &op_tanh,   &op_floor, &op_scale, &op_cast,   &op_fill, &op_sum,
-                                     &op_reshape, &op_product, &op_opaque, &op_step,  &op_steer, &op_square, &op_cube, &op_ninth,
-                                     &op_endless, &op_odd,     &op_update, &op_pair,  &op_twin,  NULL },
+    .ops = (const aval_op *const[]){ &op_add,     &op_mul,      &op_tanh,   &op_floor,  &op_scale, &op_cast,   &op_fill, &op_sum,
+                                     &op_reshape, &op_product,  &op_opaque, &op_step,   &op_steer, &op_square, &op_cube, &op_ninth,
+                                     &op_endless, &op_mistaken, &op_odd,    &op_update, &op_pair,  &op_twin,   NULL },
 };
 
 /* ---- Helpers --------------------------------------------------------------------------------------------------------------------------- */

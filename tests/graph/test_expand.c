@@ -56,6 +56,31 @@ Test(bodies, endless_recursion_is_refused_by_name)
     finish(&f);
 }
 
+Test(bodies, mistakes_in_a_body_name_the_inner_op_and_whose_body_it_is)
+{
+    static const struct {
+        const char *attrs, *message;
+    } mistakes[] = {
+        { "mistake=0", "the body of 'Mistaken': my::Mistaken: op 'Scale' in it, attributes \"bye=3\": no attribute 'bye'; there is by" },
+        { "mistake=1", "no loaded plugin has the op 'Skale' that it uses (did you mean 'Scale'?)" },
+        { "mistake=2", "op 'Scale' in it: expected 1 inputs, found NULL" },
+        { "mistake=3", "it applies an op without a name" },
+        { "mistake=4", "the body of 'Mistaken', output 'y', which is like input 'x' since the op has no .infer" },
+    };
+    for (size_t i = 0; i < sizeof mistakes / sizeof *mistakes; i++) {
+        fixture f;
+        start(&f);
+        aval_value *x = vector(&f, "x"), *y = aval_apply(f.g, "my::Mistaken", mistakes[i].attrs, x);
+        aval_graph *copy;
+        expect_built(f.g);
+        cr_assert_eq(aval__graph_copy(f.g, &copy), 0);
+        cr_assert_lt(aval__graph_expand(copy, &y, 1, false), 0);
+        expect_message(mistakes[i].message);
+        aval_graph_release(copy);
+        finish(&f);
+    }
+}
+
 /* ---- Gradients ------------------------------------------------------------------------------------------------------------------------ */
 
 /* Compares a gradient with the centred difference of what it is the gradient of; inputs of equal elements, functions elementwise. */

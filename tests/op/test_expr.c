@@ -136,7 +136,7 @@ Test(expr, errors_say_where_and_what_was_expected)
                   { "x +", "a number, a name or '(' at 4" },
                   { "x y", "an operator or the end at 3" },
                   { "q", "the name of an input or a numeric attribute at 1" },
-                  { "1 + foo(x)", "a function of the grammar (abs, exp, max, ...) at 5" },
+                  { "1 + foo(x)", "expected a function (there are pow, abs, acos" },
                   { "max(x)", "',' and another argument at 6" },
                   { "x ? y", "':' at 6" },
                   { "", "a number, a name or '(' at 1" },

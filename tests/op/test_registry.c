@@ -281,6 +281,33 @@ static void derivatives_of_recorder(aval_op *op)
     op->n_derivatives = 2;
     op->derivatives = two_texts;
 }
+static const char *const *const one_text = AVAL_TEXTS("x");
+static const char *const *const capital_text = AVAL_TEXTS("X");
+static const char *const *const expo_text = AVAL_TEXTS("expo(x)");
+
+/* As an expression, with derivatives but not their number, and the other way round. */
+static void uncounted_derivatives(aval_op *op)
+{
+    op->forward = op->backward = op->reference = NULL;
+    op->expressions = one_text;
+    op->derivatives = two_texts;
+}
+static void counted_no_derivatives(aval_op *op)
+{
+    op->forward = op->backward = op->reference = NULL;
+    op->expressions = one_text;
+    op->n_derivatives = 2;
+}
+static void unknown_word(aval_op *op)
+{
+    op->forward = op->backward = op->reference = NULL;
+    op->expressions = capital_text;
+}
+static void unknown_function(aval_op *op)
+{
+    op->forward = op->backward = op->reference = NULL;
+    op->expressions = expo_text;
+}
 static void same_ports(aval_op *op)
 {
     op->inputs = same_ports_list;
@@ -344,6 +371,10 @@ static const struct rule {
     { two_forms, "expected exactly one of expressions, forward and body, found 2" },
     { two_backwards, "expected at most one of derivatives, backward and backward_body, found 2" },
     { derivatives_of_recorder, "derivatives: expected none without expressions, found 2" },
+    { uncounted_derivatives, "n_derivatives: expected 2 (one an input) beside .derivatives, found 0: say .n_derivatives = 2" },
+    { counted_no_derivatives, "derivatives: expected 2 texts, since n_derivatives is 2, found NULL" },
+    { unknown_word, "the name of an input or a numeric attribute (there are x, w, axis) at 1 in 'X'" },
+    { unknown_function, "expected a function (there are pow, abs, " },
     { same_ports, "inputs: expected different names, found 'x' twice" },
     { early_variadic, "'x': expected only the last to be variadic, found 1 after it" },
     { like_nothing, "outputs: 'y': like: expected at most 2 (the number of inputs), found 3" },
