@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #define MOST_NAME 48
 
@@ -149,6 +150,28 @@ static int write_project(const project *p, json_t *written)
     return code;
 }
 
+/* The guide beside the program, where both are installed; "" where it is not. */
+static const char *find_guide(char *path, size_t bytes)
+{
+    ssize_t length = readlink("/proc/self/exe", path, bytes - 1);
+    path[length < 0 ? 0 : length] = 0;
+    char *slash = strrchr(path, '/');
+    if (slash != NULL) *slash = 0;
+    slash = strrchr(path, '/');
+    if (slash == NULL) return "";
+    snprintf(slash, bytes - (size_t)(slash - path), "/share/doc/aval/writing-operators.md");
+    return access(path, R_OK) == 0 ? path : "";
+}
+
+static void print_made(const project *p)
+{
+    char path[4096];
+    const char *guide = find_guide(path, sizeof path);
+    printf("%s: a plugin with the operator my::%s, given as %s.  %s/check.sh builds and checks it.\n", p->folder, p->name, p->kind,
+           p->folder);
+    if (guide[0] != 0) printf("%s leads through it\n", guide);
+}
+
 int cli_new_op(int argc, const char **argv)
 {
     char *kind = NULL, *folder = NULL; /* of popt, for free */
@@ -170,9 +193,7 @@ int cli_new_op(int argc, const char **argv)
     if (code == CLI_OK) code = write_project(&p, written);
     if (code == CLI_OK && options.common.json)
         code = cli_print_json(json_pack("{s:s, s:s, s:s, s:O}", "op", p.name, "kind", p.kind, "folder", p.folder, "files", written));
-    else if (code == CLI_OK && !options.common.quiet)
-        printf("%s: a plugin with the operator my::%s, given as %s.  %s/check.sh builds and checks it.\n", p.folder, p.name, p.kind,
-               p.folder);
+    else if (code == CLI_OK && !options.common.quiet) print_made(&p);
     json_decref(written);
     cli_options_release(&options);
     free(kind);

@@ -28,6 +28,15 @@ file(RELATIVE_PATH AVAL_PC_PREFIX /prefix/${CMAKE_INSTALL_LIBDIR}/pkgconfig /pre
 string(REGEX REPLACE "/$" "" AVAL_PC_PREFIX ${AVAL_PC_PREFIX})
 configure_file(cmake/aval.pc.in ${CMAKE_BINARY_DIR}/aval.pc @ONLY)
 install(FILES ${CMAKE_BINARY_DIR}/aval.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+# In a folder where the dynamic linker does not look, programs are told where their library lies.
+install(CODE "set(libdir_name \"${CMAKE_INSTALL_LIBDIR}\")")
+install(CODE [[
+    if(NOT CMAKE_INSTALL_PREFIX MATCHES "^/usr(/local)?/?$")
+        set(pc "$ENV{DESTDIR}${CMAKE_INSTALL_PREFIX}/${libdir_name}/pkgconfig/aval.pc")
+        file(READ "${pc}" text)
+        string(REPLACE "-L\${libdir}" "-L\${libdir} -Wl,-rpath,\${libdir}" text "${text}")
+        file(WRITE "${pc}" "${text}")
+    endif()]])
 
 # The man page holds what the program itself tells of its commands and options.
 if(NOT CMAKE_CROSSCOMPILING)
@@ -45,3 +54,9 @@ file(READ data/digits/README.md AVAL_DATA_LICENSE)
 configure_file(cmake/copyright.in ${CMAKE_BINARY_DIR}/copyright @ONLY)
 set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS LICENSE data/digits/README.md)
 install(FILES ${CMAKE_BINARY_DIR}/copyright README.md CHANGELOG.md DESTINATION ${CMAKE_INSTALL_DATADIR}/doc/aval)
+# The guide that the files of `aval new-op` name, with its links as they are there.
+file(READ docs/writing-operators.md AVAL_GUIDE)
+string(REPLACE "](../include/" "](../../../include/" AVAL_GUIDE "${AVAL_GUIDE}")
+file(WRITE ${CMAKE_BINARY_DIR}/writing-operators.md "${AVAL_GUIDE}")
+set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS docs/writing-operators.md)
+install(FILES ${CMAKE_BINARY_DIR}/writing-operators.md DESTINATION ${CMAKE_INSTALL_DATADIR}/doc/aval)

@@ -58,8 +58,9 @@ for file in $(git ls-files 'include/*' 'runtime/*' 'plugins/*' 'cli/*' | xargs g
         *) complain "$file includes aval/opencl.h; only runtime/exec and programs of users may" ;;
     esac
 done
-if sed -n 's/^#[[:space:]]*include[[:space:]]*\(.*\)/\1/p' include/aval/plugin.h | grep -vqE '^<(stddef|stdint)\.h>$'; then
-    complain "include/aval/plugin.h includes more than stddef.h and stdint.h"
+if sed -n 's/^#[[:space:]]*include[[:space:]]*\(.*\)/\1/p' include/aval/plugin.h include/aval/plugin_help.h |
+    grep -vqE '^<(stddef|stdint)\.h>$|^"plugin(_help)?\.h"$'; then
+    complain "include/aval/plugin.h, or its helpers, include more than stddef.h and stdint.h"
 fi
 
 # No operator is known by name below train and model: the names are read from the plugins.

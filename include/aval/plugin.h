@@ -23,7 +23,7 @@
  *   - Tensors are opaque; their getters take no call and may be used in every phase.
  *   - Texts that list attributes ("axis=1 keepdims=0 pads=[1,1,1,1] mode='same'") have one grammar everywhere, see aval_attr.
  *
- * This header includes stddef.h and stdint.h, and nothing else. */
+ * This header includes stddef.h, stdint.h and, at its end, plugin_help.h with small helpers, and nothing else. */
 #ifndef AVAL_PLUGIN_H
 #define AVAL_PLUGIN_H
 
@@ -425,6 +425,19 @@ typedef struct aval_sample {
 
 #define AVAL_SAMPLES(...) AVAL_ROWS(aval_sample, __VA_ARGS__, { 0 })
 
+/* What a sample says besides, behind its `more`.  An infer that is wrong is wrong for kernels and reference alike, since both fill what it says: only a
+   shape that the author has written down shows it.  { .inputs = "[2,5]", AVAL_GIVES("[2] i64[2]") } */
+typedef struct aval_sample_more {
+    size_t size;
+    const char *outputs; /* types and shapes of what comes out, written as those of inputs are; `-`: that one is not said.  NULL: none is */
+} aval_sample_more;
+
+#define AVAL_GIVES(text) \
+    .more = &(const aval_sample_more) \
+    { \
+        .size = sizeof(aval_sample_more), .outputs = (text) \
+    }
+
 typedef int (*aval_op_function)(const aval_host *host, aval_call *call);
 
 /* An operator.  Forward is given in exactly one of three ways: `expressions`, `forward` or `body`.
@@ -523,78 +536,10 @@ _Static_assert(offsetof(aval_op, products) == 192, "aval_op");
 _Static_assert(offsetof(aval_device_info, local_bytes) == 88 && offsetof(aval_device_info, denormals) == 120, "aval_device_info");
 #endif
 
-/* ---- Helpers, inline because a plugin links nothing ------------------------------------------------------------------------- */
-
-/* An axis counted from the end when negative; -1 when it is out of range. */
-static inline int64_t aval_axis(int64_t axis, uint32_t rank)
-{
-    if (axis < 0) axis += (int64_t)rank;
-    return axis < 0 || axis >= (int64_t)rank ? -1 : axis;
-}
-
-/* The unsigned integer type of the same size, which stands for all types of that size in kernels that move elements and do not compute
-   with them: as `.s_type = aval_carrier(type)` of a launch it makes one program a size, and serves AVAL_STORED. */
-static inline uint32_t aval_carrier(aval_type type)
-{
-    const uint64_t set = AVAL_TYPE_SET(type);
-    const uint64_t fours = AVAL_TYPE_SET(AVAL_FLOAT) | AVAL_TYPE_SET(AVAL_INT32) | AVAL_TYPE_SET(AVAL_UINT32);
-    const uint64_t eights = AVAL_TYPE_SET(AVAL_DOUBLE) | AVAL_TYPE_SET(AVAL_INT64) | AVAL_TYPE_SET(AVAL_UINT64);
-    const uint64_t twos =
-        AVAL_TYPE_SET(AVAL_FLOAT16) | AVAL_TYPE_SET(AVAL_BFLOAT16) | AVAL_TYPE_SET(AVAL_INT16) | AVAL_TYPE_SET(AVAL_UINT16);
-    return (set & fours) != 0 ? AVAL_UINT32 : (set & eights) != 0 ? AVAL_UINT64 : (set & twos) != 0 ? AVAL_UINT16 : AVAL_UINT8;
-}
-
-/* A tensor seen as outer x length x inner around one axis. */
-typedef struct aval_split {
-    int64_t outer, length, inner;
-} aval_split;
-
-static inline aval_split aval_split_at(const aval_host *host, const aval_tensor *t, int64_t axis)
-{
-    aval_split s = { 1, 1, 1 };
-    uint32_t rank = host->rank(t);
-    const int64_t *dims = host->dims(t);
-    for (uint32_t i = 0; i < rank; i++) {
-        if ((int64_t)i < axis) s.outer *= dims[i];
-        else if ((int64_t)i == axis) s.length = dims[i];
-        else s.inner *= dims[i];
-    }
-    return s;
-}
-
-/* Infer: output `out` has the shape and type of input `in`. */
-static inline int aval_infer_like(const aval_host *host, aval_call *call, size_t out, size_t in)
-{
-    const aval_tensor *x = host->input(call, in);
-    return host->set_output(call, out, host->type(x), host->rank(x), host->dims(x));
-}
-
-/* Infer: output `out` has element type `type` and the shape that all inputs broadcast to (numpy's rule). */
-static inline int aval_infer_broadcast(const aval_host *host, aval_call *call, size_t out, aval_type type)
-{
-    int64_t dims[AVAL_MAX_RANK];
-    uint32_t rank = 0;
-    for (size_t i = 0; i < host->n_inputs(call); i++) {
-        const aval_tensor *t = host->input(call, i);
-        if (t != NULL && host->rank(t) > rank) rank = host->rank(t);
-    }
-    for (uint32_t d = 0; d < rank; d++) dims[d] = 1;
-    for (size_t i = 0; i < host->n_inputs(call); i++) {
-        const aval_tensor *t = host->input(call, i);
-        uint32_t first = t == NULL ? rank : rank - host->rank(t);
-        for (uint32_t d = first; d < rank; d++) {
-            int64_t length = host->dims(t)[d - first];
-            if (length == 1 || length == dims[d]) continue;
-            if (dims[d] != 1)
-                return host->fail(call, AVAL_PLUGIN_BAD_SHAPE, "input %zu has length %lld at axis %u of the result, expected 1 or %lld", i,
-                                  (long long)length, (unsigned)d, (long long)dims[d]);
-            dims[d] = length;
-        }
-    }
-    return host->set_output(call, out, type, rank, dims);
-}
-
 #ifdef __cplusplus
 }
 #endif
+
+#include "plugin_help.h"
+
 #endif

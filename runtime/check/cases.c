@@ -261,6 +261,7 @@ static int ask_and_judge(aval__judge *j)
         if (j->witnesses[d].asked && hear(j, d) < 0) status = AVAL_E_MEMORY;
     }
     tell_troubles(j);
+    if (status == 0) status = aval__judge_declared(j);
     return status < 0 ? status : aval__judge_case(j);
 }
 

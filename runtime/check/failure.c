@@ -143,12 +143,13 @@ static int write_case(const aval__judge *j, size_t device, const char *folder)
     const aval_device_info *info = j->runner->device(j->runner->user, device);
     aval__text seed = { 0 };
     aval__text_add(&seed, "%llu", (unsigned long long)what->seed); /* JSON's integers end at 2^63 */
-    json_t *all = json_pack("{s:i, s:s, s:s, s:s*, s:s, s:s, s:b, s:f, s:f, s:f, s:f, s:f, s:f, s:i, s:i, s:{s:I, s:s, s:s, s:s, s:s}}",
-                            "format", FORMAT_VERSION, "op", what->op, "inputs", s->inputs, "attrs", s->attrs, "type", j->row->name, "seed",
-                            seed.at, "forward_only", what->forward_only, "low", s->low, "high", s->high, "atol", s->atol, "rtol", s->rtol,
-                            "grad_atol", s->grad_atol, "grad_rtol", s->grad_rtol, "flags", (int)s->flags, "size_class", (int)s->size_class,
-                            "device", "number", (json_int_t)j->runner->number(j->runner->user, device), "platform", info->platform, "name",
-                            info->name, "driver", info->driver, "version", info->version);
+    json_t *all =
+        json_pack("{s:i, s:s, s:s, s:s*, s:s*, s:s, s:s, s:b, s:f, s:f, s:f, s:f, s:f, s:f, s:i, s:i, s:{s:I, s:s, s:s, s:s, s:s}}",
+                  "format", FORMAT_VERSION, "op", what->op, "inputs", s->inputs, "attrs", s->attrs, "gives", aval__sample_outputs(s),
+                  "type", j->row->name, "seed", seed.at, "forward_only", what->forward_only, "low", s->low, "high", s->high, "atol",
+                  s->atol, "rtol", s->rtol, "grad_atol", s->grad_atol, "grad_rtol", s->grad_rtol, "flags", (int)s->flags, "size_class",
+                  (int)s->size_class, "device", "number", (json_int_t)j->runner->number(j->runner->user, device), "platform",
+                  info->platform, "name", info->name, "driver", info->driver, "version", info->version);
     char *text = all == NULL ? NULL : json_dumps(all, JSON_INDENT(2));
     int status = text == NULL ? AVAL_E_MEMORY : write_text(folder, "case.json", text);
     aval_free(text);
@@ -219,16 +220,17 @@ int aval__failure_read(aval__arena *arena, const char *folder, aval_check_case *
 {
     json_t *all;
     json_error_t error;
-    const char *op, *inputs, *attrs = NULL, *type, *seed;
+    const char *op, *inputs, *attrs = NULL, *gives = NULL, *type, *seed;
     int forward_only, flags, size_class, format;
     AVAL__TRY(read_json(folder, &all));
     int status = 0;
     aval_sample *s = aval__arena_alloc(arena, sizeof *s);
-    if (s == NULL) AVAL__TRY_DONE(AVAL_E_MEMORY);
-    if (json_unpack_ex(all, &error, 0, "{s:i, s:s, s:s, s?s, s:s, s:s, s:b, s:F, s:F, s:F, s:F, s:F, s:F, s:i, s:i}", "format", &format,
-                       "op", &op, "inputs", &inputs, "attrs", &attrs, "type", &type, "seed", &seed, "forward_only", &forward_only, "low",
-                       &s->low, "high", &s->high, "atol", &s->atol, "rtol", &s->rtol, "grad_atol", &s->grad_atol, "grad_rtol",
-                       &s->grad_rtol, "flags", &flags, "size_class", &size_class) != 0)
+    aval_sample_more *more = aval__arena_alloc(arena, sizeof *more);
+    if (s == NULL || more == NULL) AVAL__TRY_DONE(AVAL_E_MEMORY);
+    if (json_unpack_ex(all, &error, 0, "{s:i, s:s, s:s, s?s, s?s, s:s, s:s, s:b, s:F, s:F, s:F, s:F, s:F, s:F, s:i, s:i}", "format",
+                       &format, "op", &op, "inputs", &inputs, "attrs", &attrs, "gives", &gives, "type", &type, "seed", &seed,
+                       "forward_only", &forward_only, "low", &s->low, "high", &s->high, "atol", &s->atol, "rtol", &s->rtol, "grad_atol",
+                       &s->grad_atol, "grad_rtol", &s->grad_rtol, "flags", &flags, "size_class", &size_class) != 0)
         AVAL__TRY_DONE(aval__fail(AVAL_E_FORMAT, "'%s/case.json' is not what a failure leaves: %s", folder, error.text));
     *row = find_row(type);
     if (format != FORMAT_VERSION || *row == NULL)
@@ -238,6 +240,8 @@ int aval__failure_read(aval__arena *arena, const char *folder, aval_check_case *
     s->size_class = (uint32_t)size_class;
     s->inputs = aval__arena_text(arena, inputs);
     s->attrs = attrs == NULL ? NULL : aval__arena_text(arena, attrs);
+    *more = (aval_sample_more){ .size = sizeof *more, .outputs = gives == NULL ? NULL : aval__arena_text(arena, gives) };
+    s->more = more;
     *what = (aval_check_case){ .size = sizeof *what,
                                .op = aval__arena_text(arena, op),
                                .sample = s,
@@ -245,7 +249,8 @@ int aval__failure_read(aval__arena *arena, const char *folder, aval_check_case *
                                .seed = strtoull(seed, NULL, 10),
                                .forward_only = forward_only,
                                .contents = folder };
-    if (s->inputs == NULL || what->op == NULL || (attrs != NULL && s->attrs == NULL)) status = AVAL_E_MEMORY;
+    if (s->inputs == NULL || what->op == NULL || (attrs != NULL && s->attrs == NULL) || (gives != NULL && more->outputs == NULL))
+        status = AVAL_E_MEMORY;
 done:
     json_decref(all);
     return status;

@@ -101,6 +101,13 @@ int aval__judge_note_op(aval__judge *j, const aval__opdef *def);
 void aval__pattern_note(aval__judge *j);
 void aval__pattern_tell(aval__judge *j, const aval__opdef *def);
 
+/* Holds the case's outputs against what its sample says of their shapes, where it does. */
+int aval__judge_declared(aval__judge *j);
+/* At an op's end: that no sample says so, where nothing else holds its infer. */
+void aval__judge_tell_undeclared(aval__judge *j, const aval__opdef *def);
+/* NULL: the sample says nothing of them. */
+const char *aval__sample_outputs(const aval_sample *sample);
+
 /* A folder with all that is needed to see the witness's failure again. */
 int aval__failure_write(aval__judge *j, size_t device);
 

@@ -91,6 +91,7 @@ static int check_op(aval__judge *j, const aval__opdef *def, bool newest)
     j->what = &what; /* of what is told of the op as a whole */
     j->row = &aval__type_rows[0];
     tell_unmoved(j, def);
+    aval__judge_tell_undeclared(j, def);
     aval__pattern_tell(j, def);
     tell_uncompared(j);
     status = newest ? aval__judge_note_op(j, def) : 0;

@@ -157,6 +157,7 @@ static int shrink(shrinker *s, const char *folder, const char *failures)
     bool failing;
     AVAL__TRY(aval__failure_read(&s->arena, folder, &s->what, &s->row));
     s->sample = *s->what.sample;
+    s->sample.more = NULL; /* what it says of outputs is said of its own shapes */
     s->what.sample = &s->sample;
     s->what.contents = NULL; /* other shapes need other contents: the generator's */
     AVAL__TRY(aval__sample_parse(&s->arena, s->sample.inputs, &s->inputs, &s->n_inputs));

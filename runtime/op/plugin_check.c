@@ -169,6 +169,25 @@ static int check_attrs(const place *at)
     return AVAL_OK;
 }
 
+/* What a sample says of its outputs. */
+static int check_more(const place *at, const aval_sample *sample, size_t i)
+{
+    const aval_sample_more *more = sample->more;
+    aval__sample_input *outputs;
+    size_t count;
+    if (!more) return AVAL_OK;
+    if (more->size != sizeof *more)
+        return refuse(at, "samples", "sample %zu: more: size: expected %zu, found %zu: use a newer aval, or AVAL_GIVES", i, sizeof *more,
+                      more->size);
+    if (!more->outputs) return AVAL_OK;
+    int status = aval__sample_parse(at->arena, more->outputs, &outputs, &count);
+    if (status < 0) return refuse_parsed(at, status, "samples: AVAL_GIVES of sample", i);
+    bool variadic = at->op->outputs[at->n_outputs - 1].flags & AVAL_VARIADIC;
+    if (count <= at->n_outputs || variadic) return AVAL_OK;
+    return refuse(at, "samples", "sample %zu: AVAL_GIVES(\"%s\"): expected at most %zu outputs, found %zu", i, more->outputs, at->n_outputs,
+                  count);
+}
+
 static int check_sample(const place *at, const aval_sample *sample, size_t i)
 {
     aval__sample_input *inputs;
@@ -192,7 +211,7 @@ static int check_sample(const place *at, const aval_sample *sample, size_t i)
     aval__attrs attrs;
     status = aval__attrs_parse(at->arena, at->op->attrs, sample->attrs, &attrs);
     if (status < 0) return refuse_parsed(at, status, "samples: attributes of sample", i);
-    if (sample->more) return refuse(at, "samples", "sample %zu: more: expected NULL, found something", i);
+    AVAL__TRY(check_more(at, sample, i));
     if (sample->size_class > AVAL_LARGE)
         return refuse(at, "samples", "sample %zu: size_class: expected 0 or 1, found %u", i, (unsigned)sample->size_class);
     if (sample->flags & ~(AVAL_DISTINCT | AVAL_NO_GRADIENT_CHECK)) {

@@ -1,5 +1,5 @@
 /* my::NewOp: the mean of the squares of all elements, built from ops that exist, whose gradients give its gradient.
- * Change body, infer, words and samples, and run ./check.sh; docs/writing-operators.md of aval leads through it. */
+ * Change body, infer, words and samples, and run ./check.sh; share/doc/aval/writing-operators.md, where aval is installed, leads through it. */
 #include "aval/plugin.h"
 
 /* The output's shape: a scalar. */
@@ -30,9 +30,4 @@ static const aval_op new_op_definition = {
     .samples = AVAL_SAMPLES({ .inputs = "[2,5]" }, { .inputs = "[]" }, { .inputs = "[64,64]" }),
 };
 
-static const aval_op *const ops[] = { &new_op_definition, NULL };
-
-AVAL_PLUGIN_EXPORT extern const aval_plugin aval_plugin_entry;
-const aval_plugin aval_plugin_entry = {
-    .abi = AVAL_PLUGIN_ABI, .size = sizeof(aval_plugin), .name = "new_op", .version = "0.1.0", .ops = ops
-};
+AVAL_PLUGIN("new_op", "0.1.0", NULL, &new_op_definition)

@@ -1,5 +1,5 @@
 /* my::NewOp: x / (1 + a |x|).  The formula is all there is: shapes, gradient and reference follow from it.
- * Change the formula, its words and its samples, and run ./check.sh; docs/writing-operators.md of aval leads through it. */
+ * Change the formula, its words and its samples, and run ./check.sh; share/doc/aval/writing-operators.md, where aval is installed, leads through it. */
 #include "aval/plugin.h"
 
 static const aval_op new_op_definition = {
@@ -17,9 +17,4 @@ static const aval_op new_op_definition = {
     .samples = AVAL_SAMPLES({ .inputs = "[2,3]" }, { .inputs = "[]", .attrs = "a=0.5" }, { .inputs = "[0]" }, { .inputs = "[1000]" }),
 };
 
-static const aval_op *const ops[] = { &new_op_definition, NULL };
-
-AVAL_PLUGIN_EXPORT extern const aval_plugin aval_plugin_entry;
-const aval_plugin aval_plugin_entry = {
-    .abi = AVAL_PLUGIN_ABI, .size = sizeof(aval_plugin), .name = "new_op", .version = "0.1.0", .ops = ops
-};
+AVAL_PLUGIN("new_op", "0.1.0", NULL, &new_op_definition)

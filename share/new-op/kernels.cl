@@ -1,11 +1,15 @@
-/* Kernel of my::NewOp: y = x, moved by `shift` places along the last axis, in a circle.  Rows of `length` elements.
- * Work-items: n, all elements.  common.clh, which comes with aval, has the element types: S stored, T computed in, LOAD and STORE. */
-#include "common.clh"
+/* Kernel of my::NewOp: y = x, moved by `shift` places along an axis, in a circle.
+ * Work-items: lines along the axis, of `length` elements that are `inner` apart; LINE_START says where a line begins (lines.clh).
+ * common.clh, which that includes and which comes with aval, has the element types: S stored, T computed in, LOAD and STORE. */
+#include "lines.clh"
 
-__kernel void new_op_roll(__global const S *x, long x_at, __global S *y, long y_at, long n, long length, long shift)
+__kernel void new_op_roll(__global const S *x, long x_at, __global S *y, long y_at, long lines, long length, long inner, long shift)
 {
-    long i = get_global_id(0), row = i / length;
-    if (i >= n) return; /* there may be more work-items than asked for */
-    long from = (i % length - shift % length + length) % length;
-    STORE(y, y_at + i, LOAD(x, x_at + row * length + from));
+    long line = get_global_id(0);
+    if (line >= lines) return; /* there may be more work-items than asked for */
+    long start = LINE_START(line, length, inner);
+    for (long i = 0; i < length; i++) {
+        long from = (i - shift % length + length) % length;
+        STORE(y, y_at + start + i * inner, LOAD(x, x_at + start + from * inner));
+    }
 }

@@ -4,7 +4,7 @@
  *   6 a launch of no work-items   7 a launch without its last argument   8 a kernel that is not there
  *   9 copies one element past the end from past the end of its input   10 an int where the kernel takes a long
  *   11 arguments without their number   12 launches without a kernel's name   13 a plugin without kernel sources   14 writes far outside
- *   15 macros without their number */
+ *   15 macros without their number   16 infer flattens the shape, which nothing but what the sample says of it shows */
 #include "aval/plugin.h"
 
 #ifndef FAULT
@@ -83,6 +83,17 @@ static int reference(const aval_host *host, aval_call *call)
     return 0;
 }
 
+#if FAULT == 16
+static int infer_flat(const aval_host *host, aval_call *call)
+{
+    int64_t n = host->count(host->input(call, 0));
+    return host->set_output(call, 0, host->type(host->input(call, 0)), 1, &n);
+}
+#define INFER infer_flat
+#else
+#define INFER NULL
+#endif
+
 static const aval_op planted = {
     .size = sizeof(aval_op),
     .name = "Planted",
@@ -92,11 +103,12 @@ static const aval_op planted = {
     .inputs = AVAL_PORTS({ .name = "x", .types = AVAL_TYPE_SET(AVAL_FLOAT) | AVAL_TYPE_SET(AVAL_DOUBLE) },
                          { .name = "b", .types = AVAL_TYPE_SET(AVAL_FLOAT) | AVAL_TYPE_SET(AVAL_DOUBLE), .like = AVAL_LIKE(0) }),
     .outputs = AVAL_PORTS({ .name = "y" }),
+    .infer = INFER,
     .forward = forward,
     .backward = backward,
     .reference = reference,
     .deterministic = 1,
-    .samples = AVAL_SAMPLES({ .inputs = "[5,7] [7]" }, { .inputs = "[16,16] [16]" }),
+    .samples = AVAL_SAMPLES({ .inputs = "[5,7] [7]", AVAL_GIVES("[5,7]") }, { .inputs = "[16,16] [16]" }),
 };
 
 static const aval_op *const ops[] = { &planted, NULL };

@@ -55,6 +55,15 @@ Test(failures, are_seen_again_by_replay)
     cr_expect_not_null(strstr(o->out, "found nan"), "%s", o->out);
 }
 
+Test(failures, of_shapes_that_the_sample_says_are_seen_again_too)
+{
+    char arguments[1024];
+    snprintf(arguments, sizeof arguments, "check --replay %s " PLANTED(16), fail(PLANTED(16)));
+    const command_outcome *o = command_run(arguments);
+    cr_expect_eq(o->exit_code, 1);
+    cr_expect_not_null(strstr(o->out, "[35] by infer, but the sample says "), "%s", o->out);
+}
+
 Test(failures, that_were_mended_pass_when_replayed)
 {
     char arguments[1024];

@@ -40,8 +40,8 @@ Test(check, passes_a_healthy_operator)
 {
     found f;
     cr_assert_eq(check_planted(0, &f), 0, "%s: %s (%s)", f.what, f.message, aval_error());
-    /* 2 samples x (float, double) x (forward, 2 gradients, repeat) */
-    cr_assert_eq(f.passed, 16, "%zu comparisons", f.passed);
+    /* 2 samples x (float, double) x (forward, 2 gradients, repeat), and the shape that one sample says */
+    cr_assert_eq(f.passed, 18, "%zu comparisons", f.passed);
 }
 
 Test(check, catches_a_factor_of_1_0001_in_backward)
@@ -124,6 +124,15 @@ Test(check, a_missing_kernel_name_and_missing_sources_are_told_apart)
 {
     expect_told(12, "launch: kernel: expected the name of a function");
     expect_told(13, "the plugin has no kernel file: expected one in the `sources`");
+}
+
+Test(check, an_infer_that_flattens_the_shape_is_seen_by_what_the_sample_says)
+{
+    found f;
+    cr_expect_eq(check_planted(16, &f), AVAL_E_CHECK);
+    cr_expect_eq(f.failed, 3, "in float and double, what these have in common, and nothing else: %zu", f.failed);
+    cr_expect_str_eq(f.what, "shapes");
+    cr_expect_str_eq(f.message, "output y is float[35] by infer, but the sample says float[5,7]");
 }
 
 Test(check, an_unknown_operator_is_named)

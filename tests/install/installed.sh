@@ -69,9 +69,17 @@ fi
 # README's program.
 answer="y = 0.2311 1.9281, dy/dx = 0.8553 1.1053"
 cp "$source/examples/first.c" "$folder"
-# shellcheck disable=SC2046 # a list of words
-quietly cc "$folder/first.c" -o "$folder/by_pkg_config" $(pkg-config --cflags --libs aval)
-says "$answer" env LD_LIBRARY_PATH="$(pkg-config --variable=libdir aval)" "$folder/by_pkg_config"
+# The line of the README as it stands there, and the program runs without being told where its library lies.
+line=$(sed -n 's/^    \(cc first\.c .*pkg-config.*\.\/first\) .*/\1/p' "$source/README.md")
+[ -n "$line" ] || fail "README.md has no line that builds first.c by pkg-config"
+(cd "$folder" && eval "$line") >"$folder/answer" 2>&1
+[ "$(cat "$folder/answer")" = "$answer" ] || fail "$line: expected '$answer', found '$(cat "$folder/answer")'"
+# The guide, where the files of `aval new-op` say that it lies, and what it points at.
+guide=$prefix/share/doc/aval/writing-operators.md
+[ -f "$guide" ] || fail "$guide is not installed"
+for file in $(grep -oE '\]\([A-Za-z./_-]+\)' "$guide" | tr -d '()]'); do
+    [ -e "$(dirname "$guide")/$file" ] || fail "$guide points at $file, which is not there"
+done
 # Interoperation, for who has OpenCL's headers and loader.
 # shellcheck disable=SC2046 # a list of words
 quietly cc "$source/examples/own_buffers.c" -o "$folder/own_buffers" $(pkg-config --cflags --libs aval) -lOpenCL
@@ -80,6 +88,7 @@ quietly cc "$source/examples/own_buffers.c" -o "$folder/own_buffers" $(pkg-confi
 export CMAKE_PREFIX_PATH=$prefix
 for kind in expression kernels body; do
     quietly "$prefix/bin/aval" new-op "My$kind" --kind $kind --dir "$folder/$kind"
+    grep -q "share/doc/aval/writing-operators.md" "$folder/$kind/my$kind.c" || fail "new-op --kind $kind does not say where the guide lies"
     CFLAGS="-Wpedantic -Werror" quietly "$folder/$kind/check.sh"
 done
 
@@ -94,8 +103,8 @@ done
 # README's program by CMake, and a plugin with a header of its own beside its kernel.
 quietly "$prefix/bin/aval" new-op Roll --kind kernels --dir "$folder/project"
 cp "$folder/first.c" "$folder/project"
-sed -i 's/#include "common.clh"/#include "own.clh"/' "$folder/project/roll.cl"
-echo '#include "common.clh"' >"$folder/project/own.clh"
+sed -i 's/#include "lines.clh"/#include "own.clh"/' "$folder/project/roll.cl"
+echo '#include "lines.clh"' >"$folder/project/own.clh"
 cat >"$folder/project/CMakeLists.txt" <<'END'
 cmake_minimum_required(VERSION 3.18)
 project(stranger LANGUAGES C)

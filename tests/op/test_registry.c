@@ -239,6 +239,11 @@ static const aval_sample *const many_inputs_list = AVAL_SAMPLES({ .inputs = "[2]
 static const aval_sample *const loose_list = AVAL_SAMPLES({ .inputs = "[2]", .atol = 0.1 });
 static const char *const *const two_texts = AVAL_TEXTS("1", "1");
 
+static const aval_sample *const bad_gives_list = AVAL_SAMPLES({ .inputs = "[2]", AVAL_GIVES("[2") });
+static const aval_sample *const many_gives_list = AVAL_SAMPLES({ .inputs = "[2]", AVAL_GIVES("[2] [2]") });
+static const aval_sample_more unknown_more = { .size = 1000 };
+static const aval_sample *const unknown_more_list = AVAL_SAMPLES({ .inputs = "[2]", .more = &unknown_more });
+
 static void no_doc(aval_op *op)
 {
     op->doc = NULL;
@@ -352,6 +357,18 @@ static void many_inputs(aval_op *op)
 {
     op->samples = many_inputs_list;
 }
+static void bad_gives(aval_op *op)
+{
+    op->samples = bad_gives_list;
+}
+static void many_gives(aval_op *op)
+{
+    op->samples = many_gives_list;
+}
+static void unknown_gives(aval_op *op)
+{
+    op->samples = unknown_more_list;
+}
 static void loose(aval_op *op)
 {
     op->samples = loose_list;
@@ -386,6 +403,9 @@ static const struct rule {
     { bad_sample, "samples: inputs of sample 0" },
     { bad_sample_attr, "samples: attributes of sample 0: no attribute 'axes'; there is axis" },
     { many_inputs, "expected 1 to 2 inputs, found 3" },
+    { bad_gives, "samples: AVAL_GIVES of sample 0" },
+    { many_gives, "sample 0: AVAL_GIVES(\"[2] [2]\"): expected at most 1 outputs, found 2" },
+    { unknown_gives, "sample 0: more: size: expected 16, found 1000: use a newer aval" },
     { loose, "why: expected the reason" },
 };
 

@@ -35,6 +35,22 @@ hold_lines() {
 }
 hold_lines Softsign expression 15
 hold_lines RunningSum kernels 60
+hold_lines PrefixMax kernels 60
+# All lines of them, whoever wrote them: an operator along an axis with its gradient.
+for project in running_sum prefix_max; do
+    all=$(code "$project"/*.c* | wc -l)
+    echo "$project: $all lines of C and kernel in all, fewer than 60 are promised"
+    [ "$all" -lt 60 ] || exit 1
+done
+# What a reader may get wrong: a shape that flattens, which fills as many elements, is seen where a sample says the shape, and told of where none does.
+sed -i 's/    \.forward = forward,.*/    .infer = flatten,\n&/; s/^static const aval_op running/static int flatten(const aval_host *host, aval_call *call)\n{\n    int64_t n = host->count(host->input(call, 0));\n    return host->set_output(call, 0, host->type(host->input(call, 0)), 1, \&n);\n}\n\n&/' running_sum/running_sum.c
+cmake --build running_sum/build >/dev/null
+"$folder/installed/bin/aval" check --plugin running_sum/build/running_sum.so my::RunningSum >"$folder/undeclared" || true # its backward may see it, or not
+grep -q "no sample says which shapes its outputs have" "$folder/undeclared" || { cat "$folder/undeclared"; exit 1; }
+sed -i 's/{ \.inputs = "\[2,5\]" }/{ .inputs = "[2,5]", AVAL_GIVES("[2,5]") }/' running_sum/running_sum.c
+cmake --build running_sum/build >/dev/null
+if "$folder/installed/bin/aval" check --plugin running_sum/build/running_sum.so my::RunningSum >"$folder/declared"; then echo "a flattened shape passes"; exit 1; fi
+grep -q "output Y is float\[10\] by infer, but the sample says float\[2,5\]" "$folder/declared" || { cat "$folder/declared"; exit 1; }
 for file in $(grep -oE '\]\([A-Za-z./_-]+\)' "$page" | tr -d '()]'); do
     [ -e "$source/docs/$file" ] || { echo "$page points at $file, which is not there"; exit 1; }
 done

@@ -49,10 +49,15 @@ def program(header, path):
 
 def lines(path, compiler):
     path = os.path.abspath(path)
+    with open(path) as header:
+        text = header.read()
+    for part in re.findall(r'^#include "(\w+\.h)"', text, flags=re.M):  # beside it: a header that became two is one interface
+        with open(os.path.join(os.path.dirname(path), part)) as header:
+            text += header.read()
     with tempfile.TemporaryDirectory() as folder:
         source, binary = os.path.join(folder, "layout.c"), os.path.join(folder, "layout")
-        with open(source, "w") as out, open(path) as header:
-            out.write("\n".join(program(header.read(), path)))
+        with open(source, "w") as out:
+            out.write("\n".join(program(text, path)))
         subprocess.run([compiler, "-std=c11", source, "-o", binary], check=True)
         found = subprocess.run([binary], check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()
     assert len(found) > 200, "the header was not understood"

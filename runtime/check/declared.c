@@ -1,0 +1,62 @@
+/* Shapes that a sample says its outputs have, against those that infer gives.  Kernels and reference fill what infer says, so that nothing else shows a
+ * wrong one: not even the elements, where their number is right. */
+#include "check/judge.h"
+
+#include <math.h>
+#include <string.h>
+
+const char *aval__sample_outputs(const aval_sample *sample)
+{
+    const aval_sample_more *more = sample->more;
+    return more == NULL ? NULL : more->outputs;
+}
+
+static void tell(aval__judge *j, int passed, const char *message)
+{
+    size_t first = 0; /* nothing of a device is in it: the first that would run the case stands for all */
+    while (first + 1 < j->n_witnesses && j->witnesses[first].lost) first++;
+    aval__judge_tell(j, first,
+                     &(aval_check_result){ .what = "shapes", .passed = passed, .error = passed ? 0 : INFINITY, .message = message });
+}
+
+/* Output o is not what the sample says; the text says how. */
+static bool is_wrong(const aval__case *c, size_t o, const aval__sample_input *said, aval__text *text)
+{
+    const aval_tensor *found = &c->outputs[o]->tensor;
+    aval_tensor expected = said->tensor;
+    if (said->absent) return false;
+    if (said->follows) expected.type = c->type;
+    if (found->type == expected.type && aval__tensor_same_shape(found, &expected)) return false;
+    aval__text_add(text, "output %s is ", c->output_names[o]);
+    aval__tensor_print(text, found);
+    aval__text_add(text, " by %s, but the sample says ", c->def->op->infer != NULL ? "infer" : "the rule that stands in for .infer");
+    aval__tensor_print(text, &expected);
+    return true;
+}
+
+int aval__judge_declared(aval__judge *j)
+{
+    aval__case *c = j->c;
+    const char *outputs = aval__sample_outputs(c->sample);
+    aval__sample_input *said;
+    aval__text text = { 0 };
+    size_t count, wrong = 0;
+    if (outputs == NULL) return 0;
+    AVAL__TRY(aval__sample_parse(&c->arena, outputs, &said, &count));
+    for (size_t o = 0; o < count && o < c->n_outputs && wrong == 0; o++) wrong += is_wrong(c, o, &said[o], &text);
+    if (count > c->n_outputs) aval__text_add(&text, "there are %zu outputs, but the sample says %zu", c->n_outputs, count);
+    int status = text.failed ? AVAL_E_MEMORY : 0;
+    if (status == 0) tell(j, text.length == 0, text.at);
+    aval__text_release(&text);
+    return status;
+}
+
+/* ONNX's own operators and aval's are held by tests beside the samples; who writes another is told what nobody looks at. */
+void aval__judge_tell_undeclared(aval__judge *j, const aval__opdef *def)
+{
+    if (def->op->infer == NULL || def->kind != AVAL__KERNELS || def->domain[0] == 0 || strcmp(def->domain, "aval") == 0) return;
+    for (size_t s = 0; def->op->samples[s].inputs != NULL; s++) {
+        if (aval__sample_outputs(&def->op->samples[s]) != NULL) return;
+    }
+    tell(j, -1, "no sample says which shapes its outputs have, so infer is held against nothing: write AVAL_GIVES(\"[...]\") into one");
+}
