@@ -3,7 +3,7 @@
  *   4 the sum over the broadcast axis is missing in b's gradient   5 an attribute that is not declared is asked for
  *   6 a launch of no work-items   7 a launch without its last argument   8 a kernel that is not there
  *   9 copies one element past the end from past the end of its input   10 an int where the kernel takes a long
- *   11 arguments without their number   12 launches without a kernel's name   13 a plugin without kernel sources   14 writes far outside
+ *   11 arguments without their number   12 launches without a kernel's name   13 a plugin without kernel sources   14 writes far outside, in the first page
  *   15 macros without their number   16 infer flattens the shape, which nothing but what the sample says of it shows */
 #include "aval/plugin.h"
 
@@ -24,7 +24,7 @@ static const char source[] =
     "    if (i > n || (i == n && FAULT != 2 && FAULT != 9)) return;\n"
     "    y[y0 + i] = 3 * x[x0 + (i < n ? i : 0)] + b[b0 + i % cols];\n"
     "    if (FAULT == 9 && i == n) y[y0 + i] = x[x0 + i];\n"
-    "    if (FAULT == 14) y[y0 + (i + 1) * 100000000] = 0;\n"
+    "    if (FAULT == 14) *(__global int *)((ulong)(y + i) & 0xff0) = 0;\n"
     "    if (FAULT == 3 && i == n / 2) y[y0 + i] = NAN;\n"
     "}\n"
     "__kernel void backward_x(__global S *dx, long dx0, __global const S *g, long g0, long n)\n"
