@@ -192,6 +192,10 @@ int aval__graph_bind(aval_value *input, const aval_tensor *shape);
    Contents that shape inference asks for come from value->data; a content that is not there is computed on the host where it follows
    from known ones, else AVAL_E_CONTENT names the value. */
 int aval__graph_infer(aval_graph *g, aval_value *const *wanted, size_t n_wanted);
+/* Infers every node of a copy whose inputs are known, all that can be: `told` hears of each how that went (aval_error() says what failed), and
+   goes on with 0.  Loops are left as they are. */
+typedef int (*aval__inference_told)(void *user, const aval_node *node, int status);
+int aval__graph_infer_all(aval_graph *g, aval__inference_told told, void *user);
 
 /* Replaces each node given as a body (that has no backward of its own unless `all`) that `wanted` need by its parts.  Values that the
    node produced keep their id: their producer changes. */

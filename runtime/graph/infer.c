@@ -201,6 +201,30 @@ int aval__graph_infer(aval_graph *g, aval_value *const *wanted, size_t n_wanted)
     return status;
 }
 
+int aval__graph_infer_all(aval_graph *g, aval__inference_told told, void *user)
+{
+    aval_node **order = NULL;
+    size_t count = 0, n_living = 0;
+    int status = AVAL_OK;
+    aval_value **living = aval__alloc_array(g->values.count, sizeof *living);
+    if (!living) return AVAL_E_MEMORY;
+    for (size_t i = 0; i < g->values.count; i++)
+        if (!g->values.at[i]->dead) living[n_living++] = g->values.at[i];
+    AVAL__TRY_DONE(aval__graph_order_links(g, living, n_living, &order, &count));
+    for (size_t n = 0; n < count && status == AVAL_OK; n++) {
+        aval_node *node = order[n];
+        if (node->kind != AVAL__OP || find_unknown_input(node)) continue;
+        int inferred = aval__node_infer(node);
+        for (size_t i = 0; i < node->n_outputs && inferred < 0; i++)
+            if (node->outputs[i]) node->outputs[i]->tensor = unknown_tensor;
+        status = inferred == AVAL_E_MEMORY ? inferred : told(user, node, inferred);
+    }
+done:
+    aval__free(order);
+    aval__free(living);
+    return status;
+}
+
 void aval__graph_refresh(aval_graph *g)
 {
     if (!g->stale) return;

@@ -150,6 +150,11 @@ const onnx_function *onnx_function_of(const onnx_reader *r, const onnx_node *nod
 int onnx_call(onnx_reader *r, const onnx_scope *scope, const onnx_node *node, const onnx_function *function, const onnx_attrs *attrs,
               aval_value *const *inputs, size_t n_inputs, aval_value **outputs);
 
+/* ---- Shapes that are not known yet (onnx_trial.c) --------------------------------------------------------------------------------------------- */
+
+/* Finds what cannot be done whatever is fed, and tells it as a problem. */
+int onnx_try_shapes(onnx_reader *r);
+
 /* ---- Initializers (onnx_content.c) ----------------------------------------------------------------------------------------------------- */
 
 /* The names of values of the graph from which shapes may be computed: small initializers with such names become constants. */

@@ -225,6 +225,7 @@ int aval__onnx_parse(const void *bytes, size_t count, const char *folder, aval_g
     AVAL__TRY_DONE(unpack(bytes, count, &out->file));
     r.model = out->file;
     AVAL__TRY_DONE(read_model(&r));
+    AVAL__TRY_DONE(onnx_try_shapes(&r));
     AVAL__TRY_DONE(tell_problems(&r));
 done:
     aval__text_release(&r.problems);

@@ -103,6 +103,37 @@ Test(onnx, everything_that_is_unsupported_stands_in_one_message)
     onnx_finish(&t);
 }
 
+/* Sizes that do not fit are another matter: what is fed may fit. */
+Test(onnx, what_free_dimensions_hide_is_told_before_anything_runs)
+{
+    onnx_test t;
+    onnx_start(&t, 13);
+    maker_input(&t.m, "x", DIMS(-1, 2));
+    maker_input(&t.m, "numbers", DIMS(-1));
+    t.m.inputs[1]->type->tensor_type->elem_type = AVAL_INT64;
+    maker_node(&t.m, "Tanh", "numbers", "a")->name = aval__arena_text(&t.m.arena, "first");
+    maker_node(&t.m, "Add", "x numbers", "b")->name = aval__arena_text(&t.m.arena, "second");
+    maker_node(&t.m, "Tanh", "x", "y");
+    maker_output(&t.m, "y");
+    onnx_expect(&t, AVAL_E_UNSUPPORTED, "2 things are not supported");
+    expect_message("'first'");
+    expect_message("'second'");
+    onnx_finish(&t);
+}
+
+Test(onnx, sizes_that_may_fit_once_they_are_known_are_no_refusal)
+{
+    onnx_test t;
+    onnx_start(&t, 13);
+    maker_input(&t.m, "x", DIMS(-1, 2));
+    maker_input(&t.m, "z", DIMS(5, 2));
+    maker_node(&t.m, "Add", "x z", "a");
+    maker_node(&t.m, "Tanh", "a", "y");
+    maker_output(&t.m, "y");
+    onnx_read_good(&t);
+    onnx_finish(&t);
+}
+
 Test(onnx, constants_come_in_every_form)
 {
     onnx_test t;
