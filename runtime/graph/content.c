@@ -59,12 +59,19 @@ done:
     return status;
 }
 
+static bool is_beyond_bound(const aval_node *node, const aval_value *value)
+{
+    return node->graph->most_content > 0 && aval__tensor_bytes(&value->tensor) > node->graph->most_content;
+}
+
 static bool can_compute(const aval_node *node)
 {
     if (node->kind != AVAL__OP || node->dead || node->n_outputs > AVAL_MAX_PORTS) return false;
     if (node->def->kind != AVAL__EXPRESSION && node->def->kind != AVAL__KERNELS) return false;
     for (size_t i = 0; i < node->n_outputs; i++)
-        if (!node->outputs[i] || !aval__tensor_known(&node->outputs[i]->tensor) || aval__node_updates(node, i)) return false;
+        if (!node->outputs[i] || !aval__tensor_known(&node->outputs[i]->tensor) || aval__node_updates(node, i) ||
+            is_beyond_bound(node, node->outputs[i]))
+            return false;
     return true;
 }
 

@@ -72,6 +72,7 @@ struct aval_graph {
     uint64_t generation; /* goes up with each edit, so that a session sees that it must look again */
     bool planning; /* a copy for planning: contents that were computed on the host stay in value->data */
     uint32_t version; /* of ONNX's operator set that the graph was read with; 0: it was not */
+    size_t most_content; /* bytes of a content that is computed; 0: no bound.  Sizes of a trial may be far from those that are fed */
     const aval_value *missing; /* a copy: whose unknown content shape inference asked for last; NULL: none */
     bool stale; /* a link was changed: shapes are inferred again before they are next looked at */
     int status; /* first error while building */
