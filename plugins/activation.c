@@ -168,28 +168,5 @@ static const aval_op gelu = {
     .samples = AVAL_SAMPLES({ .inputs = "[2,3]" }, { .inputs = "[2,3]", .attrs = "approximate='tanh'" }, { .inputs = "[0]" }),
 };
 
-static const aval_op *const ops[] = {
-    &sigmoid,
-    &relu,
-    &leaky_relu,
-    &elu,
-    &celu,
-    &selu,
-    &softplus,
-    &softsign,
-    &mish,
-    &hard_swish,
-    &thresholded_relu,
-    &hard_sigmoid,
-    &step,
-    &affine_op,
-    &scaled_tanh_op,
-    &limit_op,
-    &gelu_erf,
-    &gelu_tanh,
-    &gelu,
-    &shrink,
-    &prelu,
-    NULL,
-};
-EXPORT_PLUGIN("activation");
+AVAL_PLUGIN("activation", "0.1.0", NULL, &sigmoid, &relu, &leaky_relu, &elu, &celu, &selu, &softplus, &softsign, &mish, &hard_swish,
+            &thresholded_relu, &hard_sigmoid, &step, &affine_op, &scaled_tanh_op, &limit_op, &gelu_erf, &gelu_tanh, &gelu, &shrink, &prelu)

@@ -111,5 +111,4 @@ static const aval_op prelu = {
     .samples = AVAL_SAMPLES({ .inputs = "[2,3,4] [3]" }, { .inputs = "[2,3] [1]" }, { .inputs = "[0,3,2] [3]" }),
 };
 
-static const aval_op *const ops[] = { &add, &sub, &mul, &division, &power, &equal, &greater, &less, &both, &any, &one, &prelu, NULL };
-EXPORT_PLUGIN("aligned");
+AVAL_PLUGIN("aligned", "0.1.0", NULL, &add, &sub, &mul, &division, &power, &equal, &greater, &less, &both, &any, &one, &prelu)

@@ -389,15 +389,4 @@ static const aval_op onnx_op = {
         { .inputs = "[2,5,8] [2,5,8] [2,5,8] [5,5]", .attrs = "q_num_heads=2 kv_num_heads=2 is_causal=1" }),
 };
 
-static const aval_op *const ops[] = { &dot_op, &onnx_op, NULL };
-static const aval_kernel_source sources[] = { { .name = "attention.cl", .text = attention_cl }, { .name = NULL } };
-
-AVAL_PLUGIN_EXPORT extern const aval_plugin aval_plugin_entry;
-const aval_plugin aval_plugin_entry = {
-    .abi = AVAL_PLUGIN_ABI,
-    .size = sizeof(aval_plugin),
-    .name = "attention",
-    .version = "0.1.0",
-    .ops = ops,
-    .sources = sources,
-};
+AVAL_PLUGIN("attention", "0.1.0", AVAL_SOURCES({ "attention.cl", attention_cl }), &dot_op, &onnx_op)

@@ -44,13 +44,4 @@ static const aval_op choose = {
                             { .inputs = "b[]{0} [0] []", .why = "an empty tensor that is not taken" }),
 };
 
-static const aval_op *const ops[] = { &choose, NULL };
-
-AVAL_PLUGIN_EXPORT extern const aval_plugin aval_plugin_entry;
-const aval_plugin aval_plugin_entry = {
-    .abi = AVAL_PLUGIN_ABI,
-    .size = sizeof(aval_plugin),
-    .name = "choose",
-    .version = "0.1.0",
-    .ops = ops,
-};
+AVAL_PLUGIN("choose", "0.1.0", NULL, &choose)

@@ -142,15 +142,4 @@ static const aval_op col2im_op = {
                             { .inputs = "[1,10,12] i64[3]{3,4,5} i64[3]{1,1,5}" }, { .inputs = "[0,4,4] i64[2]{3,3} i64[2]{2,2}" }),
 };
 
-static const aval_op *const ops[] = { &col2im_op, NULL };
-static const aval_kernel_source sources[] = { { .name = "columns.cl", .text = columns_cl }, { .name = NULL } };
-
-AVAL_PLUGIN_EXPORT extern const aval_plugin aval_plugin_entry;
-const aval_plugin aval_plugin_entry = {
-    .abi = AVAL_PLUGIN_ABI,
-    .size = sizeof(aval_plugin),
-    .name = "columns",
-    .version = "0.1.0",
-    .ops = ops,
-    .sources = sources,
-};
+AVAL_PLUGIN("columns", "0.1.0", AVAL_SOURCES({ "columns.cl", columns_cl }), &col2im_op)

@@ -160,8 +160,5 @@ static const aval_op bit_shift = {
                             { .inputs = "u16[3]{16,4,1} u16[]{1}", .attrs = "direction='RIGHT'" }),
 };
 
-static const aval_op *const ops[] = {
-    &greater,  &less,  &greater_or_equal, &less_or_equal, &equal,   &is_nan,  &is_infinite, &both,        &any,       &one,
-    &negation, &where, &bit_and,          &bit_or,        &bit_xor, &bit_not, &shift_left,  &shift_right, &bit_shift, NULL,
-};
-EXPORT_PLUGIN("compare");
+AVAL_PLUGIN("compare", "0.1.0", NULL, &greater, &less, &greater_or_equal, &less_or_equal, &equal, &is_nan, &is_infinite, &both, &any, &one,
+            &negation, &where, &bit_and, &bit_or, &bit_xor, &bit_not, &shift_left, &shift_right, &bit_shift)

@@ -199,13 +199,4 @@ static const aval_op transpose_op = {
         { .inputs = "[1,2,2,2] [2,1,2,2]", .attrs = "output_shape=[9,9]", .why = "longer than what is reached" }),
 };
 
-static const aval_op *const ops[] = { &conv_op, &transpose_op, NULL };
-
-AVAL_PLUGIN_EXPORT extern const aval_plugin aval_plugin_entry;
-const aval_plugin aval_plugin_entry = {
-    .abi = AVAL_PLUGIN_ABI,
-    .size = sizeof(aval_plugin),
-    .name = "conv",
-    .version = "0.1.0",
-    .ops = ops,
-};
+AVAL_PLUGIN("conv", "0.1.0", NULL, &conv_op, &transpose_op)

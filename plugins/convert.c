@@ -134,5 +134,4 @@ static const aval_op broadcast = {
                             { .inputs = "[1,3]", .attrs = "dims=[0,3]" }, { .inputs = "[3]", .attrs = "dims=[3]" }),
 };
 
-static const aval_op *const ops[] = { &cast, &cast_like, &broadcast, NULL };
-EXPORT_PLUGIN("convert");
+AVAL_PLUGIN("convert", "0.1.0", NULL, &cast, &cast_like, &broadcast)

@@ -579,15 +579,4 @@ static const aval_op weights_op = {
         { .inputs = "[5,8,17,31] [5,33,9,11]", .attrs = "shape=[5,3] strides=[2,3] pads=[2,1]", .size_class = AVAL_LARGE }),
 };
 
-static const aval_op *const ops[] = { &convolution_op, &transposed_op, &weights_op, NULL };
-static const aval_kernel_source sources[] = { { .name = "convolution.cl", .text = convolution_cl }, { .name = NULL } };
-
-AVAL_PLUGIN_EXPORT extern const aval_plugin aval_plugin_entry;
-const aval_plugin aval_plugin_entry = {
-    .abi = AVAL_PLUGIN_ABI,
-    .size = sizeof(aval_plugin),
-    .name = "convolution",
-    .version = "0.1.0",
-    .ops = ops,
-    .sources = sources,
-};
+AVAL_PLUGIN("convolution", "0.1.0", AVAL_SOURCES({ "convolution.cl", convolution_cl }), &convolution_op, &transposed_op, &weights_op)

@@ -211,15 +211,4 @@ static const aval_op normal_op = {
     .samples = AVAL_SAMPLES(LOSS_SAMPLES),
 };
 
-static const aval_op *const ops[] = { &scores_op, &normal_op, NULL };
-static const aval_kernel_source sources[] = { { .name = "cross_entropy.cl", .text = cross_entropy_cl }, { .name = NULL } };
-
-AVAL_PLUGIN_EXPORT extern const aval_plugin aval_plugin_entry;
-const aval_plugin aval_plugin_entry = {
-    .abi = AVAL_PLUGIN_ABI,
-    .size = sizeof(aval_plugin),
-    .name = "cross_entropy",
-    .version = "0.1.0",
-    .ops = ops,
-    .sources = sources,
-};
+AVAL_PLUGIN("cross_entropy", "0.1.0", AVAL_SOURCES({ "cross_entropy.cl", cross_entropy_cl }), &scores_op, &normal_op)

@@ -228,15 +228,4 @@ static const aval_op deform_op = {
                             { .inputs = "[1,4,4,3] [2,2,2,2] [1,16,3,2]{-0.9..-0.1} [2] [1,8,3,2]", .attrs = "group=2 offset_group=2" }),
 };
 
-static const aval_op *const ops[] = { &columns_op, &deform_op, NULL };
-static const aval_kernel_source sources[] = { { .name = "deform.cl", .text = deform_cl }, { .name = NULL } };
-
-AVAL_PLUGIN_EXPORT extern const aval_plugin aval_plugin_entry;
-const aval_plugin aval_plugin_entry = {
-    .abi = AVAL_PLUGIN_ABI,
-    .size = sizeof(aval_plugin),
-    .name = "deform",
-    .version = "0.1.0",
-    .ops = ops,
-    .sources = sources,
-};
+AVAL_PLUGIN("deform", "0.1.0", AVAL_SOURCES({ "deform.cl", deform_cl }), &columns_op, &deform_op)

@@ -112,15 +112,4 @@ static const aval_op det = {
                             { .inputs = "[70,31,31]", .low = -0.6, .high = 0.6, .size_class = AVAL_LARGE }),
 };
 
-static const aval_op *const ops[] = { &det, NULL };
-static const aval_kernel_source sources[] = { { .name = "det.cl", .text = det_cl }, { .name = NULL } };
-
-AVAL_PLUGIN_EXPORT extern const aval_plugin aval_plugin_entry;
-const aval_plugin aval_plugin_entry = {
-    .abi = AVAL_PLUGIN_ABI,
-    .size = sizeof(aval_plugin),
-    .name = "det",
-    .version = "0.1.0",
-    .ops = ops,
-    .sources = sources,
-};
+AVAL_PLUGIN("det", "0.1.0", AVAL_SOURCES({ "det.cl", det_cl }), &det)

@@ -316,17 +316,5 @@ static const aval_op multinomial = {
                      { .inputs = "[0,3]" }),
 };
 
-static const aval_op *const ops[] = {
-    &random_uniform, &random_normal, &random_uniform_like, &random_normal_like, &bernoulli, &multinomial, NULL
-};
-static const aval_kernel_source sources[] = { { .name = "draw.cl", .text = draw_cl }, { .name = NULL } };
-
-AVAL_PLUGIN_EXPORT extern const aval_plugin aval_plugin_entry;
-const aval_plugin aval_plugin_entry = {
-    .abi = AVAL_PLUGIN_ABI,
-    .size = sizeof(aval_plugin),
-    .name = "draw",
-    .version = "0.1.0",
-    .ops = ops,
-    .sources = sources,
-};
+AVAL_PLUGIN("draw", "0.1.0", AVAL_SOURCES({ "draw.cl", draw_cl }), &random_uniform, &random_normal, &random_uniform_like,
+            &random_normal_like, &bernoulli, &multinomial)

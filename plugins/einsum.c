@@ -412,13 +412,4 @@ static const aval_op einsum = {
         { .inputs = "[] [3]", .attrs = "equation=',i->i'" }),
 };
 
-static const aval_op *const ops[] = { &einsum, NULL };
-
-AVAL_PLUGIN_EXPORT extern const aval_plugin aval_plugin_entry;
-const aval_plugin aval_plugin_entry = {
-    .abi = AVAL_PLUGIN_ABI,
-    .size = sizeof(aval_plugin),
-    .name = "einsum",
-    .version = "0.1.0",
-    .ops = ops,
-};
+AVAL_PLUGIN("einsum", "0.1.0", NULL, &einsum)

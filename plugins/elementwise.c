@@ -236,8 +236,5 @@ static const aval_op clip_by_attributes = {
                             { .inputs = "[3]{-1,0,1}", .attrs = "min=-1 max=1", .flags = AVAL_NO_GRADIENT_CHECK, .why = "kinks" }),
 };
 
-static const aval_op *const ops[] = {
-    &add,     &sub,     &mul, &division, &modulo, &power, &neg,  &absolute,           &square, &reciprocal, &scale,
-    &maximum, &minimum, &max, &min,      &sum,    &mean,  &clip, &clip_by_attributes, NULL,
-};
-EXPORT_PLUGIN("elementwise");
+AVAL_PLUGIN("elementwise", "0.1.0", NULL, &add, &sub, &mul, &division, &modulo, &power, &neg, &absolute, &square, &reciprocal, &scale,
+            &maximum, &minimum, &max, &min, &sum, &mean, &clip, &clip_by_attributes)

@@ -65,13 +65,6 @@
         .name = attr_name, .type = AVAL_ATTR_FLOAT, .initial = value, .doc = text \
     }
 
-/* The last lines of a plugin whose operators need no kernel file. */
-#define EXPORT_PLUGIN(plugin_name) \
-    AVAL_PLUGIN_EXPORT extern const aval_plugin aval_plugin_entry; \
-    const aval_plugin aval_plugin_entry = { \
-        .abi = AVAL_PLUGIN_ABI, .size = sizeof(aval_plugin), .name = plugin_name, .version = "0.1.0", .ops = ops \
-    }
-
 static inline int infer_first(const aval_host *host, aval_call *call)
 {
     return aval_infer_broadcast(host, call, 0, host->type(host->input(call, 0)));

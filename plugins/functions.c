@@ -53,12 +53,6 @@ STEPWISE(rounded, "Round", 11, AVAL_FLOATS, "round(X)", "0 everywhere, at halves
 STEPWISE(sign, "Sign", 9, AVAL_NUMBERS, "X > 0 ? 1 : X < 0 ? -1 : X", "0 everywhere, at X = 0 too", "-1, 0 or 1; NaN stays.",
          INTEGERS("i8[3]{-128,0,5}"), INTEGERS("u64[2]{0,18446744073709549568}"));
 
-static const aval_op *const ops[] = {
-    &exponential, &logarithm,       &square_root,       &sine,
-    &cosine,      &tangent,         &arcsine,           &arccosine,
-    &arctangent,  &hyperbolic_sine, &hyperbolic_cosine, &hyperbolic_tangent,
-    &area_sine,   &area_cosine,     &area_tangent,      &error_function,
-    &ceiling,     &floored,         &rounded,           &sign,
-    NULL,
-};
-EXPORT_PLUGIN("functions");
+AVAL_PLUGIN("functions", "0.1.0", NULL, &exponential, &logarithm, &square_root, &sine, &cosine, &tangent, &arcsine, &arccosine, &arctangent,
+            &hyperbolic_sine, &hyperbolic_cosine, &hyperbolic_tangent, &area_sine, &area_cosine, &area_tangent, &error_function, &ceiling,
+            &floored, &rounded, &sign)

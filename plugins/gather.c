@@ -285,17 +285,5 @@ static const aval_op gradient_op = {
                             { .inputs = "[2,2,4] i64[2,2,1]{1,1,2,0}", .attrs = "dims=[2,3,4] form='tuples' batch_dims=1" }),
 };
 
-static const aval_op *const ops[] = { &gather_op, &elements_op, &tuples_op, &gradient_op, NULL };
-static const aval_kernel_source sources[] = { { .name = "index.cl", .text = index_cl },
-                                              { .name = "scatter.cl", .text = scatter_cl },
-                                              { .name = NULL } };
-
-AVAL_PLUGIN_EXPORT extern const aval_plugin aval_plugin_entry;
-const aval_plugin aval_plugin_entry = {
-    .abi = AVAL_PLUGIN_ABI,
-    .size = sizeof(aval_plugin),
-    .name = "gather",
-    .version = "0.1.0",
-    .ops = ops,
-    .sources = sources,
-};
+AVAL_PLUGIN("gather", "0.1.0", AVAL_SOURCES({ "index.cl", index_cl }, { "scatter.cl", scatter_cl }), &gather_op, &elements_op, &tuples_op,
+            &gradient_op)

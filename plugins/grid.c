@@ -314,15 +314,4 @@ static const aval_op affine_op = {
                             { .inputs = "[1,3,4] i64[5]{1,1,2,3,4}" }),
 };
 
-static const aval_op *const ops[] = { &sample_op, &affine_op, NULL };
-static const aval_kernel_source sources[] = { { .name = "grid.cl", .text = grid_cl }, { .name = NULL } };
-
-AVAL_PLUGIN_EXPORT extern const aval_plugin aval_plugin_entry;
-const aval_plugin aval_plugin_entry = {
-    .abi = AVAL_PLUGIN_ABI,
-    .size = sizeof(aval_plugin),
-    .name = "grid",
-    .version = "0.1.0",
-    .ops = ops,
-    .sources = sources,
-};
+AVAL_PLUGIN("grid", "0.1.0", AVAL_SOURCES({ "grid.cl", grid_cl }), &sample_op, &affine_op)

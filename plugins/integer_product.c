@@ -332,5 +332,4 @@ static const aval_op qlinear_conv = {
           .attrs = "group=2 pads=[1,1,1,1] strides=[2,1]" }),
 };
 
-static const aval_op *const ops[] = { &matmul_integer, &conv_integer, &qlinear_matmul, &qlinear_conv, NULL };
-EXPORT_PLUGIN("integer_product");
+AVAL_PLUGIN("integer_product", "0.1.0", NULL, &matmul_integer, &conv_integer, &qlinear_matmul, &qlinear_conv)

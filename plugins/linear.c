@@ -464,13 +464,4 @@ static const aval_op older_gemm_op = {
                             { .inputs = "[5,3] [4,5] [3,4]", .attrs = "transA=1 transB=1" }),
 };
 
-static const aval_op *const ops[] = { &matmul_op, &product_op, &gemm_op, &older_gemm_op, NULL };
-
-AVAL_PLUGIN_EXPORT extern const aval_plugin aval_plugin_entry;
-const aval_plugin aval_plugin_entry = {
-    .abi = AVAL_PLUGIN_ABI,
-    .size = sizeof(aval_plugin),
-    .name = "linear",
-    .version = "0.1.0",
-    .ops = ops,
-};
+AVAL_PLUGIN("linear", "0.1.0", NULL, &matmul_op, &product_op, &gemm_op, &older_gemm_op)

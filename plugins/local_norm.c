@@ -211,15 +211,5 @@ static const aval_op mean_variance = {
     .samples = AVAL_SAMPLES({ .inputs = "[2,3,4,5]" }, { .inputs = "[5,4]", .attrs = "axes=[1]" }, { .inputs = "[0,3,2,2]" }),
 };
 
-static const aval_op *const ops[] = { &window_sum, &lrn_term, &lrn, &quotient, &lp, &over_deviation, &mean_variance, NULL };
-static const aval_kernel_source sources[] = { { .name = "window_sum.cl", .text = window_sum_cl }, { .name = NULL } };
-
-AVAL_PLUGIN_EXPORT extern const aval_plugin aval_plugin_entry;
-const aval_plugin aval_plugin_entry = {
-    .abi = AVAL_PLUGIN_ABI,
-    .size = sizeof(aval_plugin),
-    .name = "local_norm",
-    .version = "0.1.0",
-    .ops = ops,
-    .sources = sources,
-};
+AVAL_PLUGIN("local_norm", "0.1.0", AVAL_SOURCES({ "window_sum.cl", window_sum_cl }), &window_sum, &lrn_term, &lrn, &quotient, &lp,
+            &over_deviation, &mean_variance)

@@ -272,16 +272,5 @@ static const aval_op grouped_loss = {
                             { .inputs = "[2,3] i32[2,2]{0,1,0,0}", .attrs = "groups=[1,2] reduction='sum'" }),
 };
 
-static const aval_op *const ops[] = {
-    &hinge_term,         &hinge,         &gaussian_term,   &gaussian,     &logistic_term, &logistic,
-    &cross_entropy_term, &cross_entropy, &grouped_softmax, &grouped_loss, NULL,
-};
-
-AVAL_PLUGIN_EXPORT extern const aval_plugin aval_plugin_entry;
-const aval_plugin aval_plugin_entry = {
-    .abi = AVAL_PLUGIN_ABI,
-    .size = sizeof(aval_plugin),
-    .name = "loss",
-    .version = "0.1.0",
-    .ops = ops,
-};
+AVAL_PLUGIN("loss", "0.1.0", NULL, &hinge_term, &hinge, &gaussian_term, &gaussian, &logistic_term, &logistic, &cross_entropy_term,
+            &cross_entropy, &grouped_softmax, &grouped_loss)

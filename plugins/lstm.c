@@ -360,15 +360,4 @@ static const aval_op steps_op = {
                        .why = "so few sequences that units of a CPU share each step; in one type, since so many weights take long" }),
 };
 
-static const aval_op *const ops[] = { &steps_op, NULL };
-static const aval_kernel_source sources[] = { { .name = "lstm.cl", .text = lstm_cl }, { .name = NULL } };
-
-AVAL_PLUGIN_EXPORT extern const aval_plugin aval_plugin_entry;
-const aval_plugin aval_plugin_entry = {
-    .abi = AVAL_PLUGIN_ABI,
-    .size = sizeof(aval_plugin),
-    .name = "lstm",
-    .version = "0.1.0",
-    .ops = ops,
-    .sources = sources,
-};
+AVAL_PLUGIN("lstm", "0.1.0", AVAL_SOURCES({ "lstm.cl", lstm_cl }), &steps_op)

@@ -297,15 +297,4 @@ static const aval_op eye_op = {
                             { .inputs = "[0,2]" }, { .inputs = "[1,1]" }),
 };
 
-static const aval_op *const ops[] = { &fill_op, &shape_op, &size_op, &constant_op, &range_op, &eye_op, NULL };
-static const aval_kernel_source sources[] = { { .name = "shape.cl", .text = shape_cl }, { .name = NULL } };
-
-AVAL_PLUGIN_EXPORT extern const aval_plugin aval_plugin_entry;
-const aval_plugin aval_plugin_entry = {
-    .abi = AVAL_PLUGIN_ABI,
-    .size = sizeof(aval_plugin),
-    .name = "make",
-    .version = "0.1.0",
-    .ops = ops,
-    .sources = sources,
-};
+AVAL_PLUGIN("make", "0.1.0", AVAL_SOURCES({ "shape.cl", shape_cl }), &fill_op, &shape_op, &size_op, &constant_op, &range_op, &eye_op)

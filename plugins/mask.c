@@ -130,9 +130,4 @@ static const aval_op onehot_op = {
                      { .inputs = "i64[0] i64[]{3} [2]" }),
 };
 
-static const aval_op *const ops[] = { &trilu_op, &onehot_op, NULL };
-
-AVAL_PLUGIN_EXPORT extern const aval_plugin aval_plugin_entry;
-const aval_plugin aval_plugin_entry = {
-    .abi = AVAL_PLUGIN_ABI, .size = sizeof(aval_plugin), .name = "mask", .version = "0.1.0", .ops = ops
-};
+AVAL_PLUGIN("mask", "0.1.0", NULL, &trilu_op, &onehot_op)

@@ -283,15 +283,4 @@ static const aval_op reverse_op = {
                             { .inputs = "[0,2] i64[2]{0,0}" }),
 };
 
-static const aval_op *const ops[] = { &transpose_op, &depth_to_space_op, &space_to_depth_op, &reverse_op, NULL };
-static const aval_kernel_source sources[] = { { .name = "shape.cl", .text = shape_cl }, { .name = NULL } };
-
-AVAL_PLUGIN_EXPORT extern const aval_plugin aval_plugin_entry;
-const aval_plugin aval_plugin_entry = {
-    .abi = AVAL_PLUGIN_ABI,
-    .size = sizeof(aval_plugin),
-    .name = "move",
-    .version = "0.1.0",
-    .ops = ops,
-    .sources = sources,
-};
+AVAL_PLUGIN("move", "0.1.0", AVAL_SOURCES({ "shape.cl", shape_cl }), &transpose_op, &depth_to_space_op, &space_to_depth_op, &reverse_op)

@@ -387,16 +387,5 @@ static const aval_op older_norm_op = {
     .samples = AVAL_SAMPLES({ .inputs = "[4,3,2,5] [3]{0.5..2} [3] [3] [3]{0.5..2}" }),
 };
 
-static const aval_op *const ops[] = { &norm_op,    &training_op, &inverse_op, &standardize_op, &older_norm_op, &results_op,
-                                      &average_op, &variance_op, NULL };
-static const aval_kernel_source sources[] = { { .name = "normalize.cl", .text = normalize_cl }, { .name = NULL } };
-
-AVAL_PLUGIN_EXPORT extern const aval_plugin aval_plugin_entry;
-const aval_plugin aval_plugin_entry = {
-    .abi = AVAL_PLUGIN_ABI,
-    .size = sizeof(aval_plugin),
-    .name = "normalize",
-    .version = "0.1.0",
-    .ops = ops,
-    .sources = sources,
-};
+AVAL_PLUGIN("normalize", "0.1.0", AVAL_SOURCES({ "normalize.cl", normalize_cl }), &norm_op, &training_op, &inverse_op, &standardize_op,
+            &older_norm_op, &results_op, &average_op, &variance_op)

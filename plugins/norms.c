@@ -189,27 +189,6 @@ static const aval_op norm_gradient = {
     .samples = AVAL_SAMPLES({ .inputs = "[2,3] [2,1]{0.5..2} [2,1]" },
                             { .inputs = "[2]{0,0} [1]{0} [1]", .flags = AVAL_NO_GRADIENT_CHECK, .why = "it jumps at 0" }),
 };
-static const aval_op *const ops[] = {
-    &l1,
-    &l2,
-    &sum_square,
-    &log_sum,
-    &log_sum_exp,
-    &older_l1,
-    &older_l2,
-    &older_sum_square,
-    &older_log_sum,
-    &older_log_sum_exp,
-    &zero_for_infinite,
-    &norm_gradient,
-    NULL,
-};
 
-AVAL_PLUGIN_EXPORT extern const aval_plugin aval_plugin_entry;
-const aval_plugin aval_plugin_entry = {
-    .abi = AVAL_PLUGIN_ABI,
-    .size = sizeof(aval_plugin),
-    .name = "norms",
-    .version = "0.1.0",
-    .ops = ops,
-};
+AVAL_PLUGIN("norms", "0.1.0", NULL, &l1, &l2, &sum_square, &log_sum, &log_sum_exp, &older_l1, &older_l2, &older_sum_square, &older_log_sum,
+            &older_log_sum_exp, &zero_for_infinite, &norm_gradient)

@@ -69,13 +69,4 @@ static const aval_op accumulate = {
                             { .inputs = "i64[2]{1,2} i64[2]{3,-4}", .why = "integers" }),
 };
 
-static const aval_op *const ops[] = { &sgd, &accumulate, NULL };
-
-AVAL_PLUGIN_EXPORT extern const aval_plugin aval_plugin_entry;
-const aval_plugin aval_plugin_entry = {
-    .abi = AVAL_PLUGIN_ABI,
-    .size = sizeof(aval_plugin),
-    .name = "optimize",
-    .version = "0.1.0",
-    .ops = ops,
-};
+AVAL_PLUGIN("optimize", "0.1.0", NULL, &sgd, &accumulate)

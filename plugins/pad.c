@@ -499,15 +499,4 @@ static const aval_op expand_op = {
                             { .inputs = "[1,3] i64[2]{0,3}" }, { .inputs = "[1] i64[0]" }),
 };
 
-static const aval_op *const ops[] = { &pad_op, &pad_op_2, &center_op, &tile_op, &expand_op, NULL };
-static const aval_kernel_source sources[] = { { .name = "shape.cl", .text = shape_cl }, { .name = NULL } };
-
-AVAL_PLUGIN_EXPORT extern const aval_plugin aval_plugin_entry;
-const aval_plugin aval_plugin_entry = {
-    .abi = AVAL_PLUGIN_ABI,
-    .size = sizeof(aval_plugin),
-    .name = "pad",
-    .version = "0.1.0",
-    .ops = ops,
-    .sources = sources,
-};
+AVAL_PLUGIN("pad", "0.1.0", AVAL_SOURCES({ "shape.cl", shape_cl }), &pad_op, &pad_op_2, &center_op, &tile_op, &expand_op)

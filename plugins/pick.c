@@ -327,9 +327,4 @@ static const aval_op unique_op = {
                             { .inputs = "i64[2,3]{1,1,2,5,5,-7}", .attrs = "axis=1" }, { .inputs = "[0]" }, { .inputs = "b[3]{1,0,1}" }),
 };
 
-static const aval_op *const ops[] = { &nonzero_op, &compress_op, &unique_op, NULL };
-
-AVAL_PLUGIN_EXPORT extern const aval_plugin aval_plugin_entry;
-const aval_plugin aval_plugin_entry = {
-    .abi = AVAL_PLUGIN_ABI, .size = sizeof(aval_plugin), .name = "pick", .version = "0.1.0", .ops = ops
-};
+AVAL_PLUGIN("pick", "0.1.0", NULL, &nonzero_op, &compress_op, &unique_op)

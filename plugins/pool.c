@@ -520,16 +520,5 @@ static const aval_op global_lp_op = {
     .samples = AVAL_SAMPLES({ .inputs = "[2,3,4,5]" }, { .inputs = "[1,2,3]{0.1..2}", .attrs = "p=3" }, { .inputs = "[0,2,3,3]" }),
 };
 
-static const aval_op *const ops[] = { &max_pool_op, &window_sum_op,     &window_spread_op, &average_op,   &norm_term_op, &norm_root_op,
-                                      &lp_op,       &global_average_op, &global_max_op,    &global_lp_op, NULL };
-static const aval_kernel_source sources[] = { { .name = "pool.cl", .text = pool_cl }, { .name = NULL } };
-
-AVAL_PLUGIN_EXPORT extern const aval_plugin aval_plugin_entry;
-const aval_plugin aval_plugin_entry = {
-    .abi = AVAL_PLUGIN_ABI,
-    .size = sizeof(aval_plugin),
-    .name = "pool",
-    .version = "0.1.0",
-    .ops = ops,
-    .sources = sources,
-};
+AVAL_PLUGIN("pool", "0.1.0", AVAL_SOURCES({ "pool.cl", pool_cl }), &max_pool_op, &window_sum_op, &window_spread_op, &average_op,
+            &norm_term_op, &norm_root_op, &lp_op, &global_average_op, &global_max_op, &global_lp_op)

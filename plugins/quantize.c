@@ -360,7 +360,5 @@ static const aval_op dynamic_quantize_linear = {
                             { .inputs = "f32[3]{-1,-2.1,-0.5}" }, { .inputs = "f32[2]{0,0}", .why = "an empty range" }),
 };
 
-static const aval_op *const ops[] = { &quantised,    &quantised_float, &dequantised,       &dynamic_scale,
-                                      &dynamic_zero, &quantize_linear, &dequantize_linear, &dynamic_quantize_linear,
-                                      NULL };
-EXPORT_PLUGIN("quantize");
+AVAL_PLUGIN("quantize", "0.1.0", NULL, &quantised, &quantised_float, &dequantised, &dynamic_scale, &dynamic_zero, &quantize_linear,
+            &dequantize_linear, &dynamic_quantize_linear)

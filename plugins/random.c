@@ -143,15 +143,4 @@ static const aval_op older_dropout_op = {
     .samples = AVAL_SAMPLES({ .inputs = "[5,7]", .attrs = "ratio=0.3" }, { .inputs = "[0]" }),
 };
 
-static const aval_op *const ops[] = { &dropout_op, &older_dropout_op, NULL };
-static const aval_kernel_source sources[] = { { .name = "random.cl", .text = random_cl }, { .name = NULL } };
-
-AVAL_PLUGIN_EXPORT extern const aval_plugin aval_plugin_entry;
-const aval_plugin aval_plugin_entry = {
-    .abi = AVAL_PLUGIN_ABI,
-    .size = sizeof(aval_plugin),
-    .name = "random",
-    .version = "0.1.0",
-    .ops = ops,
-    .sources = sources,
-};
+AVAL_PLUGIN("random", "0.1.0", AVAL_SOURCES({ "random.cl", random_cl }), &dropout_op, &older_dropout_op)

@@ -587,13 +587,4 @@ static const aval_op gru_op = {
         { .inputs = "[2,3,2] [1,6,2] [1,6,2] - - [2,1,2]", .attrs = "layout=1 direction='reverse'" }),
 };
 
-static const aval_op *const ops[] = { &rnn_op, &lstm_op, &gru_op, NULL };
-
-AVAL_PLUGIN_EXPORT extern const aval_plugin aval_plugin_entry;
-const aval_plugin aval_plugin_entry = {
-    .abi = AVAL_PLUGIN_ABI,
-    .size = sizeof(aval_plugin),
-    .name = "recurrent",
-    .version = "0.1.0",
-    .ops = ops,
-};
+AVAL_PLUGIN("recurrent", "0.1.0", NULL, &rnn_op, &lstm_op, &gru_op)

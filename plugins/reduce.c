@@ -385,18 +385,5 @@ static const aval_op product_of_others = {
                             { .inputs = "[3]{0,0,3} [1]{3} [1]{2} [1]{2}", .flags = AVAL_NO_GRADIENT_CHECK, .why = "two zeros" }),
 };
 
-static const aval_op *const ops[] = {
-    &sum_op,    &mean_op,   &max_op,        &min_op,       &product_op, &older_sum,         &older_mean,
-    &older_max, &older_min, &older_product, &one_for_zero, &is_zero,    &product_of_others, NULL,
-};
-static const aval_kernel_source sources[] = { { .name = "reduce.cl", .text = reduce_cl }, { .name = NULL } };
-
-AVAL_PLUGIN_EXPORT extern const aval_plugin aval_plugin_entry;
-const aval_plugin aval_plugin_entry = {
-    .abi = AVAL_PLUGIN_ABI,
-    .size = sizeof(aval_plugin),
-    .name = "reduce",
-    .version = "0.1.0",
-    .ops = ops,
-    .sources = sources,
-};
+AVAL_PLUGIN("reduce", "0.1.0", AVAL_SOURCES({ "reduce.cl", reduce_cl }), &sum_op, &mean_op, &max_op, &min_op, &product_op, &older_sum,
+            &older_mean, &older_max, &older_min, &older_product, &one_for_zero, &is_zero, &product_of_others)

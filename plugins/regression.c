@@ -178,15 +178,5 @@ static const aval_op focal = {
         { .inputs = "[4]{-3..3} [4]{0,1,1,0}", .attrs = "reduction='sum'" }, { .inputs = "[0] [0]", .attrs = "reduction='sum'" }),
 };
 
-static const aval_op *const ops[] = {
-    &squared, &huber_term, &huber, &smooth_term, &smooth, &divergence_term, &log_divergence_term, &divergence, &focal_weight, &focal, NULL,
-};
-
-AVAL_PLUGIN_EXPORT extern const aval_plugin aval_plugin_entry;
-const aval_plugin aval_plugin_entry = {
-    .abi = AVAL_PLUGIN_ABI,
-    .size = sizeof(aval_plugin),
-    .name = "regression",
-    .version = "0.1.0",
-    .ops = ops,
-};
+AVAL_PLUGIN("regression", "0.1.0", NULL, &squared, &huber_term, &huber, &smooth_term, &smooth, &divergence_term, &log_divergence_term,
+            &divergence, &focal_weight, &focal)

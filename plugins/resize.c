@@ -452,15 +452,5 @@ static const aval_op upsample_op_7 = {
     .samples = AVAL_SAMPLES({ .inputs = "[1,1,2,2]", .attrs = "scales=[1,1,2,3]" }),
 };
 
-static const aval_op *const ops[] = { &interpolate_op, &resize_op, &resize_op_10, &upsample_op, &upsample_op_7, NULL };
-static const aval_kernel_source sources[] = { { .name = "resize.cl", .text = resize_cl }, { .name = NULL } };
-
-AVAL_PLUGIN_EXPORT extern const aval_plugin aval_plugin_entry;
-const aval_plugin aval_plugin_entry = {
-    .abi = AVAL_PLUGIN_ABI,
-    .size = sizeof(aval_plugin),
-    .name = "resize",
-    .version = "0.1.0",
-    .ops = ops,
-    .sources = sources,
-};
+AVAL_PLUGIN("resize", "0.1.0", AVAL_SOURCES({ "resize.cl", resize_cl }), &interpolate_op, &resize_op, &resize_op_10, &upsample_op,
+            &upsample_op_7)

@@ -326,15 +326,4 @@ static const aval_op pool_op = {
         { .inputs = "[1,1,2,2] [0,5]", .attrs = "pooled_shape=[1,1]" }),
 };
 
-static const aval_op *const ops[] = { &align_op, &align_10_op, &pool_op, NULL };
-static const aval_kernel_source sources[] = { { .name = "roi.cl", .text = roi_cl }, { .name = NULL } };
-
-AVAL_PLUGIN_EXPORT extern const aval_plugin aval_plugin_entry;
-const aval_plugin aval_plugin_entry = {
-    .abi = AVAL_PLUGIN_ABI,
-    .size = sizeof(aval_plugin),
-    .name = "roi",
-    .version = "0.1.0",
-    .ops = ops,
-    .sources = sources,
-};
+AVAL_PLUGIN("roi", "0.1.0", AVAL_SOURCES({ "roi.cl", roi_cl }), &align_op, &align_10_op, &pool_op)

@@ -499,15 +499,5 @@ static const aval_op older_group_op = {
     .samples = AVAL_SAMPLES({ .inputs = "[2,4,3,5] [2]{0.5..2} [2]", .attrs = "num_groups=2" }),
 };
 
-static const aval_op *const ops[] = { &rows_op, &layer_op, &rms_op, &instance_op, &group_op, &older_group_op, NULL };
-static const aval_kernel_source sources[] = { { .name = "row_norm.cl", .text = row_norm_cl }, { .name = NULL } };
-
-AVAL_PLUGIN_EXPORT extern const aval_plugin aval_plugin_entry;
-const aval_plugin aval_plugin_entry = {
-    .abi = AVAL_PLUGIN_ABI,
-    .size = sizeof(aval_plugin),
-    .name = "row_norm",
-    .version = "0.1.0",
-    .ops = ops,
-    .sources = sources,
-};
+AVAL_PLUGIN("row_norm", "0.1.0", AVAL_SOURCES({ "row_norm.cl", row_norm_cl }), &rows_op, &layer_op, &rms_op, &instance_op, &group_op,
+            &older_group_op)

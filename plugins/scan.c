@@ -132,15 +132,4 @@ static const aval_op cumsum = {
                             { .inputs = "[257,259] i64[]{0}", .attrs = "reverse=1", .size_class = AVAL_LARGE }),
 };
 
-static const aval_op *const ops[] = { &cumsum, NULL };
-static const aval_kernel_source sources[] = { { .name = "scan.cl", .text = scan_cl }, { .name = NULL } };
-
-AVAL_PLUGIN_EXPORT extern const aval_plugin aval_plugin_entry;
-const aval_plugin aval_plugin_entry = {
-    .abi = AVAL_PLUGIN_ABI,
-    .size = sizeof(aval_plugin),
-    .name = "scan",
-    .version = "0.1.0",
-    .ops = ops,
-    .sources = sources,
-};
+AVAL_PLUGIN("scan", "0.1.0", AVAL_SOURCES({ "scan.cl", scan_cl }), &cumsum)

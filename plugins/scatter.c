@@ -338,15 +338,4 @@ static const aval_op gradient_op = {
                             { .inputs = "[20,7] i64[300,1]{0..19} [300,7]{0.9..1.1} [20,7]", .attrs = "form='tuples' reduction='mul'" }),
 };
 
-static const aval_op *const ops[] = { &elements_op, &scatter_op_9, &tuples_op, &gradient_op, NULL };
-static const aval_kernel_source sources[] = { { .name = "scatter.cl", .text = scatter_cl }, { .name = NULL } };
-
-AVAL_PLUGIN_EXPORT extern const aval_plugin aval_plugin_entry;
-const aval_plugin aval_plugin_entry = {
-    .abi = AVAL_PLUGIN_ABI,
-    .size = sizeof(aval_plugin),
-    .name = "scatter",
-    .version = "0.1.0",
-    .ops = ops,
-    .sources = sources,
-};
+AVAL_PLUGIN("scatter", "0.1.0", AVAL_SOURCES({ "scatter.cl", scatter_cl }), &elements_op, &scatter_op_9, &tuples_op, &gradient_op)

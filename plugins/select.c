@@ -380,15 +380,4 @@ static const aval_op older_top_k = {
     .samples = AVAL_SAMPLES({ .inputs = "[3,5]", .attrs = "k=2", .flags = AVAL_DISTINCT }),
 };
 
-static const aval_op *const ops[] = { &arg_max, &arg_min, &hardmax, &flat_hardmax, &top_k, &older_top_k, NULL };
-static const aval_kernel_source sources[] = { { .name = "select.cl", .text = select_cl }, { .name = NULL } };
-
-AVAL_PLUGIN_EXPORT extern const aval_plugin aval_plugin_entry;
-const aval_plugin aval_plugin_entry = {
-    .abi = AVAL_PLUGIN_ABI,
-    .size = sizeof(aval_plugin),
-    .name = "select",
-    .version = "0.1.0",
-    .ops = ops,
-    .sources = sources,
-};
+AVAL_PLUGIN("select", "0.1.0", AVAL_SOURCES({ "select.cl", select_cl }), &arg_max, &arg_min, &hardmax, &flat_hardmax, &top_k, &older_top_k)

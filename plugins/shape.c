@@ -212,14 +212,4 @@ static const aval_op identity_op = {
     .samples = AVAL_SAMPLES({ .inputs = "[2,3]" }, { .inputs = "[]" }, { .inputs = "[0]" }, { .inputs = "b[2]{0,1}" }),
 };
 
-static const aval_op *const ops[] = { &reshape_op,   &flatten_op,     &squeeze_op,  &squeeze_op_1,
-                                      &unsqueeze_op, &unsqueeze_op_1, &identity_op, NULL };
-
-AVAL_PLUGIN_EXPORT extern const aval_plugin aval_plugin_entry;
-const aval_plugin aval_plugin_entry = {
-    .abi = AVAL_PLUGIN_ABI,
-    .size = sizeof(aval_plugin),
-    .name = "shape",
-    .version = "0.1.0",
-    .ops = ops,
-};
+AVAL_PLUGIN("shape", "0.1.0", NULL, &reshape_op, &flatten_op, &squeeze_op, &squeeze_op_1, &unsqueeze_op, &unsqueeze_op_1, &identity_op)

@@ -397,15 +397,4 @@ static const aval_op stft_op = {
                             { .inputs = "[2,9] i64[]{2} [4]", .why = "real, without an axis of parts" }),
 };
 
-static const aval_op *const ops[] = { &fourier_op, &dft_op, &older_dft_op, &stft_op, NULL };
-static const aval_kernel_source sources[] = { { .name = "fourier.cl", .text = fourier_cl }, { .name = NULL } };
-
-AVAL_PLUGIN_EXPORT extern const aval_plugin aval_plugin_entry;
-const aval_plugin aval_plugin_entry = {
-    .abi = AVAL_PLUGIN_ABI,
-    .size = sizeof(aval_plugin),
-    .name = "signal",
-    .version = "0.1.0",
-    .ops = ops,
-    .sources = sources,
-};
+AVAL_PLUGIN("signal", "0.1.0", AVAL_SOURCES({ "fourier.cl", fourier_cl }), &fourier_op, &dft_op, &older_dft_op, &stft_op)

@@ -192,15 +192,5 @@ static const aval_op slice_op_1 = {
     .samples = AVAL_SAMPLES({ .inputs = "[5,4]", .attrs = "starts=[1] ends=[3]" },
                             { .inputs = "[5,4]", .attrs = "starts=[0,1] ends=[1000,-1] axes=[1,0]" }),
 };
-static const aval_op *const ops[] = { &slice_op, &slice_op_1, NULL };
-static const aval_kernel_source sources[] = { { .name = "shape.cl", .text = shape_cl }, { .name = NULL } };
 
-AVAL_PLUGIN_EXPORT extern const aval_plugin aval_plugin_entry;
-const aval_plugin aval_plugin_entry = {
-    .abi = AVAL_PLUGIN_ABI,
-    .size = sizeof(aval_plugin),
-    .name = "slice",
-    .version = "0.1.0",
-    .ops = ops,
-    .sources = sources,
-};
+AVAL_PLUGIN("slice", "0.1.0", AVAL_SOURCES({ "shape.cl", shape_cl }), &slice_op, &slice_op_1)

@@ -191,15 +191,5 @@ static const aval_op log_softmax_op = {
 static const aval_op flat_softmax_op = { FLAT("Softmax", flat_softmax_body) };
 static const aval_op flat_log_softmax_op = { FLAT("LogSoftmax", flat_log_softmax_body) };
 
-static const aval_op *const ops[] = { &softmax_op, &log_softmax_op, &flat_softmax_op, &flat_log_softmax_op, NULL };
-static const aval_kernel_source sources[] = { { .name = "softmax.cl", .text = softmax_cl }, { .name = NULL } };
-
-AVAL_PLUGIN_EXPORT extern const aval_plugin aval_plugin_entry;
-const aval_plugin aval_plugin_entry = {
-    .abi = AVAL_PLUGIN_ABI,
-    .size = sizeof(aval_plugin),
-    .name = "softmax",
-    .version = "0.1.0",
-    .ops = ops,
-    .sources = sources,
-};
+AVAL_PLUGIN("softmax", "0.1.0", AVAL_SOURCES({ "softmax.cl", softmax_cl }), &softmax_op, &log_softmax_op, &flat_softmax_op,
+            &flat_log_softmax_op)

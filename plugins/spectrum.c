@@ -208,13 +208,4 @@ static const aval_op mel_op = {
                             { .inputs = "i32[]{4} i32[]{64} i32[]{16000} f32[]{300} f32[]{8000}", .attrs = "output_datatype=11" }),
 };
 
-static const aval_op *const ops[] = { &hann, &hamming, &blackman, &mel_op, NULL };
-
-AVAL_PLUGIN_EXPORT extern const aval_plugin aval_plugin_entry;
-const aval_plugin aval_plugin_entry = {
-    .abi = AVAL_PLUGIN_ABI,
-    .size = sizeof(aval_plugin),
-    .name = "spectrum",
-    .version = "0.1.0",
-    .ops = ops,
-};
+AVAL_PLUGIN("spectrum", "0.1.0", NULL, &hann, &hamming, &blackman, &mel_op)

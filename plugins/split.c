@@ -251,15 +251,4 @@ static const aval_op concat_op = {
                             { .inputs = "[257,130] [257,129]", .attrs = "axis=1", .size_class = AVAL_LARGE }),
 };
 
-static const aval_op *const ops[] = { &split_op, &split_op_2, &concat_op, NULL };
-static const aval_kernel_source sources[] = { { .name = "shape.cl", .text = shape_cl }, { .name = NULL } };
-
-AVAL_PLUGIN_EXPORT extern const aval_plugin aval_plugin_entry;
-const aval_plugin aval_plugin_entry = {
-    .abi = AVAL_PLUGIN_ABI,
-    .size = sizeof(aval_plugin),
-    .name = "split",
-    .version = "0.1.0",
-    .ops = ops,
-    .sources = sources,
-};
+AVAL_PLUGIN("split", "0.1.0", AVAL_SOURCES({ "shape.cl", shape_cl }), &split_op, &split_op_2, &concat_op)

@@ -181,9 +181,4 @@ static const aval_op suppress_op = {
                             { .inputs = BOXES SCORES, .why = "none is wanted" }, { .inputs = "[1,0,4] [1,2,0] i64[1]{3}" }),
 };
 
-static const aval_op *const ops[] = { &suppress_op, NULL };
-
-AVAL_PLUGIN_EXPORT extern const aval_plugin aval_plugin_entry;
-const aval_plugin aval_plugin_entry = {
-    .abi = AVAL_PLUGIN_ABI, .size = sizeof(aval_plugin), .name = "suppress", .version = "0.1.0", .ops = ops
-};
+AVAL_PLUGIN("suppress", "0.1.0", NULL, &suppress_op)

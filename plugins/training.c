@@ -211,14 +211,5 @@ ONNX_NODE(onnx_adagrad, "Adagrad", "Steps of Adagrad for any number of weights."
 ONNX_NODE(onnx_adam, "Adam", "Steps of Adam for any number of weights.", infer_two_states, adam_body, AVAL_ATTRS(ADAM_NUMBERS), TWO_STATES,
           "alpha=0.95");
 
-static const aval_op *const ops[] = { &momentum_step, &adagrad_step,  &adam_step,    &momentum,  &adagrad,
-                                      &adam,          &onnx_momentum, &onnx_adagrad, &onnx_adam, NULL };
-
-AVAL_PLUGIN_EXPORT extern const aval_plugin aval_plugin_entry;
-const aval_plugin aval_plugin_entry = {
-    .abi = AVAL_PLUGIN_ABI,
-    .size = sizeof(aval_plugin),
-    .name = "training",
-    .version = "0.1.0",
-    .ops = ops,
-};
+AVAL_PLUGIN("training", "0.1.0", NULL, &momentum_step, &adagrad_step, &adam_step, &momentum, &adagrad, &adam, &onnx_momentum, &onnx_adagrad,
+            &onnx_adam)

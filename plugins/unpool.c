@@ -113,15 +113,4 @@ static const aval_op unpool_op = {
                             { .inputs = "[0,1,2,2] i64[0,1,2,2]", .attrs = "kernel_shape=[2,2] strides=[2,2]" }),
 };
 
-static const aval_op *const ops[] = { &unpool_op, NULL };
-static const aval_kernel_source sources[] = { { .name = "unpool.cl", .text = unpool_cl }, { .name = NULL } };
-
-AVAL_PLUGIN_EXPORT extern const aval_plugin aval_plugin_entry;
-const aval_plugin aval_plugin_entry = {
-    .abi = AVAL_PLUGIN_ABI,
-    .size = sizeof(aval_plugin),
-    .name = "unpool",
-    .version = "0.1.0",
-    .ops = ops,
-    .sources = sources,
-};
+AVAL_PLUGIN("unpool", "0.1.0", AVAL_SOURCES({ "unpool.cl", unpool_cl }), &unpool_op)
