@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define MOST_INPUTS 3
+#define MOST_INPUTS 4
 
 /* An operator of one tensor x, with gradients by x and by what else has `dims`. */
 typedef struct row_case {
@@ -72,7 +72,38 @@ static aval_value *build_loss(aval_graph *g, const row_case *c, aval_value **inp
     return aval_apply(g, "SoftmaxCrossEntropyLoss", NULL, inputs[0], of);
 }
 
+/* The mean of (x - target)^2. */
+static aval_value *build_squared_error(aval_graph *g, const row_case *c, aval_value **inputs, size_t *n_inputs)
+{
+    inputs[1] = feed_of(g, "target", c->dims[0]);
+    *n_inputs = 2;
+    aval_value *d = aval_apply(g, "Sub", NULL, inputs[0], inputs[1]);
+    return aval_apply(g, "ReduceMean", "keepdims=0", aval_apply(g, "Mul", NULL, d, d));
+}
+
+/* A sum of two, normalised as behind a residual connection. */
+static aval_value *build_residual_norm(aval_graph *g, const row_case *c, aval_value **inputs, size_t *n_inputs)
+{
+    inputs[1] = feed_of(g, "scale", c->dims[1]);
+    inputs[2] = feed_of(g, "bias", c->dims[1]);
+    inputs[3] = aval_graph_input(g, "residual", AVAL_FLOAT, c->rank, c->dims);
+    *n_inputs = 4;
+    return aval_apply(g, "LayerNormalization", "axis=-1", aval_apply(g, "Add", NULL, inputs[0], inputs[3]), inputs[1], inputs[2]);
+}
+
+/* Scores divided by a number, and masked, as attention has them. */
+static aval_value *build_masked_softmax(aval_graph *g, const row_case *c, aval_value **inputs, size_t *n_inputs)
+{
+    inputs[1] = feed_of(g, "mask", c->dims[1]);
+    inputs[2] = aval_graph_input(g, "divisor", AVAL_FLOAT, AVAL_SCALAR);
+    *n_inputs = 3;
+    return aval_apply(g, "Softmax", "axis=-1", aval_apply(g, "Add", NULL, aval_apply(g, "Div", NULL, inputs[0], inputs[2]), inputs[1]));
+}
+
 static const row_case cases[] = {
+    { "squared_error", 1, { 16 << 20 }, 1, 0, { 0 }, build_squared_error },
+    { "masked_softmax", 2, { 512, 1024 }, 8, 0, { 0 }, build_masked_softmax },
+    { "residual_norm", 2, { 4096, 256 }, 8, 0, { 0 }, build_residual_norm },
     { "activation", 1, { 16 << 20 }, 1, 0, { 0 }, build_activation },
     { "softmax", 2, { 512, 1024 }, 8, 0, { 0 }, build_softmax },
     { "softmax", 2, { 4096, 128 }, 8, 0, { 0 }, build_softmax },

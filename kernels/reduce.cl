@@ -5,6 +5,7 @@
  * reduced.  A result over many elements is made of chunks: first [results, chunks], then the same kernel again over those. */
 #include "axes.clh"
 #include "common.clh"
+#include "head.clh"
 
 /* Tests for NaN, x != x, are written for integers too. */
 #ifdef __clang__
@@ -81,20 +82,20 @@
 #endif
 
 #if WG == 1
-/* All n elements from x on, side by side in memory. */
-static ACC whole_run(__global const S *x, long n)
+/* All n elements from x on, neighbours. */
+static ACC whole_run(ROW x, long n HEAD_PARAMS)
 {
     ACC part[PARTS], rest = NEUTRAL;
     long i = 0;
     for (int p = 0; p < PARTS; p++) part[p] = NEUTRAL;
     for (; i + PARTS <= n; i += PARTS) {
         for (int p = 0; p < PARTS; p++) {
-            ACC v = LOAD(x, i + p);
+            ACC v = ELEMENT(x, i + p);
             part[p] = COMBINE(part[p], v);
         }
     }
     for (; i < n; i++) {
-        ACC v = LOAD(x, i);
+        ACC v = ELEMENT(x, i);
         rest = COMBINE(rest, v);
     }
     for (int half_of = PARTS / 2; half_of > 0; half_of /= 2) {
@@ -123,24 +124,23 @@ static ACC group_combine(__local ACC *shared, ACC x)
    Groups: results * chunks. */
 __kernel void reduce_any(__global const S *x, long x_at, __global D *y, long y_at, long results, long length, long chunks, long chunk,
                          long k1, long k2, long k3, long ks0, long ks1, long ks2, long ks3, long r1, long r2, long r3, long rs0, long rs1,
-                         long rs2, long rs3, REAL scale, long divisor)
+                         long rs2, long rs3, REAL scale, long divisor HEAD_PARAMS)
 {
     __local ACC shared[WG];
     long o = GROUP / chunks, first = GROUP % chunks * chunk, end = min(first + chunk, length);
     GROUP_GUARD(results * chunks);
-    x += x_at + place(o, k1, k2, k3, ks0, ks1, ks2, ks3);
+    ROWS_FROM(x, x_at, place(o, k1, k2, k3, ks0, ks1, ks2, ks3));
     ACC sum = NEUTRAL;
 #if WG == 1
     /* by runs along the last reduced axis, so that places are worked out once a run */
     for (long i = first; i < end;) {
-        long at = i % r3, n = min(r3 - at, end - i);
-        __global const S *run = x + place(i, r1, r2, r3, rs0, rs1, rs2, rs3);
+        long at = i % r3, n = min(r3 - at, end - i), run = place(i, r1, r2, r3, rs0, rs1, rs2, rs3);
         if (rs3 == 1) {
-            ACC v = whole_run(run, n);
+            ACC v = whole_run(ROW_FROM(x, run), n HEAD_ARGS);
             sum = COMBINE(sum, v);
         } else {
             for (long j = 0; j < n; j++) {
-                ACC v = LOAD(run, j * rs3);
+                ACC v = ELEMENT(ROW_FROM(x, run + j * rs3), 0);
                 sum = COMBINE(sum, v);
             }
         }
@@ -149,12 +149,12 @@ __kernel void reduce_any(__global const S *x, long x_at, __global D *y, long y_a
 #else
     if (r1 == 1 && r2 == 1 && r3 == length) {
         for (long i = first + LANE; i < end; i += WG) {
-            ACC v = LOAD(x, i * rs3);
+            ACC v = ELEMENT(ROW_FROM(x, i * rs3), 0);
             sum = COMBINE(sum, v);
         }
     } else {
         for (long i = first + LANE; i < end; i += WG) {
-            ACC v = LOAD(x, place(i, r1, r2, r3, rs0, rs1, rs2, rs3));
+            ACC v = ELEMENT(ROW_FROM(x, place(i, r1, r2, r3, rs0, rs1, rs2, rs3)), 0);
             sum = COMBINE(sum, v);
         }
     }
@@ -166,20 +166,21 @@ __kernel void reduce_any(__global const S *x, long x_at, __global D *y, long y_a
 /* x [outer, length, inner] to y [outer, chunks, inner], chunk c from rows c * chunk on.  Work-items: outer * chunks * ceil(inner / COLUMNS),
    each with COLUMNS neighbouring columns.  chunk is below 2^32: a counter of 64 bits is what makes Intel's compiler spill. */
 __kernel void reduce_columns(__global const S *x, long x_at, __global D *y, long y_at, long outer, long length, long inner, long chunks,
-                             long chunk, REAL scale, long divisor)
+                             long chunk, REAL scale, long divisor HEAD_PARAMS)
 {
     long blocks = (inner + COLUMNS - 1) / COLUMNS, i = get_global_id(0), column = i % blocks * COLUMNS, c = i / blocks % chunks;
     long o = i / blocks / chunks;
     uint rows = (uint)min(chunk, length - c * chunk);
     if (o >= outer) return;
-    x += x_at + (o * length + c * chunk) * inner + column;
+    ROWS_FROM(x, x_at, (o * length + c * chunk) * inner + column);
     y += y_at + (o * chunks + c) * inner + column;
     int n = COLUMNS == 1 ? 1 : (int)min(inner - column, (long)COLUMNS);
     ACC sum[COLUMNS];
     for (int k = 0; k < n; k++) sum[k] = NEUTRAL;
     for (uint r = 0; r < rows; r++) {
+        ROW row = ROW_FROM(x, r * inner);
         for (int k = 0; k < n; k++) {
-            ACC v = LOAD(x, r * inner + k);
+            ACC v = ELEMENT(row, k);
             sum[k] = COMBINE(sum[k], v);
         }
     }

@@ -129,7 +129,7 @@ static int l2_backward(const aval_host *host, aval_call *call)
     }
 
 static const aval_op l1 = {
-    REDUCTION("ReduceL1", 18, AVAL_NUMBERS),
+    REDUCTION("ReduceL1", 18, AVAL_NUMBERS, 0),
     .doc = "Sum of the absolute values over axes.",
     .body = l1_body,
     .subgradient = "0 at 0",
@@ -137,7 +137,7 @@ static const aval_op l1 = {
                             { .inputs = "[3]{-1,0,1}", .flags = AVAL_NO_GRADIENT_CHECK, .why = "a kink" }),
 };
 static const aval_op l2 = {
-    REDUCTION("ReduceL2", 18, 0),
+    REDUCTION("ReduceL2", 18, 0, 0),
     .doc = "Square root of the sum of the squares over axes.",
     .body = l2_body,
     .backward_body = l2_backward,
@@ -146,19 +146,19 @@ static const aval_op l2 = {
                             { .inputs = "[3]{0,0,0}", .flags = AVAL_NO_GRADIENT_CHECK, .why = "a kink" }),
 };
 static const aval_op sum_square = {
-    REDUCTION("ReduceSumSquare", 18, AVAL_NUMBERS),
+    REDUCTION("ReduceSumSquare", 18, AVAL_NUMBERS, 0),
     .doc = "Sum of the squares over axes.",
     .body = square_body,
     .samples = AVAL_SAMPLES(REDUCTION_SHAPES(-1, 1, 0), OF_NOTHING("0")),
 };
 static const aval_op log_sum = {
-    REDUCTION("ReduceLogSum", 18, 0),
+    REDUCTION("ReduceLogSum", 18, 0, 0),
     .doc = "Logarithm of the sum over axes.",
     .body = log_body,
     .samples = AVAL_SAMPLES(REDUCTION_SHAPES(0.5, 1.5, 0), OF_NOTHING("-inf")),
 };
 static const aval_op log_sum_exp = {
-    REDUCTION("ReduceLogSumExp", 18, 0),
+    REDUCTION("ReduceLogSumExp", 18, 0, 0),
     .doc = "Logarithm of the sum of the exponentials over axes, without overflow.",
     .body = log_exp_body,
     .backward_body = log_exp_backward,

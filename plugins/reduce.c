@@ -124,7 +124,9 @@ static int record_reduction(const aval_host *host, aval_call *call, combination 
                 .type = host->type(x),
                 .kind = kind,
                 .over = kind == MEAN ? r.over.count : 1 };
-    if (is_columns(&r)) return record_columns(host, call, s, r.kept.lengths[2], r.over.count, r.kept.lengths[3]);
+    const int64_t columns = is_columns(&r) ? r.kept.lengths[3] : 0;
+    TRY(take_head(host, call, x, columns > 0 ? columns : r.over.strides[3] == 1 ? r.over.lengths[3] : 1));
+    if (columns > 0) return record_columns(host, call, s, r.kept.lengths[2], r.over.count, columns);
     return record_rows(host, call, s, r.kept, r.over);
 }
 
@@ -307,7 +309,7 @@ KIND(product, PRODUCT)
         .inputs = text, .why = reason \
     }
 #define EXTREME(op_name, prefix) \
-    REDUCTION(op_name, 18, AVAL_NUMBERS | AVAL_BOOLS), \
+    REDUCTION(op_name, 18, AVAL_NUMBERS | AVAL_BOOLS, AVAL_HEADED), \
         .forward = prefix##_forward, .backward = winner_backward, .reference = prefix##_reference, \
         .keeps = AVAL_KEEP_INPUT(0) | AVAL_KEEP_OUTPUT(0), .subgradient = "the first winner at ties", \
         .samples = AVAL_SAMPLES( \
@@ -319,7 +321,7 @@ KIND(product, PRODUCT)
             INTEGERS("b[2,3]{1,0,1,0,0,1} i64[1]{1}", "truth values"))
 
 static const aval_op sum_op = {
-    REDUCTION("ReduceSum", 13, AVAL_NUMBERS),
+    REDUCTION("ReduceSum", 13, AVAL_NUMBERS, AVAL_HEADED),
     .role = AVAL_ROLE_REDUCE_SUM,
     .doc = "Sum over axes.",
     .forward = sum_forward,
@@ -329,7 +331,7 @@ static const aval_op sum_op = {
                             INTEGERS("i64[2,3]{1,2,3,4,5,-6} i64[1]{0}", "integers")),
 };
 static const aval_op mean_op = {
-    REDUCTION("ReduceMean", 18, AVAL_NUMBERS),
+    REDUCTION("ReduceMean", 18, AVAL_NUMBERS, AVAL_HEADED),
     .doc = "Mean over axes; of integers cut off towards 0.",
     .forward = mean_forward,
     .backward_body = mean_backward,
@@ -339,7 +341,7 @@ static const aval_op mean_op = {
 static const aval_op max_op = { EXTREME("ReduceMax", largest), .doc = "Largest element over axes." };
 static const aval_op min_op = { EXTREME("ReduceMin", smallest), .doc = "Smallest element over axes." };
 static const aval_op product_op = {
-    REDUCTION("ReduceProd", 18, AVAL_NUMBERS),
+    REDUCTION("ReduceProd", 18, AVAL_NUMBERS, AVAL_HEADED),
     .doc = "Product over axes.",
     .forward = product_forward,
     .backward_body = product_backward,

@@ -132,9 +132,9 @@ static inline int older_reduce_body(const aval_host *host, aval_call *call, cons
     { \
         .name = "keepdims", .type = AVAL_ATTR_INT, .initial = "1", .doc = "1: reduced axes stay, with length 1" \
     }
-#define REDUCTION(op_name, op_version, element_types) \
+#define REDUCTION(op_name, op_version, element_types, data_flags) \
     .size = sizeof(aval_op), .name = op_name, .since = op_version, .deterministic = 1, .infer = reduce_infer, \
-    .inputs = AVAL_PORTS({ .name = "data", .types = element_types }, \
+    .inputs = AVAL_PORTS({ .name = "data", .flags = data_flags, .types = element_types }, \
                          { .name = "axes", .flags = AVAL_OPTIONAL | AVAL_SHAPE_INPUT, .types = AVAL_TYPE_SET(AVAL_INT64) }), \
     .outputs = AVAL_PORTS({ .name = "reduced", .types = element_types }), .zero_gradient = 2, \
     .attrs = AVAL_ATTRS( \

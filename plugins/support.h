@@ -3,7 +3,7 @@
 #ifndef AVAL_PLUGINS_SUPPORT_H
 #define AVAL_PLUGINS_SUPPORT_H
 
-#include "aval/plugin.h"
+#include "aval/heads.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -47,6 +47,14 @@ static inline int64_t chunk_of(const aval_device_info *device, int64_t results, 
         AVAL_I64((v)[7])
 
 #define EACH(items) .global = { (uint64_t)(items) }
+
+/* 1: the kernels compute t, an input that is AVAL_HEADED, as they read it: work-items that are no group in runs of `run` elements. */
+static inline int take_head(const aval_host *host, aval_call *call, const aval_tensor *t, int64_t run)
+{
+    const aval_heads *heads = host->extension(call, AVAL_HEADS);
+    if (host->device(call)->group > 1) run = 1;
+    return heads == NULL || run < 1 ? 0 : heads->take(call, t, run);
+}
 
 static inline int64_t product(const int64_t *dims, size_t count)
 {

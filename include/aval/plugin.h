@@ -260,8 +260,7 @@ typedef struct aval_host {
     uint32_t (*rank)(const aval_tensor *t);
     const int64_t *(*dims)(const aval_tensor *t); /* `rank` numbers */
     int64_t (*count)(const aval_tensor *t); /* elements; 1 for a scalar */
-    uint32_t (*layout)(const aval_tensor *t); /* 0: row-major.  A plugin meets others only where it asked for them (by what `more` of a
-                    port will say), so one that does not know of them never does */
+    uint32_t (*layout)(const aval_tensor *t); /* 0: row-major.  Others meet only plugins that asked (by what `more` of a port will say) */
 
     /* -- the node, in every phase */
     size_t (*n_inputs)(const aval_call *call); /* as given, absent optional ones in the middle counted */
@@ -311,7 +310,7 @@ typedef struct aval_host {
     int64_t *(*integer)(aval_call *call, const aval_tensor *t);
 
     /* Abilities that came later, by name: a constant table of functions, whose layout the name stands for; NULL when this runtime has not
-       got it.  There is AVAL_STRIDES, of aval/strides.h. */
+       got it.  There are AVAL_STRIDES, of aval/strides.h, and AVAL_HEADS, of aval/heads.h. */
     const void *(*extension)(const aval_call *call, const char *id);
 } aval_host;
 
@@ -334,6 +333,7 @@ typedef struct aval_host {
 #define AVAL_LAZY 8u
 #define AVAL_SHAPE_ONLY 16u /* input: its shape and type are read, never its content, so that the host knows the result from these */
 #define AVAL_STRIDED 32u /* input: `forward` takes it with strides, see aval/strides.h */
+#define AVAL_HEADED 64u /* input: kernels of `forward` may compute it as they read it, see aval/heads.h */
 
 /* An array of constants; a row of zeros ends it. */
 #define AVAL_ROWS(type, ...) \

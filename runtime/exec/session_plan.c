@@ -1,6 +1,7 @@
 /* From what is wanted to a bound plan: the session's last one, one of its bindings, a plan of the context's cache, or a new one. */
 #include "exec/session.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 static int check_wanted(const aval_session *s, aval_value *const *wanted, size_t n_wanted)
@@ -127,6 +128,16 @@ static void list_known(const aval_session *s, size_t n_asked, const aval_tensor 
     }
 }
 
+/* Elements of an input below which computing it as it is read gains less, by a launch saved at each run, than a program costs to be built. */
+#define LEAST_HEAD ((int64_t)16 << 10)
+
+static int64_t least_head(void)
+{
+    const char *forced = getenv("AVAL_HEADS");
+    if (forced != NULL && forced[0] != 0) return strcmp(forced, "0") != 0;
+    return LEAST_HEAD;
+}
+
 int aval__session_look(aval_session *s, aval__look *l, aval__bound_plan **bound, aval__shared_plan **out)
 {
     int status = AVAL_OK;
@@ -153,6 +164,7 @@ int aval__session_look(aval_session *s, aval__look *l, aval__bound_plan **bound,
         .memory = s->memory,
         .memory_bound = s->memory_bound,
         .strict = s->strict,
+        .least_head = least_head(),
         .tuning = aval__context_tuning(s->context),
         .log = aval__context_log(s->context),
     };

@@ -1,5 +1,6 @@
 /* The runtime's side of the host table: getters are answered here, everything else by the module that runs the phase, through
  * the call's table.  What that table lacks fails by name. */
+#include "aval/heads.h"
 #include "aval/strides.h"
 #include "op/registry.h"
 
@@ -301,10 +302,18 @@ static const int64_t *host_strides(const aval_call *call, const aval_tensor *t)
     return NULL;
 }
 
+static int host_take_head(aval_call *call, const aval_tensor *t, int64_t run)
+{
+    if (!call->table->take_head) return wrong_phase(call, "take of aval_heads");
+    return note(call, call->table->take_head(call, t, run));
+}
+
 static const void *host_extension(const aval_call *call, const char *id)
 {
+    static const aval_heads heads = { .take = host_take_head };
     static const aval_strides strides = { .alias = host_alias_strided, .of = host_strides };
     (void)call;
+    if (strcmp(id, AVAL_HEADS) == 0) return &heads;
     return strcmp(id, AVAL_STRIDES) == 0 ? &strides : NULL;
 }
 

@@ -172,6 +172,13 @@ static bool has_updates(const aval_op *op)
     return false;
 }
 
+static bool has_headed(const aval_op *op)
+{
+    for (const aval_port *input = op->inputs; op->forward && input && input->name; input++)
+        if (input->flags & AVAL_HEADED) return true;
+    return false;
+}
+
 /* From an op that has been checked. */
 static int make_def(aval__plugin *plugin, const aval_op *op, aval__opdef *def)
 {
@@ -189,6 +196,7 @@ static int make_def(aval__plugin *plugin, const aval_op *op, aval__opdef *def)
         .n_outputs = aval__ports_count(op->outputs),
         .variadic = n_inputs && op->inputs[n_inputs - 1].flags & AVAL_VARIADIC,
         .updates = has_updates(op),
+        .takes_head = has_headed(op),
     };
     return op->expressions ? parse_outputs(plugin, def) : AVAL_OK;
 }

@@ -15,6 +15,7 @@ typedef struct aval__cluster {
     const aval_tensor *space; /* the shape that is iterated over; equals each output's shape */
     uint32_t device;
     aval_value *product; /* the input that the cluster may be the tail of, see aval__fuse_tails; NULL: of none */
+    aval_value *headed; /* the output that the cluster may be the head for, see aval__fuse_heads; NULL: for none */
 } aval__cluster;
 
 /* Groups the expression nodes of `order` (topological).  device_of[node id] is each node's device.  `needed[value id]`: must be in memory
@@ -30,6 +31,16 @@ int aval__fuse_clusters(aval__arena *arena, const aval_graph *g, aval_node *cons
    it is done so is found out when the product is recorded. */
 int aval__fuse_tails(const aval_graph *g, aval_node *const *order, size_t n_order, const uint32_t *device_of, const uint32_t *stage,
                      aval__cluster *clusters, size_t n_clusters, uint32_t *tail_of);
+
+/* Finds clusters that recorders' kernels may compute as they read their result, of at least `least` elements, and sets their `headed`: an input
+   that is AVAL_HEADED is all that reads it, it need not be in memory (`needed`), and the two as one unit leave the graph acyclic.  Runs after
+   aval__fuse_tails, whose pairs stay; with[node id], what tail_of is there, becomes the index of a node's head too.  Whether it is done so is
+   found out when the node is recorded. */
+int aval__fuse_heads(const aval_graph *g, aval_node *const *order, size_t n_order, const uint32_t *device_of, const bool *needed,
+                     const uint32_t *stage, int64_t least, aval__cluster *clusters, const uint32_t *cluster_of, uint32_t *with);
+/* Whether `run` neighbouring elements of the cluster's result, from a multiple of `run` on, are made of tensors' neighbours, or of the same
+   elements throughout; where work-items walk over rows also whether it pays to look for where they lie once a run. */
+bool aval__fuse_runs(const aval__cluster *c, int64_t run, const aval_device_info *device);
 
 /* A cluster's space as the result of a product, `batch` matrices of rows and columns: element (z, row, column) of input i is its element
    z * matrix_step[i] + row * row_step[i], and + column where bit i of along_row is set. */
@@ -76,6 +87,9 @@ typedef struct aval__fused_kernel {
 int aval__fuse_tail(aval__arena *arena, const aval__cluster *cluster, const aval__grid *grid, const aval_device_info *device,
                     aval__fused_kernel *out);
 
+/* The same for the node whose head the cluster is (see kernels/head.clh). */
+int aval__fuse_head(aval__arena *arena, const aval__cluster *cluster, const aval_device_info *device, aval__fused_kernel *out);
+
 /* Generates the cluster's kernel for a device, with its arguments.  Empty spaces are the caller's business (nothing is launched). */
 int aval__fuse_kernel(aval__arena *arena, const aval__cluster *cluster, const aval_device_info *device, aval__fused_kernel *out);
 
@@ -110,6 +124,8 @@ typedef struct aval__fused_axes {
     uint64_t varies[AVAL_MAX_RANK]; /* by axis: bit i is set where input i varies along it */
 } aval__fused_axes;
 void aval__fuse_axes(const aval__cluster *cluster, aval__fused_axes *out);
+/* The type that kernels count the cluster's elements in. */
+const char *aval__fuse_index(const aval__cluster *cluster, const aval_device_info *device);
 
 typedef struct aval__fuse_words {
     AVAL__VEC(uint64_t) list; /* reused */

@@ -53,6 +53,13 @@ static bool needs_long_index(uint64_t count, const aval_device_info *device)
     return device->kind != AVAL_DEVICE_CPU && count > INT32_MAX - GROUP; /* rounded up to groups it must fit */
 }
 
+/* GPUs divide 64-bit integers in software. */
+const char *aval__fuse_index(const aval__cluster *c, const aval_device_info *device)
+{
+    if (device->kind == AVAL_DEVICE_CPU) return "long";
+    return needs_long_index((uint64_t)aval__tensor_count(c->space), device) ? "ulong" : "uint";
+}
+
 static void set_range(uint64_t count, const aval_device_info *device, aval__fused_kernel *out)
 {
     if (device->kind == AVAL_DEVICE_CPU) {
@@ -63,7 +70,7 @@ static void set_range(uint64_t count, const aval_device_info *device, aval__fuse
     } else {
         out->local = device->max_group > 0 && device->max_group < GROUP ? device->max_group : GROUP;
         out->global = (count + out->local - 1) / out->local * out->local;
-        out->options = needs_long_index(count, device) ? "-DINDEX=ulong" : "-DINDEX=uint"; /* GPUs divide 64-bit integers in software */
+        out->options = needs_long_index(count, device) ? "-DINDEX=ulong" : "-DINDEX=uint"; /* as aval__fuse_index says */
     }
 }
 

@@ -29,10 +29,11 @@ struct spelled {
 
 typedef struct generator {
     const aval__cluster *cluster;
-    const aval__grid *grid; /* of a tail; NULL: a kernel of its own */
+    const aval__grid *grid; /* of a tail; NULL: none */
+    bool head; /* for the kernels of another node; else, without a grid, a kernel of its own */
     const aval_device_info *device;
     aval__arena *arena;
-    aval__text parameters, names, body, result, rounded; /* names: of the parameters */
+    aval__text parameters, names, places, body, result, rounded; /* names: of the parameters; places: of a head, where a run begins */
     AVAL__VEC(aval__fused_arg) args;
     AVAL__VEC(struct temporary) temporaries;
     AVAL__VEC(struct spelled) spelled; /* by use: inputs first, then what nodes computed */
@@ -204,12 +205,16 @@ static bool is_cpu(const generator *g)
 /* Whether elements are computed in a loop over j: on CPUs, and in tails. */
 static bool has_loop(const generator *g)
 {
-    return is_cpu(g) || g->grid != NULL;
+    return !g->head && (is_cpu(g) || g->grid != NULL);
 }
 
-/* Where the element of input i lies, from p<i> on: in a loop the row's start b<i> and the place j in the row. */
+/* Where the element of input i lies, from p<i> on: in a loop, and in a head, the row's start b<i> and the place j in the row. */
 static void put_place(generator *g, aval__text *place, size_t i)
 {
+    if (g->head) {
+        aval__text_add(place, g->axes.varies[g->axes.count - 1] >> i & 1 ? "row.b%zu + j" : "row.b%zu", i);
+        return;
+    }
     aval__text_add(place, "o%zu + ", i);
     if (!has_loop(g)) put_index(g, place, i, true);
     else aval__text_add(place, g->axes.varies[g->axes.count - 1] >> i & 1 ? "b%zu + j" : "b%zu", i);
@@ -237,15 +242,21 @@ static void put_loads(generator *g)
     aval__text_release(&place);
 }
 
+static const char *find_spelled(const generator *g, const aval_value *value)
+{
+    const char *text = "0";
+    for (size_t k = 0; k < g->spelled.count; k++) {
+        if (g->spelled.at[k].value == value) text = g->spelled.at[k].text;
+    }
+    return text;
+}
+
 static void put_stores(generator *g)
 {
     for (size_t i = 0; i < g->cluster->n_outputs; i++) {
         const aval_value *value = g->cluster->outputs[i];
-        const char *text = "0";
+        const char *text = find_spelled(g, value);
         char pointer[24], place[32];
-        for (size_t k = 0; k < g->spelled.count; k++) {
-            if (g->spelled.at[k].value == value) text = g->spelled.at[k].text;
-        }
         snprintf(pointer, sizeof pointer, "q%zu", i);
         snprintf(place, sizeof place, "r%zu + i%s", i, has_loop(g) ? " + j" : "");
         aval__text_add(&g->body, "        ");
@@ -256,25 +267,24 @@ static void put_stores(generator *g)
 
 /* ---- The frame ----------------------------------------------------------------------------------------------------------------------- */
 
-static void put_coordinates(generator *g, const char *type)
+static void put_coordinates(const generator *g, aval__text *text, const char *type)
 {
     if (g->axes.count == 1) {
-        aval__text_add(&g->body, "        const %s c0 = i;\n", type);
+        aval__text_add(text, "        const %s c0 = i;\n", type);
         return;
     }
-    aval__text_add(&g->body, "        %s rest = i;\n", type);
+    aval__text_add(text, "        %s rest = i;\n", type);
     for (size_t axis = g->axes.count; axis-- > 1;) {
-        aval__text_add(&g->body, "        const %s c%zu = rest %% (%s)n%zu;\n        rest /= (%s)n%zu;\n", type, axis, type, axis, type,
-                       axis);
+        aval__text_add(text, "        const %s c%zu = rest %% (%s)n%zu;\n        rest /= (%s)n%zu;\n", type, axis, type, axis, type, axis);
     }
-    aval__text_add(&g->body, "        const %s c0 = rest;\n", type);
+    aval__text_add(text, "        const %s c0 = rest;\n", type);
 }
 
 static void put_chunk(generator *g)
 {
     aval__text_add(&g->body, "    const long first = (long)get_global_id(0) * chunk, end = min(first + chunk, count);\n"
                              "    for (long i = first; i < end;) {\n");
-    put_coordinates(g, "long");
+    put_coordinates(g, &g->body, "long");
     aval__text_add(&g->body, "        const long run = min(n%zu - c%zu, end - i);\n", g->axes.count - 1, g->axes.count - 1);
     for (size_t i = 0; i < g->cluster->n_inputs; i++) {
         bool line = g->axes.varies[g->axes.count - 1] >> i & 1;
@@ -293,7 +303,7 @@ static void put_chunk(generator *g)
 static void put_element(generator *g)
 {
     aval__text_add(&g->body, "    const INDEX i = (INDEX)get_global_id(0);\n    if (i < (INDEX)count) {\n");
-    put_coordinates(g, "INDEX");
+    put_coordinates(g, &g->body, "INDEX");
     put_loads(g);
     put_nodes(g);
     put_stores(g);
@@ -313,6 +323,7 @@ static void put_tensor(generator *g, const aval_value *value, bool written, size
 static void put_tensors(generator *g)
 {
     for (size_t i = 0; i < g->cluster->n_inputs; i++) put_tensor(g, g->cluster->inputs[i], false, i);
+    if (g->head) return; /* its result goes to the kernel */
     for (size_t i = 0; i < g->cluster->n_outputs; i++) put_tensor(g, g->cluster->outputs[i], true, i);
 }
 
@@ -353,6 +364,23 @@ static void put_rows(generator *g)
     aval__text_add(&g->body, "        }\n    }\n");
 }
 
+/* One element, and where the run begins that it is in. */
+static void put_run(generator *g)
+{
+    const char *index = aval__fuse_index(g->cluster, g->device);
+    for (size_t i = 0; i < g->axes.count; i++) put_long(g, "n", i, AVAL__FUSED_SIZE);
+    aval__text_add(&g->places, "    const %s i = (%s)element;\n", index, index);
+    put_coordinates(g, &g->places, index);
+    for (size_t i = 0; i < g->cluster->n_inputs; i++) {
+        aval__text_add(&g->places, "    row.b%zu = o%zu + ", i, i);
+        put_index(g, &g->places, i, true);
+        aval__text_add(&g->places, ";\n");
+    }
+    put_loads(g);
+    put_nodes(g);
+    aval__text_add(&g->body, "        return %s;\n", find_spelled(g, g->cluster->headed));
+}
+
 static int check(const aval__cluster *c)
 {
     if (c->n_inputs > MOST_INPUTS) {
@@ -380,13 +408,25 @@ static void put_preamble(const generator *g, aval__text *text)
     if (g->smalls) aval__text_put(text, small_float_clh, strlen(small_float_clh));
 }
 
+static void put_head(const generator *g, aval__text *text)
+{
+    aval__text_add(text, "\n#define HEAD 1\n#define HEAD_PARAMS , %s\n#define HEAD_ARGS , %s\n", g->parameters.at, g->names.at);
+    aval__text_add(text, "typedef struct head_row {\n    long b0");
+    for (size_t i = 1; i < g->cluster->n_inputs; i++) aval__text_add(text, ", b%zu", i);
+    aval__text_add(text, ";\n} head_row;\n");
+    aval__text_add(text, "static head_row head_at(long element HEAD_PARAMS)\n{\n    head_row row;\n%s    return row;\n}\n", g->places.at);
+    aval__text_add(text, "static %s head(head_row row, long j HEAD_PARAMS)\n{\n%s}\n#pragma OPENCL FP_CONTRACT ON\n",
+                   aval__expr_type(aval__fused_type_of(g->cluster->headed->tensor.type)->arithmetic), g->body.at);
+}
+
 static int finish(generator *g, aval__fused_kernel *out)
 {
     aval__text text = { 0 };
     if (g->status < 0) return g->status;
-    if (g->parameters.failed || g->names.failed || g->body.failed) return AVAL_E_MEMORY;
+    if (g->parameters.failed || g->names.failed || g->places.failed || g->body.failed) return AVAL_E_MEMORY;
     put_preamble(g, &text);
-    if (g->grid == NULL) aval__text_add(&text, "\n__kernel void fused(%s)\n{\n%s}\n", g->parameters.at, g->body.at);
+    if (g->head) put_head(g, &text);
+    else if (g->grid == NULL) aval__text_add(&text, "\n__kernel void fused(%s)\n{\n%s}\n", g->parameters.at, g->body.at);
     else
         aval__text_add(
             &text,
@@ -406,7 +446,8 @@ static int generate(generator *g, aval__fused_kernel *out)
 {
     AVAL__TRY(check(g->cluster));
     put_tensors(g);
-    if (g->grid != NULL) put_rows(g);
+    if (g->head) put_run(g);
+    else if (g->grid != NULL) put_rows(g);
     else {
         put_range(g);
         if (is_cpu(g)) put_chunk(g);
@@ -416,6 +457,7 @@ static int generate(generator *g, aval__fused_kernel *out)
     if (status == AVAL_OK) status = aval__fuse_arguments(g->cluster, g->grid, g->device, out);
     aval__text_release(&g->parameters);
     aval__text_release(&g->names);
+    aval__text_release(&g->places);
     aval__text_release(&g->body);
     aval__text_release(&g->result);
     aval__text_release(&g->rounded);
@@ -438,5 +480,12 @@ int aval__fuse_tail(aval__arena *arena, const aval__cluster *cluster, const aval
 {
     generator g = { .cluster = cluster, .grid = grid, .device = device, .arena = arena };
     g.axes = (aval__fused_axes){ .count = 1, .varies = { grid->along_row } };
+    return generate(&g, out);
+}
+
+int aval__fuse_head(aval__arena *arena, const aval__cluster *cluster, const aval_device_info *device, aval__fused_kernel *out)
+{
+    generator g = { .cluster = cluster, .head = true, .device = device, .arena = arena };
+    aval__fuse_axes(cluster, &g.axes);
     return generate(&g, out);
 }

@@ -53,6 +53,7 @@ int aval__plan_key(const aval__plan_request *request, aval__hash *key, aval__num
     int32_t modes[] = { (int32_t)request->memory, request->strict };
     put(&text, modes, sizeof modes);
     put(&text, &request->memory_bound, sizeof request->memory_bound);
+    put(&text, &request->least_head, sizeof request->least_head);
     put(&text, &request->tuning, sizeof request->tuning);
     if (text.failed) status = aval__fail(AVAL_E_MEMORY, "out of memory while hashing a graph");
     else *key = aval__hash_bytes(text.at, text.length);

@@ -79,7 +79,7 @@ static int allocate_tables(aval__planner *p)
     p->device_of = aval__arena_alloc(arena, sizeof *p->device_of * n_nodes);
     p->cluster_of = aval__arena_alloc(arena, sizeof *p->cluster_of * n_nodes);
     p->stage = aval__arena_alloc(arena, sizeof *p->stage * n_nodes);
-    p->tail_of = aval__arena_alloc(arena, sizeof *p->tail_of * n_nodes);
+    p->partner_of = aval__arena_alloc(arena, sizeof *p->partner_of * n_nodes);
     p->home = aval__arena_alloc(arena, sizeof *p->home * n_values);
     p->root_state = aval__arena_alloc(arena, sizeof *p->root_state * n_values);
     p->item_of = aval__arena_alloc(arena, sizeof *p->item_of * n_values);
@@ -88,7 +88,7 @@ static int allocate_tables(aval__planner *p)
     p->kept = aval__arena_alloc(arena, n_values);
     p->needed = aval__arena_alloc(arena, n_values);
     p->words.place = aval__arena_alloc(arena, sizeof *p->words.place * n_values);
-    bool all = p->words.place && p->device_of && p->cluster_of && p->stage && p->tail_of && p->home && p->root_state && p->item_of &&
+    bool all = p->words.place && p->device_of && p->cluster_of && p->stage && p->partner_of && p->home && p->root_state && p->item_of &&
                p->used && p->updated && p->kept && p->needed;
     return all ? AVAL_OK : AVAL_E_MEMORY;
 }
@@ -108,7 +108,10 @@ static int run_stages(aval__planner *p)
     AVAL__TRY(aval__planner_place(p));
     AVAL__TRY(aval__fuse_clusters(&p->scratch, p->g, p->nodes, p->n_nodes, p->device_of, p->needed, &p->clusters, &p->n_clusters,
                                   p->cluster_of, p->stage));
-    AVAL__TRY(aval__fuse_tails(p->g, p->nodes, p->n_nodes, p->device_of, p->stage, p->clusters, p->n_clusters, p->tail_of));
+    AVAL__TRY(aval__fuse_tails(p->g, p->nodes, p->n_nodes, p->device_of, p->stage, p->clusters, p->n_clusters, p->partner_of));
+    if (request->least_head > 0)
+        AVAL__TRY(aval__fuse_heads(p->g, p->nodes, p->n_nodes, p->device_of, p->needed, p->stage, request->least_head, p->clusters,
+                                   p->cluster_of, p->partner_of));
     AVAL__TRY(aval__planner_units(p));
     AVAL__TRY(aval__planner_order(p));
     AVAL__TRY(aval__planner_recompute(p));

@@ -218,6 +218,7 @@ typedef struct aval__plan_request {
     aval_memory_mode memory;
     uint64_t memory_bound; /* bytes of a device's arena (AVAL_MEMORY_ARENA only); 0: none */
     bool strict;
+    int64_t least_head; /* elements from which on launches compute what they read instead of finding it in memory; 0: never */
     uint64_t tuning; /* of what `hooks` choose by, besides shapes and devices: plans of another number are others */
     const aval__log *log;
 } aval__plan_request;

@@ -36,8 +36,10 @@ typedef struct aval__unit {
     const aval_node *node;
     const aval__cluster *cluster; /* both NULL: a copy of reads[0] to writes[0] */
     const aval__cluster *tail; /* of the node: computed by its product's launches, or after them; NULL: none */
+    const aval__cluster *head; /* of the node: computed by its launches that read it, or before them; NULL: none */
     uint32_t device;
-    uint32_t first_link; /* planner->links: n_reads items, then n_writes; AVAL__NONE for absent ones; the tail's come after the node's */
+    uint32_t
+        first_link; /* planner->links: n_reads items, then n_writes; AVAL__NONE for absent ones; those of tail or head come after the node's */
     uint32_t n_reads, n_writes;
     uint32_t blocked; /* items that it reads and that are not there yet */
     uint32_t held; /* readers of states that this unit updates, not in the order yet */
@@ -104,7 +106,7 @@ typedef struct aval__planner {
     size_t n_clusters;
     uint32_t *cluster_of; /* by node id */
     uint32_t *stage; /* by node id, see fuse.h */
-    uint32_t *tail_of; /* by node id: the cluster that may be its tail, AVAL__NONE */
+    uint32_t *partner_of; /* by node id: the cluster that may be its tail or its head, AVAL__NONE */
 
     AVAL__VEC(aval__item) items;
     uint32_t *item_of; /* by value id: its item at home, AVAL__NONE; the others follow by `next` */
@@ -233,7 +235,8 @@ typedef struct aval__recording {
     size_t n_inputs, n_outputs;
     aval__port *scratch;
     const aval__cluster *cluster; /* that is recorded, as launch or as tail */
-    const struct aval__tail *tail; /* of the product that is being recorded; NULL: none */
+    const struct aval__graft *tail; /* of the product that is being recorded; NULL: none */
+    const struct aval__graft *head; /* taken by the node; NULL: none */
     bool tail_is_done;
     struct {
         aval__hash key;
@@ -247,13 +250,13 @@ int aval__record_meet_operand(aval__recording *r, const aval__port *port, const 
 /* The copy as a tensor of this call, written by steps here if it is not there yet. */
 int aval__record_packed(aval_call *call, const aval_gemm *gemm, int type, const aval__gemm_choice *choice, int operand,
                         aval__packed *packed, const aval_tensor **out);
-/* A cluster as the tail of a product: what its launches are built with. */
-typedef struct aval__tail {
+/* A cluster as the tail or head of a node: what its launches are built with. */
+typedef struct aval__graft {
     const char *text; /* to stand before the kernels */
     aval__hash hash; /* of the text */
     const char *nodes; /* "Add, Relu" */
     aval__fused_kernel kernel; /* arguments */
-} aval__tail;
+} aval__graft;
 
 int aval__record_launch(aval_call *call, const aval_launch *launch);
 /* The port of a handle, NULL: it is not of this call. */
@@ -284,7 +287,13 @@ int aval__record_cluster(aval__recording *r);
    are launched with the macro AVAL__TAIL_MACRO then, and get the tail's text and arguments. */
 #define AVAL__TAIL_MACRO "TAIL"
 int aval__record_begin_tail(aval__recording *r, const aval_gemm *gemm, const aval__port *c);
-int aval__record_tail_args(aval__recording *r);
+/* The ability AVAL_HEADS. */
+int aval__record_take_head(aval_call *call, const aval_tensor *t, int64_t run);
+/* Whether the port is what the unit's head gives, and is not in memory. */
+bool aval__record_waits(const aval__recording *r, const aval__port *port);
+/* A cluster of the unit, which is none of its launches' tail or head, as a launch of its own; the node's label stays. */
+int aval__record_apart(aval__recording *r, const aval__cluster *cluster);
+int aval__record_graft_args(aval__recording *r, const aval__graft *graft);
 /* Where the cluster's outputs lie, and an argument of its kernel. */
 int aval__record_place_outputs(aval__recording *r);
 int aval__record_fused_arg(aval__recording *r, const aval__fused_arg *arg);
@@ -294,9 +303,9 @@ int aval__record_own_storage(aval__recording *r, uint32_t item);
 /* Makes sure that an item which is there before the run has its slot. */
 int aval__planner_fixed_slot(aval__planner *p, uint32_t item);
 
-/* The kernel source of a recorder's launch (tail NULL: it has none), and of a generated kernel; equal ones are one object. */
+/* The kernel source of a recorder's launch (graft NULL: it has neither tail nor head), and of a generated kernel; equal ones are one object. */
 int aval__source_of_launch(aval__planner *p, const aval_kernel_source *source, const aval_launch *launch, int s_type,
-                           const aval__tail *tail, const aval__source **out);
+                           const aval__graft *graft, const aval__source **out);
 int aval__source_of_text(aval__planner *p, const char *name, const char *text, const char *options, const aval__source **out);
 /* A table by key; what is found there is of the kind that the key was made for. */
 int aval__share(aval__planner *p, aval__hash key, const void *thing);

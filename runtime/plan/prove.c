@@ -1,5 +1,5 @@
 /* Asks whether a device may be trusted with a unit: once a plan for each generated kernel and for each operator's kernels in an element
- * type; a product and its tail are tried one by one.  The answer "no" is a refusal, as if the device could not run the unit at all. */
+ * type; a node and its tail or head are tried one by one.  The answer "no" is a refusal, as if the device could not run the unit at all. */
 #include "plan/planner.h"
 
 static int type_of(const aval_node *node)
@@ -56,6 +56,7 @@ int aval__planner_prove(aval__planner *p, const aval__unit *u, size_t first_step
         if (!first) first = last;
     }
     if (!first) return AVAL_OK;
-    AVAL__TRY(ask(p, u, u->cluster, first));
+    AVAL__TRY(ask(p, u, u->cluster, u->head ? last : first)); /* a head may be a launch of its own, before the node's */
+    if (u->head) AVAL__TRY(ask(p, u, u->head, first));
     return u->tail ? ask(p, u, u->tail, last) : AVAL_OK;
 }

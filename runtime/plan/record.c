@@ -227,6 +227,10 @@ static uint64_t moved_bytes(const aval__planner *p, const aval__unit *u, size_t 
         uint32_t item = aval__unit_reads(p, u)[i]; /* writes follow */
         if (item != AVAL__NONE && p->items.at[item].storage != AVAL__NONE) bytes += p->items.at[item].bytes;
     }
+    if (u->head) { /* its result is read once more where it was written at all */
+        const aval__item *headed = &p->items.at[aval__planner_item(p, u->head->headed, u->device)];
+        return bytes + (headed->storage == AVAL__NONE ? 0 : headed->bytes) + scratch_bytes(p, first_storage);
+    }
     if (!u->tail) return bytes + scratch_bytes(p, first_storage);
     /* Between a product and a cluster of its own what it gives is read once more; to a tail it does not come from memory, nor go there alone. */
     const aval__item *product = &p->items.at[aval__planner_item(p, u->tail->product, u->device)];
@@ -235,13 +239,17 @@ static uint64_t moved_bytes(const aval__planner *p, const aval__unit *u, size_t 
     return bytes + scratch_bytes(p, first_storage);
 }
 
-/* A cluster that could not be its product's tail. */
-static int record_apart(aval__recording *r)
+int aval__record_apart(aval__recording *r, const aval__cluster *cluster)
 {
-    const aval__unit alone = { .node = r->unit->tail->nodes[0], .cluster = r->unit->tail };
-    r->cluster = r->unit->tail;
+    const aval__unit alone = { .node = cluster->nodes[0], .cluster = cluster };
+    const char *label = r->label;
+    size_t n_steps = r->p->steps.count;
+    r->cluster = cluster;
     AVAL__TRY(label_unit(r->p, &alone, &r->label));
-    return aval__record_cluster(r);
+    AVAL__TRY(aval__record_cluster(r));
+    r->label = label;
+    if (cluster != r->unit->head || r->p->steps.count == n_steps) return AVAL_OK;
+    return list_written(r->p, r->unit, r->unit->n_writes - (uint32_t)cluster->n_outputs, r->unit->n_writes);
 }
 
 static bool is_learning(const aval__planner *p)
@@ -270,7 +278,7 @@ static int record_unit(aval__planner *p, uint32_t unit)
         first_output = u->node->n_outputs;
         if (p->steps.count > n_steps) AVAL__TRY(list_written(p, u, 0, first_output));
         listed = p->steps.count;
-        status = record_apart(&r);
+        status = aval__record_apart(&r, u->tail);
     }
     if (status < 0) return status;
     AVAL__TRY(aval__planner_prove(p, u, n_steps));
@@ -279,7 +287,8 @@ static int record_unit(aval__planner *p, uint32_t unit)
     if (is_learning(p)) aval__planner_learn(p, unit, n_steps, n_storages, n_products, moved);
     if (silent) return AVAL_OK;
     p->plan->statistics.moved_bytes += moved;
-    return p->steps.count == listed ? AVAL_OK : list_written(p, u, first_output, u->n_writes);
+    if (p->steps.count == listed) return AVAL_OK;
+    return list_written(p, u, first_output, u->n_writes - (u->head && r.head == NULL ? (uint32_t)u->head->n_outputs : 0));
 }
 
 int aval__planner_record(aval__planner *p)

@@ -27,9 +27,10 @@ static bool may_overwrite(const aval__recording *r, const aval__item *out, const
     }
     for (size_t i = 0; i < r->cluster->n_outputs; i++)
         if (item_of(r, r->cluster->outputs[i])->storage == in->storage) return false; /* taken by another output */
-    const aval_node *product = r->tail ? r->unit->node : NULL;
-    for (uint32_t i = 0; product && i < product->n_inputs; i++)
-        if (product->inputs[i] && item_of(r, product->inputs[i])->storage == in->storage) return false; /* other work-items read it */
+    const aval_node *node = r->tail || r->unit->head ? r->unit->node : NULL;
+    for (uint32_t i = 0; node && i < node->n_inputs; i++)
+        if (node->inputs[i] && item_of(r, node->inputs[i])->storage == in->storage)
+            return false; /* other work-items, or later ones, read it */
     return true;
 }
 

@@ -22,9 +22,16 @@ static int add_tensor_arg(aval_call *call, const aval_arg *arg, bool *any_conten
     return aval__record_tensor_arg(r->p, port->storage, port->offset_bytes, arg->tensor->type, written);
 }
 
+static bool is_head(const aval__recording *r, const aval_tensor *t)
+{
+    const aval__port *port = aval__record_port(r, t);
+    return r->head && port && aval__record_waits(r, port);
+}
+
 static int add_arg(aval_call *call, const aval_arg *arg, int s_type, bool *any_content, bool *any_written)
 {
-    aval__planner *p = ((aval__recording *)call->user)->p;
+    const aval__recording *r = call->user;
+    aval__planner *p = r->p;
     int32_t small = (int32_t)arg->integer;
     float single = (float)arg->real;
     if (arg->reserved || arg->more) return aval__fail(AVAL_E_PLUGIN, "launch: reserved and more of an argument: expected 0 and NULL");
@@ -32,7 +39,8 @@ static int add_arg(aval_call *call, const aval_arg *arg, int s_type, bool *any_c
     case AVAL_ARG_READ:
     case AVAL_ARG_WRITE:
     case AVAL_ARG_UPDATE:
-        if (arg->tensor) return add_tensor_arg(call, arg, any_content, any_written);
+        if (arg->tensor && !(arg->kind == AVAL_ARG_READ && is_head(r, arg->tensor)))
+            return add_tensor_arg(call, arg, any_content, any_written);
         return aval__vec_push(&p->args, (aval__arg){ .kind = AVAL__ARG_TENSOR, .absent = true, .slot = AVAL__NONE, .offset = -1 });
     case AVAL_ARG_INT:
         if (small != arg->integer)
@@ -143,6 +151,14 @@ static int check_launch(const aval__recording *r, const aval_launch *launch)
     return check_array(launch->kernel, "defines", launch->defines, launch->n_defines);
 }
 
+/* Whether the launch reads what the head that was taken gives. */
+static bool reads_head(const aval__recording *r, const aval_launch *launch)
+{
+    for (size_t i = 0; r->head && i < launch->n_args; i++)
+        if (launch->args[i].kind == AVAL_ARG_READ && launch->args[i].tensor && is_head(r, launch->args[i].tensor)) return true;
+    return false;
+}
+
 int aval__record_launch(aval_call *call, const aval_launch *launch)
 {
     aval__recording *r = call->user;
@@ -152,7 +168,7 @@ int aval__record_launch(aval_call *call, const aval_launch *launch)
     uint64_t items = 0;
     AVAL__TRY(check_launch(r, launch));
     int s_type = type_of_launch(launch);
-    const aval__tail *tail = stores_result(launch) ? r->tail : NULL;
+    const aval__graft *graft = stores_result(launch) ? r->tail : reads_head(r, launch) ? r->head : NULL;
     for (size_t i = 0; i < launch->n_args; i++) AVAL__TRY(add_arg(call, &launch->args[i], s_type, &any_content, &any_written));
     AVAL__TRY(set_absent_args(p, launch->kernel));
     AVAL__TRY(set_sizes(r, launch, &sizes, &items));
@@ -164,8 +180,8 @@ int aval__record_launch(aval_call *call, const aval_launch *launch)
         p->args.count = 0;
         return AVAL_OK;
     }
-    if (tail) AVAL__TRY(aval__record_tail_args(r));
-    AVAL__TRY(aval__source_of_launch(p, r->source, launch, s_type, tail, &sizes.source));
+    if (graft) AVAL__TRY(aval__record_graft_args(r, graft));
+    AVAL__TRY(aval__source_of_launch(p, r->source, launch, s_type, graft, &sizes.source));
     sizes.kernel = aval__keep_text(p, launch->kernel);
     if (!sizes.kernel) return AVAL_E_MEMORY;
     AVAL__TRY(aval__record_args(p, &sizes));

@@ -22,10 +22,20 @@ aval__port *aval__record_port(const aval__recording *r, const aval_tensor *t)
     return NULL;
 }
 
+/* Writes what the unit's head gives to memory. */
+static int write_head(aval__recording *r, aval__port *port)
+{
+    AVAL__TRY(aval__record_apart(r, r->unit->head));
+    port->storage = r->p->items.at[port->item].storage;
+    port->offset_bytes = r->p->items.at[port->item].offset_bytes;
+    return AVAL_OK;
+}
+
 int aval__record_readable(aval_call *call, const aval_tensor *t, const char *what, aval__port **out)
 {
     aval__port *port = *out = aval__record_port(recording_of(call), t);
     if (!port) return aval__fail(AVAL_E_PLUGIN, "%s: expected a tensor of this call, found another pointer", what);
+    if (aval__record_waits(recording_of(call), port)) return write_head(recording_of(call), port);
     if (port->writable && (port->written || port->readable)) return AVAL_OK;
     if (port->writable) return aval__fail(AVAL_E_PLUGIN, "%s: %s %u is read before it is written", what, port->role, port->index);
     if (!port->readable)
@@ -189,7 +199,8 @@ static const aval__call_table record_table = { .content = record_content,
                                                .fill = record_fill,
                                                .alias = record_alias,
                                                .alias_strided = aval__record_alias_strided,
-                                               .strides = aval__record_strides };
+                                               .strides = aval__record_strides,
+                                               .take_head = aval__record_take_head };
 
 /* ---- Ports ---------------------------------------------------------------------------------------------------------------------------------- */
 

@@ -14,8 +14,9 @@ static bool takes_strides(const aval__planner *p, const aval__item *item)
     for (uint32_t i = 0; i < item->n_readers; i++) {
         const aval__unit *u = &p->units.at[p->readers.at[item->first_reader + i]];
         if (!u->node || u->cluster || u->node->def->kind != AVAL__KERNELS) return false;
-        for (uint32_t k = 0; u->tail && k < u->tail->n_inputs; k++)
-            if (u->tail->inputs[k] == item->value) return false;
+        const aval__cluster *c = u->tail ? u->tail : u->head;
+        for (uint32_t k = 0; c && k < c->n_inputs; k++)
+            if (c->inputs[k] == item->value) return false;
         for (uint32_t k = 0; k < u->node->n_inputs; k++) {
             if (u->node->inputs[k] != item->value) continue;
             if (!(u->node->def->op->inputs[aval__input_port(u->node->def, k)].flags & AVAL_STRIDED)) return false;

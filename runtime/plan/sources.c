@@ -115,7 +115,7 @@ static int by_name(const void *a, const void *b)
 }
 
 int aval__source_of_launch(aval__planner *p, const aval_kernel_source *source, const aval_launch *launch, int s_type,
-                           const aval__tail *tail, const aval__source **out)
+                           const aval__graft *graft, const aval__source **out)
 {
     aval_define defines[MOST_DEFINES];
     uint64_t words[7 + 2 * MOST_DEFINES];
@@ -131,8 +131,8 @@ int aval__source_of_launch(aval__planner *p, const aval_kernel_source *source, c
     words[n_words++] = (uint64_t)s_type;
     words[n_words++] = launch->i_type;
     words[n_words++] = launch->d_type;
-    if (tail) words[n_words++] = tail->hash.low;
-    if (tail) words[n_words++] = tail->hash.high;
+    if (graft) words[n_words++] = graft->hash.low;
+    if (graft) words[n_words++] = graft->hash.high;
     for (size_t i = 0; i < n; i++) {
         words[n_words++] = aval__hash64(defines[i].name, strlen(defines[i].name), 0);
         words[n_words++] = (uint64_t)defines[i].value;
@@ -147,7 +147,7 @@ int aval__source_of_launch(aval__planner *p, const aval_kernel_source *source, c
     if (launch->d_type) aval__text_add(&p->text, " -DD_TYPE=%u", launch->d_type);
     for (size_t i = 0; i < n; i++) aval__text_add(&p->text, " -D%s=%lld", defines[i].name, (long long)defines[i].value);
     if (p->text.failed) return AVAL_E_MEMORY;
-    if (tail) AVAL__TRY(make_source_with(p, source, tail->text, p->text.at, &made));
+    if (graft) AVAL__TRY(make_source_with(p, source, graft->text, p->text.at, &made));
     else AVAL__TRY(make_source(p, source->name, source->text, false, p->text.at, &made));
     AVAL__TRY(aval__share(p, key, made));
     *out = made;

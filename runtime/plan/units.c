@@ -114,13 +114,14 @@ static int add_units(aval__planner *p)
             if (made[cluster]) continue;
             made[cluster] = true;
             u.cluster = &p->clusters[cluster];
-            if (u.cluster->product) continue; /* with the node whose tail it may be */
+            if (u.cluster->product || u.cluster->headed) continue; /* with the node whose tail or head it may be */
         }
-        if (p->tail_of[node->id] != AVAL__NONE) u.tail = &p->clusters[p->tail_of[node->id]];
+        const aval__cluster *partner = p->partner_of[node->id] != AVAL__NONE ? &p->clusters[p->partner_of[node->id]] : NULL;
+        if (partner) *(partner->headed ? &u.head : &u.tail) = partner;
         AVAL__TRY(aval__vec_push(&p->units, u));
         if (u.cluster) AVAL__TRY(add_outputs(p, unit, u.cluster->outputs, u.cluster->n_outputs));
         else AVAL__TRY(add_outputs(p, unit, node->outputs, node->n_outputs));
-        if (u.tail) AVAL__TRY(add_outputs(p, unit, u.tail->outputs, u.tail->n_outputs));
+        if (partner) AVAL__TRY(add_outputs(p, unit, partner->outputs, partner->n_outputs));
     }
     return AVAL_OK;
 }
@@ -195,8 +196,8 @@ static int link_unit(aval__planner *p, uint32_t unit)
     part parts[2];
     size_t n = 0;
     if (u.cluster) parts[n++] = part_of_cluster(u.cluster);
-    else parts[n++] = (part){ u.node->inputs, u.node->outputs, u.node->n_inputs, u.node->n_outputs, NULL };
-    if (u.tail) parts[n++] = part_of_cluster(u.tail);
+    else parts[n++] = (part){ u.node->inputs, u.node->outputs, u.node->n_inputs, u.node->n_outputs, u.head ? u.head->headed : NULL };
+    if (u.tail || u.head) parts[n++] = part_of_cluster(u.tail ? u.tail : u.head);
     /* Copies add links of their own, so they are made before this unit's links begin. */
     for (size_t i = 0; i < n; i++) AVAL__TRY(find_readable(p, unit, &parts[i]));
     p->units.at[unit].first_link = (uint32_t)p->links.count;

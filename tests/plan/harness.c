@@ -1,4 +1,5 @@
 #include "harness.h"
+#include "aval/heads.h"
 
 #include <criterion/criterion.h>
 #include <string.h>
@@ -7,6 +8,8 @@
 #define BINARY_SAMPLE AVAL_SAMPLES({ .inputs = "[2,2] [2,2]" })
 #define UNARY AVAL_PORTS({ .name = "x" })
 #define BINARY AVAL_PORTS({ .name = "x" }, { .name = "w" })
+#define HEADED AVAL_PORTS({ .name = "x", .flags = AVAL_HEADED }, { .name = "w" })
+#define HEADED_SAMPLE BINARY_SAMPLE
 #define RESULT AVAL_PORTS({ .name = "y" })
 
 /* Nothing is computed here: folding gets zeros. */
@@ -25,6 +28,14 @@ static int mix_forward(const aval_host *host, aval_call *call)
                                           AVAL_ARGS(AVAL_READ(host->input(call, 0)), AVAL_READ(host->input(call, 1)), AVAL_WRITE(y),
                                                     AVAL_I64(host->count(y))),
                                           AVAL_DEFINES({ "WG", 4 })));
+}
+
+/* The same, and x may be computed as it is read. */
+static int take_forward(const aval_host *host, aval_call *call)
+{
+    const aval_heads *heads = host->extension(call, AVAL_HEADS);
+    int taken = heads->take(call, host->input(call, 0), host->dims(host->input(call, 0))[1]);
+    return taken < 0 ? taken : mix_forward(host, call);
 }
 
 /* Reads inputs and upstream gradient, writes or adds to each gradient. */
@@ -198,6 +209,8 @@ static int fill_forward(const aval_host *host, aval_call *call)
                                           __VA_ARGS__ }
 
 RECORDER(Mix, BINARY, .forward = mix_forward, .backward = mix_backward, .keeps = AVAL_KEEP_INPUT(0) | AVAL_KEEP_INPUT(1), .accumulates = 2);
+RECORDER(Meet, HEADED, .forward = mix_forward, .zero_gradient = 3, .no_gradient = "a test's");
+RECORDER(Take, HEADED, .forward = take_forward, .zero_gradient = 3, .no_gradient = "a test's");
 RECORDER(Half, UNARY, .infer = half_infer, .forward = scale_forward, .backward = scale_backward);
 RECORDER(Double, UNARY, .infer = double_infer, .forward = scale_forward, .backward = scale_backward);
 RECORDER(View, UNARY, .infer = view_infer, .forward = view_forward);
@@ -263,8 +276,9 @@ static const aval_plugin plugin = {
     .size = sizeof(aval_plugin),
     .name = "plan-tests",
     .version = "1",
-    .ops = (const aval_op *const[]){ &op_Mix, &op_View, &op_Same, &op_Rest, &op_Product, &op_Lazy, &op_Greedy, &op_Forgetful, &op_Update,
-                                     &op_Step, &op_Fill, &op_Add, &op_Mul, &op_Neg, &op_Cast, &op_Half, &op_Double, &op_Local, NULL },
+    .ops = (const aval_op *const[]){ &op_Mix,  &op_Meet,   &op_Take,      &op_View,   &op_Same,   &op_Rest,  &op_Product,
+                                     &op_Lazy, &op_Greedy, &op_Forgetful, &op_Update, &op_Step,   &op_Fill,  &op_Add,
+                                     &op_Mul,  &op_Neg,    &op_Cast,      &op_Half,   &op_Double, &op_Local, NULL },
     .sources = (const aval_kernel_source[]){ { "test.cl", "/* no kernel is built here */" }, { NULL, NULL } }
 };
 

@@ -12,6 +12,7 @@ typedef struct simulation {
     aval__numbering numbers;
     size_t n_user_values;
     uint64_t **words; /* by slot: a tag for each 4 bytes */
+    size_t n_heads; /* values that launches computed as they read them */
     bool reached[1 << 16]; /* by value id: found while walking a cluster */
 } simulation;
 
@@ -79,14 +80,21 @@ static void walk(simulation *s, const aval_value *v, const uint64_t *read, size_
     for (uint32_t i = 0; i < v->producer->n_inputs; i++) walk(s, v->producer->inputs[i], read, n_read, who);
 }
 
-static void run_fused(simulation *s, const aval__step *step)
+/* What the arguments from `first` on are read for. */
+static size_t list_read(simulation *s, const aval__step *step, uint32_t first, uint64_t *read)
 {
-    uint64_t read[64];
     size_t n_read = 0;
-    for (uint32_t i = 0; i < step->n_args; i++)
+    for (uint32_t i = first; i < step->n_args; i++)
         if (step->args[i].kind == AVAL__ARG_TENSOR && !step->args[i].written)
             read[n_read++] = tag(found(s, &step->args[i]), 0) | (uint32_t)words_at(s, step->args[i].slot, step->args[i].offset * 4)[0];
     memset(s->reached, 0, sizeof s->reached);
+    return n_read;
+}
+
+static void run_fused(simulation *s, const aval__step *step)
+{
+    uint64_t read[64];
+    size_t n_read = list_read(s, step, 0, read);
     for (uint32_t i = 0; i < step->n_values; i++) {
         const aval_value *v = numbered(s, s->plan->written[step->first_value + i].value);
         for (uint32_t j = 0; j < v->producer->n_inputs; j++) walk(s, v->producer->inputs[j], read, n_read, step->node);
@@ -96,6 +104,16 @@ static void run_fused(simulation *s, const aval__step *step)
         const aval__located *l = &s->plan->written[step->first_value + i];
         put(s, l->place.slot, l->place.offset, numbered(s, l->value));
     }
+}
+
+/* A value that a launch computes as it reads it, from arguments behind its own `n_own`. */
+static void run_head(simulation *s, const aval__step *step, uint32_t n_own, const aval_value *v)
+{
+    uint64_t read[64];
+    size_t n_read = list_read(s, step, n_own, read);
+    s->n_heads++;
+    walk(s, v, read, n_read, step->node);
+    for (size_t i = 0; i < n_read; i++) cr_assert(s->reached[i], "%s reads what its head does not", step->node);
 }
 
 static void run_mix_backward(const simulation *s, const aval__step *step, const aval_node *node, const aval__arg *args)
@@ -127,7 +145,10 @@ static void run_launch(simulation *s, const aval__step *step)
         run_mix_backward(s, step, node, step->args);
         return;
     }
-    for (uint32_t i = 0; i < node->n_inputs; i++) expect(s, step->args[i].slot, step->args[i].offset * 4, node->inputs[i], step->node);
+    for (uint32_t i = 0; i < node->n_inputs; i++) {
+        if (step->args[i].absent) run_head(s, step, node->n_inputs + 2, node->inputs[i]);
+        else expect(s, step->args[i].slot, step->args[i].offset * 4, node->inputs[i], step->node);
+    }
     put(s, step->args[node->n_inputs].slot, step->args[node->n_inputs].offset * 4, node->outputs[0]);
 }
 
@@ -149,7 +170,7 @@ static void run_step(simulation *s, const aval__step *step)
     }
 }
 
-void simulate(fixture *f, const aval__plan *plan, aval_value *const *wanted, size_t n_wanted)
+size_t simulate(fixture *f, const aval__plan *plan, aval_value *const *wanted, size_t n_wanted)
 {
     simulation *s = calloc(1, sizeof *s);
     aval_value **copies = calloc(n_wanted + 1, sizeof *copies);
@@ -185,5 +206,7 @@ void simulate(fixture *f, const aval__plan *plan, aval_value *const *wanted, siz
     free(copies);
     aval__vec_release(&s->numbers);
     aval_graph_release(s->g);
+    size_t n_heads = s->n_heads;
     free(s);
+    return n_heads;
 }

@@ -6,6 +6,7 @@
 #include <string.h>
 
 static uint64_t state;
+static size_t n_heads; /* of all plans that were simulated */
 
 static uint32_t draw(uint32_t limit)
 {
@@ -15,8 +16,8 @@ static uint32_t draw(uint32_t limit)
 
 static aval_value *add_random_node(fixture *f, aval_value **values, size_t count)
 {
-    static const char *const ops[] = { "Mix", "Mix", "Same", "Add", "Mul", "Neg", "Mul" };
-    uint32_t op = draw(sizeof ops / sizeof ops[0]);
+    static const char *const ops[] = { "Mix", "Mix", "Same", "Add", "Mul", "Neg", "Mul", "Meet", "Take", "Take" };
+    uint32_t op = draw(f->request.least_head > 0 ? 10 : 7);
     size_t near = count > 6 && draw(3) ? 6 : count;
     aval_value *inputs[] = { values[count - 1 - draw((uint32_t)near)], values[draw((uint32_t)count)] };
     aval_node *node = aval_graph_node(f->g, ops[op], NULL, inputs, op == 2 || op == 5 ? 1 : 2);
@@ -58,17 +59,18 @@ static size_t build_random(fixture *f, uint64_t seed, aval_value **wanted)
 }
 
 /* Returns how many arenas the plan has. */
-static size_t plan_random(uint64_t seed, aval_memory_mode mode, size_t n_devices, uint64_t largest_allocation_bytes)
+static size_t plan_random(uint64_t seed, aval_memory_mode mode, size_t n_devices, uint64_t largest_allocation_bytes, int64_t least_head)
 {
     fixture f;
     aval_value *wanted[16];
     fixture_open(&f);
     f.request.memory = mode;
     f.request.n_devices = n_devices;
+    f.request.least_head = least_head;
     for (size_t i = 0; i < 2; i++) f.infos[i].largest_allocation_bytes = largest_allocation_bytes;
     size_t n_wanted = build_random(&f, seed, wanted);
     aval__plan *plan = fixture_plan(&f, wanted, n_wanted);
-    simulate(&f, plan, wanted, n_wanted);
+    n_heads += simulate(&f, plan, wanted, n_wanted);
     size_t n_arenas = count_arenas(plan, largest_allocation_bytes);
     aval__plan_release(plan);
     fixture_close(&f);
@@ -77,22 +79,31 @@ static size_t plan_random(uint64_t seed, aval_memory_mode mode, size_t n_devices
 
 Test(random_plans, every_read_finds_its_value_in_arenas)
 {
-    for (uint64_t seed = 0; seed < 500; seed++) plan_random(seed, AVAL_MEMORY_ARENA, 1, 1 << 20);
+    for (uint64_t seed = 0; seed < 500; seed++) plan_random(seed, AVAL_MEMORY_ARENA, 1, 1 << 20, 0);
 }
 
 Test(random_plans, every_read_finds_its_value_in_guarded_slots)
 {
-    for (uint64_t seed = 0; seed < 500; seed++) plan_random(seed, AVAL_MEMORY_GUARDED, 1, 1 << 20);
+    for (uint64_t seed = 0; seed < 500; seed++) plan_random(seed, AVAL_MEMORY_GUARDED, 1, 1 << 20, 0);
 }
 
 Test(random_plans, every_read_finds_its_value_when_all_are_retained)
 {
-    for (uint64_t seed = 0; seed < 500; seed++) plan_random(seed, AVAL_MEMORY_RETAINED, 1, 1 << 20);
+    for (uint64_t seed = 0; seed < 500; seed++) plan_random(seed, AVAL_MEMORY_RETAINED, 1, 1 << 20, 0);
 }
 
 Test(random_plans, every_read_finds_its_value_on_two_devices)
 {
-    for (uint64_t seed = 0; seed < 500; seed++) plan_random(seed, AVAL_MEMORY_ARENA, 2, 1 << 20);
+    for (uint64_t seed = 0; seed < 500; seed++) plan_random(seed, AVAL_MEMORY_ARENA, 2, 1 << 20, 0);
+}
+
+Test(random_plans, every_read_finds_its_value_where_launches_compute_what_they_read)
+{
+    for (uint64_t seed = 0; seed < 1000; seed++) plan_random(seed, AVAL_MEMORY_ARENA, 1 + seed % 2, 1 << 20, 1);
+    cr_expect_gt(n_heads, 100, "%zu heads", n_heads);
+    n_heads = 0;
+    for (uint64_t seed = 0; seed < 500; seed++) plan_random(seed, AVAL_MEMORY_GUARDED, 1, 1 << 20, 1);
+    cr_expect_gt(n_heads, 50, "%zu heads", n_heads);
 }
 
 /* A value takes 64 bytes, so three of them fill an arena. */
@@ -100,7 +111,7 @@ Test(random_plans, every_read_finds_its_value_in_several_arenas_where_one_alloca
 {
     size_t most = 0;
     for (uint64_t seed = 0; seed < 500; seed++) {
-        size_t n_arenas = plan_random(seed, AVAL_MEMORY_ARENA, 1, 192);
+        size_t n_arenas = plan_random(seed, AVAL_MEMORY_ARENA, 1, 192, 0);
         most = n_arenas > most ? n_arenas : most;
     }
     cr_assert_gt(most, 2);
@@ -138,6 +149,7 @@ static uint64_t plan_least(uint64_t seed, size_t n_devices)
     unsigned long long least = 0;
     fixture_open(&f);
     f.request.n_devices = n_devices;
+    f.request.least_head = (int64_t)(seed % 2);
     size_t n_wanted = build_random(&f, seed, wanted);
     f.request.memory_bound = 1;
     int status = fixture_plan_status(&f, wanted, n_wanted);

@@ -30,8 +30,15 @@ def batch_norm(x, scale, bias):
     return F.batch_norm(x, torch.zeros(x.shape[1]), torch.ones(x.shape[1]), scale, bias, training=True)
 
 
+def residual_norm(x, scale, bias, residual):
+    return F.layer_norm(x + residual, x.shape[-1:], scale, bias)
+
+
 def cases():
     """name, shape of x, shapes of the other inputs, function"""
+    yield "squared_error", (16 << 20,), ((16 << 20,),), F.mse_loss
+    yield "masked_softmax", (512, 1024), ((1024,), ()), lambda x, mask, divisor: torch.softmax(x / divisor + mask, -1)
+    yield "residual_norm", (4096, 256), ((256,), (256,), (4096, 256)), residual_norm
     yield "activation", (16 << 20,), ((), ()), activation
     yield "softmax", (512, 1024), (), lambda x: torch.softmax(x, -1)
     yield "softmax", (4096, 128), (), lambda x: torch.softmax(x, -1)

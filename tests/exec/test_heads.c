@@ -1,0 +1,198 @@
+/* Heads: what a reduction reads is computed as it is read, with the bits of launches of their own. */
+#include "exec/rig.h"
+
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define MOST 200000
+
+typedef struct shape {
+    size_t rank;
+    int64_t dims[4];
+} shape;
+
+typedef struct made {
+    aval_value *wanted[4];
+    size_t n_wanted;
+} made;
+
+typedef made (*builder)(rig *r, const shape *s);
+
+static aval_value *filled(rig *r, const char *name, size_t rank, const int64_t *dims)
+{
+    static float data[MOST];
+    int64_t count = 1;
+    for (size_t i = 0; i < rank; i++) count *= dims[i];
+    cr_assert_leq(count, MOST);
+    for (int64_t i = 0; i < count; i++) data[i] = (float)((i * 7919 + (int64_t)strlen(name) * 31) % 2003) / 1001.5f - 1;
+    aval_value *v = aval_graph_input(r->graph, name, AVAL_FLOAT, rank, dims);
+    rig_feed(r, v, data, (size_t)count);
+    return v;
+}
+
+static aval_value *whole(rig *r, const char *name, const shape *s)
+{
+    return filled(r, name, s->rank, s->dims);
+}
+
+/* Of one axis only, that the others are broadcast along. */
+static aval_value *along(rig *r, const char *name, const shape *s, size_t axis)
+{
+    int64_t dims[4] = { 1, 1, 1, 1 };
+    dims[axis] = s->dims[axis];
+    return filled(r, name, s->rank, dims);
+}
+
+static aval_value *two(rig *r, const char *op, aval_value *a, aval_value *b)
+{
+    return aval_apply(r->graph, op, NULL, a, b);
+}
+
+static aval_value *over(rig *r, const char *op, aval_value *x, size_t n, const int64_t *axes)
+{
+    const int64_t dims[] = { (int64_t)n };
+    return two(r, op, x, aval_graph_constant(r->graph, AVAL_INT64, 1, dims, axes));
+}
+
+/* mean((a - b)^2) */
+static made squared_error(rig *r, const shape *s)
+{
+    aval_value *d = two(r, "Sub", whole(r, "a", s), whole(r, "bb", s));
+    return (made){ { aval_apply(r->graph, "ReduceMean", "keepdims=0", two(r, "Mul", d, d)) }, 1 };
+}
+
+/* Sums over the last axis, the first, and one in the middle. */
+static made sums_of_scaled(rig *r, const shape *s, size_t axis)
+{
+    const int64_t over_axis = (int64_t)axis;
+    aval_value *x = two(r, "Mul", whole(r, "a", s), along(r, "bb", s, s->rank - 1));
+    return (made){ { over(r, "ReduceSum", aval_apply(r->graph, "Elu", "alpha=0.7", x), 1, &over_axis) }, 1 };
+}
+
+static made sums_of_rows(rig *r, const shape *s)
+{
+    return sums_of_scaled(r, s, s->rank - 1);
+}
+
+static made sums_of_columns(rig *r, const shape *s)
+{
+    return sums_of_scaled(r, s, 0);
+}
+
+static made largest_of_distances(rig *r, const shape *s)
+{
+    const int64_t axis = 0;
+    aval_value *d = aval_apply(r->graph, "Abs", NULL, two(r, "Sub", whole(r, "a", s), along(r, "bb", s, 0)));
+    return (made){ { over(r, "ReduceMax", d, 1, &axis) }, 1 };
+}
+
+/* Of what was a half for a moment. */
+static made sum_of_halves(rig *r, const shape *s)
+{
+    aval_value *half = aval_apply(r->graph, "Cast", "to=10", aval_apply(r->graph, "Tanh", NULL, whole(r, "a", s)));
+    return (made){ { aval_apply(r->graph, "ReduceSum", NULL, half) }, 1 };
+}
+
+/* A variance, whose mean is broadcast along rows. */
+static made variance(rig *r, const shape *s)
+{
+    const int64_t axis = (int64_t)s->rank - 1;
+    aval_value *x = whole(r, "a", s), *d = two(r, "Sub", x, over(r, "ReduceMean", x, 1, &axis));
+    return (made){ { over(r, "ReduceMean", two(r, "Mul", d, d), 1, &axis) }, 1 };
+}
+
+/* Runs it in a context of its own; *bytes and *plan are to be freed. */
+static size_t run(builder build, const shape *s, const char *heads, aval_memory_mode mode, unsigned char **bytes, char **plan)
+{
+    rig r;
+    size_t total = 0;
+    setenv("AVAL_HEADS", heads, 1);
+    rig_open(&r);
+    RIG_OK(aval_session_set_memory(r.session, (int)mode));
+    made m = build(&r, s);
+    RIG_OK(aval_graph_status(r.graph));
+    rig_run(&r, m.wanted, m.n_wanted);
+    *bytes = malloc(MOST * sizeof(float) * 4);
+    for (size_t i = 0; i < m.n_wanted; i++) {
+        size_t count = aval__tensor_bytes(&m.wanted[i]->tensor);
+        RIG_OK(aval_session_read(r.session, m.wanted[i], *bytes + total, count));
+        total += count;
+    }
+    RIG_OK(aval_session_plan_text(r.session, m.wanted, m.n_wanted, plan));
+    rig_close(&r);
+    return total;
+}
+
+/* Equal bits with heads and without; `head` is in the plan with them. */
+static void check(builder build, const shape *s, aval_memory_mode mode, const char *head)
+{
+    unsigned char *apart, *together;
+    char *plan_apart, *plan_together;
+    size_t n = run(build, s, "0", mode, &apart, &plan_apart);
+    cr_assert_eq(run(build, s, "1", mode, &together, &plan_together), n);
+    cr_expect_arr_eq(apart, together, n, "%s, %zu axes", head, s->rank);
+    cr_expect_neq(strstr(plan_together, head), NULL, "%s in\n%s", head, plan_together);
+    cr_expect_eq(strstr(plan_apart, head), NULL, "no %s in\n%s", head, plan_apart);
+    free(apart);
+    free(together);
+    aval_free(plan_apart);
+    aval_free(plan_together);
+}
+
+static const shape shapes[] = { { 2, { 3, 70 } }, { 1, { 100003 } }, { 3, { 5, 97, 130 } }, { 4, { 7, 3, 33, 16 } } };
+
+Test(heads, a_mean_squared_error_gives_the_bits_of_launches_of_their_own)
+{
+    for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) check(squared_error, &shapes[i], AVAL_MEMORY_ARENA, "of Sub, Mul");
+    check(squared_error, &shapes[1], AVAL_MEMORY_GUARDED, "of Sub, Mul");
+}
+
+Test(heads, a_scale_by_column_and_an_attribute)
+{
+    check(sums_of_rows, &shapes[0], AVAL_MEMORY_ARENA, "of Mul, Elu");
+    check(sums_of_rows, &shapes[2], AVAL_MEMORY_ARENA, "of Mul, Elu");
+    check(sums_of_columns, &shapes[0], AVAL_MEMORY_ARENA, "of Mul, Elu");
+    check(sums_of_columns, &shapes[0], AVAL_MEMORY_GUARDED, "of Mul, Elu");
+}
+
+Test(heads, the_largest_of_rows_from_one_broadcast_along_them)
+{
+    check(largest_of_distances, &shapes[0], AVAL_MEMORY_ARENA, "of Sub, Abs");
+    check(largest_of_distances, &shapes[2], AVAL_MEMORY_ARENA, "of Sub, Abs");
+}
+
+Test(heads, another_element_type_is_rounded_to_as_in_memory)
+{
+    check(sum_of_halves, &shapes[2], AVAL_MEMORY_ARENA, "of Tanh, Cast");
+}
+
+Test(heads, a_variance_around_a_mean_by_row)
+{
+    check(variance, &shapes[0], AVAL_MEMORY_ARENA, "of Sub, Mul");
+    check(variance, &shapes[2], AVAL_MEMORY_ARENA, "of Sub, Mul");
+}
+
+Test(heads, with_work_groups_too)
+{
+    setenv("AVAL_GROUP", "64", 1);
+    check(squared_error, &shapes[1], AVAL_MEMORY_ARENA, "of Sub, Mul");
+    check(sums_of_rows, &shapes[2], AVAL_MEMORY_ARENA, "of Mul, Elu");
+    check(sums_of_columns, &shapes[3], AVAL_MEMORY_ARENA, "of Mul, Elu");
+}
+
+/* Runs of 1,584 elements that one of 16 is broadcast along. */
+Test(heads, what_does_not_lie_in_the_runs_that_are_read_stays_a_launch)
+{
+    unsigned char *apart, *together;
+    char *plans[2];
+    size_t n = run(sums_of_columns, &shapes[3], "0", AVAL_MEMORY_ARENA, &apart, &plans[0]);
+    cr_assert_eq(run(sums_of_columns, &shapes[3], "1", AVAL_MEMORY_ARENA, &together, &plans[1]), n);
+    cr_expect_arr_eq(apart, together, n);
+    cr_expect_neq(strstr(plans[1], "fused Mul, Elu: fused:fused"), NULL, "%s", plans[1]);
+    cr_expect_eq(strstr(plans[1], "of Mul, Elu"), NULL, "%s", plans[1]);
+    free(apart);
+    free(together);
+    for (int i = 0; i < 2; i++) aval_free(plans[i]);
+}
