@@ -11,8 +11,8 @@
 
 typedef struct check_options {
     int all_devices, quick, forward, worker, in_process, shrink, gradients;
-    uint64_t seed, steps, batch, repeats;
-    char *seed_text, *steps_text, *batch_text, *repeats_text;
+    uint64_t seed, steps, batch, repeats, first_repeats;
+    char *seed_text, *steps_text, *batch_text, *repeats_text, *first_repeats_text;
     int element_type; /* of --type; 0: not given */
     double timeout; /* NAN: not given */
     int jobs; /* 0: not given */
@@ -133,6 +133,7 @@ static int set_up(check *k)
                                        .quick = own->quick,
                                        .forward_only = own->forward,
                                        .repeats = (int)own->repeats,
+                                       .first_repeats = (int)own->first_repeats,
                                        .failures = own->failures };
     if (own->in_process) return AVAL_OK;
     const check_limits limits = { .seconds = own->timeout,
@@ -319,6 +320,8 @@ int cli_check(int argc, const char **argv)
         { "type", 0, POPT_ARG_STRING, &own.type, 0, "samples in one element type only: float, double, float16 [each]", "NAME" },
         { "seed", 0, POPT_ARG_STRING, &own.seed_text, 0, "of the random inputs [0]", "N" },
         { "repeats", 0, POPT_ARG_STRING, &own.repeats_text, 0, "of operators: runs of a case that must give equal bits [3]", "N" },
+        { "first-repeats", 0, POPT_ARG_STRING, &own.first_repeats_text, 0,
+          "as --repeats, of an operator's first sample alone: for slow devices", "N" },
         { "steps", 0, POPT_ARG_STRING, &own.steps_text, 0, "of models: training steps that are compared [20]", "N" },
         { "batch", 0, POPT_ARG_STRING, &own.batch_text, 0, "of models: examples a step [32; with --gradients 4]", "N" },
         { "layers", 0, POPT_ARG_STRING, &own.layers, 0, "of models: widths of hidden layers [mlp: 128,128; lenet: 256]", "N,N..." },
@@ -349,8 +352,9 @@ int cli_check(int argc, const char **argv)
     if (code == CLI_OK) code = cli_count("seed", own.seed_text, 0, UINT64_MAX, &own.seed);
     own.steps = 20;
     own.batch = own.gradients ? 4 : 32;
-    own.repeats = 3;
+    own.repeats = own.first_repeats = 3;
     if (code == CLI_OK) code = cli_count("repeats", own.repeats_text, 3, INT32_MAX, &own.repeats);
+    if (code == CLI_OK) code = cli_count("first-repeats", own.first_repeats_text, 3, INT32_MAX, &own.first_repeats);
     if (code == CLI_OK) code = cli_count("steps", own.steps_text, 1, INT32_MAX, &own.steps);
     if (code == CLI_OK) code = cli_count("batch", own.batch_text, 1, INT32_MAX, &own.batch);
     int status = code == CLI_OK ? cli_context_create(&options, &k.ctx) : AVAL_OK;
@@ -370,6 +374,7 @@ int cli_check(int argc, const char **argv)
     free(own.seed_text);
     free(own.steps_text);
     free(own.repeats_text);
+    free(own.first_repeats_text);
     free(own.batch_text);
     free(own.layers);
     free(own.type);

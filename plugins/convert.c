@@ -117,7 +117,7 @@ static const aval_op cast_like = {
     .outputs = AVAL_PORTS(PORT("output", AVAL_STORED)),
     .attrs = AVAL_ATTRS(SATURATE),
     .zero_gradient = 2,
-    .samples = AVAL_SAMPLES({ .inputs = "[2,3] f64[]" }, { .inputs = "i64[2]{3,-4} f32[0]" },
+    .samples = AVAL_SAMPLES({ .inputs = "i64[2]{3,-4} f32[0]" }, { .inputs = "[2,3] f64[]" },
                             CONVERSION("[3]{-1.5,0,300} i8[1]", NULL, "outside the range of int8"),
                             CONVERSION("[2]{500,-600} f8e4m3fn[1]", "saturate=0", "outside the range of float8")),
 };

@@ -229,6 +229,8 @@ static void judge_repeat(aval__judge *j, size_t device)
                        j->witnesses[device].results.again_run == 3 ? "third" : "second");
         if ((size_t)differs < c->n_outputs) aval__text_add(&message, "%s", c->output_names[differs]);
         else aval__case_gradient_name(&message, c, &c->gradients[(size_t)differs - c->n_outputs]);
+    } else {
+        aval__text_add(&message, "%lld runs gave equal bits", (long long)j->witnesses[device].results.runs);
     }
     const aval_check_result result = { .what = "repeat",
                                        .passed = differs < 0,

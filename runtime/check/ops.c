@@ -2,6 +2,7 @@
 #include "check/judge.h"
 
 #include <math.h>
+#include <stddef.h>
 #include <string.h>
 
 /* Which inputs' gradients could have been wrong without any sample showing it? */
@@ -53,6 +54,8 @@ static int list_cases(const aval_check_case *first, const aval__opdef *def, cons
             (*rows)[*n] = row;
             (*cases)[*n] = *first;
             (*cases)[*n].sample = &def->op->samples[s];
+            if (s == 0 && options->size > offsetof(aval_check_options, first_repeats) && options->first_repeats > first->repeats)
+                (*cases)[*n].repeats = options->first_repeats;
             (*cases)[(*n)++].type = row->type;
         }
     }

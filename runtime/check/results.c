@@ -9,7 +9,7 @@
 
 typedef struct head {
     uint64_t magic, count, programs;
-    int64_t differs, again_run;
+    int64_t differs, again_run, runs;
 } head;
 
 typedef struct tensor_head {
@@ -64,6 +64,7 @@ int aval__results_pack(const aval__results *r, void **bytes, size_t *size)
                      .count = r->count,
                      .programs = r->n_programs,
                      .differs = r->differs,
+                     .runs = r->runs,
                      .again_run = r->again != NULL ? r->again_run : 0 };
     aval__text out = { 0 };
     int status = AVAL_OK;
@@ -125,6 +126,7 @@ int aval__results_unpack(const void *bytes, size_t size, aval__results *out)
         AVAL__TRY_DONE(aval__reader_text(&r, &out->programs[i].options));
         AVAL__TRY_DONE(aval__reader_text(&r, &out->programs[i].text));
     }
+    out->runs = h.runs;
     out->differs = h.differs < (int64_t)out->count && h.differs >= AVAL__ONCE ? h.differs : AVAL__ONCE;
 done:
     if (status < 0) aval__results_release(out);

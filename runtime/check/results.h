@@ -12,6 +12,7 @@ typedef struct aval__results {
     size_t count;
     aval__host_tensor *at; /* outputs, then gradients, in the order of the case */
     int64_t differs; /* the first tensor that another run gave other bits for; AVAL__SAME, or AVAL__ONCE when there was no other run */
+    int64_t runs; /* with equal bits, the first among them */
     int again_run; /* the first run that gave other bits: 2 or 3; 0: none */
     aval__host_tensor *again; /* [count], what that run gave; NULL: none */
     size_t n_programs;

@@ -90,6 +90,7 @@ static int run_once(aval__case *c, aval_session *s, aval_value *const *wanted, a
 static int run_again(aval__case *c, aval_session *s, aval_value *const *wanted, aval__results *first)
 {
     first->differs = AVAL__SAME;
+    if (first->runs == 0) first->runs = 1;
     for (int run = 2; run <= 3 && first->differs == AVAL__SAME; run++) {
         aval__results other = { 0 };
         int status = aval__results_make(&other, first->count);
@@ -104,6 +105,7 @@ static int run_again(aval__case *c, aval_session *s, aval_value *const *wanted, 
         }
         aval__results_release(&other);
         AVAL__TRY(status);
+        first->runs += first->differs == AVAL__SAME;
     }
     return 0;
 }

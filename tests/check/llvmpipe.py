@@ -7,6 +7,7 @@ What fails is a failure, but for the rows of llvmpipe.txt: faults of the driver,
 row that did not happen is told of too.  Exits with 77 where rusticl is not installed."""
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -35,12 +36,18 @@ def find_row(rows, result):
     return None
 
 
+def repeated_operators(results, runs):
+    """Those of which a case gave equal bits in so many runs or more."""
+    return {result["op"] for result in results if result["what"] == "repeat" and result["result"] == "passed"
+            and int(re.match(r"(\d+) runs", result["message"]).group(1)) >= runs}
+
+
 def main():
     build, options = os.path.abspath(sys.argv[1]), sys.argv[2:]
     if not os.path.exists(ICD):
         print("llvmpipe: left out, rusticl (mesa-opencl-icd) is not installed")
         return 77
-    done = subprocess.run([os.path.join(build, "aval"), "check", "--quick", "--json", "--quiet", "--failures",
+    done = subprocess.run([os.path.join(build, "aval"), "check", "--quick", "--json", "--quiet", "--first-repeats", "10", "--failures",
                            os.path.join(build, "llvmpipe-failures"), *options], stdout=subprocess.PIPE, text=True, check=False,
                           env={**os.environ, "OCL_ICD_VENDORS": ICD, "RUSTICL_ENABLE": "llvmpipe", "AVAL_DEVICE": "llvmpipe"})
     try:
@@ -63,9 +70,13 @@ def main():
             print(f"known fault of the driver: {' '.join(row)}: {rows[row]}")
         elif not options:
             print(f"did not happen: {' '.join(row)}, which llvmpipe.txt has as a fault of the driver")
+    every, repeated = {result["op"] for result in results}, repeated_operators(results, 10)
+    print(f"equal bits in 10 runs and more: {len(repeated)} of {len(every)} operators")
+    if not options and every - repeated:
+        failed += 1
+        print("not run ten times with equal bits: " + ", ".join(sorted(every - repeated)))
     passed = sum(result["result"] == "passed" for result in results)
-    operators = len({result["op"] for result in results})
-    print(f"llvmpipe: {operators} operators, {passed} comparisons passed, {failed} faults beside {len(seen)} of the driver")
+    print(f"llvmpipe: {len(every)} operators, {passed} comparisons passed, {failed} faults beside {len(seen)} of the driver")
     return 1 if failed > 0 or passed == 0 else 0
 
 

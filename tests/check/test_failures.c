@@ -83,6 +83,29 @@ Test(failures, are_made_as_small_as_still_fails)
     cr_expect_str_not_empty(command_first_entry("small"));
 }
 
+/* In how many runs the cases of an operator gave equal bits, as the results in JSON say in their order. */
+static void expect_runs(const char *options, const char *first, const char *second)
+{
+    char arguments[512], text[128];
+    snprintf(arguments, sizeof arguments, "check --json --quick --type float %s Softmax", options);
+    const command_outcome *o = command_run(arguments);
+    cr_expect_eq(o->exit_code, 0, "%s", o->out);
+    const char *at = o->out;
+    for (int i = 0; i < 2; i++) {
+        snprintf(text, sizeof text, "\"%s runs gave equal bits\"", i == 0 ? first : second);
+        at = strstr(at, text);
+        cr_assert_not_null(at, "%s: no %s in %s", options, text, o->out);
+        at += strlen(text);
+    }
+}
+
+Test(failures, equal_bits_are_asked_for_in_as_many_runs_as_said)
+{
+    expect_runs("", "3", "3");
+    expect_runs("--repeats 10", "11", "11");
+    expect_runs("--first-repeats 10", "11", "3");
+}
+
 /* How often a text stands in another. */
 static size_t count(const char *text, const char *part)
 {

@@ -8,6 +8,7 @@ is a failure, but for the rows of known.txt.  Operators of slow.txt run with the
 where oclgrind is not installed."""
 import concurrent.futures
 import glob
+import json
 import os
 import re
 import subprocess
@@ -19,6 +20,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 ICDS = glob.glob("/usr/lib/oclgrind/liboclgrind-rt-icd.so") + glob.glob("/usr/lib/*/oclgrind/liboclgrind-rt-icd.so")
 SECONDS = 240  # for one operator
 SHOWN = 20  # seconds from which on an operator is named as it ends
+RUNS = 10  # that must give equal bits, of each operator's first samples
 GROUP = 8  # work-items that share a reduction: enough for a race, and a simulator runs each of them
 
 
@@ -62,10 +64,27 @@ def read_log(path):
 
 def check(build, op, options, folder):
     log, started = os.path.join(folder, op.replace("::", "_") + ".log"), time.time()
-    command = [os.path.join(build, "aval"), "check", "--quick", "--quiet", "--timeout", str(SECONDS),
+    command = [os.path.join(build, "aval"), "check", "--quick", "--quiet", "--json", "--first-repeats", str(RUNS), "--timeout", str(SECONDS),
                "--type", "float", "--failures", os.path.join(build, "oclgrind-failures"), *options, op]
     done = subprocess.run(command, env=environment(build, log, os.path.join(folder, "cache")), capture_output=True, text=True)
-    return op, done, read_log(log), time.time() - started
+    try:
+        results = json.loads(done.stdout)
+    except json.JSONDecodeError:
+        results = []
+    return op, done, results, read_log(log), time.time() - started
+
+
+def train(build, folder):
+    """Whole trainings in small form, repeated too."""
+    own = {**os.environ, "OCL_ICD_VENDORS": ICDS[0], "AVAL_CACHE_DIR": os.path.join(folder, "trainings")}
+    os.mkdir(own["AVAL_CACHE_DIR"], 0o700)
+    script = os.path.join(HERE, "..", "system", "determinism.sh")
+    return subprocess.run(["bash", script, os.path.join(build, "aval"), str(RUNS), "small"], env=own, capture_output=True, text=True)
+
+
+def equal_runs(results):
+    """In how many runs a case of the operator gave equal bits, at most."""
+    return max((int(re.match(r"(\d+) runs", r["message"]).group(1)) for r in results if r["what"] == "repeat" and r["result"] == "passed"), default=0)
 
 
 def main():
@@ -78,25 +97,39 @@ def main():
         ops = sorted({line.split()[0] for line in listed.splitlines()})
     known = {(words[0], words[1]): reason for words, reason in read_table("known.txt")}
     slow = {words[0]: (words[1:], reason) for words, reason in read_table("slow.txt")}
-    bad, seconds, passed = 0, [], 0
+    bad, seconds, passed, repeated = 0, [], 0, set()
+    with_trainings = len(sys.argv) == 2
     with tempfile.TemporaryDirectory() as folder, concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         os.mkdir(os.path.join(folder, "cache"), 0o700)
         # the slow ones first, so that none of them is left for the end
         order = sorted((op for op in ops if slow.get(op, ([], ""))[0] != ["skip"]), key=lambda op: op not in slow)
         runs = [pool.submit(check, build, op, slow.get(op, ([], ""))[0], folder) for op in order]
-        for op, done, log, took in (run.result() for run in concurrent.futures.as_completed(runs)):
+        trainings = pool.submit(train, build, folder) if with_trainings else None
+        for op, done, results, log, took in (run.result() for run in concurrent.futures.as_completed(runs)):
             if took > SHOWN:
                 print(f"{op} took {took:.0f} s", flush=True)
             seconds.append((took, op))
-            passed += int((re.findall(r"(\d+) passed", done.stdout) or [0])[-1])
+            passed += sum(r["result"] == "passed" for r in results)
+            if equal_runs(results) >= RUNS:
+                repeated.add(op)
             if done.returncode != 0:
                 bad += 1
-                print(f"{op}: aval check ends with {done.returncode}\n{done.stdout[-2000:]}{done.stderr[-500:]}")
+                print(f"{op}: aval check ends with {done.returncode}\n{done.stderr[-500:]}")
+                for r in (r for r in results if r["result"] == "failed"):
+                    print(f"  {r['what']}, {r['type']}, sample {r['sample']} {r['attributes']}: {r['message'][:500]}")
             for what, kernel, line in log:
                 if (kernel, what.split()[0]) in known:
                     continue
                 bad += 1
                 print(f"{op}: {what}, kernel {kernel}, line {line}")
+        if trainings is not None:
+            done = trainings.result()
+            bad += done.returncode != 0
+            print(done.stdout + done.stderr, end="")
+    print(f"equal bits in {RUNS} runs and more: {len(repeated)} of {len(order)} operators")
+    if set(order) - repeated:
+        bad += 1
+        print("not run so often with equal bits: " + ", ".join(sorted(set(order) - repeated)))
     for op, (options, reason) in slow.items():
         if op in ops:
             print(f"{op}: {'left out' if options == ['skip'] else 'only ' + ' '.join(options)}, {reason}")
