@@ -26,7 +26,7 @@ typedef struct aval_check_result {
                          end of an op "pattern", when the cases that fail have something in common */
     int passed; /* 1 passed, 0 failed, -1 skipped */
     double error; /* largest, in units of the tolerance */
-    const char *message; /* why it failed or was skipped, with the worst element and its inputs; "" when it passed, but of "repeat": how many runs */
+    const char *message; /* why it failed or was skipped, with the worst element and its inputs; passed: "", of "repeat" its runs */
     size_t device_number; /* its index for aval_device_info_at */
     double ulps; /* the error at the worst element in units in the last place of what was expected; of the element type under test */
     const char *blame; /* failed: "device" (others disagree with it), "operator" (all devices agree, the referee does not), or "" */
