@@ -126,11 +126,15 @@ static void clear(T (*result)[PART])
 }
 
 /* Row first + r of `to` = factor * result[r], where it exists. */
-static void store_row(__global S *to, long step, int row, int rows, int width, T *result, T factor)
+__attribute__((always_inline)) static void store_row(__global S *to, long step, int row, int rows, int width, T *result, T factor)
 {
     if (row >= rows) return;
     to += (long)row * step;
-    for (int j = 0; j < PART && COLUMN + j * LANES < width; j++) STORE(to, COLUMN + j * LANES, result[j] * factor);
+#if WG > 1
+#pragma unroll /* a result that is not found by a number known while compiling would lie in memory */
+#endif
+    for (int j = 0; j < PART; j++)
+        if (COLUMN + j * LANES < width) STORE(to, COLUMN + j * LANES, result[j] * factor);
 }
 
 /* Adds the mask to scores of rows from i on and columns from j on (steps are the mask's along both), and takes out what must not be seen:
@@ -151,9 +155,9 @@ static void add_mask(SPACE T (*scores)[TILE], __global const S *mask, int masked
 /* ---- Forward ------------------------------------------------------------------------------------------------------------------------------- */
 
 /* Groups: batch * heads * ceil(lq / ROWS).  sums [batch * heads, lq] may be absent; a row that sees no key has y = 0 and the sum -inf. */
-__kernel void attention_forward(__global const S *q, long q_at, __global const S *k, long k_at, __global const S *v, long v_at,
-                                __global const S *mask, long mask_at, __global S *y, long y_at, __global D *sums, long sums_at, long groups,
-                                SIZES, STRIDES(q), STRIDES(k), STRIDES(v), STRIDES(y), MASK_STRIDES)
+__kernel NARROW void attention_forward(__global const S *q, long q_at, __global const S *k, long k_at, __global const S *v, long v_at,
+                                       __global const S *mask, long mask_at, __global S *y, long y_at, __global D *sums, long sums_at,
+                                       long groups, SIZES, STRIDES(q), STRIDES(k), STRIDES(v), STRIDES(y), MASK_STRIDES)
 {
     SPACE T block[ROWS][WIDTH], keys[TILE][WIDTH], values[TILE][WIDTH], scores[ROWS][TILE], shares[ROWS][TILE];
     T result[OWN][PART], best[OWN], sum[OWN];
@@ -240,10 +244,10 @@ static void make_slopes(SPACE T (*scores)[TILE], SPACE T (*slopes)[TILE], __glob
 }
 
 /* dq = scale * sum over keys of slope * k.  g may be absent.  Groups: batch * heads * ceil(lq / ROWS). */
-__kernel void attention_backward_q(__global const S *q, long q_at, __global const S *k, long k_at, __global const S *v, long v_at,
-                                   __global const S *mask, long mask_at, __global const S *g, long g_at, __global const D *sums,
-                                   long sums_at, __global const D *means, long means_at, __global S *dq, long dq_at, long groups, SIZES,
-                                   STRIDES(q), STRIDES(k), STRIDES(v), STRIDES(y), MASK_STRIDES)
+__kernel NARROW void attention_backward_q(__global const S *q, long q_at, __global const S *k, long k_at, __global const S *v, long v_at,
+                                          __global const S *mask, long mask_at, __global const S *g, long g_at, __global const D *sums,
+                                          long sums_at, __global const D *means, long means_at, __global S *dq, long dq_at, long groups,
+                                          SIZES, STRIDES(q), STRIDES(k), STRIDES(v), STRIDES(y), MASK_STRIDES)
 {
     SPACE T block[ROWS][WIDTH], ups[ROWS][WIDTH], tile[TILE][WIDTH], scores[ROWS][TILE], slopes[ROWS][TILE];
     T result[OWN][PART];
@@ -275,10 +279,11 @@ __kernel void attention_backward_q(__global const S *q, long q_at, __global cons
 
 /* dk = scale * sum over queries of slope * q, dv = sum of share * g, over all heads of q that share the head.  Either may be absent, g too.
    Groups: batch * heads / share * ceil(lk / ROWS). */
-__kernel void attention_backward_kv(__global const S *q, long q_at, __global const S *k, long k_at, __global const S *v, long v_at,
-                                    __global const S *mask, long mask_at, __global const S *g, long g_at, __global const D *sums,
-                                    long sums_at, __global const D *means, long means_at, __global S *dk, long dk_at, __global S *d_v,
-                                    long d_v_at, long groups, SIZES, STRIDES(q), STRIDES(k), STRIDES(v), STRIDES(y), MASK_STRIDES)
+__kernel NARROW void attention_backward_kv(__global const S *q, long q_at, __global const S *k, long k_at, __global const S *v, long v_at,
+                                           __global const S *mask, long mask_at, __global const S *g, long g_at, __global const D *sums,
+                                           long sums_at, __global const D *means, long means_at, __global S *dk, long dk_at,
+                                           __global S *d_v, long d_v_at, long groups, SIZES, STRIDES(q), STRIDES(k), STRIDES(v), STRIDES(y),
+                                           MASK_STRIDES)
 {
     SPACE T block[ROWS][WIDTH], values[ROWS][WIDTH], tile[TILE][WIDTH], ups[TILE][WIDTH], scores[ROWS][TILE], slopes[ROWS][TILE];
     T by_k[OWN][PART], by_v[OWN][PART];
@@ -314,11 +319,11 @@ __kernel void attention_backward_kv(__global const S *q, long q_at, __global con
 
 /* The gradient of the mask [batches, masks, mask_lq, mask_lk], each 1 where it broadcasts: sums of slopes.  Score by score, since masks that are
    learned are small or have to be written whole anyway.  Work-items: n, its elements. */
-__kernel void attention_backward_mask(__global const S *q, long q_at, __global const S *k, long k_at, __global const S *v, long v_at,
-                                      __global const S *mask, long mask_at, __global const S *g, long g_at, __global const D *sums,
-                                      long sums_at, __global const D *means, long means_at, __global S *dmask, long dmask_at, long n,
-                                      long batch, long batches, long masks, long mask_lq, long mask_lk, SIZES, STRIDES(q), STRIDES(k),
-                                      STRIDES(v), STRIDES(y))
+__kernel NARROW void attention_backward_mask(__global const S *q, long q_at, __global const S *k, long k_at, __global const S *v, long v_at,
+                                             __global const S *mask, long mask_at, __global const S *g, long g_at, __global const D *sums,
+                                             long sums_at, __global const D *means, long means_at, __global S *dmask, long dmask_at, long n,
+                                             long batch, long batches, long masks, long mask_lq, long mask_lk, SIZES, STRIDES(q),
+                                             STRIDES(k), STRIDES(v), STRIDES(y))
 {
     long e = get_global_id(0);
     if (e >= n) return;

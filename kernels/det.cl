@@ -88,8 +88,8 @@ static int factorize(__global const S *x, __global D *work, __global int *rows, 
 }
 
 /* y [batch].  Groups: batch. */
-__kernel void det(__global const S *x, long x_at, __global D *work, long work_at, __global int *order, long order_at, __global S *y,
-                  long y_at, long batch, long n)
+__kernel NARROW void det(__global const S *x, long x_at, __global D *work, long work_at, __global int *order, long order_at, __global S *y,
+                         long y_at, long batch, long n)
 {
     __local TD values[WG];
     __local long places[WG];
@@ -105,9 +105,9 @@ __kernel void det(__global const S *x, long x_at, __global D *work, long work_at
 /* dx = g * the transpose of the adjugate of x, which for regular x is det(x) times the transposed inverse.  It is made without a division by
    the last pivot, so that it is right for singular x too: with P x Q = L U it is the product of adj(U) and L^-1, with rows and columns back in
    place.  solved [batch, n, n] holds its columns.  Groups: batch. */
-__kernel void det_backward(__global const S *x, long x_at, __global const S *g, long g_at, __global D *work, long work_at,
-                           __global int *order, long order_at, __global D *solved, long solved_at, __global S *dx, long dx_at, long batch,
-                           long n)
+__kernel NARROW void det_backward(__global const S *x, long x_at, __global const S *g, long g_at, __global D *work, long work_at,
+                                  __global int *order, long order_at, __global D *solved, long solved_at, __global S *dx, long dx_at,
+                                  long batch, long n)
 {
     __local TD values[WG];
     __local long places[WG];

@@ -52,13 +52,14 @@ __kernel void multinomial(__global const S *x, long x_at, __global D *y, long y_
 {
     long i = get_global_id(0);
     if (i >= batch * samples) return;
-    uint4 words = philox(i / 4, seed, 0);
-    uint w[4] = { words.x, words.y, words.z, words.w };
+    const uint4 words = philox(i / 4, seed, 0);
+    const uint2 pair = i % 4 < 2 ? words.xy : words.zw;
+    const uint word = i % 2 == 0 ? pair.x : pair.y;
     x_at += i / samples * classes;
     T highest = LOAD(x, x_at), sum = 0, below = 0;
     for (long c = 1; c < classes; c++) highest = fmax(highest, LOAD(x, x_at + c));
     for (long c = 0; c < classes; c++) sum += exp(LOAD(x, x_at + c) - highest);
-    sum *= philox_uniform(w[i % 4]);
+    sum *= philox_uniform(word);
     long chosen = 0;
     for (long c = 0; c + 1 < classes; c++) {
         below += exp(LOAD(x, x_at + c) - highest);

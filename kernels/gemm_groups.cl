@@ -117,7 +117,11 @@
 #endif
 
 #define ROW(tile, p) ((p) * (tile) + (p) / 4 * 8)
-#define PUT(to, tile, p, i, x) ((__local T *)(to))[ROW(tile, p) + ((i) ^ ((p) % 4))] = x
+/* Element 0 of those that a work-item fetches lies at PLACE, and element e, `apart` further along k or i, at a distance that is known while compiling:
+   along i, `apart` is 2 or 4 and p of element 0 below that, so that both together decide p / 4 and p % 4; along k it is a multiple of 4. */
+#define PLACE(tile, p, i) (ROW(tile, p) + ((i) ^ ((p) % 4)))
+#define PUT(to, tile, along_k, place, apart, e, x) \
+    ((__local T *)(to))[((place) ^ ((along_k) ? 0 : (e) * (apart) % 4)) + ((along_k) ? (e) * (apart) : ROW(tile, (e) * (apart)))] = x
 /* Block `block` of row p, whose elements lie in an order that p % 4 decides. */
 #define BLOCK(from, tile, p, block) from[ROW(tile, p) / 4 + (block)]
 #define TILE_BLOCKS(tile) (TK * (tile) / 4 + TK / 2)
@@ -133,8 +137,7 @@
     from_a += a_apart;
 #if PATCHES
 /* What the axis with several elements contributes is looked up: rows of b, which change with the steps, or its columns. */
-#define FETCH_B(e) \
-    b##e = (e) * B_APART < b_there ? B_AT(from_b, B_ALONG_K ? own : shared[B_P(e)], B_ALONG_K ? shared[B_I(e)] : own) : 0;
+#define FETCH_B(e) b##e = (e) * B_APART < b_there ? B_AT(from_b, B_ALONG_K ? own : shared[B_P(e)], B_ALONG_K ? shared[B_I(e)] : own) : 0;
 #define FROM_B(matrix, first) (matrix)
 #else
 #define FETCH_B(e) \
@@ -145,14 +148,15 @@
 #define FETCH(step) \
     { \
         const int first = (step) % steps * TK; \
-        const int a_there = THERE(A_ALONG_K, first + A_P(0), row0 + A_I(0), m), b_there = THERE(B_ALONG_K, first + B_P(0), column0 + B_I(0), n); \
+        const int a_there = THERE(A_ALONG_K, first + A_P(0), row0 + A_I(0), m), \
+                  b_there = THERE(B_ALONG_K, first + B_P(0), column0 + B_I(0), n); \
         __global const S *from_a = A_MATRIX(matrix + (step) / steps) + a_item + (A_ALONG_K ? first : first * a_column); \
         __global const S *from_b = FROM_B(B_MATRIX(matrix + (step) / steps), first); \
         EACH_A(FETCH_A) \
         EACH_B(FETCH_B) \
     }
-#define PUT_A(e) PUT(a_tile, TILE_I, A_P(e), A_I(e), a##e);
-#define PUT_B(e) PUT(b_tile, TILE_J, B_P(e), B_I(e), b##e);
+#define PUT_A(e) PUT(a_tile, TILE_I, A_ALONG_K, a_place, A_APART, e, a##e);
+#define PUT_B(e) PUT(b_tile, TILE_J, B_ALONG_K, b_place, B_APART, e, b##e);
 
 /* ---- Products ------------------------------------------------------------------------------------------------------------------- */
 
@@ -212,8 +216,9 @@ static void keep_four(__global T *sums, long at, T4 sum, int there)
     if (row0 + 4 * (y + f * SIDE) + r < m) KEEP(row0 + 4 * (y + f * SIDE) + r, SUM(f, r));
 
 /* Index space: columns of c by tiles, rows by tiles (SIDE work-items a tile along both), matrices of the batch times parts. */
-__kernel __attribute__((reqd_work_group_size(SIDE, SIDE, 1))) void gemm_groups(RESULT_PARAMS, A_PARAMS, B_PARAMS, int m, int n, int k, int summed,
-                                                                               int parts, int part_steps, REAL alpha, REAL beta)
+__kernel NARROW __attribute__((reqd_work_group_size(SIDE, SIDE, 1))) void gemm_groups(RESULT_PARAMS, A_PARAMS, B_PARAMS, int m, int n,
+                                                                                      int k, int summed, int parts, int part_steps,
+                                                                                      REAL alpha, REAL beta)
 {
     __local T4 a_tile[TILE_BLOCKS(TILE_I)], b_tile[TILE_BLOCKS(TILE_J)];
     const int x = get_local_id(0), y = get_local_id(1), item = x + SIDE * y;
@@ -225,6 +230,7 @@ __kernel __attribute__((reqd_work_group_size(SIDE, SIDE, 1))) void gemm_groups(R
 #else
     c = C_MATRIX(matrix);
 #endif
+    const int a_place = PLACE(TILE_I, A_P(0), A_I(0)), b_place = PLACE(TILE_J, B_P(0), B_I(0));
     const long a_item = A_ALONG_K ? (row0 + A_I(0)) * a_row + A_P(0) : row0 + A_I(0) + A_P(0) * a_column;
     const long a_apart = A_APART * (A_ALONG_K ? a_row : a_column);
 #if PATCHES
@@ -250,7 +256,8 @@ __kernel __attribute__((reqd_work_group_size(SIDE, SIDE, 1))) void gemm_groups(R
 #if PATCHES
     barrier(CLK_LOCAL_MEM_FENCE); /* the table is written anew */
 #endif
-    for (int step = begin; step < end; step++) {
+    int step = begin;
+    do { /* a part has a step at least; a loop that may have none holds its sums twice on Intel's */
         EACH_A(PUT_A)
         EACH_B(PUT_B)
         NEXT_PARTS(step + 1)
@@ -263,7 +270,7 @@ __kernel __attribute__((reqd_work_group_size(SIDE, SIDE, 1))) void gemm_groups(R
             STEP(p + 3, wzyx)
         }
         barrier(CLK_LOCAL_MEM_FENCE);
-    }
+    } while (++step < end);
     const int column = column0 + 4 * x;
     EACH_ROW(KEEP_SUM)
 }

@@ -1,10 +1,15 @@
 /* GridSample: an image [length] read at points that a grid names, -1 and 1 being its edges; and the gradients by the image and by the grid.
  * Images are [n, channels, d, h, w], points [n, points, axes] with x first; two axes are three of which d is 1.  An axis gives a point up to
- * TAPS elements with weights; what lies outside is left out, or is the nearest edge, or is mirrored. */
+ * four elements with weights; what lies outside is left out, or is the nearest edge, or is mirrored.
+ * The four are components of vectors, again from the first where there are fewer, and the present one is the first: vectors are turned from tap to tap, since
+ * arrays that are indexed by a variable would lie in memory. */
 #include "common.clh"
 #include "sort.clh"
 
-#define TAPS 4
+#define CAT_(a, b) a##b
+#define CAT(a, b) CAT_(a, b)
+#define T4 CAT(T, 4)
+#define INLINE __attribute__((always_inline)) /* what is pointed to would lie in memory */
 #define NEAREST 0
 #define LINEAR 1
 #define CUBIC 2
@@ -15,9 +20,9 @@
 
 /* What a point reads along one axis. */
 typedef struct {
-    int count;
-    long at[TAPS]; /* -1: outside */
-    T weights[TAPS], slopes[TAPS]; /* slopes: derivatives of the weights by the grid */
+    int count; /* 1, 2 or 4 */
+    int4 at; /* -1: outside */
+    T4 weights, slopes; /* slopes: derivatives of the weights by the grid */
 } axis_taps;
 
 /* x mirrored at low and high until it lies between them; *sign is that of the derivative. */
@@ -63,7 +68,7 @@ static long tap_place(long i, long length, int padding, int align)
 }
 
 /* Coordinate n of a point along an axis of `length` elements.  A point that is no number, or far outside, reads next to the edge. */
-static axis_taps taps_of(T n, long length, int mode, int padding, int align)
+INLINE static axis_taps taps_of(T n, long length, int mode, int padding, int align)
 {
     axis_taps t;
     T half_of = align ? 0 : (T)0.5f, low = -half_of, high = (T)(length - 1) + half_of;
@@ -79,19 +84,28 @@ static axis_taps taps_of(T n, long length, int mode, int padding, int align)
     long base = (long)floor(x);
     slope *= sign;
     t.count = mode == CUBIC ? 4 : mode == LINEAR ? 2 : 1;
-    for (int k = 0; k < t.count; k++) {
-        long i = base + k - (mode == CUBIC ? 1 : 0);
-        T distance = x - (T)i;
-        t.at[k] = tap_place(i, length, padding, align);
-        t.weights[k] = mode == CUBIC ? cubic_weight(distance) : mode == LINEAR ? 1 - fabs(distance) : 1;
-        t.slopes[k] = mode == CUBIC ? slope * cubic_slope(distance) : mode == LINEAR ? (k == 0 ? -slope : slope) : 0;
+    t.at = 0;
+    t.weights = t.slopes = 0;
+    for (int k = 0; k < 4; k++) { /* the newest is the last component, so that after four the first is tap 0 */
+        long at = t.count == 1 ? t.at.w : t.at.z;
+        T weight = t.count == 1 ? t.weights.w : t.weights.z, slope_at = t.count == 1 ? t.slopes.w : t.slopes.z;
+        if (k < t.count) {
+            const long i = base + k - (mode == CUBIC ? 1 : 0);
+            const T distance = x - (T)i;
+            at = tap_place(i, length, padding, align);
+            weight = mode == CUBIC ? cubic_weight(distance) : mode == LINEAR ? 1 - fabs(distance) : 1;
+            slope_at = mode == CUBIC ? slope * cubic_slope(distance) : mode == LINEAR ? (k == 0 ? -slope : slope) : 0;
+        }
+        t.at = (int4)(t.at.yzw, (int)at);
+        t.weights = (T4)(t.weights.yzw, weight);
+        t.slopes = (T4)(t.slopes.yzw, slope_at);
     }
     return t;
 }
 
 /* Point i of the grid: x, y and z. */
-static void taps_of_point(__global const S *grid, long at, int axes, long d, long h, long w, int mode, int padding, int align, axis_taps *x,
-                          axis_taps *y, axis_taps *z)
+INLINE static void taps_of_point(__global const S *grid, long at, int axes, long d, long h, long w, int mode, int padding, int align,
+                                 axis_taps *x, axis_taps *y, axis_taps *z)
 {
     *x = taps_of(LOAD(grid, at), w, mode, padding, align);
     *y = taps_of(LOAD(grid, at + 1), h, mode, padding, align);
@@ -99,25 +113,36 @@ static void taps_of_point(__global const S *grid, long at, int axes, long d, lon
         *z = taps_of(LOAD(grid, at + 2), d, mode, padding, align);
     } else {
         z->count = 1;
-        z->at[0] = 0;
-        z->weights[0] = 1;
-        z->slopes[0] = 0;
+        z->at = 0;
+        z->weights = 1;
+        z->slopes = 0;
     }
 }
 
-/* The element of an image that tap k of the three together reads; -1: outside. */
-static long tap_element(const axis_taps *x, const axis_taps *y, const axis_taps *z, int k, long h, long w, int *kx, int *ky, int *kz)
+/* The element of an image that the present taps of the three read together; -1: outside. */
+INLINE static long tap_element(const axis_taps *x, const axis_taps *y, const axis_taps *z, long h, long w)
 {
-    *kx = k % x->count;
-    *ky = k / x->count % y->count;
-    *kz = k / x->count / y->count;
-    if (x->at[*kx] < 0 || y->at[*ky] < 0 || z->at[*kz] < 0) return -1;
-    return (z->at[*kz] * h + y->at[*ky]) * w + x->at[*kx];
+    return x->at.x < 0 || y->at.x < 0 || z->at.x < 0 ? -1 : ((long)z->at.x * h + y->at.x) * w + x->at.x;
+}
+
+INLINE static void turn(axis_taps *t)
+{
+    t->at = t->at.yzwx;
+    t->weights = t->weights.yzwx;
+    t->slopes = t->slopes.yzwx;
+}
+
+/* From tap k to the next, x first; from the last to the first. */
+INLINE static void turn_all(axis_taps *x, axis_taps *y, axis_taps *z, int k)
+{
+    turn(x);
+    if (((k + 1) & (x->count - 1)) == 0) turn(y);
+    if (((k + 1) & (x->count * y->count - 1)) == 0) turn(z);
 }
 
 /* y [n, channels, points].  Work-items: n * points. */
-__kernel void grid_sample(__global const S *image, long image_at, __global const S *grid, long grid_at, __global S *out, long out_at,
-                          long n, long channels, long points, int axes, long d, long h, long w, int mode, int padding, int align)
+__kernel NARROW void grid_sample(__global const S *image, long image_at, __global const S *grid, long grid_at, __global S *out, long out_at,
+                                 long n, long channels, long points, int axes, long d, long h, long w, int mode, int padding, int align)
 {
     long i = get_global_id(0), size = d * h * w;
     if (i >= n * points) return;
@@ -127,35 +152,37 @@ __kernel void grid_sample(__global const S *image, long image_at, __global const
         long from = image_at + (i / points * channels + c) * size;
         ACC sum = 0;
         for (int k = 0; k < x.count * y.count * z.count; k++) {
-            int kx, ky, kz;
-            long at = tap_element(&x, &y, &z, k, h, w, &kx, &ky, &kz);
-            if (at >= 0) sum += x.weights[kx] * y.weights[ky] * z.weights[kz] * LOAD(image, from + at);
+            const long at = tap_element(&x, &y, &z, h, w);
+            if (at >= 0) sum += x.weights.x * y.weights.x * z.weights.x * LOAD(image, from + at);
+            turn_all(&x, &y, &z, k);
         }
         STORE(out, out_at + (i / points * channels + c) * points + i % points, sum);
     }
 }
 
 /* dgrid [n, points, axes].  Work-items: n * points. */
-__kernel void grid_gradient(__global const S *image, long image_at, __global const S *grid, long grid_at, __global const S *g, long g_at,
-                            __global S *dgrid, long dgrid_at, long n, long channels, long points, int axes, long d, long h, long w,
-                            int mode, int padding, int align)
+__kernel NARROW void grid_gradient(__global const S *image, long image_at, __global const S *grid, long grid_at, __global const S *g,
+                                   long g_at, __global S *dgrid, long dgrid_at, long n, long channels, long points, int axes, long d,
+                                   long h, long w, int mode, int padding, int align)
 {
     long i = get_global_id(0), size = d * h * w;
     if (i >= n * points) return;
     axis_taps x, y, z;
     ACC by_x = 0, by_y = 0, by_z = 0;
     taps_of_point(grid, grid_at + i * axes, axes, d, h, w, mode, padding, align, &x, &y, &z);
-    for (long c = 0; c < channels; c++) {
-        long from = image_at + (i / points * channels + c) * size;
-        T upstream = LOAD(g, g_at + (i / points * channels + c) * points + i % points);
+    image_at += i / points * channels * size;
+    g_at += i / points * channels * points + i % points;
+    for (long c = 0; c < channels; c++, image_at += size, g_at += points) {
+        const T upstream = LOAD(g, g_at);
         for (int k = 0; k < x.count * y.count * z.count; k++) {
-            int kx, ky, kz;
-            long at = tap_element(&x, &y, &z, k, h, w, &kx, &ky, &kz);
-            if (at < 0) continue;
-            T value = upstream * LOAD(image, from + at);
-            by_x += value * x.slopes[kx] * y.weights[ky] * z.weights[kz];
-            by_y += value * x.weights[kx] * y.slopes[ky] * z.weights[kz];
-            by_z += value * x.weights[kx] * y.weights[ky] * z.slopes[kz];
+            const long at = tap_element(&x, &y, &z, h, w);
+            if (at >= 0) {
+                const T value = upstream * LOAD(image, image_at + at);
+                by_x += value * x.slopes.x * y.weights.x * z.weights.x;
+                by_y += value * x.weights.x * y.slopes.x * z.weights.x;
+                by_z += value * x.weights.x * y.weights.x * z.slopes.x;
+            }
+            turn_all(&x, &y, &z, k);
         }
     }
     STORE(dgrid, dgrid_at + i * axes, by_x);
@@ -165,18 +192,19 @@ __kernel void grid_gradient(__global const S *image, long image_at, __global con
 
 /* Which element of the images [n, d * h * w] each tap reads, as keys (n * d * h * w: none), and its weight: [n, points, taps].
    Work-items: n * points. */
-__kernel void grid_keys(__global const S *grid, long grid_at, __global uint *keys, long keys_at, __global ACC *weights, long weights_at,
-                        long n, long points, int taps, int axes, long d, long h, long w, int mode, int padding, int align)
+__kernel NARROW void grid_keys(__global const S *grid, long grid_at, __global uint *keys, long keys_at, __global ACC *weights,
+                               long weights_at, long n, long points, int taps, int axes, long d, long h, long w, int mode, int padding,
+                               int align)
 {
     long i = get_global_id(0), size = d * h * w;
     if (i >= n * points) return;
     axis_taps x, y, z;
     taps_of_point(grid, grid_at + i * axes, axes, d, h, w, mode, padding, align, &x, &y, &z);
     for (int k = 0; k < taps; k++) {
-        int kx, ky, kz;
-        long at = tap_element(&x, &y, &z, k, h, w, &kx, &ky, &kz);
+        const long at = tap_element(&x, &y, &z, h, w);
         keys[keys_at + i * taps + k] = (uint)(at < 0 ? n * size : i / points * size + at);
-        weights[weights_at + i * taps + k] = x.weights[kx] * y.weights[ky] * z.weights[kz];
+        weights[weights_at + i * taps + k] = x.weights.x * y.weights.x * z.weights.x;
+        turn_all(&x, &y, &z, k);
     }
 }
 

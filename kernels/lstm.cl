@@ -88,9 +88,10 @@ static inline NUMBER cell_backward(NUMBER up, NUMBER kept, __global const S *gat
     if (b >= batch) return; \
     for (long u = (long)get_global_id(0) * chunk; u < end; u += WIDTH)
 
-__kernel void lstm_cell(__global const S *x, long x_at, __global const S *before, long before_at, __global S *gates, long gates_at,
-                        __global S *cell, long cell_at, __global S *y, long y_at, __global S *last_y, long last_y_at, __global S *last_cell,
-                        long last_cell_at, long gates_from, long before_from, long cell_from, long batch, long hidden, long chunk)
+__kernel NARROW void lstm_cell(__global const S *x, long x_at, __global const S *before, long before_at, __global S *gates, long gates_at,
+                               __global S *cell, long cell_at, __global S *y, long y_at, __global S *last_y, long last_y_at,
+                               __global S *last_cell, long last_cell_at, long gates_from, long before_from, long cell_from, long batch,
+                               long hidden, long chunk)
 {
     EACH_UNIT
     {

@@ -424,7 +424,7 @@ __kernel void window_sum(__global const S *x, long x_at, __global S *y, long y_a
 }
 
 /* x = the sum of y over the windows that see an element, divided as window_sum divides. */
-__kernel void window_spread(__global const S *y, long y_at, __global S *x, long x_at, int divide, WINDOW_PARAMETERS)
+__kernel NARROW void window_spread(__global const S *y, long y_at, __global S *x, long x_at, int divide, WINDOW_PARAMETERS)
 {
     const int iy = ROW(in_x) % in_y, iz = ROW(in_x) / in_y;
     if (iz >= in_z) return;

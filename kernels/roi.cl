@@ -59,12 +59,15 @@ static ACC largest(__global const S *x, Bins b, int bin_y, int bin_x, int in_y, 
     ACC best = 0, weight[4];
     int at[4];
     *winner = -1;
-    for (int i = 0; i < 4 * b.rows * b.columns; i++) {
-        if (i % 4 == 0) around(b, bin_y, bin_x, i / 4, in_y, in_x, at, weight);
-        const ACC v = weight[i % 4] * LOAD(x, at[i % 4]);
-        if (*winner >= 0 && !(v > best)) continue;
-        best = v;
-        *winner = i;
+    for (int s = 0; s < b.rows * b.columns; s++) {
+        around(b, bin_y, bin_x, s, in_y, in_x, at, weight);
+#pragma unroll
+        for (int k = 0; k < 4; k++) {
+            const ACC v = weight[k] * LOAD(x, at[k]);
+            if (*winner >= 0 && !(v > best)) continue;
+            best = v;
+            *winner = 4 * s + k;
+        }
     }
     return best;
 }

@@ -44,8 +44,8 @@ __kernel void tuple_keys(__global const I *indices, long indices_at, __global ui
 
 /* dx [outer, rows, inner] = the sum of the rows of g [outer, n, inner] that have the row's key.
    Groups: outer * rows; the lanes of a group share out the columns. */
-__kernel void sum_rows(__global const S *g, long g_at, __global const uint *sorted, long sorted_at, __global const uint *order,
-                       long order_at, __global S *dx, long dx_at, long outer, long rows, long n, long inner)
+__kernel NARROW void sum_rows(__global const S *g, long g_at, __global const uint *sorted, long sorted_at, __global const uint *order,
+                              long order_at, __global S *dx, long dx_at, long outer, long rows, long n, long inner)
 {
     long row = GROUP % rows, o = GROUP / rows;
     if (o >= outer) return;

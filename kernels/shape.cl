@@ -157,13 +157,17 @@ __kernel void pad(__global const S *x, long x_at, __global const S *value, long 
 {
     long i = get_global_id(0), rest = i, at = 0, stride = 1;
     if (i >= n) return;
-    const long o[8] = { o0, o1, o2, o3, o4, o5, o6, o7 }, d[8] = { d0, d1, d2, d3, d4, d5, d6, d7 };
-    const long b[8] = { b0, b1, b2, b3, b4, b5, b6, b7 };
+    /* Vectors that are turned, since an array that is indexed by a variable would lie in memory. */
+    long8 o = (long8)(o0, o1, o2, o3, o4, o5, o6, o7), d = (long8)(d0, d1, d2, d3, d4, d5, d6, d7);
+    long8 b = (long8)(b0, b1, b2, b3, b4, b5, b6, b7);
     for (int a = 7; a >= first; a--) {
-        long index = pad_index(mode, rest % o[a] - b[a], d[a]);
-        rest /= o[a];
+        long index = pad_index(mode, rest % o.s7 - b.s7, d.s7);
+        rest /= o.s7;
         at = index < 0 || at < 0 ? -1 : at + index * stride;
-        stride *= d[a];
+        stride *= d.s7;
+        o = o.s70123456;
+        d = d.s70123456;
+        b = b.s70123456;
     }
     y[y_at + i] = at >= 0 ? x[x_at + at] : value_at >= 0 ? value[value_at] : (S)0;
 }

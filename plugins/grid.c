@@ -52,6 +52,10 @@ static int read_sampling(const aval_host *host, aval_call *call, sampling *s)
     s->d = rank == 5 ? dims[2] : 1;
     s->h = dims[rank - 2];
     s->w = dims[rank - 1];
+    if (s->d > INT32_MAX || s->h > INT32_MAX || s->w > INT32_MAX)
+        return host->fail(call, AVAL_PLUGIN_UNSUPPORTED,
+                          "the images of X are %lld x %lld x %lld, expected fewer than 2^31 elements in each axis", (long long)s->d,
+                          (long long)s->h, (long long)s->w);
     s->size = s->d * s->h * s->w;
     s->points = product(of + 1, rank - 2);
     if (s->size == 0 && s->n * s->points > 0)

@@ -16,7 +16,8 @@ typedef struct tile {
 static const tile tiles[] = { { 16, 2, 1.0 }, { 16, 1, 1.3 }, { 8, 1, 1.8 } };
 #define N_TILES (sizeof tiles / sizeof tiles[0])
 
-/* Of a row of an operand that is walked along k: a cache line or two sectors of one.  Twice as many leave no registers for sums on Intel's. */
+/* Of a row of an operand that is walked along k: a cache line or two sectors of one.  Twice as many leave no registers for sums on Intel's, and this many leave
+   none where the sums take eight bytes and few work-items share the fetching. */
 #define STEP_BYTES 64
 #define GROUPS_PER_UNIT 2 /* that a compute unit hides its memory's latency with */
 #define LEAST_PART 256 /* products in a part of a sum: with fewer, storing and adding up the parts costs more than it gains */
@@ -33,10 +34,15 @@ typedef struct layout {
     bool a_along_k, b_along_k;
 } layout;
 
+static int64_t step_of(const tile *t, uint32_t bytes)
+{
+    return STEP_BYTES / bytes / (bytes == 8 && t->side == 8 ? 2 : 1);
+}
+
 /* Both tiles with their padding, and the table of patches. */
 static uint64_t local_bytes(const tile *t, uint32_t bytes, bool patches)
 {
-    int64_t rows = 4 * t->blocks * t->side, columns = 4 * t->side, steps = STEP_BYTES / bytes, table = columns > steps ? columns : steps;
+    int64_t rows = 4 * t->blocks * t->side, columns = 4 * t->side, steps = step_of(t, bytes), table = columns > steps ? columns : steps;
     return (uint64_t)(steps * (rows + columns) + 4 * steps) * bytes + (patches ? (uint64_t)table * 16 : 0);
 }
 
@@ -92,7 +98,7 @@ static bool lay_out_as(const aval_device_info *info, const aval_gemm *gemm, int 
         if (l->t == NULL || time_of(l, &tiles[i], info, type) < time_of(l, l->t, info, type)) l->t = &tiles[i];
     }
     if (l->t == NULL) return false;
-    l->k_steps = STEP_BYTES / bytes;
+    l->k_steps = step_of(l->t, bytes);
     l->steps = divide_up(g->k, l->k_steps) * l->summed;
     l->tile_rows = divide_up(g->m, 4 * l->t->blocks * l->t->side);
     l->tile_columns = divide_up(g->n, 4 * l->t->side);

@@ -1,6 +1,8 @@
 /* What a device can do: OpenCL's queries turned into aval_device_info, and the reasons why a device cannot be used. */
 #include "device/private.h"
 
+#include <CL/cl_ext.h>
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -63,6 +65,25 @@ uint32_t aval__usual_group(const aval_device_info *info)
         while (2 * group <= most) group *= 2;
     }
     return group;
+}
+
+/* The fewer share a hardware thread, the more registers each has.  Compilers of devices with sizes of 8, 16 and 32 take the largest that spills nothing; of those
+   where 16 is the least some take 32 whatever it spills (tests/vendors: ocloc for pvc). */
+#define LEAST_OF_COMPILERS_THAT_CHOOSE 8
+
+uint32_t aval__usual_sub_group(const size_t *sizes, size_t n)
+{
+    size_t least = n > 0 ? sizes[0] : 0;
+    for (size_t i = 1; i < n; i++) least = sizes[i] < least ? sizes[i] : least;
+    return least > LEAST_OF_COMPILERS_THAT_CHOOSE && least <= LARGEST_GROUP ? (uint32_t)least : 0;
+}
+
+static uint32_t choose_sub_group(cl_device_id id, const char *extensions)
+{
+    size_t sizes[16], bytes = 0;
+    if (!has_extension(extensions, "cl_intel_required_subgroup_size")) return 0;
+    if (clGetDeviceInfo(id, CL_DEVICE_SUB_GROUP_SIZES_INTEL, sizeof sizes, sizes, &bytes) != CL_SUCCESS) return 0;
+    return aval__usual_sub_group(sizes, bytes / sizeof sizes[0]);
 }
 
 /* AVAL_GROUP lets a CPU device run what GPUs run, in tests. */
@@ -194,6 +215,7 @@ int aval__listed_query(aval__listed *l)
     };
     AVAL__TRY_DONE(choose_group(info));
     AVAL__TRY_DONE(choose_most_work(l));
+    l->sub_group = choose_sub_group(l->id, extensions);
     l->has_command_buffers = has_extension(extensions, "cl_khr_command_buffer");
     l->refusal = find_refusal(available, compiler, little_endian, l->version);
 done:

@@ -16,6 +16,7 @@ typedef struct aval__listed {
     const char *refusal; /* NULL: usable.  A constant text */
     double most_work; /* see aval__device_most_work */
     bool has_command_buffers; /* cl_khr_command_buffer */
+    uint32_t sub_group; /* see aval__usual_sub_group */
     aval__device *open; /* NULL: not open */
     /* What the caller brought (foreign.c), retained; NULL: aval makes its own */
     cl_context context;
@@ -57,6 +58,9 @@ struct aval__device {
 int aval__listed_query(aval__listed *listed);
 /* What such a device gets where the environment does not say otherwise: `group` of its info, and aval__device_most_work. */
 uint32_t aval__usual_group(const aval_device_info *info);
+/* Work-items of a hardware thread that its kernels of many registers ask for, of the sizes that a device offers (cl_intel_required_subgroup_size); 0: left to
+   the compiler. */
+uint32_t aval__usual_sub_group(const size_t *sizes, size_t n);
 double aval__usual_work(const aval_device_info *info);
 void aval__listed_release(aval__listed *listed);
 /* Appends "0 cpu  PLATFORM/DEVICE" for one device. */

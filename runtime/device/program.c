@@ -119,8 +119,16 @@ static int make_program(aval__device *device, const char *name, const char *text
     return AVAL_OK;
 }
 
-int aval__device_program(aval__device *device, const char *name, const char *text, aval__hash text_hash, const char *options,
-                         cl_program *program)
+/* With what NARROW (kernels/common.clh) stands for on this device. */
+static const char *add_sub_group(const aval__listed *l, const char *options, aval__text *with)
+{
+    if (l->sub_group == 0) return options;
+    aval__text_add(with, "%s -DSUB_GROUP=%u", options, (unsigned)l->sub_group);
+    return with->failed ? NULL : with->at;
+}
+
+static int find_or_make(aval__device *device, const char *name, const char *text, aval__hash text_hash, const char *options,
+                        cl_program *program)
 {
     const aval__listed *l = device->listed;
     const aval__builder builder = { .platform = l->platform_name,
@@ -150,6 +158,16 @@ done:
     if (status == AVAL_OK) *program = item->program;
     else aval__free(item);
     pthread_mutex_unlock(&device->programs_lock);
+    return status;
+}
+
+int aval__device_program(aval__device *device, const char *name, const char *text, aval__hash text_hash, const char *options,
+                         cl_program *program)
+{
+    aval__text with = { 0 };
+    options = add_sub_group(device->listed, options, &with);
+    int status = options == NULL ? AVAL_E_MEMORY : find_or_make(device, name, text, text_hash, options, program);
+    aval__text_release(&with);
     return status;
 }
 

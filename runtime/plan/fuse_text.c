@@ -425,8 +425,10 @@ static int finish(generator *g, aval__fused_kernel *out)
     if (g->status < 0) return g->status;
     if (g->parameters.failed || g->names.failed || g->places.failed || g->body.failed) return AVAL_E_MEMORY;
     put_preamble(g, &text);
+    /* Powers of doubles are long sequences in line. */
+    const char *kind = g->doubles ? "NARROW " : "";
     if (g->head) put_head(g, &text);
-    else if (g->grid == NULL) aval__text_add(&text, "\n__kernel void fused(%s)\n{\n%s}\n", g->parameters.at, g->body.at);
+    else if (g->grid == NULL) aval__text_add(&text, "\n__kernel %svoid fused(%s)\n{\n%s}\n", kind, g->parameters.at, g->body.at);
     else
         aval__text_add(
             &text,

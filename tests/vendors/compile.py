@@ -9,7 +9,6 @@ vendor was left out."""
 import concurrent.futures
 import hashlib
 import json
-import math
 import os
 import pathlib
 import sys
@@ -20,40 +19,6 @@ import report
 import toolchains
 
 FORMAT = "3"  # of what is remembered
-
-# Kernels that may keep something in memory instead of registers, and why.  All others may not: products, convolutions, reductions, softmax,
-# normalisation and generated kernels among them.
-MAY_SPILL = {
-    "attention_forward attention_backward_q attention_backward_kv attention_backward_mask":
-        "rows of several heads; Intel's pvc and halves on NVIDIA have no room for all",
-    "multinomial": "four words, indexed by a variable",
-    "grid_sample grid_keys grid_gradient": "places and weights of up to 64 neighbours, indexed by a variable",
-    "gather_elements gather_tuples element_keys tuple_keys pad": "sizes and strides of eight axes, indexed by a variable",
-    "roi_align roi_align_backward": "four corners and their weights, indexed by a variable",
-}
-# And these in double on Intel's pvc, which has half the registers for them: bytes a work-item.  "pow" is a generated kernel that calls it, as
-# focal loss's gradient: Intel's compiler expands it in line.
-PVC_DOUBLE = {"sum_rows": 64, "window_spread": 16, "lstm_cell": 32, "pow": 128}
-# And these on pvc in any type, since GROUP of common.clh is divided out of global ids.
-PVC_GROUPS = {"det": 32, "det_backward": 64}
-# Tiles of sums on Intel's GPUs, by target and whether in double: pvc gives a work-item 64 floats, skl 64 doubles, and the compiler reads the operands of
-# four steps ahead.
-INTEL_TILES = {("pvc", False): 256, ("pvc", True): 1024, ("skl", True): 256}
-
-
-def allowed_spill(variant, target, kernel):
-    if any(kernel in names.split() for names in MAY_SPILL):
-        return math.inf
-    if kernel == "gemm_groups":
-        return INTEL_TILES.get((target, variant["fp64"]), 0)
-    if target == "pvc" and kernel in PVC_GROUPS:
-        return PVC_GROUPS[kernel]
-    if target != "pvc" or not variant["fp64"]:
-        return 0
-    if variant["name"] != "fused":
-        return PVC_DOUBLE.get(kernel, 0)
-    body = variant["text"].split(f"__kernel void {kernel}(")[1].split("__kernel void ")[0]
-    return PVC_DOUBLE["pow"] if "pow(" in body else 0
 
 
 def read_variants(folder):
@@ -140,7 +105,7 @@ def problems_of(results):
                 found = kernels.get(name)
                 if found is None:
                     problems.append(f"{where}: {target} has no kernel {name}")
-                elif found["spilled"] > allowed_spill(variant, target, name):
+                elif found["spilled"] > 0:
                     problems.append(f"{where}: {target}: {name} keeps {found['spilled']} bytes a work-item in memory instead of registers")
     return [f"{', '.join(names)}: {build}: {message}" for (build, message), names in said.items()] + problems
 
@@ -163,8 +128,6 @@ def main():
     print(report.summary(table))
     n_kernels = sum(len(v["kernels"]) for v in variants)
     print(f"{n_kernels} kernels in {len(variants)} builds for {len(table.targets)} GPUs in {time.monotonic() - began:.1f} s")
-    for names, reason in MAY_SPILL.items():
-        print(f"{', '.join(names.split())} may keep a part in memory instead of registers: {reason}")
     for problem in problems[:60]:
         print("FAILED " + problem)
     if len(problems) > 60:

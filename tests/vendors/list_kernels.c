@@ -256,8 +256,8 @@ static int write_plugin_sources(const lister *l, FILE *index)
     return AVAL_OK;
 }
 
-/* A generated text is a prelude, equal in many, and one function, which gets its number for a name. */
-static const char head[] = "__kernel void fused(";
+/* A generated text is a prelude, equal in many with the words before the name, and one function, which gets its number for a name. */
+static const char words[] = "\n__kernel ", head[] = "void fused(";
 
 static bool same_prelude(const listed *a, const listed *b)
 {
@@ -275,13 +275,14 @@ static int write_group(const lister *l, FILE *index, const listed *const *group,
     if (file == NULL) return AVAL_E_IO;
     fprintf(index, "%s\tfused\t%s\t%d\t", name, group[0]->options, needs_fp64(group[0]));
     for (size_t i = 0; i < count; i++) {
-        const char *at = strstr(group[i]->text, head);
-        if (at == NULL) {
+        const char *text = group[i]->text, *kernel = strstr(text, words), *at = strstr(text, head);
+        if (kernel == NULL || at == NULL) {
             fclose(file);
-            return aval__fail(AVAL_E_INTERNAL, "a generated kernel does not begin with '%s'", head);
+            return aval__fail(AVAL_E_INTERNAL, "a generated kernel does not begin with '%s...%s'", words + 1, head);
         }
-        if (i == 0) fwrite(group[0]->text, 1, (size_t)(at - group[0]->text), file);
-        fprintf(file, "__kernel void fused_%zu(%s\n", i, at + sizeof head - 1);
+        if (i == 0) fwrite(text, 1, (size_t)(kernel - text), file);
+        fwrite(kernel, 1, (size_t)(at - kernel), file);
+        fprintf(file, "void fused_%zu(%s\n", i, at + sizeof head - 1);
         fprintf(index, "%sfused_%zu", i > 0 ? "," : "", i);
     }
     fputc('\n', index);

@@ -144,17 +144,20 @@ class Intel:
     figures = False  # of spills, but not of arrays that it keeps in memory: zebin does not tell their size
     # doubles; threads that share a local memory, and its bytes: Intel, oneAPI GPU Optimization Guide, "Thread Mapping and GPU Occupancy"
     TARGETS = {"skl": (True, 56, 64 << 10), "tgllp": (False, 112, 128 << 10), "dg2": (False, 128, 128 << 10), "pvc": (True, 64, 128 << 10)}
+    # What the runtime adds for a device whose sizes of sub-groups are 16 and 32 (aval__usual_sub_group); the others have 8 too.
+    OPTIONS = {"pvc": ["-DSUB_GROUP=16"]}
 
     def __init__(self, target, ocloc):
         self.name, self.ocloc = target, ocloc
         self.fp64, self.threads, self.shared = self.TARGETS[target]
         compiler = sorted(pathlib.Path("/usr/lib").glob("*/libigc.so.1*"))
-        self.version = " ".join([str(ocloc), *(str(file.resolve()) for file in compiler)])
+        self.options = LANGUAGE + self.OPTIONS.get(target, [])
+        self.version = " ".join([str(ocloc), *(str(file.resolve()) for file in compiler), *self.OPTIONS.get(target, [])])
 
     def compile(self, source, options, scratch):
         # zebin: the format whose description of the kernels is text
         command = [self.ocloc, "compile", "-file", str(source), "-device", self.name, "--format", "zebin", "-exclude_ir"]
-        failed, log = call([*command, "-out_dir", str(scratch), "-options", " ".join(LANGUAGE + options)])
+        failed, log = call([*command, "-out_dir", str(scratch), "-options", " ".join(self.options + options)])
         # Spills are measured below, where it is known which kernels are launched.
         messages = [line for line in complaints(log) if "regs and spilled" not in line]
         binaries = list(scratch.glob("*.bin"))
