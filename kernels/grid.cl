@@ -68,9 +68,8 @@ static long tap_place(long i, long length, int padding, int align)
 }
 
 /* Coordinate n of a point along an axis of `length` elements.  A point that is no number, or far outside, reads next to the edge. */
-INLINE static axis_taps taps_of(T n, long length, int mode, int padding, int align)
+INLINE static void taps_of(T n, long length, int mode, int padding, int align, axis_taps *t)
 {
-    axis_taps t;
     T half_of = align ? 0 : (T)0.5f, low = -half_of, high = (T)(length - 1) + half_of;
     T slope = (align ? (T)(length - 1) : (T)length) / 2, sign = 1;
     T x = align ? (n + 1) / 2 * (T)(length - 1) : ((n + 1) * (T)length - 1) / 2;
@@ -83,34 +82,33 @@ INLINE static axis_taps taps_of(T n, long length, int mode, int padding, int ali
     x = x > (T)-4 ? min(x, (T)(length + 4)) : (T)-4;
     long base = (long)floor(x);
     slope *= sign;
-    t.count = mode == CUBIC ? 4 : mode == LINEAR ? 2 : 1;
-    t.at = 0;
-    t.weights = t.slopes = 0;
+    t->count = mode == CUBIC ? 4 : mode == LINEAR ? 2 : 1;
+    t->at = 0;
+    t->weights = t->slopes = 0;
     for (int k = 0; k < 4; k++) { /* the newest is the last component, so that after four the first is tap 0 */
-        long at = t.count == 1 ? t.at.w : t.at.z;
-        T weight = t.count == 1 ? t.weights.w : t.weights.z, slope_at = t.count == 1 ? t.slopes.w : t.slopes.z;
-        if (k < t.count) {
+        long at = t->count == 1 ? t->at.w : t->at.z;
+        T weight = t->count == 1 ? t->weights.w : t->weights.z, slope_at = t->count == 1 ? t->slopes.w : t->slopes.z;
+        if (k < t->count) {
             const long i = base + k - (mode == CUBIC ? 1 : 0);
             const T distance = x - (T)i;
             at = tap_place(i, length, padding, align);
             weight = mode == CUBIC ? cubic_weight(distance) : mode == LINEAR ? 1 - fabs(distance) : 1;
             slope_at = mode == CUBIC ? slope * cubic_slope(distance) : mode == LINEAR ? (k == 0 ? -slope : slope) : 0;
         }
-        t.at = (int4)(t.at.yzw, (int)at);
-        t.weights = (T4)(t.weights.yzw, weight);
-        t.slopes = (T4)(t.slopes.yzw, slope_at);
+        t->at = (int4)(t->at.yzw, (int)at);
+        t->weights = (T4)(t->weights.yzw, weight);
+        t->slopes = (T4)(t->slopes.yzw, slope_at);
     }
-    return t;
 }
 
 /* Point i of the grid: x, y and z. */
 INLINE static void taps_of_point(__global const S *grid, long at, int axes, long d, long h, long w, int mode, int padding, int align,
                                  axis_taps *x, axis_taps *y, axis_taps *z)
 {
-    *x = taps_of(LOAD(grid, at), w, mode, padding, align);
-    *y = taps_of(LOAD(grid, at + 1), h, mode, padding, align);
+    taps_of(LOAD(grid, at), w, mode, padding, align, x);
+    taps_of(LOAD(grid, at + 1), h, mode, padding, align, y);
     if (axes == 3) {
-        *z = taps_of(LOAD(grid, at + 2), d, mode, padding, align);
+        taps_of(LOAD(grid, at + 2), d, mode, padding, align, z);
     } else {
         z->count = 1;
         z->at = 0;
