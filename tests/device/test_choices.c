@@ -173,6 +173,18 @@ static void make_table(char *text, size_t room)
     put(text, room, "\n");
 }
 
+/* ---- Sub-groups ---------------------------------------------------------------------------------------------------------------- */
+
+Test(choices, sub_groups_are_asked_for_where_the_compiler_does_not_choose)
+{
+    const size_t xe[] = { 8, 16, 32 }, large[] = { 32, 16 }, one[] = { 64 }, huge[] = { 4096 };
+    cr_expect_eq(aval__usual_sub_group(xe, 3), 0, "the compiler takes the largest that spills nothing");
+    cr_expect_eq(aval__usual_sub_group(large, 2), 16);
+    cr_expect_eq(aval__usual_sub_group(one, 1), 64);
+    cr_expect_eq(aval__usual_sub_group(huge, 1), 0, "no work-group has so many");
+    cr_expect_eq(aval__usual_sub_group(NULL, 0), 0);
+}
+
 /* ---- The page ------------------------------------------------------------------------------------------------------------------ */
 
 static char *read_page(void)
