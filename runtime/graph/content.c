@@ -97,9 +97,29 @@ static int get(aval__contents *contents, aval_value *value, unsigned depth, cons
     return AVAL_OK;
 }
 
+/* Nothing is computed from what was made up: it counts for the node alone that asks. */
+static int make_up(aval__contents *contents, aval_value *value, const void **data)
+{
+    aval__host_tensor made;
+    void *bytes = aval__arena_alloc(&contents->arena, aval__tensor_bytes(&value->tensor) + 1);
+    if (!bytes) return AVAL_E_MEMORY;
+    AVAL__TRY(aval__host_tensor_make(&made, &value->tensor));
+    for (int64_t i = 0; i < aval__tensor_count(&value->tensor); i++) {
+        if (made.real) made.real[i] = (double)value->graph->made_up;
+        if (made.integer) made.integer[i] = value->graph->made_up;
+    }
+    aval__host_tensor_to(&made, bytes);
+    aval__host_tensor_release(&made);
+    *data = bytes;
+    return AVAL_OK;
+}
+
 int aval__contents_get(aval__contents *contents, aval_value *value, const void **data)
 {
-    return get(contents, value, 0, data);
+    const aval_graph *g = value->graph;
+    AVAL__TRY(get(contents, value, 0, data));
+    if (*data || g->made_up == 0 || !aval__tensor_known(&value->tensor)) return AVAL_OK;
+    return g->most_content > 0 && aval__tensor_bytes(&value->tensor) > g->most_content ? AVAL_OK : make_up(contents, value, data);
 }
 
 /* A graph that is still edited must not remember what was computed: its inputs may change. */

@@ -73,6 +73,7 @@ struct aval_graph {
     bool planning; /* a copy for planning: contents that were computed on the host stay in value->data */
     uint32_t version; /* of ONNX's operator set that the graph was read with; 0: it was not */
     size_t most_content; /* bytes of a content that is computed; 0: no bound.  Sizes of a trial may be far from those that are fed */
+    int64_t made_up; /* a trial: the number that contents which are not known are taken to hold; 0: they are unknown */
     const aval_value *missing; /* a copy: whose unknown content shape inference asked for last; NULL: none */
     bool stale; /* a link was changed: shapes are inferred again before they are next looked at */
     int status; /* first error while building */

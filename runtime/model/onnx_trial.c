@@ -1,5 +1,5 @@
 /* What aval cannot do is to be said before anything runs, also of nodes whose shapes only a run tells.  So shapes are inferred with made-up sizes
- * in place of what is free: a node that is refused for its types or attributes, in the same words whatever the sizes are, is so for any. */
+ * in place of what is free, and the same made-up number in place of contents that only a run tells: a node that is refused for its types or attributes, in the same words whatever the sizes are, is so for any. */
 #include "model/onnx.h"
 
 #include <string.h>
@@ -54,6 +54,7 @@ static int try_size(const aval_graph *g, int64_t size, trials *t)
             if (value->tensor.dims[d] < 0) value->tensor.dims[d] = size;
     }
     copy->most_content = MOST_CONTENT;
+    copy->made_up = size;
     t->any = false;
     int status = aval__graph_infer_all(copy, note, t);
     aval_graph_release(copy);

@@ -121,6 +121,20 @@ Test(onnx, what_free_dimensions_hide_is_told_before_anything_runs)
     onnx_finish(&t);
 }
 
+Test(onnx, what_shapes_that_only_a_run_tells_hide_is_told_too)
+{
+    onnx_test t;
+    onnx_start(&t, 13);
+    maker_input(&t.m, "x", DIMS(-1));
+    maker_input(&t.m, "shape", DIMS(1));
+    t.m.inputs[1]->type->tensor_type->elem_type = AVAL_INT64;
+    maker_node(&t.m, "Reshape", "x shape", "a");
+    maker_node(&t.m, "Add", "a shape", "y")->name = aval__arena_text(&t.m.arena, "behind");
+    maker_output(&t.m, "y");
+    onnx_expect(&t, AVAL_E_UNSUPPORTED, "'behind'");
+    onnx_finish(&t);
+}
+
 Test(onnx, sizes_that_may_fit_once_they_are_known_are_no_refusal)
 {
     onnx_test t;
