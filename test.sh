@@ -123,6 +123,7 @@ fi
 if [ "$tier" = nightly ]; then
     for seed in $(seq 1 20); do part "operators, seed $seed" 8 build/test/aval check --quiet --seed "$seed"; done
     part "llvmpipe, ten times for equal bits" 120 python3 tests/check/llvmpipe.py build/test --repeats 10
+    part "oclgrind, slow operators whole" 120 python3 tests/oclgrind/run.py build/test --whole
     part "fuzzing, 1,000,000 executions each" 240 bash tests/fuzz/run.sh build/fuzz runs 1000000
     part "an empty Debian" 15 bash tests/install/clean_root.sh build/test
 fi

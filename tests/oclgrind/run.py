@@ -2,6 +2,7 @@
 """Every operator on oclgrind, which sees what no device shows: data races, uninitialised local and private variables, accesses outside a buffer.
 
     tests/oclgrind/run.py BUILD [OP]...
+    tests/oclgrind/run.py BUILD --whole    those of slow.txt with all that is left out of them elsewhere, each for an hour at most
 
 Each operator is a run of `aval check --quick` of its own, with results compared as on any device, and a log of oclgrind's.  What the log holds
 is a failure, but for the rows of known.txt.  Operators of slow.txt run with the options that stand there.  Prints the slowest and what was left out; exits with 77
@@ -18,7 +19,7 @@ import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ICDS = glob.glob("/usr/lib/oclgrind/liboclgrind-rt-icd.so") + glob.glob("/usr/lib/*/oclgrind/liboclgrind-rt-icd.so")
-SECONDS = 240  # for one operator
+SECONDS = 240  # for one operator; with --whole 3600
 SHOWN = 20  # seconds from which on an operator is named as it ends
 RUNS = 10  # that must give equal bits, of each operator's first samples
 GROUP = 8  # work-items that share a reduction: enough for a race, and a simulator runs each of them
@@ -62,9 +63,9 @@ def read_log(path):
     return [(what, kernel, line) for (what, kernel), line in found.items()]
 
 
-def check(build, op, options, folder):
+def check(build, op, options, folder, limit):
     log, started = os.path.join(folder, op.replace("::", "_") + ".log"), time.time()
-    command = [os.path.join(build, "aval"), "check", "--quick", "--quiet", "--json", "--first-repeats", str(RUNS), "--timeout", str(SECONDS),
+    command = [os.path.join(build, "aval"), "check", "--quick", "--quiet", "--json", "--first-repeats", str(RUNS), "--timeout", str(limit),
                "--type", "float", "--failures", os.path.join(build, "oclgrind-failures"), *options, op]
     done = subprocess.run(command, env=environment(build, log, os.path.join(folder, "cache")), capture_output=True, text=True)
     try:
@@ -89,21 +90,24 @@ def equal_runs(results):
 
 def main():
     build, ops = os.path.abspath(sys.argv[1]), sys.argv[2:]
+    whole = ops == ["--whole"]
     if not ICDS:
         print("oclgrind: left out, liboclgrind-rt-icd.so is not installed")
         return 77
+    if whole:
+        ops = [words[0] for words, _ in read_table("slow.txt")]
     if not ops:
         listed = subprocess.run([os.path.join(build, "aval"), "ops"], capture_output=True, text=True, check=True).stdout
         ops = sorted({line.split()[0] for line in listed.splitlines()})
     known = {(words[0], words[1]): reason for words, reason in read_table("known.txt")}
-    slow = {words[0]: (words[1:], reason) for words, reason in read_table("slow.txt")}
+    slow = {} if whole else {words[0]: (words[1:], reason) for words, reason in read_table("slow.txt")}
     bad, seconds, passed, repeated = 0, [], 0, set()
     with_trainings = len(sys.argv) == 2
     with tempfile.TemporaryDirectory() as folder, concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         os.mkdir(os.path.join(folder, "cache"), 0o700)
         # the slow ones first, so that none of them is left for the end
         order = sorted((op for op in ops if slow.get(op, ([], ""))[0] != ["skip"]), key=lambda op: op not in slow)
-        runs = [pool.submit(check, build, op, slow.get(op, ([], ""))[0], folder) for op in order]
+        runs = [pool.submit(check, build, op, slow.get(op, ([], ""))[0], folder, 3600 if whole else SECONDS) for op in order]
         trainings = pool.submit(train, build, folder) if with_trainings else None
         for op, done, results, log, took in (run.result() for run in concurrent.futures.as_completed(runs)):
             if took > SHOWN:
