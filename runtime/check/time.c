@@ -3,16 +3,8 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 enum { LEAST_RUNS = 5, MOST_RUNS = 2000 };
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 static int by_size(const void *a, const void *b)
 {
@@ -27,11 +19,11 @@ static int time_runs(aval_session *s, aval_value *const *wanted, size_t n, doubl
     size_t runs = 0;
     AVAL__TRY(aval_session_run(s, wanted, n));
     AVAL__TRY(aval_session_wait(s));
-    for (from = now(); runs < MOST_RUNS && (runs < LEAST_RUNS || now() - from < seconds); runs++) {
-        double start = now();
+    for (from = aval__seconds(); runs < MOST_RUNS && (runs < LEAST_RUNS || aval__seconds() - from < seconds); runs++) {
+        double start = aval__seconds();
         AVAL__TRY(aval_session_run(s, wanted, n));
         AVAL__TRY(aval_session_wait(s));
-        ms[runs] = 1e3 * (now() - start);
+        ms[runs] = 1e3 * (aval__seconds() - start);
     }
     qsort(ms, runs, sizeof *ms, by_size);
     t->median_ms = ms[runs / 2];

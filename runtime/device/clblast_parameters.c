@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #define LENGTH(array) (sizeof(array) / sizeof *(array))
 #define MOST_PRODUCTS 8 /* that are measured, the largest */
@@ -125,13 +124,6 @@ static int larger_first(const void *a, const void *b)
     return (x < y) - (x > y);
 }
 
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 /* All products with what CLBlast has at present: the sum of their times, where all are right.  Only memory of the host that is missing is a failure. */
 static int try_set(aval__trial *const *trials, size_t n, aval__candidate *c)
 {
@@ -155,7 +147,7 @@ static int try_sets(aval__device *device, int type, aval__trial *const *trials, 
 {
     for (int32_t number = 0; number <= (int32_t)LENGTH(sets); number++) {
         aval__candidate c = { .variant = { .provider = &aval__gemm_clblast } };
-        if (number > 0 && now() > end) {
+        if (number > 0 && aval__seconds() > end) {
             out->complete = false;
             break;
         }
@@ -183,7 +175,7 @@ int aval__clblast_tune(aval__device *device, int type, const aval_gemm **product
 {
     aval__trial *trials[MOST_PRODUCTS];
     size_t n_trials = 0;
-    double end = now() + seconds;
+    double end = aval__seconds() + seconds;
     int status = AVAL_OK;
     *out = (aval__choice){ .complete = true };
     name_class(type, out->class);

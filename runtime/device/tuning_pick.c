@@ -5,7 +5,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #define QUICK_ROUNDS 3
 #define FINAL_ROUNDS 5
@@ -24,13 +23,6 @@ typedef struct picker {
     aval__choice *choice;
     AVAL__VEC(uint64_t) seen; /* signatures: what launches the same is tried once */
 } picker;
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 /* Fastest of those that are right; the count of those tried where none is. */
 static size_t fastest(const aval__choice *c)
@@ -55,7 +47,7 @@ static int try_variant(picker *p, const aval__variant *variant)
 {
     aval__candidate made = { .variant = *variant };
     uint64_t signature = 0;
-    if (p->choice->tried.count > 0 && now() > p->deadline) {
+    if (p->choice->tried.count > 0 && aval__seconds() > p->deadline) {
         p->choice->complete = false;
         return AVAL_OK;
     }
@@ -216,7 +208,7 @@ static int pick(picker *p, const aval__variant *planted, size_t n_planted)
 int aval__tuning_pick(aval__device *device, const aval_gemm *gemm, int type, double seconds, const aval__variant *planted, size_t n_planted,
                       aval__choice *out)
 {
-    picker p = { .device = device, .gemm = gemm, .type = type, .choice = out, .deadline = now() + seconds };
+    picker p = { .device = device, .gemm = gemm, .type = type, .choice = out, .deadline = aval__seconds() + seconds };
     *out = (aval__choice){ .complete = true };
     aval__tuning_class(gemm, type, out->class);
     int status = aval__trial_create(device, gemm, type, &p.trial);

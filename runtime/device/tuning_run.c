@@ -9,7 +9,6 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #define MOST_ELEMENTS ((int64_t)1 << 27) /* of an operand, and of the patches that the host goes through */
 #define GUARD 64 /* elements behind the result, which must stay as they are */
@@ -444,19 +443,12 @@ int aval__trial_judge(aval__trial *t, bool *right)
 
 /* ---- Time ----------------------------------------------------------------------------------------------------------------------------- */
 
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 static int time_round(aval__trial *t, size_t repeats, double *seconds)
 {
-    double start = now();
+    double start = aval__seconds();
     for (size_t i = 0; i < repeats; i++) AVAL__TRY(enqueue(t));
     AVAL__TRY(aval__queue_wait(t->device->queue, "a product that is tuned"));
-    *seconds = (now() - start) / (double)repeats;
+    *seconds = (aval__seconds() - start) / (double)repeats;
     return AVAL_OK;
 }
 

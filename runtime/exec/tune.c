@@ -3,7 +3,6 @@
 #include "exec/session.h"
 
 #include <string.h>
-#include <time.h>
 
 #define USUAL_SECONDS 60
 
@@ -29,13 +28,6 @@ int aval__context_meet(aval_context *ctx, uint32_t device, const aval_gemm *gemm
         if (all->at.at[i].device == device && strcmp(all->at.at[i].class, m.class) == 0) return AVAL_OK;
     if (gemm->b.patches) m.patches = *gemm->b.patches;
     return aval__vec_push(&all->at, m);
-}
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
 typedef struct teller {
@@ -88,10 +80,10 @@ static bool is_known(const aval_context *ctx, met *m)
 /* Time is shared out evenly among the classes that are left.  Under the lock. */
 static int tune_all(aval_context *ctx, struct aval__met *all, const aval_tune_options *o, teller *to, size_t *left)
 {
-    double end = now() + (o->seconds > 0 ? o->seconds : USUAL_SECONDS);
+    double end = aval__seconds() + (o->seconds > 0 ? o->seconds : USUAL_SECONDS);
     *left = 0;
     for (size_t i = 0; i < all->at.count; i++) {
-        double rest = end - now();
+        double rest = end - aval__seconds();
         to->device = all->at.at[i].device;
         if (!o->again && !o->dry && is_known(ctx, &all->at.at[i])) continue;
         if (rest <= 0) ++*left;

@@ -59,9 +59,9 @@ done:
     return status;
 }
 
-static bool is_beyond_bound(const aval_node *node, const aval_value *value)
+static bool is_beyond_bound(const aval_value *value)
 {
-    return node->graph->most_content > 0 && aval__tensor_bytes(&value->tensor) > node->graph->most_content;
+    return value->graph->most_content > 0 && aval__tensor_bytes(&value->tensor) > value->graph->most_content;
 }
 
 static bool can_compute(const aval_node *node)
@@ -70,7 +70,7 @@ static bool can_compute(const aval_node *node)
     if (node->def->kind != AVAL__EXPRESSION && node->def->kind != AVAL__KERNELS) return false;
     for (size_t i = 0; i < node->n_outputs; i++)
         if (!node->outputs[i] || !aval__tensor_known(&node->outputs[i]->tensor) || aval__node_updates(node, i) ||
-            is_beyond_bound(node, node->outputs[i]))
+            is_beyond_bound(node->outputs[i]))
             return false;
     return true;
 }
@@ -116,10 +116,9 @@ static int make_up(aval__contents *contents, aval_value *value, const void **dat
 
 int aval__contents_get(aval__contents *contents, aval_value *value, const void **data)
 {
-    const aval_graph *g = value->graph;
     AVAL__TRY(get(contents, value, 0, data));
-    if (*data || g->made_up == 0 || !aval__tensor_known(&value->tensor)) return AVAL_OK;
-    return g->most_content > 0 && aval__tensor_bytes(&value->tensor) > g->most_content ? AVAL_OK : make_up(contents, value, data);
+    if (*data || value->graph->made_up == 0 || !aval__tensor_known(&value->tensor) || is_beyond_bound(value)) return AVAL_OK;
+    return make_up(contents, value, data);
 }
 
 /* A graph that is still edited must not remember what was computed: its inputs may change. */

@@ -67,6 +67,25 @@ void rig_run(rig *r, aval_value *const *wanted, size_t n_wanted)
     RIG_OK(aval_session_run(r->session, wanted, n_wanted));
 }
 
+size_t rig_outcome(rig *r, aval_memory_mode mode, aval_value *const *wanted, size_t n_wanted, unsigned char **bytes, char **plan)
+{
+    size_t total = 0, at = 0;
+    RIG_OK(aval_graph_status(r->graph));
+    RIG_OK(aval_session_set_memory(r->session, (int)mode));
+    rig_run(r, wanted, n_wanted);
+    for (size_t i = 0; i < n_wanted; i++) total += aval__tensor_bytes(&wanted[i]->tensor);
+    *bytes = malloc(total);
+    cr_assert_not_null(*bytes);
+    for (size_t i = 0; i < n_wanted; i++) {
+        size_t count = aval__tensor_bytes(&wanted[i]->tensor);
+        RIG_OK(aval_session_read(r->session, wanted[i], *bytes + at, count));
+        at += count;
+    }
+    RIG_OK(aval_session_plan_text(r->session, wanted, n_wanted, plan));
+    rig_close(r);
+    return total;
+}
+
 float rig_first(rig *r, aval_value *value, size_t count)
 {
     float *data = malloc(count * sizeof *data), first;

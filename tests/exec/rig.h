@@ -25,6 +25,9 @@ aval_value *rig_state(rig *r, const char *name, int64_t count, float value); /* 
 aval_value *rig_scalar_state(rig *r, const char *name, float value);
 void rig_feed(rig *r, aval_value *input, const float *data, size_t count);
 void rig_run(rig *r, aval_value *const *wanted, size_t n_wanted);
+/* Runs what is wanted, closes the rig, and gives the bytes of all of it, one behind the other, with the plan's text: to be freed by free and
+   aval_free. */
+size_t rig_outcome(rig *r, aval_memory_mode mode, aval_value *const *wanted, size_t n_wanted, unsigned char **bytes, char **plan);
 float rig_first(rig *r, aval_value *value, size_t count); /* first element of a value of `count` floats */
 aval_counters rig_counters(rig *r);
 

@@ -103,26 +103,14 @@ static made variance(rig *r, const shape *s)
     return (made){ { over(r, "ReduceMean", two(r, "Mul", d, d), 1, &axis) }, 1 };
 }
 
-/* Runs it in a context of its own; *bytes and *plan are to be freed. */
+/* In a context of its own; *bytes and *plan are to be freed. */
 static size_t run(builder build, const shape *s, const char *heads, aval_memory_mode mode, unsigned char **bytes, char **plan)
 {
     rig r;
-    size_t total = 0;
     setenv("AVAL_HEADS", heads, 1);
     rig_open(&r);
-    RIG_OK(aval_session_set_memory(r.session, (int)mode));
     made m = build(&r, s);
-    RIG_OK(aval_graph_status(r.graph));
-    rig_run(&r, m.wanted, m.n_wanted);
-    *bytes = malloc(MOST * sizeof(float) * 4);
-    for (size_t i = 0; i < m.n_wanted; i++) {
-        size_t count = aval__tensor_bytes(&m.wanted[i]->tensor);
-        RIG_OK(aval_session_read(r.session, m.wanted[i], *bytes + total, count));
-        total += count;
-    }
-    RIG_OK(aval_session_plan_text(r.session, m.wanted, m.n_wanted, plan));
-    rig_close(&r);
-    return total;
+    return rig_outcome(&r, mode, m.wanted, m.n_wanted, bytes, plan);
 }
 
 /* Equal bits with heads and without; `head` is in the plan with them. */
