@@ -268,7 +268,7 @@ static int run(check *k)
     if (code != CLI_OK && check_report_count(k->report) == 0) return code;
     int printed = check_report_print(k->report), written = write_reports(k);
     if (written > printed) printed = written;
-    if (code == CLI_DIFFERENCE && k->own->failures != NULL && !k->options->common.json && !k->options->common.quiet)
+    if (check_report_failed(k->report) > 0 && k->own->failures != NULL && !k->options->common.json && !k->options->common.quiet)
         printf("failures are in %s; see one again with: aval check%s --replay FOLDER\n", k->own->failures,
                k->options->common.plugins ? " --plugin FILE.so" : "");
     return printed > code ? printed : code;

@@ -70,6 +70,7 @@ void check_report_release(check_report *report);
 /* An aval_check_function; `user` is the report. */
 void check_report_take(void *user, const aval_check_result *result);
 size_t check_report_count(const check_report *report);
+size_t check_report_failed(const check_report *report);
 
 /* Failures of runs that say the same but for numbers and types, until the operator's end; NULL: none. */
 typedef struct check_once check_once;

@@ -156,6 +156,11 @@ size_t check_report_count(const check_report *r)
     return r->passed + r->failed + r->skipped;
 }
 
+size_t check_report_failed(const check_report *r)
+{
+    return r->failed;
+}
+
 int check_report_code(const check_report *r)
 {
     return r->failed == 0 ? CLI_OK : r->failed == r->lost ? CLI_DEVICE : CLI_DIFFERENCE;

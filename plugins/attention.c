@@ -363,8 +363,8 @@ static const aval_op dot_op = {
         { .inputs = "[0,2,3,4] [0,2,5,4] [0,2,5,4]" },
         { .inputs = "[1,2,18,70] [1,2,18,70] [1,2,18,70]", .size_class = AVAL_LARGE, .why = "wider blocks" },
         { .inputs = "[1,1,3,4] [1,1,40,4] [1,1,40,4]",
-          .low = -9,
-          .high = 9,
+          .low = -4, /* not further: a row that sees one key alone has gradients of what y lost when it was rounded to halves */
+          .high = 4,
           .why = "shares from nearly 0 to nearly 1, over several tiles" },
         { .inputs = "[1,2,70,16] [1,2,90,16] [1,2,90,16]", .size_class = AVAL_LARGE },
         { .inputs = "[1,1,130,12] [1,1,130,12] [1,1,130,12]", .attrs = "is_causal=1", .size_class = AVAL_LARGE }),

@@ -306,6 +306,7 @@ static const aval_op conv_integer = {
                               .attrs = "strides=[2,2] auto_pad='SAME_UPPER'",
                               .why = "sums that are too long for floats" }),
 };
+/* The scales of samples with drawn numbers are such that no result lies half-way between two integers, where rounding of floats would decide. */
 static const aval_op qlinear_matmul = {
     PRODUCT("QLinearMatMul", qlinear_matmul, "The matrix product of quantised numbers, quantised."),
     .inputs = AVAL_PORTS(QLINEAR_PORTS("a", "b")),
@@ -313,8 +314,9 @@ static const aval_op qlinear_matmul = {
     .samples = AVAL_SAMPLES(
         { .inputs = "u8[2,4]{208,236,0,238,3,214,255,29} f32[1]{0.0066} u8[1]{113} u8[4,3]{152,51,244,60,26,255,0,127,246,127,254,247} "
                     "f32[1]{0.00705} u8[1]{114} f32[1]{0.0107} u8[1]{118}" },
-        { .inputs = "i8[2,3,4]{-128..127} f32[]{0.01} i8[]{3} i8[4,2]{-128..127} f32[]{0.02} i8[]{-5} f32[]{0.07} i8[]{1}" },
-        { .inputs = "u8[2,4]{0..255} f32[2]{0.01,0.02} u8[2]{1,200} i8[4,3]{-128..127} f32[3]{0.1,0.2,0.3} i8[3]{1,0,-7} f32[]{3} u8[]{77}",
+        { .inputs = "i8[2,3,4]{-128..127} f32[]{0.01} i8[]{3} i8[4,2]{-128..127} f32[]{0.02} i8[]{-5} f32[]{0.0713} i8[]{1}" },
+        { .inputs =
+              "u8[2,4]{0..255} f32[2]{0.01,0.02} u8[2]{1,200} i8[4,3]{-128..127} f32[3]{0.1,0.2,0.3} i8[3]{1,0,-7} f32[]{3.007} u8[]{77}",
           .why = "one scale a row, a column" }),
 };
 static const aval_op qlinear_conv = {
@@ -327,7 +329,7 @@ static const aval_op qlinear_conv = {
               "u8[1,1,7,7]{0..255} f32[]{0.00369204697} u8[]{132} u8[1,1,1,1]{0} f32[1]{0.00172794575} u8[1]{255} f32[]{0.00162681262} "
               "u8[]{123}" },
         { .inputs =
-              "u8[2,4,5,6]{0..255} f32[]{0.01} u8[]{100} i8[4,2,3,3]{-128..127} f32[4]{0.01,0.02,0.03,0.04} i8[4]{0,1,2,3} f32[]{2.3} "
+              "u8[2,4,5,6]{0..255} f32[]{0.01} u8[]{100} i8[4,2,3,3]{-128..127} f32[4]{0.01,0.02,0.03,0.04} i8[4]{0,1,2,3} f32[]{2.3001} "
               "u8[]{77} i32[4]{-3000,0,500,9000}",
           .attrs = "group=2 pads=[1,1,1,1] strides=[2,1]" }),
 };

@@ -108,7 +108,8 @@ void aval__judge_close(aval__judge *j)
 int aval__judge_verdict(const aval__judge *j)
 {
     if (j->failed > 0) return aval__fail(AVAL_E_CHECK, "%zu of %zu comparisons failed", j->failed, j->failed + j->passed);
-    if (j->passed == 0) return aval__fail(AVAL_E_CHECK, "nothing was compared");
+    const char *op = j->options->op;
+    if (j->passed == 0) return aval__fail(AVAL_E_CHECK, "nothing was compared%s%s", op == NULL ? "" : " of ", op == NULL ? "" : op);
     return 0;
 }
 

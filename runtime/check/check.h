@@ -23,6 +23,8 @@ typedef struct aval__difference {
 /* true: all within the tolerance. */
 bool aval__check_compare(const double *found, const double *expected, size_t count, const aval__tolerance *tolerance,
                          aval__difference *difference);
+/* A unit in the last place of x as `type` stores it; 0: x is not finite, or the type is none that computes (float, double, half). */
+double aval__check_unit(double x, int type);
 /* |found - expected| in units in the last place of `expected` as `type` stores it; of integers, the plain difference. */
 double aval__check_ulps(double found, double expected, int type);
 

@@ -29,20 +29,24 @@ bool aval__check_compare(const double *found, const double *expected, size_t cou
     return difference->error <= 1;
 }
 
-double aval__check_ulps(double found, double expected, int type)
+double aval__check_unit(double x, int type)
 {
     /* type, binary digits of its fraction, exponent of its smallest normal number */
     static const struct {
         int type, digits, least;
     } formats[] = { { AVAL_FLOAT, 23, -126 }, { AVAL_DOUBLE, 52, -1022 }, { AVAL_FLOAT16, 10, -14 } };
-    double off = fabs(found - expected);
+    for (size_t i = 0; i < sizeof formats / sizeof *formats; i++) {
+        if (formats[i].type != type || !isfinite(x)) continue;
+        int exponent = x == 0 ? formats[i].least : ilogb(x);
+        return ldexp(1, (exponent < formats[i].least ? formats[i].least : exponent) - formats[i].digits);
+    }
+    return 0;
+}
+
+double aval__check_ulps(double found, double expected, int type)
+{
     if (found == expected || (isnan(found) && isnan(expected))) return 0;
     if (!isfinite(found) || !isfinite(expected)) return INFINITY;
-    for (size_t i = 0; i < sizeof formats / sizeof *formats; i++) {
-        if (formats[i].type != type) continue;
-        int exponent = expected == 0 ? formats[i].least : ilogb(expected);
-        if (exponent < formats[i].least) exponent = formats[i].least;
-        return ldexp(off, formats[i].digits - exponent);
-    }
-    return off;
+    double unit = aval__check_unit(expected, type);
+    return fabs(found - expected) / (unit > 0 ? unit : 1);
 }

@@ -34,6 +34,22 @@ static void fill_real(aval__host_tensor *t, double low, double high, uint64_t se
     for (size_t i = 0; i < count; i++) t->real[i] = low + (high - low) * aval__check_random(seed, stream, i);
 }
 
+/* Drawn numbers must not lie at kinks, and halves are so few that some would.  Kinks are at round numbers, and where inputs are equal or add up
+   to a round number.  So the last four binary digits of a number tell which input it is of, as 1, 3, 5 or 7: no such number is round, none of
+   one input is equal to one of another, and neither their sums nor their differences are round. */
+static void keep_off_kinks(aval__host_tensor *t, double low, double high, size_t input)
+{
+    const double period = 16, own = 2 * (double)(input % 4) + 1;
+    size_t count = (size_t)aval__tensor_count(&t->tensor);
+    for (size_t i = 0; i < count; i++) {
+        double *x = &t->real[i], unit = aval__check_unit(*x, t->tensor.type), sign = *x < 0 ? -1 : 1;
+        double near = sign * (floor(fabs(*x) / (period * unit)) * period + own) * unit;
+        if (near < low) near += period * unit;
+        if (near > high) near -= period * unit;
+        if (unit > 0 && near >= low && near <= high) *x = near;
+    }
+}
+
 static void fill_integer(aval__host_tensor *t, double low, double high, uint64_t seed, uint64_t stream)
 {
     size_t count = (size_t)aval__tensor_count(&t->tensor);
@@ -126,7 +142,10 @@ int aval__case_fill_input(aval__case *c, size_t i, const aval__sample_input *fro
     else if (t->real == NULL) fill_integer(t, low, high, c->seed, i);
     else if ((c->sample->flags & AVAL_DISTINCT) != 0)
         AVAL__TRY(fill_distinct(t->real, (size_t)aval__tensor_count(&t->tensor), low, high, c->seed, i));
-    else fill_real(t, low, high, c->seed, i);
+    else {
+        fill_real(t, low, high, c->seed, i);
+        keep_off_kinks(t, low, high, i);
+    }
     return round_to_storage(t);
 }
 

@@ -18,14 +18,18 @@ static void tell_unmoved(aval__judge *j, const aval__opdef *def)
     }
 }
 
-/* A check that compared nothing has not passed. */
+/* A check that compared nothing has not passed, unless only one element type was asked for. */
 static void tell_uncompared(aval__judge *j)
 {
+    const bool one_type = j->options->type != AVAL_NONE;
     for (size_t d = 0; d < j->n_witnesses; d++) {
         if (j->witnesses[d].compared || j->witnesses[d].died) continue;
         aval__judge_tell(j, d,
-                         &(aval_check_result){
-                             .what = "coverage", .passed = 0, .error = INFINITY, .message = "no sample of this operator was compared" });
+                         &(aval_check_result){ .what = "coverage",
+                                               .passed = one_type ? -1 : 0,
+                                               .error = one_type ? 0 : INFINITY,
+                                               .message = one_type ? "no sample of this operator has this element type"
+                                                                   : "no sample of this operator was compared" });
     }
 }
 
@@ -93,7 +97,9 @@ static int check_op(aval__judge *j, const aval__opdef *def, bool newest)
     what.type = n == 0 ? what.type : cases[n - 1].type;
     j->what = &what; /* of what is told of the op as a whole */
     j->row = &aval__type_rows[0];
-    tell_unmoved(j, def);
+    for (const aval__type_row *row = aval__type_rows; row->name != NULL; row++)
+        if (row->type == j->options->type) j->row = row;
+    if (j->options->type == AVAL_NONE) tell_unmoved(j, def); /* samples of other types may show what these don't */
     aval__judge_tell_undeclared(j, def);
     aval__pattern_tell(j, def);
     tell_uncompared(j);

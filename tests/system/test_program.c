@@ -117,6 +117,15 @@ Test(program, a_net_is_drawn_and_planned)
     json_decref(o);
 }
 
+Test(program, an_operator_without_the_only_element_type_asked_for_is_no_failure)
+{
+    const outcome *o = program_run("check And --type=float16");
+    cr_expect_eq(o->exit_code, 1, "nothing was compared");
+    cr_expect_not_null(strstr(o->err, "nothing was compared of And"), "%s", o->err);
+    cr_expect_not_null(strstr(o->out, "skipped: And, coverage, type float16"), "%s", o->out);
+    cr_expect_null(strstr(o->out, "failures are in"), "%s", o->out);
+}
+
 Test(program, one_op_is_checked)
 {
     const outcome *o = program_expect_ok("check Tanh");
