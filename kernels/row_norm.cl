@@ -2,6 +2,7 @@
  * inverse = 1 / sqrt(variance + epsilon).  Element e of all has scale and bias (e / inner) % channels; length is a multiple of inner.  Without
  * `center` the mean is taken as 0.  scale and bias may be absent.  Statistics are kept in type D (float, or double for doubles). */
 #include "common.clh"
+#include "head_rows.clh"
 #if WG == 1
 #include "vector.clh"
 #endif
@@ -76,15 +77,16 @@ static void write_row(__global const S *x, __global S *y, __global const S *scal
 }
 #endif
 
-/* mean and inverse [rows] may be absent.  Results: rows; length >= 1. */
+/* mean and inverse [rows] may be absent.  Results: rows; length >= 1.  A head may make the rows; y may be x. */
 __kernel void norm_rows(__global const S *x, long x_at, __global const S *scale, long scale_at, __global const S *bias, long bias_at,
                         __global S *y, long y_at, __global D *mean, long mean_at, __global D *inverse, long inverse_at, long rows,
-                        long chunk, long length, long inner, long channels, int center, REAL epsilon)
+                        long chunk, long length, long inner, long channels, int center, REAL epsilon HEAD_PARAMS)
 {
 #if WG == 1
     EACH_FEW(r, n, rows)
     {
         __global const S *from = x + x_at + r * length;
+        HEAD_ROWS(r * length, n * length);
         ACC average[TOGETHER], factor[TOGETHER];
         for (int q = 0; q < n; q++) average[q] = center ? row_sum(from + q * length, length) / length : (ACC)0;
         for (int q = 0; q < n; q++) factor[q] = 1 / sqrt(row_squares(from + q * length, length, average[q]) / length + epsilon);
@@ -103,6 +105,7 @@ __kernel void norm_rows(__global const S *x, long x_at, __global const S *scale,
         const long first = r * length;
         __global const S *from = x + x_at + first;
         __global S *to = y + y_at + first;
+        HEAD_ROWS(first, length);
         ACC average = 0, squares = 0;
         if (center) {
             for (long i = LANE; i < length; i += WG) average += LOAD(from, i);

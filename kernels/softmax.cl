@@ -1,5 +1,6 @@
 /* Softmax and its logarithm along one axis.  The largest score is taken off first, so that nothing overflows. */
 #include "common.clh"
+#include "head_rows.clh"
 #include "scores.clh"
 
 #if WG == 1
@@ -22,9 +23,9 @@ static void write_line(__global const S *from, __global S *to, long length, ACC 
 }
 #endif
 
-/* y = softmax(x), or its logarithm.  Results: rows = outer * inner; length >= 1. */
+/* y = softmax(x), or its logarithm.  Results: rows = outer * inner; length >= 1.  A head makes rows in one piece only (inner 1); y may be x. */
 __kernel void softmax_forward(__global const S *x, long x_at, __global S *y, long y_at, long rows, long chunk, long length, long inner,
-                              int logarithm)
+                              int logarithm HEAD_PARAMS)
 {
     __local ACC shared[WG];
 #if WG == 1
@@ -34,6 +35,7 @@ __kernel void softmax_forward(__global const S *x, long x_at, __global S *y, lon
         {
             __global const S *from = x + x_at + r * length;
             __global S *to = y + y_at + r * length;
+            HEAD_ROWS(r * length, n * length);
             ACC best[TOGETHER], sum[TOGETHER];
             for (int q = 0; q < n; q++) best[q] = line_max(from + q * length, length);
             for (int q = 0; q < n; q++) sum[q] = line_sum(from + q * length, length, best[q], to + q * length, kept);
@@ -46,6 +48,7 @@ __kernel void softmax_forward(__global const S *x, long x_at, __global S *y, lon
     {
         __global const S *from = x + x_at + ROW_AT(r);
         __global S *to = y + y_at + ROW_AT(r);
+        HEAD_ROWS(r * length, length);
         const ACC best = row_max(shared, from, length, inner), sum = row_sum(shared, from, length, inner, best, to, false);
         const ACC factor = 1 / sum, shift = logarithm ? best + log(sum) : best;
         for (long j = LANE; j < length; j += WG) {

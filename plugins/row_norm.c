@@ -70,6 +70,7 @@ static int rows_forward(const aval_host *host, aval_call *call)
     TRY(rows_read(host, call, &r));
     if (r.rows == 0) return 0;
     const aval_tensor *y = host->output(call, 0);
+    TRY(take_rows(host, call, r.x, y));
     if (y == NULL) y = host->scratch(call, host->type(r.x), host->count(r.x));
     if (y == NULL) return host->fail(call, AVAL_PLUGIN_UNSUPPORTED, "no scratch memory for the normalised rows");
     int64_t chunk = chunk_of(host->device(call), r.rows, r.length);
@@ -414,7 +415,7 @@ static const aval_op rows_op = {
     .deterministic = 1,
     .doc = "Each row of `length` elements brought to mean 0 and variance 1, then scaled and moved; LayerNormalization and its kin are made "
            "of it.",
-    .inputs = AVAL_PORTS({ .name = "X" }, { .name = "scale", .flags = AVAL_OPTIONAL, .like = AVAL_LIKE(0) },
+    .inputs = AVAL_PORTS({ .name = "X", .flags = AVAL_ROW_HEADED }, { .name = "scale", .flags = AVAL_OPTIONAL, .like = AVAL_LIKE(0) },
                          { .name = "bias", .flags = AVAL_OPTIONAL, .like = AVAL_LIKE(0) }),
     .outputs = AVAL_PORTS({ .name = "Y" }, { .name = "mean", .flags = AVAL_OPTIONAL }, { .name = "inverse", .flags = AVAL_OPTIONAL }),
     .attrs = AVAL_ATTRS({ .name = "length", .type = AVAL_ATTR_INT, .required = 1, .doc = "elements of a row" },

@@ -43,6 +43,7 @@ static int record_softmax(const aval_host *host, aval_call *call, int logarithm)
                                                   AVAL_I32(logarithm))));
     const aval_device_info *device = host->device(call);
     int64_t rows = s.outer * s.inner, chunk = chunk_of(device, rows, s.length);
+    if (s.inner == 1) TRY(take_rows(host, call, x, y));
     return host->launch(call, AVAL_LAUNCH(.kernel = "softmax_forward", BY_CHUNKS(device, rows, chunk),
                                           AVAL_ARGS(AVAL_READ(x), AVAL_WRITE(y), AVAL_I64(rows), AVAL_I64(chunk), AVAL_I64(s.length),
                                                     AVAL_I64(s.inner), AVAL_I32(logarithm))));
@@ -161,7 +162,7 @@ static const aval_op softmax_op = {
     .since = 13,
     .deterministic = 1,
     .doc = "Exponentials along an axis, normalised to sum to one.",
-    .inputs = AVAL_PORTS({ .name = "input" }),
+    .inputs = AVAL_PORTS({ .name = "input", .flags = AVAL_ROW_HEADED }),
     .outputs = AVAL_PORTS({ .name = "output" }),
     .attrs = AXIS_ATTR,
     .infer = softmax_infer,
@@ -177,7 +178,7 @@ static const aval_op log_softmax_op = {
     .since = 13,
     .deterministic = 1,
     .doc = "The logarithm of Softmax.",
-    .inputs = AVAL_PORTS({ .name = "input" }),
+    .inputs = AVAL_PORTS({ .name = "input", .flags = AVAL_ROW_HEADED }),
     .outputs = AVAL_PORTS({ .name = "output" }),
     .attrs = AXIS_ATTR,
     .infer = softmax_infer,

@@ -56,6 +56,13 @@ static inline int take_head(const aval_host *host, aval_call *call, const aval_t
     return heads == NULL || run < 1 ? 0 : heads->take(call, t, run);
 }
 
+/* 1: the next launch that reads t, an input that is AVAL_ROW_HEADED, makes its rows, in the place of y where nobody else reads them. */
+static inline int take_rows(const aval_host *host, aval_call *call, const aval_tensor *t, const aval_tensor *y)
+{
+    const aval_row_heads *heads = host->extension(call, AVAL_ROW_HEADS);
+    return heads == NULL ? 0 : heads->take(call, t, y);
+}
+
 static inline int64_t product(const int64_t *dims, size_t count)
 {
     int64_t result = 1;

@@ -1,4 +1,4 @@
-/* An ability of the plugin ABI (host->extension): an input that elementwise operators make, and that nobody else reads, need not be written to
+/* Abilities of the plugin ABI (host->extension): an input that elementwise operators make, and that nobody else reads, need not be written to
  * memory.  The kernels that read it compute it instead, element by element: it is their head. */
 #ifndef AVAL_HEADS_H
 #define AVAL_HEADS_H
@@ -17,5 +17,19 @@ typedef struct aval_heads {
        way, and a call that asks for nothing does too. */
     int (*take)(aval_call *call, const aval_tensor *t, int64_t run);
 } aval_heads;
+
+#define AVAL_ROW_HEADS "row_heads.1"
+
+/* The same for kernels that read a row more than once: they write it themselves before they read it, from where it is in the nearest cache, and so
+   save a launch and the way to memory, even where others read it after them.  Of AVAL_PHASE_FORWARD. */
+typedef struct aval_row_heads {
+    /* Asks that the next launch which names input t as AVAL_READ makes it; the port is AVAL_ROW_HEADED.  `over`, which may be NULL: an output of t's
+       size, written by this launch for the first time, in whose place t may lie where nobody else reads it; each of its elements is written when
+       the same element of t is not needed any more.
+       1: so it is.  The launch is built with a text before the kernel file by which HEAD_ROWS of kernels/head_rows.clh makes elements of t, and gets
+       its arguments after its own.  Each element is to be made once, by the work-group that reads it, before it is read.
+       0: t is in memory before the launch; negative: the call failed. */
+    int (*take)(aval_call *call, const aval_tensor *t, const aval_tensor *over);
+} aval_row_heads;
 
 #endif

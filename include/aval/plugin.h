@@ -310,7 +310,7 @@ typedef struct aval_host {
     int64_t *(*integer)(aval_call *call, const aval_tensor *t);
 
     /* Abilities that came later, by name: a constant table of functions, whose layout the name stands for; NULL when this runtime has not
-       got it.  There are AVAL_STRIDES, of aval/strides.h, and AVAL_HEADS, of aval/heads.h. */
+       got it.  There are AVAL_STRIDES, of aval/strides.h, and AVAL_HEADS and AVAL_ROW_HEADS, of aval/heads.h. */
     const void *(*extension)(const aval_call *call, const char *id);
 } aval_host;
 
@@ -334,6 +334,7 @@ typedef struct aval_host {
 #define AVAL_SHAPE_ONLY 16u /* input: its shape and type are read, never its content, so that the host knows the result from these */
 #define AVAL_STRIDED 32u /* input: `forward` takes it with strides, see aval/strides.h */
 #define AVAL_HEADED 64u /* input: kernels of `forward` may compute it as they read it, see aval/heads.h */
+#define AVAL_ROW_HEADED 128u /* input: kernels of `forward`, which always read it, may make its rows before they read them, see there */
 
 /* An array of constants; a row of zeros ends it. */
 #define AVAL_ROWS(type, ...) \

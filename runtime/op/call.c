@@ -308,12 +308,20 @@ static int host_take_head(aval_call *call, const aval_tensor *t, int64_t run)
     return note(call, call->table->take_head(call, t, run));
 }
 
+static int host_take_rows(aval_call *call, const aval_tensor *t, const aval_tensor *over)
+{
+    if (!call->table->take_rows) return wrong_phase(call, "take of aval_row_heads");
+    return note(call, call->table->take_rows(call, t, over));
+}
+
 static const void *host_extension(const aval_call *call, const char *id)
 {
     static const aval_heads heads = { .take = host_take_head };
+    static const aval_row_heads row_heads = { .take = host_take_rows };
     static const aval_strides strides = { .alias = host_alias_strided, .of = host_strides };
     (void)call;
     if (strcmp(id, AVAL_HEADS) == 0) return &heads;
+    if (strcmp(id, AVAL_ROW_HEADS) == 0) return &row_heads;
     return strcmp(id, AVAL_STRIDES) == 0 ? &strides : NULL;
 }
 

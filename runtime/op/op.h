@@ -165,7 +165,7 @@ struct aval__opdef {
     size_t n_inputs, n_outputs; /* declared, a variadic one counted once */
     bool variadic; /* the last input */
     bool updates; /* an output is the new content of an input; false for derived ones */
-    bool takes_head; /* a recorder that has an input which is AVAL_HEADED; false for derived ones */
+    bool takes_head; /* a recorder that has an input which is AVAL_HEADED or AVAL_ROW_HEADED; false for derived ones */
 
     /* AVAL__EXPRESSION: one tree an output.  Inputs of a derived expression are described by `sources`. */
     const aval__expr *const *outputs;
@@ -228,6 +228,7 @@ typedef struct aval__call_table {
     int (*alias_strided)(aval_call *call, const aval_tensor *t, const aval_tensor *of, int64_t offset, const int64_t *strides);
     const int64_t *(*strides)(const aval_call *call, const aval_tensor *t);
     int (*take_head)(aval_call *call, const aval_tensor *t, int64_t run);
+    int (*take_rows)(aval_call *call, const aval_tensor *t, const aval_tensor *over);
     int (*apply)(aval_call *call, const char *op, const char *attrs, size_t n_inputs, const aval_tensor *const *inputs, size_t n_outputs,
                  const aval_tensor **outputs);
     const aval_tensor *(*constant)(aval_call *call, int type, uint32_t rank, const int64_t *dims, const void *data);

@@ -175,7 +175,7 @@ static bool has_updates(const aval_op *op)
 static bool has_headed(const aval_op *op)
 {
     for (const aval_port *input = op->inputs; op->forward && input && input->name; input++)
-        if (input->flags & AVAL_HEADED) return true;
+        if (input->flags & (AVAL_HEADED | AVAL_ROW_HEADED)) return true;
     return false;
 }
 

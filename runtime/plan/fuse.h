@@ -32,8 +32,8 @@ int aval__fuse_clusters(aval__arena *arena, const aval_graph *g, aval_node *cons
 int aval__fuse_tails(const aval_graph *g, aval_node *const *order, size_t n_order, const uint32_t *device_of, const uint32_t *stage,
                      aval__cluster *clusters, size_t n_clusters, uint32_t *tail_of);
 
-/* Finds clusters that recorders' kernels may compute as they read their result, of at least `least` elements, and sets their `headed`: an input
-   that is AVAL_HEADED is all that reads it, it need not be in memory (`needed`), and the two as one unit leave the graph acyclic.  Runs after
+/* Finds clusters that recorders' kernels may compute, of at least `least` elements, and sets their `headed`: an input that is AVAL_HEADED is all that
+   reads it, and it need not be in memory (`needed`), or is AVAL_ROW_HEADED; the two as one unit leave the graph acyclic.  Runs after
    aval__fuse_tails, whose pairs stay; with[node id], what tail_of is there, becomes the index of a node's head too.  Whether it is done so is
    found out when the node is recorded. */
 int aval__fuse_heads(const aval_graph *g, aval_node *const *order, size_t n_order, const uint32_t *device_of, const bool *needed,
@@ -87,8 +87,8 @@ typedef struct aval__fused_kernel {
 int aval__fuse_tail(aval__arena *arena, const aval__cluster *cluster, const aval__grid *grid, const aval_device_info *device,
                     aval__fused_kernel *out);
 
-/* The same for the node whose head the cluster is (see kernels/head.clh). */
-int aval__fuse_head(aval__arena *arena, const aval__cluster *cluster, const aval_device_info *device, aval__fused_kernel *out);
+/* The same for the node whose head the cluster is: see kernels/head.clh, and with `rows` kernels/head_rows.clh. */
+int aval__fuse_head(aval__arena *arena, const aval__cluster *cluster, bool rows, const aval_device_info *device, aval__fused_kernel *out);
 
 /* Generates the cluster's kernel for a device, with its arguments.  Empty spaces are the caller's business (nothing is launched). */
 int aval__fuse_kernel(aval__arena *arena, const aval__cluster *cluster, const aval_device_info *device, aval__fused_kernel *out);

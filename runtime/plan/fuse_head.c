@@ -1,9 +1,12 @@
-/* Which clusters are heads of recorders' nodes: computed by the launches that read their result, which then is never written.
+/* Which clusters are heads of recorders' nodes: computed by the launches that read their result, which then is never written, or only by these.
  *
- * A node and its head become one unit.  The head's result leads nowhere but to the node, and a head gives nothing else; what else comes after it are
- * updates of states that it reads.  So that no path leads from one of those to the node, the node is one stage after its head (see fuse.c): an
- * update is so too, at least, and whatever it leads to comes later.  The pair counts as between the two stages: what it reads is from the head's
- * stage or before, what reads it from the node's or later. */
+ * A node and its head become one unit.  Where it is computed as it is read the head's result leads nowhere but to the node, and a head gives nothing
+ * else; what else comes after it are updates of states that it reads.  So that no path leads from one of those to the node, the node is one stage after
+ * its head (see fuse.c): an update is so too, at least, and whatever it leads to comes later.  The pair counts as between the two stages: what it reads
+ * is from the head's stage or before, what reads it from the node's or later.
+ *
+ * Where the node's kernels write the head's rows, others may read these and what else the head gives, from the node's stage on.  Pairs of equal stages
+ * could wait for each other in a ring then; so all that such a pair reads is from before the head's stage, and no pair of its stages comes before it. */
 #include "plan/fuse.h"
 
 #define NONE UINT32_MAX
@@ -33,14 +36,32 @@ static bool updates_state(const aval__cluster *c)
 
 static bool suits(const aval__cluster *c, const aval_node *node, const uint32_t *device_of, const uint32_t *stage)
 {
-    if (c->n_outputs != 1 || c->n_inputs + 1 > MOST_TENSORS || c->n_nodes > MOST_NODES || c->product != NULL) return false;
+    if (c->n_inputs + c->n_outputs > MOST_TENSORS || c->n_nodes > MOST_NODES || c->product != NULL || c->headed != NULL) return false;
     if (c->device != device_of[node->id] || stage[node->id] != stage[c->nodes[0]->id] + 1) return false;
     return !updates_state(c);
 }
 
-static bool is_headed(const aval_node *node, uint32_t input)
+static bool has_flag(const aval_node *node, uint32_t input, uint32_t flag)
 {
-    return node->inputs[input] != NULL && (node->def->op->inputs[aval__input_port(node->def, input)].flags & AVAL_HEADED) != 0;
+    return node->inputs[input] != NULL && (node->def->op->inputs[aval__input_port(node->def, input)].flags & flag) != 0;
+}
+
+/* Whether all else that the node reads is made before the stage of the cluster whose result is input `headed`. */
+static bool waits_for_head_only(const aval_node *node, uint32_t headed, const uint32_t *stage)
+{
+    uint32_t before = stage[node->inputs[headed]->producer->id];
+    for (uint32_t k = 0; k < node->n_inputs; k++) {
+        const aval_node *producer = k == headed || node->inputs[k] == NULL ? NULL : node->inputs[k]->producer;
+        if (producer != NULL && stage[producer->id] >= before) return false;
+    }
+    return true;
+}
+
+/* Whether input k may be made by the node's kernels: nothing else needs it, or it is made in memory. */
+static bool may_be_made(const aval_node *node, uint32_t k, const aval__cluster *c, bool needed, uint32_t reads, const uint32_t *stage)
+{
+    if (reads == 1 && !needed && c->n_outputs == 1) return true;
+    return has_flag(node, k, AVAL_ROW_HEADED) && waits_for_head_only(node, k, stage);
 }
 
 int aval__fuse_heads(const aval_graph *g, aval_node *const *order, size_t n_order, const uint32_t *device_of, const bool *needed,
@@ -51,12 +72,12 @@ int aval__fuse_heads(const aval_graph *g, aval_node *const *order, size_t n_orde
         const aval_node *node = order[i];
         if (!node->def->takes_head || node->def->updates || with[node->id] != NONE) continue;
         for (uint32_t k = 0; k < node->n_inputs && with[node->id] == NONE; k++) {
-            const aval_value *value = is_headed(node, k) ? node->inputs[k] : NULL;
-            uint32_t of = value == NULL || value->producer == NULL || needed[value->id] ? NONE : cluster_of[value->producer->id];
+            aval_value *value = has_flag(node, k, AVAL_HEADED | AVAL_ROW_HEADED) ? node->inputs[k] : NULL;
+            uint32_t of = value == NULL || value->producer == NULL ? NONE : cluster_of[value->producer->id];
             if (of == NONE || aval__tensor_count(&value->tensor) < least || !suits(&clusters[of], node, device_of, stage)) continue;
             if (reads == NULL && (reads = count_reads(g, order, n_order)) == NULL) return AVAL_E_MEMORY;
-            if (reads[value->id] != 1 || clusters[of].outputs[0] != value) continue;
-            clusters[of].headed = clusters[of].outputs[0];
+            if (!may_be_made(node, k, &clusters[of], needed[value->id], reads[value->id], stage)) continue;
+            clusters[of].headed = value;
             with[node->id] = of;
         }
     }

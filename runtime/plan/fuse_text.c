@@ -31,6 +31,7 @@ typedef struct generator {
     const aval__cluster *cluster;
     const aval__grid *grid; /* of a tail; NULL: none */
     bool head; /* for the kernels of another node; else, without a grid, a kernel of its own */
+    bool rows; /* the same, whose rows these write */
     const aval_device_info *device;
     aval__arena *arena;
     aval__text parameters, names, places, body, result, rounded; /* names: of the parameters; places: of a head, where a run begins */
@@ -205,6 +206,7 @@ static bool is_cpu(const generator *g)
 /* Whether elements are computed in a loop over j: on CPUs, and in tails. */
 static bool has_loop(const generator *g)
 {
+    if (g->rows) return g->device->group == 1;
     return !g->head && (is_cpu(g) || g->grid != NULL);
 }
 
@@ -280,10 +282,10 @@ static void put_coordinates(const generator *g, aval__text *text, const char *ty
     aval__text_add(text, "        const %s c0 = rest;\n", type);
 }
 
+/* The elements from `first` to `end`, by runs along the last axis. */
 static void put_chunk(generator *g)
 {
-    aval__text_add(&g->body, "    const long first = (long)get_global_id(0) * chunk, end = min(first + chunk, count);\n"
-                             "    for (long i = first; i < end;) {\n");
+    aval__text_add(&g->body, "    for (long i = first; i < end;) {\n");
     put_coordinates(g, &g->body, "long");
     aval__text_add(&g->body, "        const long run = min(n%zu - c%zu, end - i);\n", g->axes.count - 1, g->axes.count - 1);
     for (size_t i = 0; i < g->cluster->n_inputs; i++) {
@@ -298,6 +300,18 @@ static void put_chunk(generator *g)
     put_nodes(g);
     put_stores(g);
     aval__text_add(&g->body, "        }\n        i += run;\n    }\n");
+}
+
+/* The same by the lanes of a group, each at its own. */
+static void put_lanes(generator *g)
+{
+    const char *index = aval__fuse_index(g->cluster, g->device);
+    aval__text_add(&g->body, "    for (long at = first + lane; at < end; at += step) {\n        const %s i = (%s)at;\n", index, index);
+    put_coordinates(g, &g->body, index);
+    put_loads(g);
+    put_nodes(g);
+    put_stores(g);
+    aval__text_add(&g->body, "    }\n");
 }
 
 static void put_element(generator *g)
@@ -381,6 +395,14 @@ static void put_run(generator *g)
     aval__text_add(&g->body, "        return %s;\n", find_spelled(g, g->cluster->headed));
 }
 
+/* Rows that the kernel of another node asks for. */
+static void put_own_rows(generator *g)
+{
+    for (size_t i = 0; i < g->axes.count; i++) put_long(g, "n", i, AVAL__FUSED_SIZE);
+    if (has_loop(g)) put_chunk(g);
+    else put_lanes(g);
+}
+
 static int check(const aval__cluster *c)
 {
     if (c->n_inputs > MOST_INPUTS) {
@@ -419,6 +441,19 @@ static void put_head(const generator *g, aval__text *text)
                    aval__expr_type(aval__fused_type_of(g->cluster->headed->tensor.type)->arithmetic), g->body.at);
 }
 
+static void put_head_rows(const generator *g, aval__text *text)
+{
+    bool by_groups = g->device->group > 1;
+    const char *lanes = by_groups ? "int lane, int step, " : "";
+    aval__text_add(text, "\n#define HEAD_PARAMS , %s\nstatic void head_rows(%slong first, long end HEAD_PARAMS)\n{\n%s}\n",
+                   g->parameters.at, lanes, g->body.at);
+    if (by_groups)
+        aval__text_add(text, "#define HEAD_ROWS(first, n) head_rows(LANE, WG, (first), (first) + (n), %s), barrier(CLK_GLOBAL_MEM_FENCE)\n",
+                       g->names.at);
+    else aval__text_add(text, "#define HEAD_ROWS(first, n) head_rows((first), (first) + (n), %s)\n", g->names.at);
+    aval__text_add(text, "#pragma OPENCL FP_CONTRACT ON\n");
+}
+
 static int finish(generator *g, aval__fused_kernel *out)
 {
     aval__text text = { 0 };
@@ -428,6 +463,7 @@ static int finish(generator *g, aval__fused_kernel *out)
     /* Powers of doubles are long sequences in line. */
     const char *kind = g->doubles ? "NARROW " : "";
     if (g->head) put_head(g, &text);
+    else if (g->rows) put_head_rows(g, &text);
     else if (g->grid == NULL) aval__text_add(&text, "\n__kernel %svoid fused(%s)\n{\n%s}\n", kind, g->parameters.at, g->body.at);
     else
         aval__text_add(
@@ -449,11 +485,14 @@ static int generate(generator *g, aval__fused_kernel *out)
     AVAL__TRY(check(g->cluster));
     put_tensors(g);
     if (g->head) put_run(g);
+    else if (g->rows) put_own_rows(g);
     else if (g->grid != NULL) put_rows(g);
     else {
         put_range(g);
-        if (is_cpu(g)) put_chunk(g);
-        else put_element(g);
+        if (is_cpu(g)) {
+            aval__text_add(&g->body, "    const long first = (long)get_global_id(0) * chunk, end = min(first + chunk, count);\n");
+            put_chunk(g);
+        } else put_element(g);
     }
     int status = finish(g, out);
     if (status == AVAL_OK) status = aval__fuse_arguments(g->cluster, g->grid, g->device, out);
@@ -485,9 +524,9 @@ int aval__fuse_tail(aval__arena *arena, const aval__cluster *cluster, const aval
     return generate(&g, out);
 }
 
-int aval__fuse_head(aval__arena *arena, const aval__cluster *cluster, const aval_device_info *device, aval__fused_kernel *out)
+int aval__fuse_head(aval__arena *arena, const aval__cluster *cluster, bool rows, const aval_device_info *device, aval__fused_kernel *out)
 {
-    generator g = { .cluster = cluster, .head = true, .device = device, .arena = arena };
+    generator g = { .cluster = cluster, .head = !rows, .rows = rows, .device = device, .arena = arena };
     aval__fuse_axes(cluster, &g.axes);
     return generate(&g, out);
 }

@@ -168,7 +168,8 @@ void aval__planner_set_lifetimes(aval__planner *p);
 int aval__planner_prepare_learning(aval__planner *p);
 void aval__planner_learn(aval__planner *p, uint32_t unit, size_t first_step, size_t first_storage, size_t first_product,
                          uint64_t moved_bytes);
-/* Whether one of the outputs between i and `end`, of the unit's tail, lies where output i does. */
+/* Whether output i of the unit is gone when its launches are done: one of those between i and `end`, of its tail, lies in the same place, or, of a head,
+   one of the node. */
 bool aval__unit_overwrites(const aval__planner *p, const aval__unit *u, uint32_t i, uint32_t end);
 /* From here on the item is the one that its value has on its device. */
 void aval__planner_replace_item(aval__planner *p, uint32_t item);
@@ -237,6 +238,8 @@ typedef struct aval__recording {
     const aval__cluster *cluster; /* that is recorded, as launch or as tail */
     const struct aval__graft *tail; /* of the product that is being recorded; NULL: none */
     const struct aval__graft *head; /* taken by the node; NULL: none */
+    const aval__port *rows; /* of the head: the input that launches make in memory; NULL: they compute it as they read it */
+    bool rows_are_made; /* by a launch that is recorded */
     bool tail_is_done;
     struct {
         aval__hash key;
@@ -287,8 +290,11 @@ int aval__record_cluster(aval__recording *r);
    are launched with the macro AVAL__TAIL_MACRO then, and get the tail's text and arguments. */
 #define AVAL__TAIL_MACRO "TAIL"
 int aval__record_begin_tail(aval__recording *r, const aval_gemm *gemm, const aval__port *c);
-/* The ability AVAL_HEADS. */
+/* The abilities AVAL_HEADS and AVAL_ROW_HEADS. */
 int aval__record_take_head(aval_call *call, const aval_tensor *t, int64_t run);
+int aval__record_take_rows(aval_call *call, const aval_tensor *t, const aval_tensor *over);
+/* Whether all that the unit's head gives is, or will be, where it is to be after its launches. */
+int aval__record_check_head(const aval__recording *r);
 /* Whether the port is what the unit's head gives, and is not in memory. */
 bool aval__record_waits(const aval__recording *r, const aval__port *port);
 /* A cluster of the unit, which is none of its launches' tail or head, as a launch of its own; the node's label stays. */

@@ -185,7 +185,12 @@ bool aval__unit_overwrites(const aval__planner *p, const aval__unit *u, uint32_t
 {
     const uint32_t *writes = aval__unit_writes(p, u);
     const aval__item *item = &p->items.at[writes[i]];
-    for (uint32_t k = i + 1; u->tail && k < end; k++) {
+    uint32_t first = i + 1;
+    if (u->head) { /* whose outputs come after the node's */
+        end = u->n_writes - (uint32_t)u->head->n_outputs;
+        first = i < end ? end : 0;
+    }
+    for (uint32_t k = first; (u->tail || u->head) && k < end; k++) {
         const aval__item *other = writes[k] == AVAL__NONE ? NULL : &p->items.at[writes[k]];
         if (other && other->storage == item->storage && other->offset_bytes == item->offset_bytes) return true;
     }
@@ -220,21 +225,25 @@ static uint64_t scratch_bytes(const aval__planner *p, size_t first_storage)
 }
 
 /* Bytes that a unit with steps moves; `first_storage` is the first of its own. */
-static uint64_t moved_bytes(const aval__planner *p, const aval__unit *u, size_t first_storage, bool tail_is_done)
+static uint64_t moved_bytes(const aval__recording *r, size_t first_storage)
 {
+    const aval__planner *p = r->p;
+    const aval__unit *u = r->unit;
     uint64_t bytes = 0;
     for (uint32_t i = 0; i < u->n_reads + u->n_writes; i++) {
         uint32_t item = aval__unit_reads(p, u)[i]; /* writes follow */
         if (item != AVAL__NONE && p->items.at[item].storage != AVAL__NONE) bytes += p->items.at[item].bytes;
     }
-    if (u->head) { /* its result is read once more where it was written at all */
+    if (u->head) { /* its result is read once more where a launch of its own wrote it, and goes to no memory where an output replaces it */
         const aval__item *headed = &p->items.at[aval__planner_item(p, u->head->headed, u->device)];
-        return bytes + (headed->storage == AVAL__NONE ? 0 : headed->bytes) + scratch_bytes(p, first_storage);
+        bool replaced = r->rows && !headed->kept && headed->n_readers == 0;
+        bytes += headed->storage == AVAL__NONE || r->rows ? 0 : headed->bytes;
+        return bytes - (replaced ? headed->bytes : 0) + scratch_bytes(p, first_storage);
     }
     if (!u->tail) return bytes + scratch_bytes(p, first_storage);
     /* Between a product and a cluster of its own what it gives is read once more; to a tail it does not come from memory, nor go there alone. */
     const aval__item *product = &p->items.at[aval__planner_item(p, u->tail->product, u->device)];
-    if (!tail_is_done) bytes += product->bytes;
+    if (!r->tail_is_done) bytes += product->bytes;
     else if (!product->kept && product->n_readers == 0) bytes -= product->bytes;
     return bytes + scratch_bytes(p, first_storage);
 }
@@ -283,7 +292,7 @@ static int record_unit(aval__planner *p, uint32_t unit)
     if (status < 0) return status;
     AVAL__TRY(aval__planner_prove(p, u, n_steps));
     bool silent = p->steps.count == n_steps;
-    uint64_t moved = silent ? 0 : moved_bytes(p, u, n_storages, r.tail_is_done);
+    uint64_t moved = silent ? 0 : moved_bytes(&r, n_storages);
     if (is_learning(p)) aval__planner_learn(p, unit, n_steps, n_storages, n_products, moved);
     if (silent) return AVAL_OK;
     p->plan->statistics.moved_bytes += moved;

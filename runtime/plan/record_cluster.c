@@ -68,8 +68,11 @@ int aval__record_fused_arg(aval__recording *r, const aval__fused_arg *arg)
 
 int aval__record_place_outputs(aval__recording *r)
 {
-    for (size_t i = 0; i < r->cluster->n_outputs; i++)
-        AVAL__TRY(place_output(r, aval__planner_item(r->p, r->cluster->outputs[i], r->device)));
+    for (size_t i = 0; i < r->cluster->n_outputs; i++) {
+        uint32_t index = aval__planner_item(r->p, r->cluster->outputs[i], r->device);
+        if (r->p->items.at[index].storage == AVAL__NONE)
+            AVAL__TRY(place_output(r, index)); /* else in an output of the node, see record_graft.c */
+    }
     return AVAL_OK;
 }
 

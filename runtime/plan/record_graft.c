@@ -14,15 +14,15 @@ static int list_nodes(aval__planner *p, const aval__cluster *c, const char **out
     return *out ? AVAL_OK : AVAL_E_MEMORY;
 }
 
-/* `grid` NULL: a head. */
-static int make_graft(aval__recording *r, const aval__grid *grid, aval__hash key, const aval__graft **out)
+/* `grid` NULL: a head, `rows`: that launches make in memory. */
+static int make_graft(aval__recording *r, const aval__grid *grid, bool rows, aval__hash key, const aval__graft **out)
 {
     aval__planner *p = r->p;
     const aval_device_info *device = p->request->devices[r->device];
     aval__graft *made = aval__arena_alloc(&p->scratch, sizeof *made);
     if (!made) return AVAL_E_MEMORY;
     if (grid) AVAL__TRY(aval__fuse_tail(&p->scratch, r->cluster, grid, device, &made->kernel));
-    else AVAL__TRY(aval__fuse_head(&p->scratch, r->cluster, device, &made->kernel));
+    else AVAL__TRY(aval__fuse_head(&p->scratch, r->cluster, rows, device, &made->kernel));
     made->text = made->kernel.text;
     made->hash = aval__hash_bytes(made->text, strlen(made->text));
     AVAL__TRY(list_nodes(p, r->cluster, &made->nodes));
@@ -32,7 +32,7 @@ static int make_graft(aval__recording *r, const aval__grid *grid, aval__hash key
 }
 
 /* r->cluster as a graft; `salt` tells apart those of one cluster. */
-static int find_graft(aval__recording *r, const aval__grid *grid, uint64_t salt, const aval__graft **out)
+static int find_graft(aval__recording *r, const aval__grid *grid, bool rows, uint64_t salt, const aval__graft **out)
 {
     aval__planner *p = r->p;
     const aval_device_info *device = p->request->devices[r->device];
@@ -40,7 +40,7 @@ static int find_graft(aval__recording *r, const aval__grid *grid, uint64_t salt,
     AVAL__TRY(aval__fuse_key(&p->words, r->cluster, device, &key));
     key.low ^= salt;
     *out = aval__find_shared(p, key);
-    if (!*out) AVAL__TRY(make_graft(r, grid, key, out));
+    if (!*out) AVAL__TRY(make_graft(r, grid, rows, key, out));
     return aval__fuse_arguments(r->cluster, grid, device,
                                 &(aval__fused_kernel){ .args = (*out)->kernel.args, .n_args = (*out)->kernel.n_args });
 }
@@ -85,7 +85,7 @@ int aval__record_begin_tail(aval__recording *r, const aval_gemm *gemm, const ava
     if (c->item == AVAL__NONE || p->items.at[c->item].value != tail->product || !fills(gemm)) return AVAL_OK;
     if (!aval__fuse_grid(tail, gemm->sum || gemm->batch == 0 ? 1 : gemm->batch, gemm->m, gemm->n, &grid)) return AVAL_OK;
     r->cluster = tail;
-    AVAL__TRY(find_graft(r, &grid, aval__hash64(&grid.along_row, sizeof grid.along_row, 0x7a11 + grid.product), &r->tail));
+    AVAL__TRY(find_graft(r, &grid, false, aval__hash64(&grid.along_row, sizeof grid.along_row, 0x7a11 + grid.product), &r->tail));
     AVAL__TRY(aval__record_place_outputs(r));
     return relabel(r, "with", r->tail);
 }
@@ -98,6 +98,13 @@ bool aval__record_waits(const aval__recording *r, const aval__port *port)
            r->p->items.at[port->item].value == r->unit->head->headed;
 }
 
+/* Whether only the node reads the head's result, which need not be in memory. */
+static bool is_alone(const aval__recording *r, const aval__port *port)
+{
+    const aval__item *item = &r->p->items.at[port->item];
+    return !item->kept && !item->in_state && item->n_readers == 0;
+}
+
 int aval__record_take_head(aval_call *call, const aval_tensor *t, int64_t run)
 {
     aval__recording *r = call->user;
@@ -106,9 +113,60 @@ int aval__record_take_head(aval_call *call, const aval_tensor *t, int64_t run)
         return aval__fail(AVAL_E_PLUGIN, "take of aval_heads: expected an input of forward and a run of 1 or more elements");
     if (r->head) return aval__record_waits(r, port);
     if (!aval__record_waits(r, port)) return 0;
+    if (!is_alone(r, port) || r->unit->head->n_outputs > 1) return 0;
     if (!aval__fuse_runs(r->unit->head, run, r->p->request->devices[r->device])) return 0;
     r->cluster = r->unit->head;
-    AVAL__TRY(find_graft(r, NULL, 0x4ead, &r->head));
+    AVAL__TRY(find_graft(r, NULL, false, 0x4ead, &r->head));
     AVAL__TRY(relabel(r, "of", r->head));
     return 1;
+}
+
+/* ---- Heads whose rows launches make in memory ------------------------------------------------------------------------------------------------ */
+
+/* Whether the head's result may lie where an output will be written. */
+static bool may_lie_under(const aval__recording *r, const aval__port *head, const aval__port *output)
+{
+    if (!is_alone(r, head) || output->storage != AVAL__NONE) return false;
+    return output->tensor.type == head->tensor.type && aval__tensor_count(&output->tensor) == aval__tensor_count(&head->tensor);
+}
+
+static int place_rows(aval__recording *r, aval__port *port, aval__port *over)
+{
+    aval__planner *p = r->p;
+    if (over && may_lie_under(r, port, over)) {
+        AVAL__TRY(aval__record_own_storage(r, over->item));
+        over->storage = p->items.at[over->item].storage;
+        aval__record_locate(r, port->item, over->storage, over->offset_bytes);
+    }
+    AVAL__TRY(aval__record_place_outputs(r));
+    port->storage = p->items.at[port->item].storage;
+    port->offset_bytes = p->items.at[port->item].offset_bytes;
+    return AVAL_OK;
+}
+
+int aval__record_take_rows(aval_call *call, const aval_tensor *t, const aval_tensor *over)
+{
+    aval__recording *r = call->user;
+    aval__port *port = aval__record_port(r, t), *output = over ? aval__record_port(r, over) : NULL;
+    uint64_t by_groups = r->p->request->devices[r->device]->group > 1;
+    if (!port || call->phase != AVAL_PHASE_FORWARD || (over && (!output || !output->writable || output->written)))
+        return aval__fail(AVAL_E_PLUGIN,
+                          "take of aval_row_heads: expected an input of forward, and NULL or an output that nothing was written to");
+    if (!aval__record_waits(r, port)) return 0;
+    r->cluster = r->unit->head;
+    AVAL__TRY(find_graft(r, NULL, true, 0x4ead + 1 + by_groups, &r->head));
+    AVAL__TRY(place_rows(r, port, output && output->item != AVAL__NONE ? output : NULL));
+    r->rows = port;
+    AVAL__TRY(relabel(r, "of", r->head));
+    return 1;
+}
+
+int aval__record_check_head(const aval__recording *r)
+{
+    const aval__cluster *head = r->unit->head;
+    bool missing = head && (r->rows ? !r->rows_are_made
+                                    : !r->head && head->n_outputs > 1 &&
+                                          r->p->items.at[aval__planner_item(r->p, head->headed, r->device)].storage == AVAL__NONE);
+    if (!missing) return AVAL_OK;
+    return aval__fail(AVAL_E_PLUGIN, "%s: expected a launch that reads each input which is AVAL_ROW_HEADED, found none", r->label);
 }

@@ -19,7 +19,8 @@ static int add_tensor_arg(aval_call *call, const aval_arg *arg, bool *any_conten
     else AVAL__TRY(aval__record_writable(call, arg->tensor, "launch", &port));
     *any_written |= written;
     *any_content |= written && aval__tensor_count(arg->tensor) > 0;
-    return aval__record_tensor_arg(r->p, port->storage, port->offset_bytes, arg->tensor->type, written);
+    bool made = port == r->rows && !r->rows_are_made; /* by the launch at hand */
+    return aval__record_tensor_arg(r->p, port->storage, port->offset_bytes, arg->tensor->type, written || made);
 }
 
 static bool is_head(const aval__recording *r, const aval_tensor *t)
@@ -151,11 +152,13 @@ static int check_launch(const aval__recording *r, const aval_launch *launch)
     return check_array(launch->kernel, "defines", launch->defines, launch->n_defines);
 }
 
-/* Whether the launch reads what the head that was taken gives. */
+/* Whether the launch reads what the head that was taken gives, and nothing has written yet. */
 static bool reads_head(const aval__recording *r, const aval_launch *launch)
 {
-    for (size_t i = 0; r->head && i < launch->n_args; i++)
-        if (launch->args[i].kind == AVAL_ARG_READ && launch->args[i].tensor && is_head(r, launch->args[i].tensor)) return true;
+    for (size_t i = 0; r->head && !r->rows_are_made && i < launch->n_args; i++) {
+        const aval_tensor *t = launch->args[i].kind == AVAL_ARG_READ ? launch->args[i].tensor : NULL;
+        if (t && (is_head(r, t) || (r->rows && aval__record_port(r, t) == r->rows))) return true;
+    }
     return false;
 }
 
@@ -181,6 +184,7 @@ int aval__record_launch(aval_call *call, const aval_launch *launch)
         return AVAL_OK;
     }
     if (graft) AVAL__TRY(aval__record_graft_args(r, graft));
+    r->rows_are_made |= graft && r->rows;
     AVAL__TRY(aval__source_of_launch(p, r->source, launch, s_type, graft, &sizes.source));
     sizes.kernel = aval__keep_text(p, launch->kernel);
     if (!sizes.kernel) return AVAL_E_MEMORY;

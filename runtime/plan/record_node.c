@@ -200,7 +200,8 @@ static const aval__call_table record_table = { .content = record_content,
                                                .alias = record_alias,
                                                .alias_strided = aval__record_alias_strided,
                                                .strides = aval__record_strides,
-                                               .take_head = aval__record_take_head };
+                                               .take_head = aval__record_take_head,
+                                               .take_rows = aval__record_take_rows };
 
 /* ---- Ports ---------------------------------------------------------------------------------------------------------------------------------- */
 
@@ -366,5 +367,6 @@ int aval__record_node(aval__recording *r)
                        .user = r };
     AVAL__TRY(aval__call_run(&call, backward ? def->op->backward : def->op->forward));
     AVAL__TRY(check_written(r));
+    AVAL__TRY(aval__record_check_head(r));
     return place_empty_outputs(r);
 }

@@ -103,6 +103,65 @@ static made variance(rig *r, const shape *s)
     return (made){ { over(r, "ReduceMean", two(r, "Mul", d, d), 1, &axis) }, 1 };
 }
 
+/* ---- Rows that are made in memory by the kernels that read them -------------------------------------------------------------------------- */
+
+/* Softmax of scores that are scaled by row and masked by column. */
+static aval_value *scores(rig *r, const shape *s)
+{
+    return two(r, "Add", two(r, "Mul", whole(r, "a", s), along(r, "bb", s, 0)), along(r, "mask", s, s->rank - 1));
+}
+
+static made softmax_of_scores(rig *r, const shape *s)
+{
+    return (made){ { aval_apply(r->graph, "Softmax", "axis=-1", scores(r, s)) }, 1 };
+}
+
+/* Of rows that end in the middle of a run of what is broadcast. */
+static made logarithm_of_halves(rig *r, const shape *s)
+{
+    aval_value *half = aval_apply(r->graph, "Cast", "to=10", two(r, "Mul", whole(r, "a", s), along(r, "bb", s, 1)));
+    return (made){ { aval_apply(r->graph, "LogSoftmax", "axis=-1", half) }, 1 };
+}
+
+static aval_value *normalised(rig *r, const shape *s, aval_value *x)
+{
+    const shape last = { 1, { s->dims[s->rank - 1] } };
+    return aval_apply(r->graph, "LayerNormalization", "axis=-1", x, whole(r, "scale", &last), whole(r, "bias of it", &last));
+}
+
+static made norm_of_sum(rig *r, const shape *s)
+{
+    return (made){ { normalised(r, s, two(r, "Add", whole(r, "a", s), whole(r, "bb", s))) }, 1 };
+}
+
+/* As in a residual branch: the sum goes on, as does what is made with it, and one of two launches reads what the other wrote. */
+static made norm_of_sum_that_goes_on(rig *r, const shape *s)
+{
+    aval_value *sum = two(r, "Add", whole(r, "a", s), whole(r, "bb", s)), *sign = aval_apply(r->graph, "Sign", NULL, sum);
+    aval_value *y = normalised(r, s, sum), *again = aval_apply(r->graph, "Softmax", "axis=-1", sum);
+    return (made){ { y, two(r, "Add", sum, y), sign, again }, 4 };
+}
+
+/* With the gradients of a step. */
+static made trained(rig *r, aval_value *y, aval_value *x)
+{
+    const int64_t *dims = aval_value_dims(y);
+    aval_value *upstream = filled(r, "upstream", (size_t)aval_value_rank(y), dims);
+    return (made){ { y, aval_graph_gradient(r->graph, y, x, upstream) }, 2 };
+}
+
+static made softmax_with_gradients(rig *r, const shape *s)
+{
+    aval_value *a = whole(r, "a", s), *x = two(r, "Mul", aval_apply(r->graph, "Tanh", NULL, a), along(r, "mask", s, s->rank - 1));
+    return trained(r, aval_apply(r->graph, "Softmax", "axis=-1", x), a);
+}
+
+static made norm_with_gradients(rig *r, const shape *s)
+{
+    aval_value *a = whole(r, "a", s);
+    return trained(r, normalised(r, s, two(r, "Mul", aval_apply(r->graph, "Tanh", NULL, a), whole(r, "bb", s))), a);
+}
+
 /* In a context of its own; *bytes and *plan are to be freed. */
 static size_t run(builder build, const shape *s, const char *heads, aval_memory_mode mode, unsigned char **bytes, char **plan)
 {
@@ -183,4 +242,40 @@ Test(heads, what_does_not_lie_in_the_runs_that_are_read_stays_a_launch)
     free(apart);
     free(together);
     for (int i = 0; i < 2; i++) aval_free(plans[i]);
+}
+
+Test(heads, a_softmax_makes_its_scores)
+{
+    for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
+        if (shapes[i].rank == 1) continue; /* neighbours of one softmax only: nothing is broadcast */
+        check(softmax_of_scores, &shapes[i], AVAL_MEMORY_ARENA, "of Mul, Add");
+        check(logarithm_of_halves, &shapes[i], AVAL_MEMORY_ARENA, "of Mul, Cast");
+    }
+    check(softmax_of_scores, &shapes[2], AVAL_MEMORY_GUARDED, "of Mul, Add");
+}
+
+Test(heads, a_norm_makes_its_sum)
+{
+    for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) check(norm_of_sum, &shapes[i], AVAL_MEMORY_ARENA, "of Add");
+    check(norm_of_sum, &shapes[0], AVAL_MEMORY_GUARDED, "of Add");
+}
+
+Test(heads, rows_that_others_read_too_are_made_in_memory)
+{
+    for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
+        check(norm_of_sum_that_goes_on, &shapes[i], AVAL_MEMORY_ARENA, "of Add, Sign");
+        check(norm_with_gradients, &shapes[i], AVAL_MEMORY_ARENA, "of Tanh, Mul");
+        check(softmax_with_gradients, &shapes[i], AVAL_MEMORY_ARENA, "of Tanh, Mul");
+    }
+    check(norm_of_sum_that_goes_on, &shapes[2], AVAL_MEMORY_GUARDED, "of Add, Sign");
+    check(norm_with_gradients, &shapes[2], AVAL_MEMORY_RETAINED, "of Tanh, Mul");
+}
+
+Test(heads, rows_are_made_by_work_groups_too)
+{
+    setenv("AVAL_GROUP", "64", 1);
+    check(softmax_of_scores, &shapes[2], AVAL_MEMORY_ARENA, "of Mul, Add");
+    check(logarithm_of_halves, &shapes[3], AVAL_MEMORY_ARENA, "of Mul, Cast");
+    check(norm_of_sum_that_goes_on, &shapes[2], AVAL_MEMORY_ARENA, "of Add, Sign");
+    check(norm_with_gradients, &shapes[0], AVAL_MEMORY_ARENA, "of Tanh, Mul");
 }

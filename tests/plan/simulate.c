@@ -12,7 +12,7 @@ typedef struct simulation {
     aval__numbering numbers;
     size_t n_user_values;
     uint64_t **words; /* by slot: a tag for each 4 bytes */
-    size_t n_heads; /* values that launches computed as they read them */
+    heads_met heads;
     bool reached[1 << 16]; /* by value id: found while walking a cluster */
 } simulation;
 
@@ -111,9 +111,28 @@ static void run_head(simulation *s, const aval__step *step, uint32_t n_own, cons
 {
     uint64_t read[64];
     size_t n_read = list_read(s, step, n_own, read);
-    s->n_heads++;
+    s->heads.computed++;
     walk(s, v, read, n_read, step->node);
     for (size_t i = 0; i < n_read; i++) cr_assert(s->reached[i], "%s reads what its head does not", step->node);
+}
+
+/* The input is made by the launch, with all else that its head gives. */
+static void make_rows(simulation *s, const aval__step *step, uint32_t n_own, const aval_node *node, uint32_t input)
+{
+    uint64_t read[64];
+    size_t n_read = list_read(s, step, n_own, read);
+    s->heads.made++;
+    walk(s, node->inputs[input], read, n_read, step->node);
+    for (uint32_t i = 0; i < step->n_values; i++) {
+        const aval_value *v = numbered(s, s->plan->written[step->first_value + i].value);
+        if (v->producer != node) walk(s, v, read, n_read, step->node);
+    }
+    for (size_t i = 0; i < n_read; i++) cr_assert(s->reached[i], "%s reads what its head does not", step->node);
+    put(s, step->args[input].slot, step->args[input].offset * 4, node->inputs[input]);
+    for (uint32_t i = 0; i < step->n_values; i++) {
+        const aval__located *l = &s->plan->written[step->first_value + i];
+        if (numbered(s, l->value)->producer != node) put(s, l->place.slot, l->place.offset, numbered(s, l->value));
+    }
 }
 
 static void run_mix_backward(const simulation *s, const aval__step *step, const aval_node *node, const aval__arg *args)
@@ -147,8 +166,10 @@ static void run_launch(simulation *s, const aval__step *step)
     }
     for (uint32_t i = 0; i < node->n_inputs; i++) {
         if (step->args[i].absent) run_head(s, step, node->n_inputs + 2, node->inputs[i]);
-        else expect(s, step->args[i].slot, step->args[i].offset * 4, node->inputs[i], step->node);
+        else if (step->args[i].written) make_rows(s, step, node->n_inputs + 2, node, i);
     }
+    for (uint32_t i = 0; i < node->n_inputs; i++)
+        if (!step->args[i].absent) expect(s, step->args[i].slot, step->args[i].offset * 4, node->inputs[i], step->node);
     put(s, step->args[node->n_inputs].slot, step->args[node->n_inputs].offset * 4, node->outputs[0]);
 }
 
@@ -170,7 +191,7 @@ static void run_step(simulation *s, const aval__step *step)
     }
 }
 
-size_t simulate(fixture *f, const aval__plan *plan, aval_value *const *wanted, size_t n_wanted)
+heads_met simulate(fixture *f, const aval__plan *plan, aval_value *const *wanted, size_t n_wanted)
 {
     simulation *s = calloc(1, sizeof *s);
     aval_value **copies = calloc(n_wanted + 1, sizeof *copies);
@@ -206,7 +227,7 @@ size_t simulate(fixture *f, const aval__plan *plan, aval_value *const *wanted, s
     free(copies);
     aval__vec_release(&s->numbers);
     aval_graph_release(s->g);
-    size_t n_heads = s->n_heads;
+    heads_met heads = s->heads;
     free(s);
-    return n_heads;
+    return heads;
 }
