@@ -396,8 +396,8 @@ typedef struct aval_counters {
     uint64_t live_bytes; /* most bytes alive at once in it: the least that any arena needs */
     uint64_t plan_nodes; /* of the current plan, after gradients are in */
     double plan_seconds; /* that making it took from there on; builds of kernels not counted */
-    uint64_t unbounded_arena_bytes; /* arena_bytes of the same run without aval_session_set_memory_bound */
-    uint64_t recomputed; /* launches, or groups of them that belong together, that a run makes again to keep to that bound */
+    uint64_t unbounded_arena_bytes; /* arena_bytes of the same run where nothing is computed again */
+    uint64_t recomputed; /* launches, or groups of them that belong together, that a run makes again to keep to its bound */
     double
         recomputed_share; /* predicted: the time of these by the bytes and arithmetic in them, as a share of that of a run without them */
 } aval_counters;

@@ -138,6 +138,13 @@ static int64_t least_head(void)
     return LEAST_HEAD;
 }
 
+static aval__joins which_joins(void)
+{
+    const char *forced = getenv("AVAL_JOINS");
+    if (forced == NULL || forced[0] == 0) return AVAL__JOINS_WHERE_THEY_PAY;
+    return strcmp(forced, "0") != 0 ? AVAL__JOINS_ALL : AVAL__JOINS_NONE;
+}
+
 int aval__session_look(aval_session *s, aval__look *l, aval__bound_plan **bound, aval__shared_plan **out)
 {
     int status = AVAL_OK;
@@ -165,6 +172,7 @@ int aval__session_look(aval_session *s, aval__look *l, aval__bound_plan **bound,
         .memory_bound = s->memory_bound,
         .strict = s->strict,
         .least_head = least_head(),
+        .joins = which_joins(),
         .tuning = aval__context_tuning(s->context),
         .log = aval__context_log(s->context),
     };

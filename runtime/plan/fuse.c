@@ -13,7 +13,7 @@
 #define NONE UINT32_MAX
 /* An argument is a pointer and a long, 16 bytes: 24 leave 640 of the 1,024 bytes that every device takes
    (CL_DEVICE_MAX_PARAMETER_SIZE) for sizes and attributes. */
-#define MOST_TENSORS 24
+#define MOST_TENSORS AVAL__MOST_TENSORS
 #define MOST_NODES 64 /* keeps kernels short enough for registers and for compilers */
 
 typedef struct group {
@@ -226,7 +226,9 @@ static int list_tensors(const fusion *f, aval__arena *arena, aval__cluster *c, u
             c->inputs[c->n_inputs++] = value;
         }
         for (uint32_t k = 0; k < node->n_outputs; k++) {
-            if (is_written(f, node, k)) c->outputs[c->n_outputs++] = node->outputs[k];
+            if (!is_written(f, node, k)) continue;
+            c->is_read |= f->uses[node->outputs[k]->id] > 0;
+            c->outputs[c->n_outputs++] = node->outputs[k];
         }
     }
     return AVAL_OK;

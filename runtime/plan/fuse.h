@@ -14,9 +14,22 @@ typedef struct aval__cluster {
     size_t n_outputs;
     const aval_tensor *space; /* the shape that is iterated over; equals each output's shape */
     uint32_t device;
+    bool is_read; /* by nodes outside */
     aval_value *product; /* the input that the cluster may be the tail of, see aval__fuse_tails; NULL: of none */
     aval_value *headed; /* the output that the cluster may be the head for, see aval__fuse_heads; NULL: for none */
+    const struct aval__joint *joint; /* of the clusters that one launch computes with this one, see aval__fuse_join; NULL: none */
 } aval__cluster;
+
+#define AVAL__MOST_TENSORS 24 /* inputs and outputs of a cluster of several nodes */
+#define AVAL__MOST_JOINED 32 /* members of a joint; few have parameters enough for more */
+
+/* Clusters of one launch: equal but for their tensors and sizes, of one axis each. */
+typedef struct aval__joint {
+    const aval__cluster **members;
+    size_t n_members;
+    uint64_t shared; /* bit i: input i is the same value in all of them */
+    uint32_t replaces[AVAL__MOST_TENSORS]; /* by output: the input that it lies over in all of them, UINT32_MAX: none */
+} aval__joint;
 
 /* Groups the expression nodes of `order` (topological).  device_of[node id] is each node's device.  `needed[value id]`: must be in memory
    after the run whoever reads it.  Two nodes share a cluster when they run on the same device over the same space, one reads the other, and no
@@ -42,6 +55,12 @@ int aval__fuse_heads(const aval_graph *g, aval_node *const *order, size_t n_orde
    elements throughout; where work-items walk over rows also whether it pays to look for where they lie once a run. */
 bool aval__fuse_runs(const aval__cluster *c, int64_t run, const aval_device_info *device);
 
+/* Finds clusters that one launch may compute, and sets their `joint`: nothing comes after any of them, and all differ in their tensors and sizes
+   only.  root_state[value id] is the state whose content the value is, or UINT32_MAX; updated[value id]: a node writes a new content over it.
+   Runs after aval__fuse_tails and aval__fuse_heads, whose clusters stay theirs.  The joints lie in `arena`. */
+int aval__fuse_join(aval__arena *arena, const aval_graph *g, const uint32_t *root_state, const bool *updated,
+                    const aval_device_info *const *devices, aval__joins joins, aval__cluster *clusters, size_t n_clusters);
+
 /* A cluster's space as the result of a product, `batch` matrices of rows and columns: element (z, row, column) of input i is its element
    z * matrix_step[i] + row * row_step[i], and + column where bit i of along_row is set. */
 typedef struct aval__grid {
@@ -55,6 +74,7 @@ bool aval__fuse_grid(const aval__cluster *c, int64_t batch, int64_t rows, int64_
 /* Where a long argument comes from. */
 typedef enum aval__fused_origin {
     AVAL__FUSED_SIZE,
+    AVAL__FUSED_MEMBER, /* elements of a member of the joint */
     AVAL__FUSED_COUNT,
     AVAL__FUSED_CHUNK,
     AVAL__FUSED_MATRIX_STEP,
@@ -68,10 +88,14 @@ typedef struct aval__fused_arg {
     aval__fused_origin origin; /* LONG, REAL: what it is */
     uint32_t index; /* of the cluster's inputs (steps too) or outputs; SIZE: axis; ATTRIBUTE: node of the cluster */
     uint32_t attr; /* ATTRIBUTE: its declared index */
+    uint32_t member; /* of the cluster's joint, whose tensor or size it is; else 0 */
     int type; /* ATTRIBUTE: the arithmetic type that it is used in; REAL is passed so (AVAL_FLOAT or AVAL_DOUBLE) */
     int64_t integer; /* LONG */
     double real; /* REAL */
 } aval__fused_arg;
+
+/* On GPUs members of a joint begin at multiples of so many work-items, so that neighbours work on one of them. */
+#define AVAL__JOINT_STEP 64
 
 typedef struct aval__fused_kernel {
     const char *text; /* complete OpenCL C; equal for clusters that differ in sizes and attribute values only */
@@ -82,6 +106,15 @@ typedef struct aval__fused_kernel {
     uint64_t global, local; /* local 0: OpenCL chooses */
 } aval__fused_kernel;
 
+typedef AVAL__VEC(aval__fused_arg) aval__fused_args;
+
+/* Parts of the text of a joint's kernel, see fuse_joint.c: parameters of its members (behind those of shared inputs), with their arguments; and the
+   beginning of the body, up to where of the elements from `first` to `end` a line of `run` from i on is computed, in a loop over members that is left
+   open, or the element i, in a block that is. */
+int aval__fuse_joint_parameters(const aval__cluster *cluster, aval__text *parameters, aval__fused_args *args);
+void aval__fuse_joint_chunk(const aval__cluster *cluster, aval__text *body);
+void aval__fuse_joint_element(const aval__cluster *cluster, aval__text *body);
+
 /* Generates what kernels of products are built with (see kernels/tail.clh) to compute the cluster as their tail: a text to stand before theirs, and
    the arguments to follow theirs.  `kernel` and the launch's sizes are not used. */
 int aval__fuse_tail(aval__arena *arena, const aval__cluster *cluster, const aval__grid *grid, const aval_device_info *device,
@@ -90,7 +123,8 @@ int aval__fuse_tail(aval__arena *arena, const aval__cluster *cluster, const aval
 /* The same for the node whose head the cluster is: see kernels/head.clh, and with `rows` kernels/head_rows.clh. */
 int aval__fuse_head(aval__arena *arena, const aval__cluster *cluster, bool rows, const aval_device_info *device, aval__fused_kernel *out);
 
-/* Generates the cluster's kernel for a device, with its arguments.  Empty spaces are the caller's business (nothing is launched). */
+/* Generates the cluster's kernel for a device, or that of its joint, with its arguments.  Empty spaces are the caller's business (nothing is
+   launched). */
 int aval__fuse_kernel(aval__arena *arena, const aval__cluster *cluster, const aval_device_info *device, aval__fused_kernel *out);
 
 /* ---- Element types in kernels. */
@@ -131,10 +165,10 @@ typedef struct aval__fuse_words {
     AVAL__VEC(uint64_t) list; /* reused */
     uint32_t *place; /* by value id: where it stands in the cluster at hand */
 } aval__fuse_words;
-/* A key of all that the text and options depend on: clusters of equal keys share their kernel. */
+/* A key of all that the text and options of the cluster's own kernel depend on: clusters of equal keys share their kernel. */
 int aval__fuse_key(aval__fuse_words *words, const aval__cluster *cluster, const aval_device_info *device, aval__hash *key);
-/* Sets what differs in a kernel that another cluster of equal key had: sizes and attributes in `args`, the range of the launch.  grid NULL: a kernel
-   of its own, else a tail. */
+/* Sets what differs in a kernel that another cluster (or joint) of equal key had: sizes and attributes in `args`, the range of the launch.
+   grid NULL: a kernel of its own, else a tail. */
 int aval__fuse_arguments(const aval__cluster *cluster, const aval__grid *grid, const aval_device_info *device, aval__fused_kernel *kernel);
 
 #endif

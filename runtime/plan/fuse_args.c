@@ -60,6 +60,16 @@ const char *aval__fuse_index(const aval__cluster *c, const aval_device_info *dev
     return needs_long_index((uint64_t)aval__tensor_count(c->space), device) ? "ulong" : "uint";
 }
 
+/* Where the elements of each member begin: on CPUs behind those of the one before, so that small ones share a work-item. */
+static uint64_t count_of(const aval__cluster *c, const aval_device_info *device)
+{
+    uint64_t step = device->kind == AVAL_DEVICE_CPU ? 1 : AVAL__JOINT_STEP, count = 0;
+    if (c->joint == NULL) return (uint64_t)aval__tensor_count(c->space);
+    for (size_t i = 0; i < c->joint->n_members; i++)
+        count += ((uint64_t)aval__tensor_count(c->joint->members[i]->space) + step - 1) / step * step;
+    return count;
+}
+
 static void set_range(uint64_t count, const aval_device_info *device, aval__fused_kernel *out)
 {
     if (device->kind == AVAL_DEVICE_CPU) {
@@ -98,7 +108,7 @@ static int set_attribute(const aval_node *node, aval__fused_arg *arg)
 
 int aval__fuse_arguments(const aval__cluster *cluster, const aval__grid *grid, const aval_device_info *device, aval__fused_kernel *kernel)
 {
-    uint64_t count = (uint64_t)aval__tensor_count(cluster->space);
+    uint64_t count = count_of(cluster, device);
     aval__fused_axes axes;
     aval__fuse_axes(cluster, &axes);
     set_range(count, device, kernel);
@@ -107,6 +117,7 @@ int aval__fuse_arguments(const aval__cluster *cluster, const aval__grid *grid, c
         if (arg->kind == AVAL__FUSED_INPUT || arg->kind == AVAL__FUSED_OUTPUT) continue;
         switch (arg->origin) {
         case AVAL__FUSED_SIZE: arg->integer = axes.sizes[arg->index]; break;
+        case AVAL__FUSED_MEMBER: arg->integer = aval__tensor_count(cluster->joint->members[arg->member]->space); break;
         case AVAL__FUSED_COUNT: arg->integer = (int64_t)count; break;
         case AVAL__FUSED_CHUNK: arg->integer = (int64_t)chunk_of(count, device); break;
         case AVAL__FUSED_MATRIX_STEP: arg->integer = grid->matrix_step[arg->index]; break;

@@ -35,7 +35,7 @@ typedef struct generator {
     const aval_device_info *device;
     aval__arena *arena;
     aval__text parameters, names, places, body, result, rounded; /* names: of the parameters; places: of a head, where a run begins */
-    AVAL__VEC(aval__fused_arg) args;
+    aval__fused_args args;
     AVAL__VEC(struct temporary) temporaries;
     AVAL__VEC(struct spelled) spelled; /* by use: inputs first, then what nodes computed */
     aval__fused_axes axes;
@@ -282,12 +282,9 @@ static void put_coordinates(const generator *g, aval__text *text, const char *ty
     aval__text_add(text, "        const %s c0 = rest;\n", type);
 }
 
-/* The elements from `first` to `end`, by runs along the last axis. */
-static void put_chunk(generator *g)
+/* `run` elements from i on, in a row. */
+static void put_line(generator *g)
 {
-    aval__text_add(&g->body, "    for (long i = first; i < end;) {\n");
-    put_coordinates(g, &g->body, "long");
-    aval__text_add(&g->body, "        const long run = min(n%zu - c%zu, end - i);\n", g->axes.count - 1, g->axes.count - 1);
     for (size_t i = 0; i < g->cluster->n_inputs; i++) {
         bool line = g->axes.varies[g->axes.count - 1] >> i & 1;
         aval__text_add(&g->body, "        const long b%zu = ", i);
@@ -299,7 +296,26 @@ static void put_chunk(generator *g)
     put_loads(g);
     put_nodes(g);
     put_stores(g);
-    aval__text_add(&g->body, "        }\n        i += run;\n    }\n");
+    aval__text_add(&g->body, "        }\n");
+}
+
+/* The elements from `first` to `end`, by runs along the last axis. */
+static void put_chunk(generator *g)
+{
+    aval__text_add(&g->body, "    for (long i = first; i < end;) {\n");
+    put_coordinates(g, &g->body, "long");
+    aval__text_add(&g->body, "        const long run = min(n%zu - c%zu, end - i);\n", g->axes.count - 1, g->axes.count - 1);
+    put_line(g);
+    aval__text_add(&g->body, "        i += run;\n    }\n");
+}
+
+/* Those of a joint, whose members follow each other. */
+static void put_members(generator *g)
+{
+    aval__fuse_joint_chunk(g->cluster, &g->body);
+    put_coordinates(g, &g->body, "long");
+    put_line(g);
+    aval__text_add(&g->body, "    }\n");
 }
 
 /* The same by the lanes of a group, each at its own. */
@@ -316,7 +332,8 @@ static void put_lanes(generator *g)
 
 static void put_element(generator *g)
 {
-    aval__text_add(&g->body, "    const INDEX i = (INDEX)get_global_id(0);\n    if (i < (INDEX)count) {\n");
+    if (g->cluster->joint != NULL) aval__fuse_joint_element(g->cluster, &g->body);
+    else aval__text_add(&g->body, "    const INDEX i = (INDEX)get_global_id(0);\n    if (i < (INDEX)count) {\n");
     put_coordinates(g, &g->body, "INDEX");
     put_loads(g);
     put_nodes(g);
@@ -334,8 +351,16 @@ static void put_tensor(generator *g, const aval_value *value, bool written, size
     aval__text_add(&g->names, ", %s%zu", written ? "r" : "o", index);
 }
 
+/* Of a joint the shared inputs come first. */
 static void put_tensors(generator *g)
 {
+    const aval__joint *joint = g->cluster->joint;
+    if (joint != NULL) {
+        for (size_t i = 0; i < g->cluster->n_inputs; i++)
+            if (joint->shared >> i & 1) put_tensor(g, g->cluster->inputs[i], false, i);
+        if (aval__fuse_joint_parameters(g->cluster, &g->parameters, &g->args) < 0) g->status = AVAL_E_MEMORY;
+        return;
+    }
     for (size_t i = 0; i < g->cluster->n_inputs; i++) put_tensor(g, g->cluster->inputs[i], false, i);
     if (g->head) return; /* its result goes to the kernel */
     for (size_t i = 0; i < g->cluster->n_outputs; i++) put_tensor(g, g->cluster->outputs[i], true, i);
@@ -348,7 +373,7 @@ static void put_long(generator *g, const char *letter, size_t number, aval__fuse
 
 static void put_range(generator *g)
 {
-    for (size_t i = 0; i < g->axes.count; i++) put_long(g, "n", i, AVAL__FUSED_SIZE);
+    for (size_t i = 0; i < g->axes.count && g->cluster->joint == NULL; i++) put_long(g, "n", i, AVAL__FUSED_SIZE);
     aval__text_add(&g->parameters, ", long count");
     push_arg(g, (aval__fused_arg){ .kind = AVAL__FUSED_LONG, .origin = AVAL__FUSED_COUNT });
     if (!is_cpu(g)) return;
@@ -491,7 +516,8 @@ static int generate(generator *g, aval__fused_kernel *out)
         put_range(g);
         if (is_cpu(g)) {
             aval__text_add(&g->body, "    const long first = (long)get_global_id(0) * chunk, end = min(first + chunk, count);\n");
-            put_chunk(g);
+            if (g->cluster->joint != NULL) put_members(g);
+            else put_chunk(g);
         } else put_element(g);
     }
     int status = finish(g, out);

@@ -112,6 +112,9 @@ static int run_stages(aval__planner *p)
     if (request->least_head > 0)
         AVAL__TRY(aval__fuse_heads(p->g, p->nodes, p->n_nodes, p->device_of, p->needed, p->stage, request->least_head, p->clusters,
                                    p->cluster_of, p->partner_of));
+    if (request->joins != AVAL__JOINS_NONE && !p->recomputation) /* they keep what they wait for in memory */
+        AVAL__TRY(
+            aval__fuse_join(&p->scratch, p->g, p->root_state, p->updated, request->devices, request->joins, p->clusters, p->n_clusters));
     AVAL__TRY(aval__planner_units(p));
     AVAL__TRY(aval__planner_order(p));
     AVAL__TRY(aval__planner_recompute(p));

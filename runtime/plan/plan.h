@@ -201,6 +201,9 @@ typedef struct aval__plan_hooks {
     int (*prove)(void *user, uint32_t device, const aval__plan_unit *unit);
 } aval__plan_hooks;
 
+/* Which clusters share a launch with others that compute the same: none, all that can, or those which alone would leave much of the device idle. */
+typedef enum aval__joins { AVAL__JOINS_NONE, AVAL__JOINS_ALL, AVAL__JOINS_WHERE_THEY_PAY } aval__joins;
+
 typedef struct aval__plan_request {
     const aval_graph *graph; /* as the user built it; not changed */
     aval_value *const *wanted; /* of that graph */
@@ -219,6 +222,7 @@ typedef struct aval__plan_request {
     uint64_t memory_bound; /* bytes of a device's arena (AVAL_MEMORY_ARENA only); 0: none */
     bool strict;
     int64_t least_head; /* elements from which on launches compute what they read instead of finding it in memory; 0: never */
+    aval__joins joins; /* which small clusters share a launch */
     uint64_t tuning; /* of what `hooks` choose by, besides shapes and devices: plans of another number are others */
     const aval__log *log;
 } aval__plan_request;

@@ -22,6 +22,17 @@ static bool was_asked(aval__planner *p, const aval__unit *u, const aval__cluster
     return false;
 }
 
+/* All that the unit's launch computes. */
+static void refuse(aval__planner *p, const aval__unit *u, const aval__cluster *c)
+{
+    size_t n_members = c && c->joint ? c->joint->n_members : 1;
+    if (!c) aval__planner_refuse(p, u->node, u->device);
+    for (size_t m = 0; c && m < n_members; m++) {
+        const aval__cluster *member = c->joint ? c->joint->members[m] : c;
+        for (size_t i = 0; i < member->n_nodes; i++) aval__planner_refuse(p, member->nodes[i], u->device);
+    }
+}
+
 /* `cluster` NULL: the unit's node. */
 static int ask(aval__planner *p, const aval__unit *u, const aval__cluster *c, const aval__source *source)
 {
@@ -41,7 +52,7 @@ static int ask(aval__planner *p, const aval__unit *u, const aval__cluster *c, co
     double start = aval__seconds();
     int status = hooks->prove(hooks->user, u->device, &unit);
     p->proof_seconds += aval__seconds() - start;
-    for (size_t i = 0; status == AVAL_E_CHECK && i < unit.n_nodes; i++) aval__planner_refuse(p, unit.nodes[i], u->device);
+    if (status == AVAL_E_CHECK) refuse(p, u, c);
     return status;
 }
 

@@ -98,6 +98,14 @@ static int add_outputs(aval__planner *p, uint32_t unit, aval_value *const *value
     return AVAL_OK;
 }
 
+static int add_cluster_outputs(aval__planner *p, uint32_t unit, const aval__cluster *c)
+{
+    if (!c->joint) return add_outputs(p, unit, c->outputs, c->n_outputs);
+    for (size_t i = 0; i < c->joint->n_members; i++)
+        AVAL__TRY(add_outputs(p, unit, c->joint->members[i]->outputs, c->joint->members[i]->n_outputs));
+    return AVAL_OK;
+}
+
 static int add_units(aval__planner *p)
 {
     bool *made = aval__arena_alloc(&p->scratch, p->n_clusters);
@@ -115,11 +123,12 @@ static int add_units(aval__planner *p)
             made[cluster] = true;
             u.cluster = &p->clusters[cluster];
             if (u.cluster->product || u.cluster->headed) continue; /* with the node whose tail or head it may be */
+            if (u.cluster->joint && u.cluster->joint->members[0] != u.cluster) continue; /* with the first one */
         }
         const aval__cluster *partner = p->partner_of[node->id] != AVAL__NONE ? &p->clusters[p->partner_of[node->id]] : NULL;
         if (partner) *(partner->headed ? &u.head : &u.tail) = partner;
         AVAL__TRY(aval__vec_push(&p->units, u));
-        if (u.cluster) AVAL__TRY(add_outputs(p, unit, u.cluster->outputs, u.cluster->n_outputs));
+        if (u.cluster) AVAL__TRY(add_cluster_outputs(p, unit, u.cluster));
         else AVAL__TRY(add_outputs(p, unit, node->outputs, node->n_outputs));
         if (partner) AVAL__TRY(add_outputs(p, unit, partner->outputs, partner->n_outputs));
     }
@@ -193,9 +202,11 @@ static int link_writes(aval__planner *p, uint32_t unit, const part *a)
 static int link_unit(aval__planner *p, uint32_t unit)
 {
     const aval__unit u = p->units.at[unit];
-    part parts[2];
+    part parts[AVAL__MOST_JOINED];
     size_t n = 0;
-    if (u.cluster) parts[n++] = part_of_cluster(u.cluster);
+    if (u.cluster && u.cluster->joint)
+        while (n < u.cluster->joint->n_members) parts[n] = part_of_cluster(u.cluster->joint->members[n]), n++;
+    else if (u.cluster) parts[n++] = part_of_cluster(u.cluster);
     else parts[n++] = (part){ u.node->inputs, u.node->outputs, u.node->n_inputs, u.node->n_outputs, u.head ? u.head->headed : NULL };
     if (u.tail || u.head) parts[n++] = part_of_cluster(u.tail ? u.tail : u.head);
     /* Copies add links of their own, so they are made before this unit's links begin. */

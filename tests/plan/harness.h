@@ -24,11 +24,13 @@ int fixture_plan_status(fixture *f, aval_value *const *wanted, size_t n_wanted);
 aval_value *make_input(fixture *f, const char *name, int64_t rows, int64_t columns);
 aval_value *make_state(fixture *f, const char *name, int64_t rows, int64_t columns);
 
+typedef struct simulated {
+    size_t computed, made; /* values that launches computed as they read them, and that they made in memory before they read them */
+    size_t joints; /* launches of several clusters */
+} simulated;
+
 /* Runs the plan symbolically: each 4 bytes remember which value's which element was written there last; every read must find what the graph
    says, and so must the located values at the end.  Asserts. */
-typedef struct heads_met {
-    size_t computed, made; /* values that launches computed as they read them, and that they made in memory before they read them */
-} heads_met;
-heads_met simulate(fixture *f, const aval__plan *plan, aval_value *const *wanted, size_t n_wanted);
+simulated simulate(fixture *f, const aval__plan *plan, aval_value *const *wanted, size_t n_wanted);
 
 #endif

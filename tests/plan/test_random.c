@@ -6,7 +6,7 @@
 #include <string.h>
 
 static uint64_t state;
-static heads_met heads; /* of all plans that were simulated */
+static simulated found; /* in all plans that were simulated */
 
 static uint32_t draw(uint32_t limit)
 {
@@ -58,6 +58,8 @@ static size_t build_random(fixture *f, uint64_t seed, aval_value **wanted)
     return n_wanted;
 }
 
+static aval__joins joins; /* of the plans to come */
+
 /* Returns how many arenas the plan has. */
 static size_t plan_random(uint64_t seed, aval_memory_mode mode, size_t n_devices, uint64_t largest_allocation_bytes, int64_t least_head)
 {
@@ -67,12 +69,14 @@ static size_t plan_random(uint64_t seed, aval_memory_mode mode, size_t n_devices
     f.request.memory = mode;
     f.request.n_devices = n_devices;
     f.request.least_head = least_head;
+    f.request.joins = joins;
     for (size_t i = 0; i < 2; i++) f.infos[i].largest_allocation_bytes = largest_allocation_bytes;
     size_t n_wanted = build_random(&f, seed, wanted);
     aval__plan *plan = fixture_plan(&f, wanted, n_wanted);
-    heads_met met = simulate(&f, plan, wanted, n_wanted);
-    heads.computed += met.computed;
-    heads.made += met.made;
+    simulated counts = simulate(&f, plan, wanted, n_wanted);
+    found.computed += counts.computed;
+    found.made += counts.made;
+    found.joints += counts.joints;
     size_t n_arenas = count_arenas(plan, largest_allocation_bytes);
     aval__plan_release(plan);
     fixture_close(&f);
@@ -102,10 +106,23 @@ Test(random_plans, every_read_finds_its_value_on_two_devices)
 Test(random_plans, every_read_finds_its_value_where_launches_compute_what_they_read)
 {
     for (uint64_t seed = 0; seed < 1000; seed++) plan_random(seed, AVAL_MEMORY_ARENA, 1 + seed % 2, 1 << 20, 1);
-    cr_expect(heads.computed > 100 && heads.made > 100, "%zu and %zu heads", heads.computed, heads.made);
-    heads = (heads_met){ 0 };
+    cr_expect(found.computed > 100 && found.made > 100, "%zu and %zu heads", found.computed, found.made);
+    found = (simulated){ 0 };
     for (uint64_t seed = 0; seed < 500; seed++) plan_random(seed, AVAL_MEMORY_GUARDED, 1, 1 << 20, 1);
-    cr_expect(heads.computed > 50 && heads.made > 50, "%zu and %zu heads", heads.computed, heads.made);
+    cr_expect(found.computed > 50 && found.made > 50, "%zu and %zu heads", found.computed, found.made);
+}
+
+Test(random_plans, every_read_finds_its_value_where_clusters_share_launches)
+{
+    joins = AVAL__JOINS_ALL;
+    for (uint64_t seed = 0; seed < 1000; seed++) plan_random(seed, AVAL_MEMORY_ARENA, 1 + seed % 2, 1 << 20, (int64_t)(seed % 3) / 2);
+    cr_expect_gt(found.joints, 100, "%zu joints", found.joints);
+    found.joints = 0;
+    for (uint64_t seed = 0; seed < 500; seed++) plan_random(seed, AVAL_MEMORY_GUARDED, 1, 1 << 20, 0);
+    cr_expect_gt(found.joints, 50, "%zu joints", found.joints);
+    found.joints = 0;
+    for (uint64_t seed = 0; seed < 500; seed++) plan_random(seed, AVAL_MEMORY_RETAINED, 1, 1 << 20, 0);
+    cr_expect_gt(found.joints, 50, "%zu joints", found.joints);
 }
 
 /* A value takes 64 bytes, so three of them fill an arena. */
@@ -152,6 +169,7 @@ static uint64_t plan_least(uint64_t seed, size_t n_devices)
     fixture_open(&f);
     f.request.n_devices = n_devices;
     f.request.least_head = (int64_t)(seed % 2);
+    f.request.joins = AVAL__JOINS_ALL; /* which plans of bounded memory do without */
     size_t n_wanted = build_random(&f, seed, wanted);
     f.request.memory_bound = 1;
     int status = fixture_plan_status(&f, wanted, n_wanted);
