@@ -77,6 +77,9 @@ int aval__referee_forward(aval__referee *r, const aval__host_tensor *inputs, ava
    cancel are measured by.  At a jump it is 0: that is no rounding.  `scales` has one array an output, of its size. */
 int aval__referee_scales(aval__referee *r, const aval__host_tensor *outputs, double *const *scales);
 
+/* The outputs for inputs whose elements are each moved by `unit` of themselves up or down at random; made here, the caller's. */
+int aval__referee_move(aval__referee *r, double unit, uint64_t draw, aval__host_tensor *outputs);
+
 /* Derivatives by centred differences of the referee, for all outputs at once: element by element where that is cheap enough, else along
    random signs within blocks of at most AVAL__BLOCK elements, and for the first and the last element alone. */
 #define AVAL__BLOCK 4096
@@ -96,6 +99,8 @@ int aval__referee_differences(aval__referee *r, size_t input, aval__differences 
 int aval__referee_refine(aval__referee *r, aval__differences *d, size_t direction, double divisor);
 /* Derivative of every output (as by_output) by a single element. */
 int aval__referee_element(aval__referee *r, const aval__differences *d, size_t element, double *by_output);
+/* The smaller and the larger of both one-sided derivatives. */
+int aval__referee_sides(aval__referee *r, const aval__differences *d, size_t element, double *low, double *high);
 /* What a device found, along the directions. */
 void aval__differences_project(const aval__differences *d, const double *found, double *along);
 void aval__differences_release(aval__differences *d, size_t n_outputs);

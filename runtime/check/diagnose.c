@@ -227,6 +227,7 @@ static int suspect_term(const aval__evidence *e, size_t variant, double *p, aval
 
 /* Those without free numbers first. */
 static const aval__suspicion suspicions[] = {
+    aval__suspect_sample, /* the case is at fault, not the operator */
     suspect_zero,
     suspect_sign,
     aval__suspect_attribute,

@@ -36,6 +36,8 @@ int aval__suspect_other_input(const aval__evidence *e, size_t variant, double *p
 int aval__suspect_exchange(const aval__evidence *e, size_t variant, double *p, aval__text *says, bool *any);
 int aval__suspect_attribute(const aval__evidence *e, size_t variant, double *p, aval__text *says, bool *any);
 int aval__suspect_left_out(const aval__evidence *e, size_t variant, double *p, aval__text *says, bool *any);
+/* No mistake of the operator's: its sample lies where there is no derivative, or where rounding decides between two values. */
+int aval__suspect_sample(const aval__evidence *e, size_t variant, double *p, aval__text *says, bool *any);
 
 /* Names the mistake that fits best, and how well; leaves the text empty when none does. */
 int aval__diagnose(const aval__evidence *e, aval__text *likely);

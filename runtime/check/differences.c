@@ -184,6 +184,15 @@ int aval__referee_element(aval__referee *r, const aval__differences *d, size_t e
     return difference(r, d, d->n_blocks, element, element + 1, d->step, by_output, NULL, NULL);
 }
 
+int aval__referee_sides(aval__referee *r, const aval__differences *d, size_t element, double *low, double *high)
+{
+    double *centred = aval__alloc_array(r->c->n_outputs + 1, sizeof *centred);
+    if (centred == NULL) return AVAL_E_MEMORY;
+    int status = difference(r, d, d->n_blocks, element, element + 1, d->step, centred, low, high);
+    aval__free(centred);
+    return status;
+}
+
 void aval__differences_project(const aval__differences *d, const double *found, double *along)
 {
     for (size_t k = 0; k < d->count; k++) {

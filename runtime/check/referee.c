@@ -90,8 +90,7 @@ done:
 
 /* ---- Scales ------------------------------------------------------------------------------------------------------------------- */
 
-/* Outputs after each float input element moved by `unit` of itself in a random direction. */
-static int move_all(aval__referee *r, double unit, uint64_t draw, aval__host_tensor *results)
+int aval__referee_move(aval__referee *r, double unit, uint64_t draw, aval__host_tensor *results)
 {
     const aval__case *c = r->c;
     for (size_t i = 0; i < c->n_inputs; i++) {
@@ -128,8 +127,8 @@ int aval__referee_scales(aval__referee *r, const aval__host_tensor *outputs, dou
     aval__host_tensor *far = aval__alloc_array(c->n_outputs + 1, sizeof *far);
     int status = near == NULL || far == NULL ? AVAL_E_MEMORY : 0;
     for (uint64_t draw = 0; status == 0 && draw < 4; draw++) {
-        status = move_all(r, unit, draw, near);
-        if (status == 0) status = move_all(r, unit * ratio, draw, far);
+        status = aval__referee_move(r, unit, draw, near);
+        if (status == 0) status = aval__referee_move(r, unit * ratio, draw, far);
         for (size_t o = 0; status == 0 && o < c->n_outputs; o++) take_scales(scales[o], &outputs[o], &near[o], &far[o], unit, ratio);
         aval__host_tensors_release(near, c->n_outputs);
         aval__host_tensors_release(far, c->n_outputs);

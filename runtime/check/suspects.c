@@ -1,6 +1,7 @@
 /* Mistakes whose results the referee can be asked for: what would it give if the upstream gradient were all ones, an attribute were left at
  * its default, two inputs were exchanged? */
 #include "check/diagnose.h"
+#include "check/referee.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -225,4 +226,58 @@ int aval__suspect_attribute(const aval__evidence *e, size_t variant, double *p, 
 done:
     aval__arena_release(&arena);
     return status == AVAL_E_MEMORY ? status : 0;
+}
+
+/* ---- Samples at kinks and jumps ------------------------------------------------------------------------------------------------------- */
+
+/* Wrong elements that are asked for, each two runs of the referee or three. */
+#define MOST_KINKS 64
+
+static int suspect_kink(const aval__evidence *e, double *p, aval__text *says)
+{
+    size_t n = e->j->c->n_outputs + 1;
+    double *sides = aval__alloc_array(2 * n, sizeof *sides);
+    int status = sides == NULL ? AVAL_E_MEMORY : 0;
+    for (size_t k = 0; status == 0 && k < e->n; k++) {
+        p[k] = e->expected[k];
+        if (!e->bad[k]) continue;
+        status = aval__referee_sides(e->j->referee, e->q->along, e->at[k], sides, sides + n);
+        double low = sides[e->q->output], high = sides[n + e->q->output];
+        if (status == 0 && high - low > e->allowed[k]) p[k] = fmin(fmax(e->found[k], low), high);
+    }
+    aval__free(sides);
+    aval__text_add(says,
+                   "the sample lies at a kink: what was found is between the derivatives from both sides; choose other numbers, or mark "
+                   "it AVAL_NO_GRADIENT_CHECK and say why");
+    return status;
+}
+
+/* The output is what the referee gives for inputs that are moved by a unit of rounding, and it is not for those that are not. */
+static int suspect_jump(const aval__evidence *e, double *p, aval__text *says)
+{
+    const aval__case *c = e->j->c;
+    const double unit = 1e-6;
+    aval__host_tensor *moved = aval__alloc_array(c->n_outputs + 1, sizeof *moved);
+    int status = moved == NULL ? AVAL_E_MEMORY : 0;
+    for (size_t k = 0; k < e->n; k++) p[k] = e->expected[k];
+    for (uint64_t draw = 0; status == 0 && draw < 16; draw++) {
+        status = aval__referee_move(e->j->referee, unit, draw, moved);
+        const aval__host_tensor *t = &moved[e->q->tensor];
+        for (size_t k = 0; status == 0 && k < e->n; k++) {
+            double x = t->real != NULL ? t->real[e->at[k]] : (double)t->integer[e->at[k]];
+            if (e->bad[k] && fabs(x - e->found[k]) <= e->allowed[k]) p[k] = x;
+        }
+        aval__host_tensors_release(moved, c->n_outputs);
+    }
+    aval__free(moved);
+    aval__text_add(
+        says, "the sample lies at a jump: inputs that differ by %g of themselves give what was found; choose other numbers for it", unit);
+    return status;
+}
+
+int aval__suspect_sample(const aval__evidence *e, size_t variant, double *p, aval__text *says, bool *any)
+{
+    *any = variant == 0 && e->n_bad <= MOST_KINKS && e->q->low == NULL;
+    if (!*any) return 0;
+    return e->q->along != NULL ? suspect_kink(e, p, says) : suspect_jump(e, p, says);
 }

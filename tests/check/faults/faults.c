@@ -330,12 +330,38 @@ static int limit_reference(const aval_host *host, aval_call *call)
     return 0;
 }
 
-#define LIMIT(n) \
+#define LIMIT_OF(n, ...) \
     .inputs = AVAL_PORTS({ .name = "X" }), .outputs = AVAL_PORTS({ .name = "Y" }), .attrs = AVAL_ATTRS(FAULT_ATTR(n)), \
     .forward = limit_forward, .backward = limit_backward, .reference = limit_reference, .keeps = AVAL_KEEP_INPUT(0), \
-    .subgradient = "0 at 0", \
-    .samples = AVAL_SAMPLES({ .inputs = "[3,6]", .flags = AVAL_DISTINCT }, { .inputs = "[20]", .flags = AVAL_DISTINCT }, \
-                            { .inputs = "[6]{-1,0,1,0,2,0}", .flags = AVAL_NO_GRADIENT_CHECK, .why = "ties" })
+    .subgradient = "0 at 0", .samples = AVAL_SAMPLES(__VA_ARGS__)
+#define LIMIT(n) \
+    LIMIT_OF(n, { .inputs = "[3,6]", .flags = AVAL_DISTINCT }, { .inputs = "[20]", .flags = AVAL_DISTINCT }, \
+             { .inputs = "[6]{-1,0,1,0,2,0}", .flags = AVAL_NO_GRADIENT_CHECK, .why = "ties" })
+#define LIMIT_UNMARKED(n) LIMIT_OF(n, { .inputs = "[3,6]", .flags = AVAL_DISTINCT }, { .inputs = "[6]{-1,0,1,0,2,0}" })
+
+/* ---- FLOOR: the whole part of 10 x --------------------------------------------------------------------------------------------------------------------- */
+
+static int floor_forward(const aval_host *host, aval_call *call)
+{
+    const aval_tensor *x = host->input(call, 0), *y = host->output(call, 0);
+    int64_t n = host->count(x);
+    return host->launch(call, AVAL_LAUNCH(.kernel = "floor_forward", .global = { (uint64_t)n }, BUILT_FOR(fault_of(host, call)),
+                                          AVAL_ARGS(AVAL_READ(x), AVAL_WRITE(y), AVAL_I64(n))));
+}
+
+static int floor_reference(const aval_host *host, aval_call *call)
+{
+    const double *x = host->real(call, host->input(call, 0));
+    double *y = host->real(call, host->output(call, 0));
+    for (int64_t i = 0; i < host->count(host->input(call, 0)); i++) y[i] = floor(10 * x[i]);
+    return 0;
+}
+
+/* 0.7 as a float is less than 0.7, and 10 times it, as a float, is 7. */
+#define FLOOR(n) \
+    .inputs = AVAL_PORTS({ .name = "X" }), .outputs = AVAL_PORTS({ .name = "Y" }), .attrs = AVAL_ATTRS(FAULT_ATTR(n)), \
+    .forward = floor_forward, .reference = floor_reference, .zero_gradient = 1, \
+    .samples = AVAL_SAMPLES({ .inputs = "[3]{0.25,0.7,1.37}" }, { .inputs = "[20]" })
 
 /* ---- COUNT: the sum of 64-bit integers ---------------------------------------------------------------------------------------------------------------- */
 

@@ -164,6 +164,12 @@ __kernel void sum_backward(__global const S *g, long g_at, __global S *dx, long 
 }
 
 /* y = max(x, 0); dx = g where x > 0. */
+__kernel void floor_forward(__global const S *x, long x_at, __global S *y, long y_at, long n)
+{
+    long i = get_global_id(0);
+    if (i < n) STORE(y, y_at + i, floor(10 * LOAD(x, x_at + i)));
+}
+
 __kernel void limit_forward(__global const S *x, long x_at, __global S *y, long y_at, long n)
 {
     long i = get_global_id(0);

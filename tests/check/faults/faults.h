@@ -65,6 +65,8 @@
     F(57, LOCAL, "local memory is read before it is written", GRIND, "Uninitialized value") \
     F(58, LOCAL, "a variable is read before it is set", GRIND, "Uninitialized value") \
     F(59, LOCAL, "reads outside its buffer", GRIND, "Invalid read") \
-    F(60, LOCAL, "two groups write one element", GRIND, "data race")
+    F(60, LOCAL, "two groups write one element", GRIND, "data race") \
+    F(61, LIMIT_UNMARKED, "the sample lies at a kink and does not say so", LIKELY, "the sample lies at a kink") \
+    F(62, FLOOR, "the sample lies at a jump, where rounding decides", LIKELY, "the sample lies at a jump")
 
 #endif
