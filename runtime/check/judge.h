@@ -103,6 +103,8 @@ void aval__pattern_tell(aval__judge *j, const aval__opdef *def);
 
 /* Holds the case's outputs against what its sample says of their shapes, where it does. */
 int aval__judge_declared(aval__judge *j);
+/* ONNX's own operators and aval's are held by tests beside the samples; those of others by their samples alone. */
+bool aval__op_is_held(const aval__opdef *def);
 /* At an op's end: that no sample says so, where nothing else holds its infer. */
 void aval__judge_tell_undeclared(aval__judge *j, const aval__opdef *def);
 /* NULL: the sample says nothing of them. */

@@ -98,17 +98,23 @@ static int fails(shrinker *s, const aval__sample_input *inputs, bool *failing)
     return 0;
 }
 
-/* Dimensions of length `from` that become `to`: all of them, which keeps together what must be equal, or only those of input `only`. */
-static int try_length(shrinker *s, int64_t from, int64_t to, size_t only, bool *taken)
+/* Which dimensions of a length change together. */
+typedef struct scope {
+    size_t input; /* SIZE_MAX: of all inputs */
+    int32_t axis; /* counted from the last one, as broadcasting does; -1: all of them */
+} scope;
+
+/* Dimensions of length `from` in a scope become `to`. */
+static int try_length(shrinker *s, int64_t from, int64_t to, scope in, bool *taken)
 {
     bool changed = false;
     *taken = false;
     aval__sample_input *smaller = aval__arena_copy(&s->arena, s->inputs, s->n_inputs * sizeof *smaller);
     if (smaller == NULL) return AVAL_E_MEMORY;
     for (size_t i = 0; i < s->n_inputs; i++) {
-        if (smaller[i].absent || (only != SIZE_MAX && i != only)) continue;
+        if (smaller[i].absent || (in.input != SIZE_MAX && i != in.input)) continue;
         for (int32_t d = 0; d < smaller[i].tensor.rank; d++) {
-            if (smaller[i].tensor.dims[d] != from) continue;
+            if (smaller[i].tensor.dims[d] != from || (in.axis >= 0 && smaller[i].tensor.rank - 1 - d != in.axis)) continue;
             smaller[i].tensor.dims[d] = to;
             changed = true;
         }
@@ -133,6 +139,19 @@ static int64_t largest_length(const shrinker *s, int64_t bound)
     return largest;
 }
 
+/* All dimensions of a length, which keeps together what must be equal; else those of one input, or along one axis. */
+static int try_scopes(shrinker *s, int64_t from, int64_t to, bool *taken)
+{
+    int32_t rank = 0;
+    AVAL__TRY(try_length(s, from, to, (scope){ SIZE_MAX, -1 }, taken));
+    for (size_t i = 0; i < s->n_inputs && !*taken; i++) {
+        if (!s->inputs[i].absent && s->inputs[i].tensor.rank > rank) rank = s->inputs[i].tensor.rank;
+        AVAL__TRY(try_length(s, from, to, (scope){ i, -1 }, taken));
+    }
+    for (int32_t axis = 0; axis < rank && !*taken; axis++) AVAL__TRY(try_length(s, from, to, (scope){ SIZE_MAX, axis }, taken));
+    return 0;
+}
+
 /* Each length in turn becomes 1, half of itself, or one less, whichever is the first that still fails; until nothing does. */
 static int shrink_lengths(shrinker *s)
 {
@@ -142,10 +161,7 @@ static int shrink_lengths(shrinker *s)
         for (int64_t length = largest_length(s, INT64_MAX); length > 1; length = largest_length(s, length)) {
             const int64_t candidates[] = { 1, length / 2, length - 1 };
             bool taken = false;
-            for (size_t k = 0; k < 3 && !taken; k++) {
-                AVAL__TRY(try_length(s, length, candidates[k], SIZE_MAX, &taken));
-                for (size_t i = 0; i < s->n_inputs && !taken; i++) AVAL__TRY(try_length(s, length, candidates[k], i, &taken));
-            }
+            for (size_t k = 0; k < 3 && !taken; k++) AVAL__TRY(try_scopes(s, length, candidates[k], &taken));
             any = any || taken;
         }
     }

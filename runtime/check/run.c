@@ -1,5 +1,5 @@
 /* A case on the context's first device. */
-#include "check/case.h"
+#include "check/judge.h"
 
 #include <string.h>
 
@@ -117,6 +117,7 @@ static int open_guarded(aval__case *c, aval_session **s, aval_value ***wanted, s
     if (*wanted == NULL) return AVAL_E_MEMORY;
     AVAL__TRY(aval_session_create(c->ctx, c->graph, c->store, s));
     AVAL__TRY(aval_session_set_memory(*s, AVAL_MEMORY_GUARDED));
+    if (!aval__op_is_held(c->def)) aval__session_ask_parameters(*s);
     return feed_all(c, *s);
 }
 

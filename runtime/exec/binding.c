@@ -23,10 +23,10 @@ const char *aval__binding_where(const aval__binding *b, const aval__step *step)
 {
     static _Thread_local char text[320];
     if (step->kind == AVAL__STEP_LAUNCH)
-        snprintf(text, sizeof text, "kernel %s, local %" PRIu64 ", device %" PRIu32 " '%s', %s", step->kernel, step->local[0], step->device,
-                 device_name(b, step->device), step->node ? step->node : "?");
+        snprintf(text, sizeof text, "kernel %s, local %" PRIu64 ", device %" PRIu32 " '%s', %s", step->kernel, step->local[0],
+                 aval__binding_number(b, step->device), device_name(b, step->device), step->node ? step->node : "?");
     else
-        snprintf(text, sizeof text, "device %" PRIu32 " '%s', %s", step->device, device_name(b, step->device),
+        snprintf(text, sizeof text, "device %" PRIu32 " '%s', %s", aval__binding_number(b, step->device), device_name(b, step->device),
                  step->node ? step->node : "?");
     return text;
 }
@@ -57,8 +57,8 @@ int aval__binding_explain_memory(const aval__binding *b, int code, uint32_t devi
     return aval__fail_in(code,
                          "out of memory on device %" PRIu32 " '%s' of %" PRIu64 " bytes, where this run needs %" PRIu64 " for %s, %" PRIu64
                          " for %s, %" PRIu64 " for %s, %" PRIu64 " for %s (a smaller batch needs less)",
-                         device, device_name(b, device), b->plan->devices[device]->memory_bytes, bytes[0], slot_kinds[0], bytes[1],
-                         slot_kinds[1], bytes[2], slot_kinds[2], bytes[3], slot_kinds[3]);
+                         aval__binding_number(b, device), device_name(b, device), b->plan->devices[device]->memory_bytes, bytes[0],
+                         slot_kinds[0], bytes[1], slot_kinds[1], bytes[2], slot_kinds[2], bytes[3], slot_kinds[3]);
 }
 
 static int make_buffer(aval__binding *b, uint32_t index, cl_mem *buffer)
@@ -87,7 +87,7 @@ static int fill(const aval__binding *b, uint32_t device, cl_mem buffer, uint64_t
 {
     return aval__cl_check(
         clEnqueueFillBuffer(aval__binding_queue(b, device), buffer, &poison, 1, (size_t)offset, (size_t)bytes, 0, NULL, NULL),
-        "clEnqueueFillBuffer", "device %" PRIu32 " '%s'", device, device_name(b, device));
+        "clEnqueueFillBuffer", "device %" PRIu32 " '%s'", aval__binding_number(b, device), device_name(b, device));
 }
 
 /* Those of an input or constant, whose content stays. */
@@ -130,7 +130,8 @@ static int write_constant(aval__binding *b, const aval__slot *slot, aval__bound_
     if (slot->guard_bytes > 0) bound->content = aval__hash64(slot->data, bytes, 0);
     return aval__cl_check(
         clEnqueueWriteBuffer(aval__binding_queue(b, slot->device), buffer, CL_TRUE, slot->guard_bytes, bytes, slot->data, 0, NULL, NULL),
-        "clEnqueueWriteBuffer", "constant of %zu bytes, device %" PRIu32 " '%s'", bytes, slot->device, device_name(b, slot->device));
+        "clEnqueueWriteBuffer", "constant of %zu bytes, device %" PRIu32 " '%s'", bytes, aval__binding_number(b, slot->device),
+        device_name(b, slot->device));
 }
 
 static int make_buffers(aval__binding *b, uint32_t i, size_t count)
@@ -176,7 +177,8 @@ static int make_devices(aval__binding *b)
         cl_int code;
         if (slot->kind != AVAL__SLOT_INPUT || d->transfers) continue;
         d->transfers = clCreateCommandQueue(aval__device_context(d->device), aval__device_id(d->device), 0, &code);
-        AVAL__TRY(aval__cl_check(code, "clCreateCommandQueue", "device %" PRIu32 " '%s'", slot->device, device_name(b, slot->device)));
+        AVAL__TRY(aval__cl_check(code, "clCreateCommandQueue", "device %" PRIu32 " '%s'", aval__binding_number(b, slot->device),
+                                 device_name(b, slot->device)));
     }
     return AVAL_OK;
 }
@@ -187,7 +189,7 @@ static int need_nothing(aval__binding *b, uint32_t device)
     cl_int code;
     if (d->nothing) return AVAL_OK;
     d->nothing = clCreateBuffer(aval__device_context(d->device), CL_MEM_READ_WRITE, sizeof(cl_long16), NULL, &code);
-    return aval__cl_check(code, "clCreateBuffer", "device %" PRIu32 " '%s'", device, device_name(b, device));
+    return aval__cl_check(code, "clCreateBuffer", "device %" PRIu32 " '%s'", aval__binding_number(b, device), device_name(b, device));
 }
 
 /* ---- Slots that are pointed elsewhere --------------------------------------------------------------------------------------- */
@@ -272,7 +274,8 @@ static int create_kernel(aval__binding *b, const aval__step *step, cl_program pr
     *kernel = clCreateKernel(program, step->kernel, &code);
     if (code == CL_INVALID_KERNEL_NAME) return fail_kernel_name(b, step, program);
     AVAL__TRY(aval__cl_check(code, "clCreateKernel", "%s in %s", aval__binding_where(b, step), step->source->name));
-    return aval__binding_check_parameters(b, step, *kernel);
+    AVAL__TRY(aval__binding_check_parameters(b, step, *kernel));
+    return aval__binding_check_types(b, step, *kernel);
 }
 
 /* One kernel for all launches of a function that come after the first AVAL__MOST_KERNELS. */
@@ -416,7 +419,7 @@ static bool updates_state(const aval__plan *plan, const aval__step *step)
     return false;
 }
 
-int aval__binding_create(aval_context *ctx, const aval__plan *plan, aval__binding **out)
+int aval__binding_create(aval_context *ctx, const aval__plan *plan, bool asks, aval__binding **out)
 {
     int status = AVAL_OK;
     *out = NULL;
@@ -424,6 +427,7 @@ int aval__binding_create(aval_context *ctx, const aval__plan *plan, aval__bindin
     if (!b) return AVAL_E_MEMORY;
     b->context = ctx;
     b->plan = plan;
+    b->asks = asks;
     b->profiled = aval__context_profiled(ctx);
     b->devices = aval__alloc_array(plan->n_devices, sizeof *b->devices);
     b->slots = aval__alloc_array(plan->n_slots, sizeof *b->slots);

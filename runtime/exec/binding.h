@@ -99,7 +99,8 @@ struct aval__binding {
     aval__slot_use *uses;
     aval__shared_kernel *shared; /* uthash */
     size_t n_kernels;
-    bool guarded; /* some slot has guard bands */
+    bool guarded; /* values have guard bands */
+    bool asks; /* kernels are built once more where that is what makes them tell of their parameters */
     bool crosses; /* some step copies between devices */
     bool profiled; /* each step's command is kept until the next run */
     bool interrupted; /* a run over several devices failed on its way: copies may be half done */
@@ -121,6 +122,9 @@ int aval__binding_set_buffer(const aval__binding *b, const aval__step *step, cl_
 int aval__binding_make_input(aval__binding *b, uint32_t slot);
 /* AVAL_E_PLUGIN: the kernel has another number of parameters than the launch gives it. */
 int aval__binding_check_parameters(const aval__binding *b, const aval__step *step, cl_kernel kernel);
+/* In guarded mode, what a driver would take as it is: an int for a float, tensors in another order.  AVAL_E_PLUGIN names both sides; nothing where the driver
+   does not tell of parameters. */
+int aval__binding_check_types(const aval__binding *b, const aval__step *step, cl_kernel kernel);
 /* All arguments of a launch.  AVAL_E_PLUGIN names the one that the kernel does not take, with the types on both sides. */
 int aval__binding_set_args(const aval__binding *b, const aval__step *step, cl_kernel kernel);
 /* Points a slot at another buffer. */
@@ -128,6 +132,12 @@ int aval__binding_point(aval__binding *b, uint32_t slot, cl_mem buffer);
 /* "kernel relu, local 64, device 0 'pthread', node 3 (Relu)", for messages; in the thread's buffer. */
 const char *aval__binding_where(const aval__binding *b, const aval__step *step);
 cl_command_queue aval__binding_queue(const aval__binding *b, uint32_t device);
+
+/* Device `device` of the plan as the user counts, for messages. */
+static inline uint32_t aval__binding_number(const aval__binding *b, uint32_t device)
+{
+    return aval__device_number(b->plan->device_numbers, device);
+}
 
 /* Where the event of a step's command goes; NULL: it is not wanted. */
 cl_event *aval__binding_timed(const aval__binding *b, aval__bound_step *bound);

@@ -46,7 +46,24 @@ static const char *fitting(const char *type, cl_kernel_arg_address_qualifier add
     return NULL;
 }
 
-/* The step's kernel built so that it can tell of its parameters, which drivers need not do without being asked; NULL where that fails. */
+/* What a kernel says of one of its parameters. */
+typedef struct parameter {
+    char type[128], name[128];
+    cl_kernel_arg_address_qualifier address;
+    cl_kernel_arg_type_qualifier qualifier;
+} parameter;
+
+/* False: the driver does not tell, or not without being asked when the program is built. */
+static bool ask(cl_kernel kernel, cl_uint index, parameter *p)
+{
+    *p = (parameter){ 0 };
+    return clGetKernelArgInfo(kernel, index, CL_KERNEL_ARG_TYPE_NAME, sizeof p->type, p->type, NULL) == CL_SUCCESS &&
+           clGetKernelArgInfo(kernel, index, CL_KERNEL_ARG_NAME, sizeof p->name, p->name, NULL) == CL_SUCCESS &&
+           clGetKernelArgInfo(kernel, index, CL_KERNEL_ARG_ADDRESS_QUALIFIER, sizeof p->address, &p->address, NULL) == CL_SUCCESS &&
+           clGetKernelArgInfo(kernel, index, CL_KERNEL_ARG_TYPE_QUALIFIER, sizeof p->qualifier, &p->qualifier, NULL) == CL_SUCCESS;
+}
+
+/* The step's kernel built so that it tells of its parameters; NULL where that fails. */
 static cl_kernel build_telling(const aval__binding *b, const aval__step *step)
 {
     const aval__source *source = step->source;
@@ -59,38 +76,89 @@ static cl_kernel build_telling(const aval__binding *b, const aval__step *step)
     return built ? clCreateKernel(program, step->kernel, NULL) : NULL;
 }
 
-/* "parameter 7, `long shift`", and what would fit it. */
-static void put_parameter(const aval__binding *b, const aval__step *step, cl_uint index, aval__text *text, const char **fits)
-{
-    char type[128] = "", name[128] = "";
-    cl_kernel_arg_address_qualifier address = 0;
-    cl_kernel telling = build_telling(b, step);
-    *fits = NULL;
-    aval__text_add(text, "parameter %" PRIu32, index + 1);
-    if (telling && clGetKernelArgInfo(telling, index, CL_KERNEL_ARG_TYPE_NAME, sizeof type, type, NULL) == CL_SUCCESS &&
-        clGetKernelArgInfo(telling, index, CL_KERNEL_ARG_NAME, sizeof name, name, NULL) == CL_SUCCESS &&
-        clGetKernelArgInfo(telling, index, CL_KERNEL_ARG_ADDRESS_QUALIFIER, sizeof address, &address, NULL) == CL_SUCCESS) {
-        aval__text_add(text, ", `%s %s`,", type, name);
-        *fits = fitting(type, address);
-    }
-    if (telling) clReleaseKernel(telling);
-}
-
-/* Argument i of the launch does not fit parameter `index` of the kernel: a mistake of the plugin. */
-static int fail_argument(const aval__binding *b, const aval__step *step, cl_int code, uint32_t i, cl_uint index)
+/* Argument i of the launch does not fit parameter `index` of the kernel, of which `p` is known (NULL: nothing): a mistake of the plugin. */
+static int fail_argument(const aval__binding *b, const aval__step *step, uint32_t i, cl_uint index, const parameter *p, const char *how)
 {
     const struct given_row given = given_by(&step->args[i]);
+    const char *fits = p ? fitting(p->type, p->address) : NULL;
     aval__text text = { 0 };
-    const char *fits;
-    put_parameter(b, step, index, &text, &fits);
+    aval__text_add(&text, "parameter %" PRIu32, index + 1);
+    if (p) aval__text_add(&text, ", `%s%s %s`,", p->qualifier & CL_KERNEL_ARG_TYPE_CONST ? "const " : "", p->type, p->name);
     aval__text_add(&text, " of the kernel does not take argument %" PRIu32 " of the launch, which is %s (%s): ", i + 1, given.word,
                    given.type);
     if (fits) aval__text_add(&text, "give %s, or declare it %s", fits, given.type);
     else aval__text_add(&text, "declare it %s, or give what it is declared as", given.type);
-    int status = text.failed ? AVAL_E_MEMORY
-                             : aval__fail(AVAL_E_PLUGIN, "%s: %s (counted from 1; clSetKernelArg: %s)", aval__binding_where(b, step),
-                                          text.at, aval__cl_name(code));
+    int status =
+        text.failed ? AVAL_E_MEMORY : aval__fail(AVAL_E_PLUGIN, "%s: %s (counted from 1; %s)", aval__binding_where(b, step), text.at, how);
     aval__text_release(&text);
+    return status;
+}
+
+/* ---- Asked before a launch ------------------------------------------------------------------------------------------------- */
+
+#define IN_ORDER "a launch gives its arguments in the kernel's order"
+
+/* A value's type, where it is one that launches know: what is behind a typedef is not told. */
+static bool takes_value(const parameter *p, const struct given_row *given)
+{
+    const char *word = fitting(p->type, p->address);
+    if (p->address != CL_KERNEL_ARG_ADDRESS_PRIVATE) return false;
+    return !word || strstr(word, given->word) != NULL || strcmp(p->type, given->type) == 0;
+}
+
+static bool takes(const parameter *p, const aval__arg *arg)
+{
+    const struct given_row given = given_by(arg);
+    if (arg->kind == AVAL__ARG_LOCAL) return p->address == CL_KERNEL_ARG_ADDRESS_LOCAL;
+    if (arg->kind == AVAL__ARG_TENSOR) return p->address == CL_KERNEL_ARG_ADDRESS_GLOBAL || p->address == CL_KERNEL_ARG_ADDRESS_CONSTANT;
+    return takes_value(p, &given);
+}
+
+/* Behind a tensor's pointer comes where it begins. */
+static int check_offset(const aval__binding *b, const aval__step *step, uint32_t i, cl_uint index, const parameter *p)
+{
+    static const struct given_row offset = { "AVAL_I64", "long" };
+    if (takes_value(p, &offset)) return AVAL_OK;
+    return aval__fail(AVAL_E_PLUGIN,
+                      "%s: parameter %" PRIu32 ", `%s %s`, of the kernel is given where the tensor of argument %" PRIu32
+                      " of the launch begins, in elements: a tensor gives two parameters, a pointer and a long (counted from 1; " IN_ORDER
+                      ")",
+                      aval__binding_where(b, step), index + 1, p->type, p->name, i + 1);
+}
+
+static int check_written(const aval__binding *b, const aval__step *step, uint32_t i, cl_uint index, const parameter *p)
+{
+    if (!step->args[i].written || !(p->qualifier & CL_KERNEL_ARG_TYPE_CONST)) return AVAL_OK;
+    return aval__fail(AVAL_E_PLUGIN,
+                      "%s: argument %" PRIu32 " of the launch is AVAL_WRITE or AVAL_UPDATE, but the kernel may only read its parameter "
+                      "%" PRIu32 ", `const %s %s` (counted from 1; " IN_ORDER ")",
+                      aval__binding_where(b, step), i + 1, index + 1, p->type, p->name);
+}
+
+static int check_each(const aval__binding *b, const aval__step *step, cl_kernel telling)
+{
+    cl_uint index = 0;
+    for (uint32_t i = 0; i < step->n_args; i++, index++) {
+        const aval__arg *arg = &step->args[i];
+        parameter p;
+        if (!ask(telling, index, &p)) return AVAL_OK;
+        if (!takes(&p, arg)) return fail_argument(b, step, i, index, &p, IN_ORDER);
+        if (arg->kind != AVAL__ARG_TENSOR) continue;
+        AVAL__TRY(check_written(b, step, i, index, &p));
+        if (!ask(telling, ++index, &p)) return AVAL_OK;
+        AVAL__TRY(check_offset(b, step, i, index, &p));
+    }
+    return AVAL_OK;
+}
+
+int aval__binding_check_types(const aval__binding *b, const aval__step *step, cl_kernel kernel)
+{
+    parameter first;
+    if (!b->guarded || step->n_args == 0) return AVAL_OK;
+    if (ask(kernel, 0, &first)) return check_each(b, step, kernel);
+    cl_kernel telling = b->asks ? build_telling(b, step) : NULL;
+    int status = telling ? check_each(b, step, telling) : AVAL_OK;
+    if (telling) clReleaseKernel(telling);
     return status;
 }
 
@@ -135,12 +203,23 @@ static cl_int set_argument(const aval__binding *b, const aval__step *step, cl_ke
     return code;
 }
 
+static int fail_setting(const aval__binding *b, const aval__step *step, cl_int code, uint32_t i, cl_uint index)
+{
+    char how[80];
+    parameter p;
+    cl_kernel telling = build_telling(b, step);
+    bool told = telling && ask(telling, index, &p);
+    snprintf(how, sizeof how, "clSetKernelArg: %s", aval__cl_name(code));
+    if (telling) clReleaseKernel(telling);
+    return fail_argument(b, step, i, index, told ? &p : NULL, how);
+}
+
 int aval__binding_set_args(const aval__binding *b, const aval__step *step, cl_kernel kernel)
 {
     cl_uint index = 0;
     for (uint32_t i = 0; i < step->n_args; i++) {
         cl_int code = set_argument(b, step, kernel, &step->args[i], &index);
-        if (code == CL_INVALID_ARG_SIZE || code == CL_INVALID_ARG_VALUE) return fail_argument(b, step, code, i, index);
+        if (code == CL_INVALID_ARG_SIZE || code == CL_INVALID_ARG_VALUE) return fail_setting(b, step, code, i, index);
         if (code != CL_SUCCESS)
             return aval__cl_check(code, "clSetKernelArg", "argument %" PRIu32 " of the launch, %s", i + 1, aval__binding_where(b, step));
     }

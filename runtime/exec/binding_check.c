@@ -32,10 +32,11 @@ static int check_band(const aval__binding *b, uint32_t slot, const unsigned char
         const char *writer = writer_of_slot(b->plan, slot);
         const char *ask = strcmp(side, "after") == 0 ? "is there an `if (i >= n) return;` in its kernel?"
                                                      : "does its kernel add the tensor's offset, as in y[y_at + i]?";
-        return aval__fail(
-            AVAL_E_CHECK,
-            "%s%svalue '%s' was written out of range: byte %zu of the guard band %s it was overwritten (device %" PRIu32 " '%s'); %s",
-            writer, writer[0] ? ": " : "", name_in_slot(b->plan, slot), i, side, s->device, b->plan->devices[s->device]->name, ask);
+        return aval__fail(AVAL_E_CHECK,
+                          "%s%svalue '%s' was written out of range: byte %zu of the guard band %s it was overwritten (device %" PRIu32
+                          " '%s'); %s",
+                          writer, writer[0] ? ": " : "", name_in_slot(b->plan, slot), i, side, aval__binding_number(b, s->device),
+                          b->plan->devices[s->device]->name, ask);
     }
     return AVAL_OK;
 }
@@ -52,7 +53,7 @@ static int check_content(const aval__binding *b, uint32_t slot, const unsigned c
     const aval__slot *s = &b->plan->slots[slot];
     if (aval__hash64(content, aval__tensor_bytes(&s->tensor), 0) == b->slots[slot].content) return AVAL_OK;
     return aval__fail(AVAL_E_CHECK, "input '%s' was changed by a kernel, which may only read it (device %" PRIu32 " '%s')",
-                      name_in_slot(b->plan, slot), s->device, b->plan->devices[s->device]->name);
+                      name_in_slot(b->plan, slot), aval__binding_number(b, s->device), b->plan->devices[s->device]->name);
 }
 
 /* How much of a slot is looked at: all of what keeps its content, else the bands alone. */
@@ -189,7 +190,7 @@ static int report(aval__binding *b, const aval__step *step, const aval__located 
     aval__text_real(&text, found);
     aval__text_add(&text, " at element %" PRId64 " of '%s' ", element, value->name ? value->name : "");
     aval__tensor_print(&text, value->tensor);
-    aval__text_add(&text, " on device %" PRIu32 " '%s'", step->device, b->plan->devices[step->device]->name);
+    aval__text_add(&text, " on device %" PRIu32 " '%s'", aval__binding_number(b, step->device), b->plan->devices[step->device]->name);
     int status = describe_inputs(b, step, &text);
     if (status == AVAL_OK) status = text.failed ? AVAL_E_MEMORY : aval__fail(AVAL_E_ANOMALY, "%s", text.at);
     aval__text_release(&text);

@@ -89,8 +89,10 @@ static int send(aval__binding *b, const aval__step *step, aval__bound_step *boun
     cl_command_queue queue = aval__binding_queue(b, step->from_device);
     AVAL__TRY(aval__cl_check(clEnqueueReadBuffer(queue, b->slots[step->from.slot].buffer, CL_FALSE, (size_t)step->from.offset,
                                                  (size_t)step->bytes, bound->staging, 0, NULL, &bound->sent),
-                             "clEnqueueReadBuffer", "from device %" PRIu32 " to %s", step->from_device, aval__binding_where(b, step)));
-    return aval__cl_check(clFlush(queue), "clFlush", "device %" PRIu32 ", %s", step->from_device, aval__binding_where(b, step));
+                             "clEnqueueReadBuffer", "from device %" PRIu32 " to %s", aval__binding_number(b, step->from_device),
+                             aval__binding_where(b, step)));
+    return aval__cl_check(clFlush(queue), "clFlush", "device %" PRIu32 ", %s", aval__binding_number(b, step->from_device),
+                          aval__binding_where(b, step));
 }
 
 static int receive(aval__binding *b, const aval__step *step, aval__bound_step *bound)

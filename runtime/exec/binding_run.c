@@ -31,7 +31,7 @@ int aval__binding_feed(aval__binding *b, uint32_t index, const void *data, size_
         AVAL__TRY(aval__cl_check(clEnqueueWriteBuffer(d->transfers, bound->buffers[next], CL_TRUE, slot->guard_bytes, bytes, data,
                                                       bound->used[next] ? 1 : 0, bound->used[next] ? &bound->used[next] : NULL, NULL),
                                  "clEnqueueWriteBuffer", "input '%s', %zu bytes, device %" PRIu32 " '%s'", slot->name ? slot->name : "",
-                                 bytes, slot->device, b->plan->devices[slot->device]->name));
+                                 bytes, aval__binding_number(b, slot->device), b->plan->devices[slot->device]->name));
     if (bound->buffer != bound->buffers[next]) AVAL__TRY(aval__binding_point(b, index, bound->buffers[next]));
     forget_bound(b, bound);
     bound->current = next;
@@ -49,7 +49,7 @@ static int check_context(const aval__binding *b, const aval__slot *slot, cl_mem 
                       "input '%s' is bound to a buffer of another cl_context than that of device %" PRIu32
                       " '%s', which reads it: give aval that cl_context (aval_context_use_opencl), or make the buffer in aval's "
                       "(aval_context_opencl)",
-                      slot->name ? slot->name : "", slot->device, b->plan->devices[slot->device]->name);
+                      slot->name ? slot->name : "", aval__binding_number(b, slot->device), b->plan->devices[slot->device]->name);
 }
 
 int aval__binding_bind(aval__binding *b, uint32_t index, cl_mem buffer)
@@ -74,7 +74,8 @@ static int mark_device(aval__binding *b, uint32_t device, cl_event end)
     for (size_t i = 0; i < b->plan->n_slots; i++) {
         aval__bound_slot *bound = &b->slots[i];
         if (b->plan->slots[i].kind != AVAL__SLOT_INPUT || b->plan->slots[i].device != device) continue;
-        AVAL__TRY(aval__cl_check(clRetainEvent(end), "clRetainEvent", "device %" PRIu32 " '%s'", device, b->plan->devices[device]->name));
+        AVAL__TRY(aval__cl_check(clRetainEvent(end), "clRetainEvent", "device %" PRIu32 " '%s'", aval__binding_number(b, device),
+                                 b->plan->devices[device]->name));
         if (bound->used[bound->current]) clReleaseEvent(bound->used[bound->current]);
         bound->used[bound->current] = end;
     }
@@ -88,7 +89,7 @@ static int mark_inputs(aval__binding *b)
         cl_event end = NULL;
         if (!b->devices[device].transfers) continue;
         AVAL__TRY(aval__cl_check(clEnqueueMarkerWithWaitList(aval__binding_queue(b, device), 0, NULL, &end), "clEnqueueMarkerWithWaitList",
-                                 "device %" PRIu32 " '%s'", device, b->plan->devices[device]->name));
+                                 "device %" PRIu32 " '%s'", aval__binding_number(b, device), b->plan->devices[device]->name));
         int status = mark_device(b, device, end);
         clReleaseEvent(end);
         if (status < 0) return status;
@@ -212,8 +213,8 @@ int aval__binding_flush(aval__binding *b)
 {
     for (uint32_t i = 0; i < b->plan->n_devices; i++)
         if (b->devices[i].used)
-            AVAL__TRY(
-                aval__cl_check(clFlush(aval__binding_queue(b, i)), "clFlush", "device %" PRIu32 " '%s'", i, b->plan->devices[i]->name));
+            AVAL__TRY(aval__cl_check(clFlush(aval__binding_queue(b, i)), "clFlush", "device %" PRIu32 " '%s'", aval__binding_number(b, i),
+                                     b->plan->devices[i]->name));
     return AVAL_OK;
 }
 
@@ -270,7 +271,7 @@ int aval__binding_read(aval__binding *b, const aval__located *value, void *data,
     return aval__cl_check(clEnqueueReadBuffer(aval__binding_queue(b, value->device), buffer, CL_TRUE, (size_t)value->place.offset, bytes,
                                               data, 0, NULL, NULL),
                           "clEnqueueReadBuffer", "value '%s', %zu bytes, device %" PRIu32 " '%s'", value->name ? value->name : "", bytes,
-                          value->device, b->plan->devices[value->device]->name);
+                          aval__binding_number(b, value->device), b->plan->devices[value->device]->name);
 }
 
 int aval__binding_place(aval__binding *b, const aval__located *value, cl_mem *buffer)
@@ -295,5 +296,5 @@ int aval__binding_end(aval__binding *b, cl_event *end)
     for (uint32_t i = first + 1; i < b->plan->n_devices; i++)
         if (b->devices[i].used) AVAL__TRY(aval__queue_wait(aval__binding_queue(b, i), b->plan->devices[i]->name));
     return aval__cl_check(clEnqueueMarkerWithWaitList(aval__binding_queue(b, first), 0, NULL, end), "clEnqueueMarkerWithWaitList",
-                          "device %" PRIu32 " '%s'", first, b->plan->devices[first]->name);
+                          "device %" PRIu32 " '%s'", aval__binding_number(b, first), b->plan->devices[first]->name);
 }

@@ -59,12 +59,16 @@ void aval__store_change(aval_store *store);
 int aval__session_visit_plan(aval_session *s, aval_value *const *wanted, size_t n_wanted, int (*visit)(void *user, const aval__plan *plan),
                              void *user);
 
+/* Bindings that the session makes from now on ask their kernels, see aval__binding_create: for checks of plugins that nobody has checked yet. */
+void aval__session_ask_parameters(aval_session *s);
+
 /* ---- Bindings: a plan bound to devices ---------------------------------------------------------------------------------------------------- */
 
 typedef struct aval__binding aval__binding;
 
-/* Makes buffers and kernels.  The plan must outlive it. */
-int aval__binding_create(aval_context *ctx, const aval__plan *plan, aval__binding **out);
+/* Makes buffers and kernels.  The plan must outlive it.  `asks`: in guarded mode kernels are asked for their parameters' types even where that takes
+   one more build, as with PoCL. */
+int aval__binding_create(aval_context *ctx, const aval__plan *plan, bool asks, aval__binding **out);
 void aval__binding_release(aval__binding *binding);
 /* Copies a fed input into the slot's spare buffer and points the slot at it. */
 int aval__binding_feed(aval__binding *binding, uint32_t slot, const void *data, size_t bytes);

@@ -62,6 +62,11 @@ int aval_session_set_memory(aval_session *s, int memory_mode)
     return AVAL_OK;
 }
 
+void aval__session_ask_parameters(aval_session *s)
+{
+    s->asks = true;
+}
+
 int aval_session_set_memory_bound(aval_session *s, uint64_t bytes)
 {
     AVAL__NEED(s, "a session");

@@ -36,6 +36,7 @@ struct aval_session {
     aval_store *store; /* may be NULL */
     aval_memory_mode memory;
     bool anomaly, strict;
+    bool asks; /* see aval__session_ask_parameters */
     uint64_t memory_bound; /* bytes; 0: none */
     AVAL__VEC(aval__fed) fed; /* by value id */
     uint64_t feeds;

@@ -167,6 +167,7 @@ int aval__session_look(aval_session *s, aval__look *l, aval__bound_plan **bound,
         .missing = &l->missing,
         .devices = s->context->infos.at,
         .n_devices = s->context->opened.count,
+        .device_numbers = s->context->selected.at,
         .hooks = aval__context_hooks(s->context),
         .memory = s->memory,
         .memory_bound = s->memory_bound,
@@ -234,10 +235,10 @@ void aval__session_release_bindings(aval_session *s, const aval__bound_plan *kep
 static int bind(aval_session *s, aval__bound_plan *bound)
 {
     const aval__plan *plan = bound->shared->plan;
-    int status = aval__binding_create(s->context, plan, &bound->binding);
+    int status = aval__binding_create(s->context, plan, s->asks, &bound->binding);
     if (status == AVAL_E_DEVICE_MEMORY && s->bindings) { /* the other plans' buffers may be what is in the way */
         aval__session_release_bindings(s, NULL);
-        status = aval__binding_create(s->context, plan, &bound->binding);
+        status = aval__binding_create(s->context, plan, s->asks, &bound->binding);
     }
     return status;
 }

@@ -83,6 +83,10 @@ static int keep_devices(aval__planner *p)
         }
         list[i] = info;
     }
+    if (p->request->device_numbers) {
+        p->plan->device_numbers = aval__arena_copy(arena, p->request->device_numbers, sizeof *p->plan->device_numbers * n);
+        if (!p->plan->device_numbers) return AVAL_E_MEMORY;
+    }
     p->plan->devices = list;
     p->plan->n_devices = n;
     return AVAL_OK;

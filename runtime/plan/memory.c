@@ -36,8 +36,8 @@ static int check_largest(const aval__planner *p, uint32_t device)
             return aval__fail(AVAL_E_DEVICE_MEMORY,
                               "value '%s' needs %llu bytes, but device %u '%s' allows at most %llu in one allocation; "
                               "use a smaller batch or another device",
-                              storage_label(s), (unsigned long long)s->bytes, device, info->name,
-                              (unsigned long long)info->largest_allocation_bytes);
+                              storage_label(s), (unsigned long long)s->bytes, aval__device_number(p->request->device_numbers, device),
+                              info->name, (unsigned long long)info->largest_allocation_bytes);
     }
     return AVAL_OK;
 }
@@ -65,7 +65,8 @@ static int check_total(aval__planner *p, uint32_t device)
     int status =
         aval__fail(AVAL_E_DEVICE_MEMORY,
                    "the plan needs %llu bytes on device %u '%s', which has %llu; most is held by %s; use a smaller batch or another device",
-                   (unsigned long long)total, device, info->name, (unsigned long long)info->memory_bytes, list.at ? list.at : "its values");
+                   (unsigned long long)total, aval__device_number(p->request->device_numbers, device), info->name,
+                   (unsigned long long)info->memory_bytes, list.at ? list.at : "its values");
     aval__text_release(&list);
     return status;
 }

@@ -68,7 +68,8 @@ static void add_reason(const aval__planner *p, uint32_t device, const aval_node 
     const aval_value *culprit = NULL;
     const char *lack = lack_for_node(p, device, node, &culprit);
     if (!lack) return;
-    aval__text_add(text, "%sdevice %u '%s': %s", text->length ? "; " : "", device, p->request->devices[device]->name, lack);
+    aval__text_add(text, "%sdevice %u '%s': %s", text->length ? "; " : "", aval__device_number(p->request->device_numbers, device),
+                   p->request->devices[device]->name, lack);
     if (!culprit) return;
     aval__text_add(text, " (value '%s' is ", aval__value_label(culprit));
     aval__tensor_print(text, &culprit->tensor);
@@ -96,7 +97,8 @@ static int add_note(aval__planner *p, const aval_node *node, uint32_t device)
     aval__text note = { 0 }, reasons = { 0 };
     for (uint32_t d = 0; d < device; d++) add_reason(p, d, node, &reasons);
     aval__node_label(&note, node);
-    aval__text_add(&note, " runs on device %u '%s': %s", device, p->request->devices[device]->name, reasons.at ? reasons.at : "");
+    aval__text_add(&note, " runs on device %u '%s': %s", aval__device_number(p->request->device_numbers, device),
+                   p->request->devices[device]->name, reasons.at ? reasons.at : "");
     const char *kept = note.failed || reasons.failed ? NULL : aval__arena_text(&p->plan->arena, note.at);
     if (!kept) status = AVAL_E_MEMORY;
     else status = aval__vec_push(&p->notes, kept);
@@ -122,8 +124,8 @@ static int place_node(aval__planner *p, const aval_node *node, uint32_t *device)
         if ((uint32_t)node->device >= n_devices) {
             aval__text label = { 0 };
             aval__node_label(&label, node);
-            int status = aval__fail(AVAL_E_ARGUMENT, "%s is placed on device %d, but only %u %s selected", label.at ? label.at : "a node",
-                                    node->device, n_devices, n_devices == 1 ? "is" : "are");
+            int status = aval__fail(AVAL_E_ARGUMENT, "%s is placed on the selected device %d, counted from 0, but only %u %s selected",
+                                    label.at ? label.at : "a node", node->device, n_devices, n_devices == 1 ? "is" : "are");
             aval__text_release(&label);
             return status;
         }

@@ -142,6 +142,7 @@ typedef struct aval__plan {
     aval__hash hash;
     size_t n_devices;
     const aval_device_info *const *devices;
+    const size_t *device_numbers; /* as in the request */
     const aval__step *steps;
     size_t n_steps;
     const aval__segment *segments;
@@ -217,6 +218,7 @@ typedef struct aval__plan_request {
         *missing; /* may be NULL.  After AVAL_E_CONTENT: id of the value whose content must be known first; UINT32_MAX: none would help */
     const aval_device_info *const *devices; /* the selected ones, in order of preference */
     size_t n_devices;
+    const size_t *device_numbers; /* what the user calls them; NULL: 0, 1, 2 ... */
     const aval__plan_hooks *hooks;
     aval_memory_mode memory;
     uint64_t memory_bound; /* bytes of a device's arena (AVAL_MEMORY_ARENA only); 0: none */
@@ -226,6 +228,12 @@ typedef struct aval__plan_request {
     uint64_t tuning; /* of what `hooks` choose by, besides shapes and devices: plans of another number are others */
     const aval__log *log;
 } aval__plan_request;
+
+/* Device `device` of a plan or request, for messages: as the user counts all devices. */
+static inline uint32_t aval__device_number(const size_t *numbers, uint32_t device)
+{
+    return numbers ? (uint32_t)numbers[device] : device;
+}
 
 /* What the result depends on, as a hash; the key of plan caches.  A plan speaks of values by number: numbers->at[number] is the value's
    id in this request's graph; greater numbers are those of values that planning made.  So a plan serves every request of equal key, whatever the ids.  What has no name is called in messages as

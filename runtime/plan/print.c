@@ -41,7 +41,6 @@ static void print_gemm(aval__text *text, const aval__step *step)
 static void print_copy(aval__text *text, const aval__step *step)
 {
     aval__text_add(text, " %llu bytes", (unsigned long long)step->bytes);
-    if (step->from_device != step->device) aval__text_add(text, " from device %u", step->from_device);
     print_place(text, "from", step->from);
     print_place(text, "to", step->to);
 }
@@ -79,7 +78,10 @@ void aval__plan_print(aval__text *text, const aval__plan *plan)
     size_t product = 0;
     for (size_t i = 0; i < plan->n_steps; i++) {
         const aval__step *step = &plan->steps[i];
-        aval__text_add(text, "%-6s device %u %s:", step_kinds[step->kind].name, step->device, step->node);
+        aval__text_add(text, "%-6s device %u %s:", step_kinds[step->kind].name, aval__device_number(plan->device_numbers, step->device),
+                       step->node);
+        if (step->kind == AVAL__STEP_COPY && step->from_device != step->device)
+            aval__text_add(text, " from device %u,", aval__device_number(plan->device_numbers, step->from_device));
         step_kinds[step->kind].print(text, step);
         if (step->once) aval__text_add(text, " once");
         print_tuned(text, plan, i, &product);
@@ -88,7 +90,8 @@ void aval__plan_print(aval__text *text, const aval__plan *plan)
     for (size_t i = 0; i < plan->n_slots; i++) {
         const aval__slot *slot = &plan->slots[i];
         aval__text_add(text, "slot %zu: %s%s%s%s, device %u, %llu bytes\n", i, slot_kinds[slot->kind], slot->name ? " '" : "",
-                       slot->name ? slot->name : "", slot->name ? "'" : "", slot->device, (unsigned long long)slot->bytes);
+                       slot->name ? slot->name : "", slot->name ? "'" : "", aval__device_number(plan->device_numbers, slot->device),
+                       (unsigned long long)slot->bytes);
     }
     for (size_t i = 0; i < plan->n_notes; i++) aval__text_add(text, "note: %s\n", plan->notes[i]);
     const aval__plan_statistics *s = &plan->statistics;

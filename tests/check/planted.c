@@ -4,7 +4,8 @@
  *   6 a launch of no work-items   7 a launch without its last argument   8 a kernel that is not there
  *   9 copies one element past the end from past the end of its input   10 an int where the kernel takes a long
  *   11 arguments without their number   12 launches without a kernel's name   13 a plugin without kernel sources   14 writes far outside, in the first page
- *   15 macros without their number   16 infer flattens the shape, which nothing but what the sample says of it shows */
+ *   15 macros without their number   16 infer flattens the shape, which nothing but what the sample says of it shows
+ *   17 a float where the kernel takes an int   18 the numbers before the tensors   19 the output where the kernel takes an input, and the other way round */
 #include "aval/plugin.h"
 
 #ifndef FAULT
@@ -18,7 +19,12 @@ static const char source[] =
     "#else\n"
     "#define S float\n"
     "#endif\n"
-    "__kernel void forward(__global S *y, long y0, __global const S *x, long x0, __global const S *b, long b0, long n, long cols)\n"
+    "#define COLS long\n"
+    "#if FAULT == 17\n"
+    "#undef COLS\n"
+    "#define COLS int\n"
+    "#endif\n"
+    "__kernel void forward(__global S *y, long y0, __global const S *x, long x0, __global const S *b, long b0, long n, COLS cols)\n"
     "{\n"
     "    long i = get_global_id(0);\n"
     "    if (i > n || (i == n && FAULT != 2 && FAULT != 9)) return;\n"
@@ -46,8 +52,11 @@ static int forward(const aval_host *host, aval_call *call)
 {
     const aval_tensor *x = host->input(call, 0), *b = host->input(call, 1), *y = host->output(call, 0);
     int64_t n = host->count(x);
-    const aval_arg args[] = { AVAL_WRITE(y), AVAL_READ(x), AVAL_READ(b), FAULT == 10 ? (aval_arg)AVAL_I32(n) : (aval_arg)AVAL_I64(n),
-                              AVAL_I64(host->count(b)) };
+    aval_arg args[] = { AVAL_WRITE(y), AVAL_READ(x), AVAL_READ(b), AVAL_I64(n), AVAL_I64(host->count(b)) };
+    if (FAULT == 10) args[3] = (aval_arg)AVAL_I32(n);
+    if (FAULT == 17) args[4] = (aval_arg)AVAL_F32((float)host->count(b));
+    if (FAULT == 18) args[0] = args[4], args[4] = (aval_arg)AVAL_WRITE(y);
+    if (FAULT == 19) args[0] = args[1], args[1] = (aval_arg)AVAL_WRITE(y);
     const aval_define defines[] = { { "FAULT", FAULT } };
     if (FAULT == 5) host->attr_int(call, "nope");
     return host->launch(call, AVAL_LAUNCH(.kernel = FAULT == 12  ? NULL
@@ -83,27 +92,27 @@ static int reference(const aval_host *host, aval_call *call)
     return 0;
 }
 
-#if FAULT == 16
-static int infer_flat(const aval_host *host, aval_call *call)
+static int infer(const aval_host *host, aval_call *call)
 {
-    int64_t n = host->count(host->input(call, 0));
-    return host->set_output(call, 0, host->type(host->input(call, 0)), 1, &n);
+    const aval_tensor *x = host->input(call, 0), *b = host->input(call, 1);
+    const uint32_t rank = host->rank(x);
+    int64_t n = host->count(x);
+    if (rank == 0 || host->rank(b) != 1 || host->count(b) != host->dims(x)[rank - 1])
+        return host->fail(call, -7, "b has an element a column of x");
+    if (FAULT == 16) return host->set_output(call, 0, host->type(x), 1, &n);
+    return host->set_output(call, 0, host->type(x), rank, host->dims(x));
 }
-#define INFER infer_flat
-#else
-#define INFER NULL
-#endif
 
 static const aval_op planted = {
     .size = sizeof(aval_op),
     .name = "Planted",
-    .domain = "aval",
+    .domain = "my",
     .since = 1,
     .doc = "3 x + b, with a planted fault.",
     .inputs = AVAL_PORTS({ .name = "x", .types = AVAL_TYPE_SET(AVAL_FLOAT) | AVAL_TYPE_SET(AVAL_DOUBLE) },
                          { .name = "b", .types = AVAL_TYPE_SET(AVAL_FLOAT) | AVAL_TYPE_SET(AVAL_DOUBLE), .like = AVAL_LIKE(0) }),
     .outputs = AVAL_PORTS({ .name = "y" }),
-    .infer = INFER,
+    .infer = infer,
     .forward = forward,
     .backward = backward,
     .reference = reference,

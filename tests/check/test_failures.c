@@ -22,7 +22,7 @@ static bool has_file(const char *folder, const char *name)
 static const char *fail(const char *plugin)
 {
     char arguments[1024];
-    snprintf(arguments, sizeof arguments, "check aval::Planted %s", plugin);
+    snprintf(arguments, sizeof arguments, "check my::Planted %s", plugin);
     const command_outcome *o = command_run(arguments);
     cr_assert_eq(o->exit_code, 1, "%s", o->out);
     const char *folder = command_first_entry("aval-failures");
@@ -116,13 +116,13 @@ static size_t count(const char *text, const char *part)
 
 Test(failures, that_strike_every_case_are_told_once_with_their_number)
 {
-    const command_outcome *o = command_run("check aval::Planted " PLANTED(10));
+    const command_outcome *o = command_run("check my::Planted " PLANTED(10));
     cr_expect_eq(o->exit_code, 1);
     cr_expect_eq(count(o->out, "`long n`"), 1, "%s", o->out);
     cr_expect_not_null(strstr(o->out, "run, in 4 cases: type float, sample [5,7] [7]; type double, sample [5,7] [7]; type float"), "%s",
                        o->out);
     cr_expect_not_null(strstr(o->out, "; and 1 more: "), "%s", o->out);
-    o = command_run("check --json aval::Planted " PLANTED(10));
+    o = command_run("check --json my::Planted " PLANTED(10));
     cr_expect_eq(count(o->out, "`long n`"), 4, "each has a row of its own for programs: %s", o->out);
 }
 
@@ -131,13 +131,24 @@ Test(failures, that_end_the_process_say_what_it_most_likely_is_and_what_shows_th
 #ifdef AVAL_TEST_SANITIZED
     cr_skip_test("the sanitizer ends the process in its own way");
 #endif
-    const command_outcome *o = command_run("check aval::Planted " PLANTED(14));
+    const command_outcome *o = command_run("check my::Planted " PLANTED(14));
     cr_expect_eq(o->exit_code, 3, "%s", o->out);
     cr_expect_not_null(strstr(o->out, "by signal 11"), "%s", o->out);
     cr_expect_not_null(strstr(o->out, "Most likely a kernel reads or writes outside its tensors: is there an `if (i >= n) return;`"), "%s",
                        o->out);
     cr_expect_not_null(strstr(o->out, "oclgrind --uninitialized aval check --in-process --plugin "), "%s", o->out);
-    cr_expect_not_null(strstr(o->out, "planted_14.so aval::Planted"), "%s", o->out);
+    cr_expect_not_null(strstr(o->out, "planted_14.so my::Planted"), "%s", o->out);
+}
+
+Test(failures, name_the_device_as_the_user_counts)
+{
+    setenv("OPENCL_LAYERS", AVAL_TEST_LAYER, 1);
+    setenv("AVAL_LAYER_SPLIT", "1", 1);
+    const command_outcome *o = command_run("devices");
+    if (!strstr(o->out, "\n1  ")) cr_skip("PoCL has one core and cannot be split");
+    o = command_run("check my::Planted --device 1 " PLANTED(2));
+    cr_expect_eq(o->exit_code, 1, "%s", o->out);
+    cr_expect_not_null(strstr(o->out, "guard band after it was overwritten (device 1 '"), "%s", o->out);
 }
 
 Test(failures, a_folder_that_is_none_is_refused)

@@ -52,7 +52,7 @@ static int open_bench(bench *t, int fault, int type)
     AVAL__TRY(fill(t->store, "b", type, AVAL_SHAPE(COLUMNS)));
     t->x = aval_graph_input(t->g, "x", type, AVAL_SHAPE(-1, COLUMNS));
     t->b = aval_graph_state(t->g, "b", type, AVAL_SHAPE(COLUMNS));
-    aval_value *planted = aval_apply(t->g, "aval::Planted", NULL, t->x, t->b);
+    aval_value *planted = aval_apply(t->g, "my::Planted", NULL, t->x, t->b);
     t->product = aval_apply(t->g, "Mul", NULL, planted, planted);
     t->y = aval_apply(t->g, "Tanh", NULL, t->product);
     AVAL__TRY(aval_graph_status(t->g));

@@ -30,7 +30,7 @@ static int check_planted(int fault, found *f)
     snprintf(file, sizeof file, "%s/planted/planted_%d.so", AVAL_TEST_BINARY_DIR, fault);
     cr_assert_eq(aval_context_load_plugins(ctx, AVAL_TEST_PLUGINS, NULL), 0, "%s", aval_error());
     cr_assert_eq(aval_context_load_plugin(ctx, file), 0, "%s", aval_error());
-    const aval_check_options options = { .size = sizeof options, .op = "aval::Planted" };
+    const aval_check_options options = { .size = sizeof options, .op = "my::Planted" };
     int status = aval_check_ops(ctx, &options, collect, f);
     aval_context_release(ctx);
     return status;
@@ -112,6 +112,15 @@ Test(check, catches_a_copy_past_the_end_of_both_tensors)
 Test(check, an_argument_of_another_type_is_named_with_both_types)
 {
     expect_told(10, "parameter 7, `long n`, of the kernel does not take argument 4 of the launch, which is AVAL_I32 (int): give AVAL_I64");
+}
+
+Test(check, what_a_driver_takes_as_it_is_but_the_kernel_means_otherwise_is_told_before_the_launch)
+{
+    expect_told(17,
+                "parameter 8, `int cols`, of the kernel does not take argument 5 of the launch, which is AVAL_F32 (float): give AVAL_I32");
+    expect_told(18, "parameter 1, `float* y`, of the kernel does not take argument 1 of the launch, which is AVAL_I64 (long)");
+    expect_told(19,
+                "argument 2 of the launch is AVAL_WRITE or AVAL_UPDATE, but the kernel may only read its parameter 3, `const float* x`");
 }
 
 Test(check, an_array_of_a_launch_without_its_length_is_named)

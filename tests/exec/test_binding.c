@@ -56,7 +56,7 @@ Test(binding, launches_beyond_the_bound_share_kernels_and_run_all_the_same)
     size_t n = AVAL__MOST_KERNELS + 7;
     rig_open(&r);
     make_increments(&m, &r, n);
-    RIG_OK(aval__binding_create(r.context, &m.plan, &b));
+    RIG_OK(aval__binding_create(r.context, &m.plan, false, &b));
     cr_expect_eq(rig_layer()->count(AVAL_LAYER_KERNELS), AVAL__MOST_KERNELS + 1);
     RIG_OK(aval__binding_run(b, r.store, false));
     RIG_OK(aval_store_get(r.store, "x", x, sizeof x));
@@ -74,7 +74,7 @@ Test(binding, an_absent_tensor_is_passed_with_offset_minus_one)
     float x[4];
     rig_open(&r);
     make_increments(&m, &r, 1);
-    RIG_OK(aval__binding_create(r.context, &m.plan, &b));
+    RIG_OK(aval__binding_create(r.context, &m.plan, false, &b));
     RIG_OK(aval__binding_run(b, r.store, false));
     RIG_OK(aval_store_get(r.store, "x", x, sizeof x));
     cr_expect_eq(x[0], 1);
@@ -92,7 +92,7 @@ Test(binding, a_plan_that_does_not_build_names_kernel_file_and_device)
     make_increments(&m, &r, 1);
     m.source.text = "__kernel void increment(__global flaot *x) {}";
     m.source.hash = aval__hash_bytes(m.source.text, strlen(m.source.text));
-    cr_expect_eq(aval__binding_create(r.context, &m.plan, &b), AVAL_E_BUILD);
+    cr_expect_eq(aval__binding_create(r.context, &m.plan, false, &b), AVAL_E_BUILD);
     cr_expect_null(b);
     cr_expect(strstr(aval_error(), "increment.cl") && strstr(aval_error(), m.device->name), "%s", aval_error());
     free(m.steps);

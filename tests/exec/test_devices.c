@@ -8,17 +8,23 @@
 #define COUNT 4096
 #define LENGTH 64 /* nodes of a branch */
 
-static void open_halves(rig *r)
+/* Selects both halves, one before the other. */
+static void open_in_order(rig *r, const char *first, const char *second)
 {
     setenv("AVAL_LAYER_SPLIT", "1", 1);
     rig_environment(NULL);
     RIG_OK(aval_context_create(&r->context));
     if (aval_device_count(r->context) < 2) cr_skip("PoCL has one core and cannot be split");
-    RIG_OK(aval_context_select_device(r->context, "0"));
-    RIG_OK(aval_context_select_device(r->context, "1"));
+    RIG_OK(aval_context_select_device(r->context, first));
+    RIG_OK(aval_context_select_device(r->context, second));
     r->graph = aval_graph_create(r->context);
     RIG_OK(aval_store_create(r->context, &r->store));
     RIG_OK(aval_session_create(r->context, r->graph, r->store, &r->session));
+}
+
+static void open_halves(rig *r)
+{
+    open_in_order(r, "0", "1");
 }
 
 /* Sums along an axis and broadcasts back, again and again: launches that are not fused into one. */
@@ -98,6 +104,28 @@ Test(several_devices, an_op_that_the_first_cannot_run_runs_on_the_next_and_the_p
     cr_expect(strstr(text, "(Mul) runs on device 1"), "%s", text);
     cr_expect(strstr(text, "it cannot compute in double (value 'x' is"), "%s", text);
     cr_expect(strstr(text, "device 0 node 2 (Mul)"), "floats stay on the first: %s", text);
+    aval_free(text);
+    rig_close(&r);
+}
+
+Test(several_devices, a_plan_counts_devices_as_the_user_does_whatever_their_order)
+{
+    rig r;
+    char *text;
+    double x[4] = { 1, 2, 3, 4 };
+    setenv("AVAL_LAYER_HIDE", "fp64", 1);
+    setenv("AVAL_LAYER_HIDE_FROM", "1", 1);
+    open_in_order(&r, "1", "0");
+    aval_value *in = aval_graph_input(r.graph, "x", AVAL_DOUBLE, AVAL_SHAPE(4));
+    aval_value *square = aval_apply(r.graph, "Mul", NULL, in, in);
+    aval_value *sum = aval_apply(r.graph, "Cast", "to=1", square);
+    aval_value *cube = aval_apply(r.graph, "Mul", NULL, sum, sum);
+    RIG_OK(aval_session_feed(r.session, in, x, sizeof x, NULL));
+    RIG_OK(aval_session_plan_text(r.session, AVAL_VALUES(square, cube), &text));
+    cr_expect(strstr(text, "(Mul) runs on device 0 '"), "%s", text);
+    cr_expect(strstr(text, ": device 1 '"), "the reason is the other's: %s", text);
+    cr_expect(strstr(text, "device 1 node 2 (Mul)"), "floats stay on the first selected: %s", text);
+    cr_expect(strstr(text, "from device 0,"), "%s", text);
     aval_free(text);
     rig_close(&r);
 }

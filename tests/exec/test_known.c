@@ -118,7 +118,7 @@ Test(known, a_wrong_device_is_refused_for_that_operator_alone_and_the_next_takes
     cr_expect_float_eq(found[3], 0.4619f, 1e-3, "found %g", found[3]);
     cr_expect_float_eq(sum, 1, 1e-5);
     RIG_OK(aval_session_plan_text(r.session, AVAL_VALUES(y), &text));
-    cr_expect(strstr(text, "(Softmax) runs on device 1"), "%s", text);
+    cr_expect(strstr(text, "(Softmax) runs on device 0"), "%s", text);
     cr_expect(strstr(text, "gives a wrong answer to a known question about Softmax"), "%s", text);
     cr_expect_null(strstr(text, "(Tanh) runs on"), "Tanh stays on the first: %s", text);
     aval_free(text);
