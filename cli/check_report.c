@@ -1,4 +1,5 @@
-/* What `aval check` tells: a line for each failure as it happens, then operators by devices, then totals; or JSON. */
+/* What `aval check` tells: failures as they happen, then operators by devices, then totals; or JSON, which has every result.  A device that is wrong in much
+ * fails in thousands of comparisons, which nobody reads: of each kind that an operator fails in some are told, and the others counted. */
 #include "check.h"
 
 #include <inttypes.h>
@@ -7,9 +8,19 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define MOST_KINDS 8 /* of failures of an operator on a device: "forward Y", "gradient dY/dX", "repeat" ... */
+#define MOST_TOLD 2 /* failures of a kind */
+#define MOST_OPS 5 /* failing operators of a device that are told in full: of those that follow one line each */
+
 /* One operator on one device. */
 typedef struct cell {
     size_t passed, failed, skipped;
+    struct {
+        char what[64];
+        size_t told;
+    } kinds[MOST_KINDS];
+    size_t untold; /* failures that are counted only */
+    bool brief;
     double error; /* largest of what passed, in units of the tolerance */
     char fate[16]; /* "" or how the device was lost */
 } cell;
@@ -28,6 +39,7 @@ struct check_report {
     size_t n_rows;
     size_t passed, failed, skipped, lost;
     json_t *results;
+    size_t *failing; /* by column: operators */
     check_once *once; /* failures of the last row's operator that are not yet printed */
 };
 
@@ -40,7 +52,8 @@ check_report *check_report_create(const cli_options *options, const size_t *numb
     r->results = json_array();
     r->numbers = calloc(n_devices + 1, sizeof *r->numbers);
     r->names = calloc(n_devices + 1, sizeof *r->names);
-    bool complete = r->results != NULL && r->numbers != NULL && r->names != NULL;
+    r->failing = calloc(n_devices + 1, sizeof *r->failing);
+    bool complete = r->results != NULL && r->numbers != NULL && r->names != NULL && r->failing != NULL;
     for (size_t d = 0; complete && d < n_devices; d++) {
         r->numbers[d] = numbers[d];
         r->names[d] = strdup(names[d]);
@@ -61,6 +74,7 @@ void check_report_release(check_report *r)
     free(r->rows);
     free(r->names);
     free(r->numbers);
+    free(r->failing);
     json_decref(r->results);
     free(r);
 }
@@ -72,11 +86,26 @@ static size_t column_of(const check_report *r, size_t number)
     return d;
 }
 
+/* What of the last row's operator is not told yet. */
+static void end_row(check_report *r)
+{
+    if (r->json) return;
+    check_once_print(&r->once, r->n_devices > 1);
+    for (size_t d = 0; r->n_rows > 0 && d < r->n_devices; d++) {
+        const row *last = &r->rows[r->n_rows - 1];
+        if (last->cells[d].untold == 0 || last->cells[d].brief) continue;
+        printf("failed: %s", last->op);
+        if (r->n_devices > 1) printf(", device %zu", r->numbers[d]);
+        printf(": and %zu more, which --json and --html FILE list\n", last->cells[d].untold);
+    }
+    fflush(stdout);
+}
+
 /* The op's row: results come op by op, so it is the last one or a new one.  NULL: no memory. */
 static row *row_of(check_report *r, const char *op)
 {
     if (r->n_rows > 0 && strcmp(r->rows[r->n_rows - 1].op, op) == 0) return &r->rows[r->n_rows - 1];
-    check_once_print(&r->once, r->n_devices > 1);
+    end_row(r);
     row *rows = realloc(r->rows, (r->n_rows + 1) * sizeof *rows);
     if (rows == NULL) return NULL;
     r->rows = rows;
@@ -116,7 +145,20 @@ static void print_indented(const char *lines)
     }
 }
 
-static void print_line(check_report *r, const aval_check_result *result)
+/* Is this failure told, or counted only? */
+static bool is_told(cell *c, const aval_check_result *result)
+{
+    size_t k = 0;
+    if (c == NULL || strcmp(result->what, "pattern") == 0) return true;
+    while (k + 1 < MOST_KINDS && c->kinds[k].told > 0 && strcmp(c->kinds[k].what, result->what) != 0) k++;
+    snprintf(c->kinds[k].what, sizeof c->kinds[k].what, "%s", result->what);
+    bool told = c->brief ? c->failed == 1 : c->kinds[k].told < MOST_TOLD;
+    c->kinds[k].told += told;
+    c->untold += !told;
+    return told;
+}
+
+static void print_line(check_report *r, cell *c, const aval_check_result *result)
 {
     bool property = strcmp(result->what, "drift") == 0; /* told, though nothing failed */
     if (property && !r->json && !r->quiet) printf("%s, device %zu: %s\n", result->op, result->device_number, result->message);
@@ -125,12 +167,13 @@ static void print_line(check_report *r, const aval_check_result *result)
         check_once_take(&r->once, result);
         return;
     }
+    if (result->passed == 0 && !is_told(c, result)) return;
     printf("%s: %s, %s, type %s, sample %s%s%s", outcome_word(result->passed), result->op, result->what, result->type, result->sample,
            result->attrs[0] ? " " : "", result->attrs);
     if (r->n_devices > 1) printf(", device %zu", result->device_number);
     printf(": %s%s\n", result->blame[0] == 'd' ? "this device is wrong: " : "", result->message);
     if (result->likely[0] != 0) printf("  likely: %s\n", result->likely);
-    print_indented(result->detail);
+    if (c == NULL || !c->brief) print_indented(result->detail);
     fflush(stdout);
 }
 
@@ -141,14 +184,16 @@ void check_report_take(void *user, const aval_check_result *result)
     row *at = row_of(r, result->op);
     *(result->passed > 0 ? &r->passed : result->passed == 0 ? &r->failed : &r->skipped) += 1;
     r->lost += lost;
-    if (at != NULL) {
-        cell *c = &at->cells[column_of(r, result->device_number)];
+    cell *c = at == NULL ? NULL : &at->cells[column_of(r, result->device_number)];
+    if (c != NULL) {
+        size_t *failing = &r->failing[column_of(r, result->device_number)];
+        if (result->passed == 0 && c->failed == 0) c->brief = ++*failing > MOST_OPS;
         *(result->passed > 0 ? &c->passed : result->passed == 0 ? &c->failed : &c->skipped) += 1;
         if (result->passed > 0 && result->error > c->error) c->error = result->error;
         if (lost) snprintf(c->fate, sizeof c->fate, "%s", result->fate);
     }
     json_array_append_new(r->results, result_json(r, result));
-    print_line(r, result);
+    print_line(r, c, result);
 }
 
 size_t check_report_count(const check_report *r)
@@ -202,8 +247,12 @@ static void print_table(const check_report *r)
 int check_report_print(check_report *r)
 {
     if (r->json) return cli_print_json(json_incref(r->results));
-    check_once_print(&r->once, r->n_devices > 1);
+    end_row(r);
     if (!r->quiet) print_table(r);
+    for (size_t d = 0; d < r->n_devices; d++)
+        if (r->failing[d] > MOST_OPS)
+            printf("device %zu failed in %zu of %zu operators: of all but the first %d one failure is told\n", r->numbers[d], r->failing[d],
+                   r->n_rows, MOST_OPS);
     printf("%zu passed, %zu failed, %zu skipped\n", r->passed, r->failed, r->skipped);
     return CLI_OK;
 }

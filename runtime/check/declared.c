@@ -51,6 +51,22 @@ int aval__judge_declared(aval__judge *j)
     return status;
 }
 
+/* Nobody says a shape of an op without infer: where its kernels and its reference mean another than that of the input, what they leave unwritten, or write
+ * outside, is all that shows. */
+static void tell_alike(aval__judge *j, const aval__opdef *def)
+{
+    unsigned failed = 0;
+    aval__text text = { 0 };
+    for (size_t d = 0; d < j->n_witnesses; d++) failed += j->witnesses[d].pattern.failed;
+    if (failed == 0) return;
+    aval__text_add(&text,
+                   "the operator has no .infer, so output %s has the shape and the type of input %s: if it is meant to have others, say "
+                   "them in .infer",
+                   def->op->outputs[0].name, def->op->inputs[0].name);
+    if (text.at != NULL && !text.failed) tell(j, -1, text.at);
+    aval__text_release(&text);
+}
+
 bool aval__op_is_held(const aval__opdef *def)
 {
     return def->domain[0] == 0 || strcmp(def->domain, "aval") == 0;
@@ -58,7 +74,11 @@ bool aval__op_is_held(const aval__opdef *def)
 
 void aval__judge_tell_undeclared(aval__judge *j, const aval__opdef *def)
 {
-    if (def->op->infer == NULL || def->kind != AVAL__KERNELS || aval__op_is_held(def)) return;
+    if (def->kind != AVAL__KERNELS || aval__op_is_held(def)) return;
+    if (def->op->infer == NULL) {
+        tell_alike(j, def);
+        return;
+    }
     for (size_t s = 0; def->op->samples[s].inputs != NULL; s++) {
         if (aval__sample_outputs(&def->op->samples[s]) != NULL) return;
     }

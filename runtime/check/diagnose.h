@@ -6,6 +6,14 @@
 
 #include "check/judge.h"
 
+#include <math.h>
+
+/* Printed, a NaN's sign would tell the reader nothing. */
+static inline double aval__check_shown(double x)
+{
+    return isnan(x) ? (double)NAN : x;
+}
+
 /* A tensor's elements that are looked at: all of them, or a choice where the referee would have to be asked for each. */
 typedef struct aval__evidence {
     aval__judge *j;

@@ -148,8 +148,8 @@ void aval__evidence_print(const aval__evidence *e, aval__text *text)
         }
         taken[line] = worst;
         aval__check_put_element(text, e->q->shape, e->at[worst]);
-        aval__text_add(text, " found %.9g, expected %.9g, off by %.3g (%.3g times the tolerance)\n", e->found[worst], e->expected[worst],
-                       e->found[worst] - e->expected[worst], error_of(e, worst));
+        aval__text_add(text, " found %.9g, expected %.9g, off by %.3g (%.3g times the tolerance)\n", aval__check_shown(e->found[worst]),
+                       aval__check_shown(e->expected[worst]), aval__check_shown(e->found[worst] - e->expected[worst]), error_of(e, worst));
     }
     if (e->n_bad > MOST_SHOWN)
         aval__text_add(text, "and %zu more of %zu elements%s\n", e->n_bad - MOST_SHOWN, e->n, e->whole ? "" : " looked at");

@@ -265,7 +265,8 @@ static void put_failure(aval__text *text, const ballot *b, size_t d, double *ulp
         size_t from = worst * q->along->block, to = from + q->along->block - 1;
         if (b->alone[d]) {
             aval__check_put_element(text, q->shape, worst);
-            aval__text_add(text, ": found %.9g, and right along all directions of many elements, but not here", b->found[d][worst]);
+            aval__text_add(text, ": found %.9g, and right along all directions of many elements, but not here",
+                           aval__check_shown(b->found[d][worst]));
             return;
         }
         if (worst >= q->along->n_blocks) aval__text_add(text, worst == q->along->n_blocks ? "first element" : "last element");
@@ -275,8 +276,8 @@ static void put_failure(aval__text *text, const ballot *b, size_t d, double *ulp
     }
     double found = b->along[d][worst], expected = q->expected[worst];
     *ulps = aval__check_ulps(found, expected, q->shape->type);
-    aval__text_add(text, ": found %.9g, %s %.9g (%.3g times the tolerance, %.3g ULP", found,
-                   q->along != NULL ? "by differences" : "expected", expected, b->difference[d].error, *ulps);
+    aval__text_add(text, ": found %.9g, %s %.9g (%.3g times the tolerance, %.3g ULP", aval__check_shown(found),
+                   q->along != NULL ? "by differences" : "expected", aval__check_shown(expected), b->difference[d].error, *ulps);
     if (q->low != NULL) aval__text_add(text, "; right is all from %.9g to %.9g", q->low[worst], q->high[worst]);
     aval__text_add(text, ")");
     if (q->along == NULL || q->along->block == 1) put_inputs(text, b->j->c, q->shape, worst);

@@ -5,7 +5,8 @@
  *   9 copies one element past the end from past the end of its input   10 an int where the kernel takes a long
  *   11 arguments without their number   12 launches without a kernel's name   13 a plugin without kernel sources   14 writes far outside, in the first page
  *   15 macros without their number   16 infer flattens the shape, which nothing but what the sample says of it shows
- *   17 a float where the kernel takes an int   18 the numbers before the tensors   19 the output where the kernel takes an input, and the other way round */
+ *   17 a float where the kernel takes an int   18 the numbers before the tensors   19 the output where the kernel takes an input, and the other way round
+ *   20 no infer, where the kernel means an output of half the size */
 #include "aval/plugin.h"
 
 #ifndef FAULT
@@ -53,6 +54,7 @@ static int forward(const aval_host *host, aval_call *call)
     const aval_tensor *x = host->input(call, 0), *b = host->input(call, 1), *y = host->output(call, 0);
     int64_t n = host->count(x);
     aval_arg args[] = { AVAL_WRITE(y), AVAL_READ(x), AVAL_READ(b), AVAL_I64(n), AVAL_I64(host->count(b)) };
+    if (FAULT == 20) args[3] = (aval_arg)AVAL_I64(n / 2);
     if (FAULT == 10) args[3] = (aval_arg)AVAL_I32(n);
     if (FAULT == 17) args[4] = (aval_arg)AVAL_F32((float)host->count(b));
     if (FAULT == 18) args[0] = args[4], args[4] = (aval_arg)AVAL_WRITE(y);
@@ -112,7 +114,7 @@ static const aval_op planted = {
     .inputs = AVAL_PORTS({ .name = "x", .types = AVAL_TYPE_SET(AVAL_FLOAT) | AVAL_TYPE_SET(AVAL_DOUBLE) },
                          { .name = "b", .types = AVAL_TYPE_SET(AVAL_FLOAT) | AVAL_TYPE_SET(AVAL_DOUBLE), .like = AVAL_LIKE(0) }),
     .outputs = AVAL_PORTS({ .name = "y" }),
-    .infer = infer,
+    .infer = FAULT == 20 ? NULL : infer,
     .forward = forward,
     .backward = backward,
     .reference = reference,

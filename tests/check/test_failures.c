@@ -140,6 +140,30 @@ Test(failures, that_end_the_process_say_what_it_most_likely_is_and_what_shows_th
     cr_expect_not_null(strstr(o->out, "planted_14.so my::Planted"), "%s", o->out);
 }
 
+Test(failures, of_an_op_without_infer_say_which_shapes_nobody_has_said)
+{
+    const command_outcome *o = command_run("check my::Planted " PLANTED(20));
+    cr_expect_eq(o->exit_code, 1, "%s", o->out);
+    cr_expect_not_null(strstr(o->out, "the operator has no .infer, so output y has the shape and the type of input x"), "%s", o->out);
+    o = command_run("check my::Planted " PLANTED(3));
+    cr_expect_null(strstr(o->out, ".infer"), "%s", o->out);
+}
+
+/* On a device that is wrong everywhere: the first operators are told in some detail, those that follow in a line, all of them counted. */
+Test(failures, of_a_device_that_is_wrong_in_much_are_counted_and_not_all_told)
+{
+    setenv("OPENCL_LAYERS", AVAL_TEST_LAYER, 1);
+    setenv("AVAL_LAYER_LIE", "skip:1", 1);
+    setenv("AVAL_LAYER_LIAR", "0", 1);
+    const command_outcome *o = command_run("check --quick --type float --forward Abs Acos Acosh Asin Asinh Atan Atanh Ceil Cos Cosh Erf Exp Floor");
+    cr_expect_eq(o->exit_code, 1, "%s", o->out);
+    cr_expect_not_null(strstr(o->out, "failed: Abs: and "), "%s", o->out);
+    cr_expect_not_null(strstr(o->out, "device 0 failed in 13 of 13 operators"), "%s", o->out);
+    cr_expect_eq(count(o->out, "failed: Floor, "), 1, "%s", o->out);
+    cr_expect_gt(count(o->out, "failed: Acos, "), 1, "%s", o->out);
+    cr_expect_lt(strlen(o->out), 13 * 2000, "%s", o->out);
+}
+
 Test(failures, name_the_device_as_the_user_counts)
 {
     setenv("OPENCL_LAYERS", AVAL_TEST_LAYER, 1);
