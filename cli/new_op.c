@@ -159,7 +159,7 @@ static const char *find_guide(char *path, size_t bytes)
     if (slash != NULL) *slash = 0;
     slash = strrchr(path, '/');
     if (slash == NULL) return "";
-    snprintf(slash, bytes - (size_t)(slash - path), "/share/doc/aval/writing-operators.md");
+    snprintf(slash, bytes - (size_t)(slash - path), "/share/doc/aval/docs/writing-operators.md");
     return access(path, R_OK) == 0 ? path : "";
 }
 

@@ -1,5 +1,5 @@
 /* my::NewOp: the mean of the squares of all elements, built from ops that exist, whose gradients give its gradient.
- * Change body, infer, words and samples, and run ./check.sh; share/doc/aval/writing-operators.md, where aval is installed, leads through it. */
+ * Change body, infer, words and samples, and run ./check.sh; share/doc/aval/docs/writing-operators.md, where aval is installed, leads through it. */
 #include "aval/plugin.h"
 
 /* The output's shape: a scalar. */

@@ -1,5 +1,5 @@
 /* my::NewOp: x / (1 + a |x|).  The formula is all there is: shapes, gradient and reference follow from it.
- * Change the formula, its words and its samples, and run ./check.sh; share/doc/aval/writing-operators.md, where aval is installed, leads through it. */
+ * Change the formula, its words and its samples, and run ./check.sh; share/doc/aval/docs/writing-operators.md, where aval is installed, leads through it. */
 #include "aval/plugin.h"
 
 static const aval_op new_op_definition = {

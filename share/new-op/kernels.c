@@ -1,5 +1,5 @@
 /* my::NewOp: the elements moved along an axis, in a circle.  Kernels are in new_op.cl.  Change what is here step by step, and run ./check.sh after
- * each (share/doc/aval/writing-operators.md, where aval is installed, leads through it):
+ * each (share/doc/aval/docs/writing-operators.md, where aval is installed, leads through it):
  *   1. what goes in and out: ports, attributes, and infer, which gives the outputs' shapes (here none: the output is like the input);
  *   2. the op in plain C (reference): all checks compare with it;
  *   3. the kernel, and forward and backward, which record its launches;

@@ -74,11 +74,13 @@ line=$(sed -n 's/^    \(cc first\.c .*pkg-config.*\.\/first\) .*/\1/p' "$source/
 [ -n "$line" ] || fail "README.md has no line that builds first.c by pkg-config"
 (cd "$folder" && eval "$line") >"$folder/answer" 2>&1
 [ "$(cat "$folder/answer")" = "$answer" ] || fail "$line: expected '$answer', found '$(cat "$folder/answer")'"
-# The guide, where the files of `aval new-op` say that it lies, and what it points at.
-guide=$prefix/share/doc/aval/writing-operators.md
-[ -f "$guide" ] || fail "$guide is not installed"
-for file in $(grep -oE '\]\([A-Za-z./_-]+\)' "$guide" | tr -d '()]'); do
-    [ -e "$(dirname "$guide")/$file" ] || fail "$guide points at $file, which is not there"
+# The README and the pages, and what they point at; the guide lies where the files of `aval new-op` say.
+docs=$prefix/share/doc/aval
+[ -f "$docs/docs/writing-operators.md" ] || fail "the guide is not installed"
+for page in "$docs"/*.md "$docs"/docs/*.md; do
+    for file in $(grep -oE '\]\([A-Za-z./_-]+\)' "$page" | tr -d '()]'); do
+        [ -e "$(dirname "$page")/$file" ] || fail "$page points at $file, which is not there"
+    done
 done
 # Interoperation, for who has OpenCL's headers and loader.
 # shellcheck disable=SC2046 # a list of words
@@ -88,7 +90,7 @@ quietly cc "$source/examples/own_buffers.c" -o "$folder/own_buffers" $(pkg-confi
 export CMAKE_PREFIX_PATH=$prefix
 for kind in expression kernels body; do
     quietly "$prefix/bin/aval" new-op "My$kind" --kind $kind --dir "$folder/$kind"
-    grep -q "share/doc/aval/writing-operators.md" "$folder/$kind/my$kind.c" || fail "new-op --kind $kind does not say where the guide lies"
+    grep -q "share/doc/aval/docs/writing-operators.md" "$folder/$kind/my$kind.c" || fail "new-op --kind $kind does not say where the guide lies"
     CFLAGS="-Wpedantic -Werror" quietly "$folder/$kind/check.sh"
 done
 
