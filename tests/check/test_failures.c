@@ -155,7 +155,8 @@ Test(failures, of_a_device_that_is_wrong_in_much_are_counted_and_not_all_told)
     setenv("OPENCL_LAYERS", AVAL_TEST_LAYER, 1);
     setenv("AVAL_LAYER_LIE", "skip:1", 1);
     setenv("AVAL_LAYER_LIAR", "0", 1);
-    const command_outcome *o = command_run("check --quick --type float --forward Abs Acos Acosh Asin Asinh Atan Atanh Ceil Cos Cosh Erf Exp Floor");
+    const command_outcome *o =
+        command_run("check --quick --type float --forward Abs Acos Acosh Asin Asinh Atan Atanh Ceil Cos Cosh Erf Exp Floor");
     cr_expect_eq(o->exit_code, 1, "%s", o->out);
     cr_expect_not_null(strstr(o->out, "failed: Abs: and "), "%s", o->out);
     cr_expect_not_null(strstr(o->out, "device 0 failed in 13 of 13 operators"), "%s", o->out);
