@@ -29,7 +29,7 @@ bool check_once_takes(const aval_check_result *result)
 /* Behind a number or an element type, which change from case to case. */
 static const char *skip_varying(const char *at)
 {
-    static const char *const types[] = { "float16", "float", "double" };
+    static const char *const types[] = { "float16", "float", "double", "half" };
     for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
         if (strncmp(at, types[i], strlen(types[i])) == 0) return at + strlen(types[i]);
     }

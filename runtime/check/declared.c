@@ -11,12 +11,11 @@ const char *aval__sample_outputs(const aval_sample *sample)
     return more == NULL ? NULL : more->outputs;
 }
 
-static void tell(aval__judge *j, int passed, const char *message)
+static void tell(aval__judge *j, const char *what, int passed, const char *message)
 {
     size_t first = 0; /* nothing of a device is in it: the first that would run the case stands for all */
     while (first + 1 < j->n_witnesses && j->witnesses[first].lost) first++;
-    aval__judge_tell(j, first,
-                     &(aval_check_result){ .what = "shapes", .passed = passed, .error = passed ? 0 : INFINITY, .message = message });
+    aval__judge_tell(j, first, &(aval_check_result){ .what = what, .passed = passed, .error = passed ? 0 : INFINITY, .message = message });
 }
 
 /* Output o is not what the sample says; the text says how. */
@@ -46,7 +45,7 @@ int aval__judge_declared(aval__judge *j)
     for (size_t o = 0; o < count && o < c->n_outputs && wrong == 0; o++) wrong += is_wrong(c, o, &said[o], &text);
     if (count > c->n_outputs) aval__text_add(&text, "there are %zu outputs, but the sample says %zu", c->n_outputs, count);
     int status = text.failed ? AVAL_E_MEMORY : 0;
-    if (status == 0) tell(j, text.length == 0, text.at);
+    if (status == 0) tell(j, "shapes", text.length == 0, text.at);
     aval__text_release(&text);
     return status;
 }
@@ -63,8 +62,20 @@ static void tell_alike(aval__judge *j, const aval__opdef *def)
                    "the operator has no .infer, so output %s has the shape and the type of input %s: if it is meant to have others, say "
                    "them in .infer",
                    def->op->outputs[0].name, def->op->inputs[0].name);
-    if (text.at != NULL && !text.failed) tell(j, -1, text.at);
+    if (text.at != NULL && !text.failed) tell(j, "shapes", -1, text.at);
     aval__text_release(&text);
+}
+
+/* An op of kernels without backward passes its check whatever its gradient is to be. */
+static void tell_no_gradient(aval__judge *j, const aval__opdef *def)
+{
+    const aval_op *op = def->op;
+    bool any = false;
+    for (size_t i = 0; i < def->n_inputs; i++)
+        any = any || ((op->inputs[i].types == 0 || op->inputs[i].types & AVAL_FLOATS) && !(op->zero_gradient >> i & 1));
+    if (op->backward != NULL || op->backward_body != NULL || !any || j->options->forward_only) return;
+    tell(j, "gradient", -1,
+         "the operator has no .backward, so it has no gradient and none was compared: where it is 0, say so in .zero_gradient");
 }
 
 bool aval__op_is_held(const aval__opdef *def)
@@ -75,6 +86,7 @@ bool aval__op_is_held(const aval__opdef *def)
 void aval__judge_tell_undeclared(aval__judge *j, const aval__opdef *def)
 {
     if (def->kind != AVAL__KERNELS || aval__op_is_held(def)) return;
+    tell_no_gradient(j, def);
     if (def->op->infer == NULL) {
         tell_alike(j, def);
         return;
@@ -82,5 +94,6 @@ void aval__judge_tell_undeclared(aval__judge *j, const aval__opdef *def)
     for (size_t s = 0; def->op->samples[s].inputs != NULL; s++) {
         if (aval__sample_outputs(&def->op->samples[s]) != NULL) return;
     }
-    tell(j, -1, "no sample says which shapes its outputs have, so infer is held against nothing: write AVAL_GIVES(\"[...]\") into one");
+    tell(j, "shapes", -1,
+         "no sample says which shapes its outputs have, so infer is held against nothing: write AVAL_GIVES(\"[...]\") into one");
 }

@@ -6,7 +6,7 @@
  *   11 arguments without their number   12 launches without a kernel's name   13 a plugin without kernel sources   14 writes far outside, in the first page
  *   15 macros without their number   16 infer flattens the shape, which nothing but what the sample says of it shows
  *   17 a float where the kernel takes an int   18 the numbers before the tensors   19 the output where the kernel takes an input, and the other way round
- *   20 no infer, where the kernel means an output of half the size */
+ *   20 no infer, where the kernel means an output of half the size   21 no backward */
 #include "aval/plugin.h"
 
 #ifndef FAULT
@@ -116,7 +116,7 @@ static const aval_op planted = {
     .outputs = AVAL_PORTS({ .name = "y" }),
     .infer = FAULT == 20 ? NULL : infer,
     .forward = forward,
-    .backward = backward,
+    .backward = FAULT == 21 ? NULL : backward,
     .reference = reference,
     .deterministic = 1,
     .samples = AVAL_SAMPLES({ .inputs = "[5,7] [7]", AVAL_GIVES("[5,7]") }, { .inputs = "[16,16] [16]" }),

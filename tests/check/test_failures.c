@@ -149,6 +149,17 @@ Test(failures, of_an_op_without_infer_say_which_shapes_nobody_has_said)
     cr_expect_null(strstr(o->out, ".infer"), "%s", o->out);
 }
 
+Test(failures, a_gradient_that_is_not_there_is_told_though_nothing_fails)
+{
+    const command_outcome *o = command_run("check my::Planted " PLANTED(21));
+    cr_expect_eq(o->exit_code, 0, "%s", o->out);
+    cr_expect_not_null(strstr(o->out, "the operator has no .backward, so it has no gradient and none was compared"), "%s", o->out);
+    o = command_run("check --forward my::Planted " PLANTED(21));
+    cr_expect_null(strstr(o->out, ".backward"), "%s", o->out);
+    o = command_run("check my::Planted " PLANTED(0));
+    cr_expect_null(strstr(o->out, ".backward"), "%s", o->out);
+}
+
 /* On a device that is wrong everywhere: the first operators are told in some detail, those that follow in a line, all of them counted. */
 Test(failures, of_a_device_that_is_wrong_in_much_are_counted_and_not_all_told)
 {
