@@ -24,6 +24,7 @@ static const bench_case cases[] = {
     { "start", "a new process, from its start to the end of a training step of mlp", bench_start, false },
     { "tune", "products of the nets: the untuned choice against the best that tuning finds", bench_tune, true },
     { "elementwise", "relu(a x + b) in one launch, which the memory's bandwidth bounds", bench_elementwise, false },
+    { "feed", "batches that are fed and summed up, step after step", bench_feed_step, false },
     { "rows", "an activation, softmax, normalisations and a loss, forward and with gradients", bench_rows, false },
     { "step", "training steps of the built-in nets on the digits", bench_step, false },
 };

@@ -60,6 +60,7 @@ int bench_conv(bench *b);
 int bench_start(bench *b);
 int bench_tune(bench *b);
 int bench_elementwise(bench *b);
+int bench_feed_step(bench *b);
 int bench_rows(bench *b);
 /* `name`: with its domain. */
 int bench_op(bench *b, const aval_op *op, const char *name);

@@ -370,7 +370,8 @@ AVAL_API int aval_session_set_anomaly(aval_session *s, int on);
 AVAL_API int aval_session_set_strict(aval_session *s, int on);
 
 /* Gives an input its content, until it is fed again.  `dims` may be NULL when the input has no free dimension.  The data is copied
-   before the call returns; the copy to the device goes on behind. */
+   before the call returns, and is the caller's again.  A program that feeds faster than the device computes is held back here or in
+   aval_session_run. */
 AVAL_API int aval_session_feed(aval_session *s, const aval_value *input, const void *data, size_t bytes, const int64_t *dims);
 /* As aval_session_feed, for data that is used where it lies: without any copy where the only selected device shares the host's memory
    (aval_device_info.unified_memory) and `data` is a multiple of its alignment_bytes; else it is copied, as fed.  The memory stays the caller's.  It must

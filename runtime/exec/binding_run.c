@@ -14,6 +14,17 @@ static void forget_bound(aval__binding *b, aval__bound_slot *bound)
     bound->bound = NULL;
 }
 
+static uint32_t next_buffer(const aval__bound_slot *bound)
+{
+    return bound->fed ? 1 - bound->current : bound->current;
+}
+
+cl_mem aval__binding_next_input(const aval__binding *b, uint32_t index)
+{
+    const aval__bound_slot *bound = &b->slots[index];
+    return b->plan->slots[index].guard_bytes > 0 || bound->bound ? NULL : bound->buffers[next_buffer(bound)];
+}
+
 /* Writes into the buffer that the run before the last one read, on a queue beside the launches: the run under way is not waited for,
    and a program that feeds faster than the device computes is held back to two runs ahead. */
 int aval__binding_feed(aval__binding *b, uint32_t index, const void *data, size_t bytes)
@@ -21,7 +32,7 @@ int aval__binding_feed(aval__binding *b, uint32_t index, const void *data, size_
     const aval__slot *slot = &b->plan->slots[index];
     aval__bound_slot *bound = &b->slots[index];
     const aval__bound_device *d = &b->devices[slot->device];
-    uint32_t next = bound->fed ? 1 - bound->current : bound->current;
+    uint32_t next = next_buffer(bound);
     if (bytes != aval__tensor_bytes(&slot->tensor))
         return aval__fail(AVAL_E_ARGUMENT, "input '%s' has %zu bytes, found %zu", slot->name ? slot->name : "",
                           aval__tensor_bytes(&slot->tensor), bytes);

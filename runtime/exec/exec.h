@@ -72,6 +72,8 @@ int aval__binding_create(aval_context *ctx, const aval__plan *plan, bool asks, a
 void aval__binding_release(aval__binding *binding);
 /* Copies a fed input into the slot's spare buffer and points the slot at it. */
 int aval__binding_feed(aval__binding *binding, uint32_t slot, const void *data, size_t bytes);
+/* The buffer that aval__binding_feed writes next; NULL: it is not made yet, or not to be given away (guard bands, a caller's buffer). */
+cl_mem aval__binding_next_input(const aval__binding *binding, uint32_t slot);
 /* Points the slot at the caller's buffer, which is retained until the slot is fed or bound again. */
 int aval__binding_bind(aval__binding *binding, uint32_t slot, cl_mem buffer);
 /* Points state slots at the store's buffers where that changed, then enqueues all steps. */

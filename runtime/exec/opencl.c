@@ -90,7 +90,7 @@ typedef struct spot {
 static int spot_of_input(aval_session *s, const aval_value *value, spot *out)
 {
     const aval__fed *fed = aval__session_fed(s, value);
-    if (!fed || !fed->mem)
+    if (!fed || !fed->mem || fed->lent)
         return aval__fail(AVAL_E_ARGUMENT, "input '%s' has no buffer of its own: it is fed, not bound (aval_session_bind_mem)",
                           aval__value_label(value));
     *out = (spot){ .mem = fed->mem, .bytes = aval__tensor_bytes(&fed->tensor) };

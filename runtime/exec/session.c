@@ -26,10 +26,11 @@ int aval_session_create(aval_context *ctx, aval_graph *g, aval_store *store, ava
 }
 
 /* A caller's buffer that is not bound any more. */
-static void forget_mem(aval__fed *fed)
+void aval__fed_forget_mem(aval__fed *fed)
 {
     if (fed->mem) clReleaseMemObject(fed->mem);
     fed->mem = NULL;
+    fed->lent = false;
 }
 
 void aval_session_release(aval_session *s)
@@ -38,7 +39,7 @@ void aval_session_release(aval_session *s)
     aval__session_release_turning(s);
     aval__session_release_bindings(s, NULL);
     for (size_t i = 0; i < s->fed.count; i++) {
-        forget_mem(&s->fed.at[i]);
+        aval__fed_forget_mem(&s->fed.at[i]);
         aval__free(s->fed.at[i].data);
     }
     aval__vec_release(&s->fed);
@@ -119,11 +120,27 @@ static int grow_fed(aval_session *s, size_t count)
     return AVAL_OK;
 }
 
-static void note_fed(aval_session *s, aval__fed *fed, const aval_value *value, const aval_tensor *shape)
+void aval__session_note_fed(aval_session *s, aval__fed *fed, const aval_value *value, const aval_tensor *shape)
 {
     fed->tensor = *shape;
     fed->born = value->born;
     fed->version = ++s->feeds;
+}
+
+int aval__fed_reserve(aval__fed *fed, size_t bytes)
+{
+    if (bytes <= fed->capacity && fed->data) return AVAL_OK;
+    void *grown = aval__resize(fed->data, bytes ? bytes : 1, 1);
+    if (!grown) return AVAL_E_MEMORY;
+    fed->data = grown;
+    fed->capacity = bytes;
+    return AVAL_OK;
+}
+
+/* Whether plans see it as what lies in a caller's buffer. */
+static bool is_bound(const aval__fed *fed)
+{
+    return fed->mem && !fed->lent;
 }
 
 int aval__session_keep(aval_session *s, const aval_value *value, const aval_tensor *shape, const void *data)
@@ -132,18 +149,15 @@ int aval__session_keep(aval_session *s, const aval_value *value, const aval_tens
     AVAL__TRY(grow_fed(s, (size_t)value->id + 1));
     aval__fed *fed = &s->fed.at[value->id];
     if (bytes > fed->capacity || !fed->data) {
-        void *grown = aval__resize(fed->data, bytes ? bytes : 1, 1);
-        if (!grown) return AVAL_E_MEMORY;
-        fed->data = grown;
-        fed->capacity = bytes;
-        fed->version = 0; /* its old content is gone */
+        AVAL__TRY(aval__fed_reserve(fed, bytes));
+        if (!fed->mem) fed->version = 0; /* its old content is gone */
     }
-    if (!aval__session_fed(s, value) || !aval__tensor_same_shape(&fed->tensor, shape) || fed->mem ||
+    if (!aval__session_fed(s, value) || !aval__tensor_same_shape(&fed->tensor, shape) || is_bound(fed) ||
         (fed->content && memcmp(fed->data, data, bytes) != 0))
         s->changes++;
     if (bytes > 0) memcpy(fed->data, data, bytes);
-    forget_mem(fed);
-    note_fed(s, fed, value, shape);
+    aval__fed_forget_mem(fed);
+    aval__session_note_fed(s, fed, value, shape);
     return AVAL_OK;
 }
 
@@ -152,10 +166,10 @@ int aval__session_keep_mem(aval_session *s, const aval_value *input, const aval_
     AVAL__TRY(grow_fed(s, (size_t)input->id + 1));
     aval__fed *fed = &s->fed.at[input->id];
     AVAL__TRY(aval__cl_check(clRetainMemObject(mem), "clRetainMemObject", "input '%s'", aval__value_label(input)));
-    if (!aval__session_fed(s, input) || !aval__tensor_same_shape(&fed->tensor, shape) || !fed->mem) s->changes++;
-    forget_mem(fed);
+    if (!aval__session_fed(s, input) || !aval__tensor_same_shape(&fed->tensor, shape) || !is_bound(fed)) s->changes++;
+    aval__fed_forget_mem(fed);
     fed->mem = mem;
-    note_fed(s, fed, input, shape);
+    aval__session_note_fed(s, fed, input, shape);
     return AVAL_OK;
 }
 
@@ -168,7 +182,9 @@ int aval_session_feed(aval_session *s, const aval_value *input, const void *data
         return aval__fail(AVAL_E_ARGUMENT, "input '%s' has %zu bytes, found %zu", aval__value_label(input), aval__tensor_bytes(&shape),
                           bytes);
     if (!data && bytes > 0) return aval__fail(AVAL_E_ARGUMENT, "input '%s': data is NULL", aval__value_label(input));
-    return aval__session_keep(s, input, &shape, data);
+    bool done;
+    AVAL__TRY(aval__session_feed_directly(s, input, &shape, data, &done));
+    return done ? AVAL_OK : aval__session_keep(s, input, &shape, data);
 }
 
 aval__fed *aval__session_fed(const aval_session *s, const aval_value *value)
@@ -189,9 +205,11 @@ int aval__session_carry(aval_session *s, aval__bound_plan *bound, const aval__nu
     for (uint32_t i = 0; i < plan->n_slots; i++) {
         const aval__slot *slot = &plan->slots[i];
         if (slot->kind != AVAL__SLOT_INPUT) continue;
-        const aval__fed *fed = aval__session_fed(s, s->graph->values.at[numbers->at[slot->value]]);
+        const aval_value *value = s->graph->values.at[numbers->at[slot->value]];
+        aval__fed *fed = aval__session_fed(s, value);
         if (!fed) return aval__fail(AVAL_E_ARGUMENT, "input '%s' was never fed", slot->name ? slot->name : "");
         if (bound->carried[i] == fed->version) continue;
+        if (fed->lent) AVAL__TRY(aval__session_bring_back(s, value, fed));
         int status = carry_one(bound, i, fed);
         if (status == AVAL_E_DEVICE_MEMORY && HASH_COUNT(s->bindings) > 1) { /* the other plans' buffers may be what is in the way */
             aval__session_release_bindings(s, bound);

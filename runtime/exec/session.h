@@ -1,7 +1,8 @@
 /* A session's inside, shared by the files session*.c.
  *
- * Feeding only keeps a copy on the host; the next run carries it to the device if the plan reads that input.  So the order of feeding and
- * planning is free, and a session that changes between plans has every input at hand. */
+ * Feeding keeps a copy on the host; the next run carries it to the device if the plan reads that input.  So the order of feeding and
+ * planning is free, and a session that changes between plans has every input at hand.  From the second time on, an input that one plan alone reads goes
+ * straight to its buffer there instead, and is read back where it is needed elsewhere after all. */
 #ifndef AVAL_EXEC_SESSION_H
 #define AVAL_EXEC_SESSION_H
 
@@ -17,7 +18,9 @@ typedef struct aval__fed {
     uint64_t born; /* of the input that was fed: another one may have its id by now */
     bool content; /* shape inference may read it, so plans depend on its content */
     aval_tensor tensor;
-    cl_mem mem; /* the caller's own buffer (aval/opencl.h), retained; NULL: the content is in `data` */
+    cl_mem mem; /* where the content lies: the caller's own buffer (aval/opencl.h), or a binding's; retained; NULL: it is in `data` */
+    bool lent; /* `mem` is the binding's that it was fed to directly, and is not written before the next feed */
+    bool several; /* more than one plan reads it: it is kept in `data` */
     void *data; /* of an input with `mem`: what was read from there for planning */
     size_t capacity;
 } aval__fed;
@@ -76,6 +79,16 @@ int aval__session_keep_mem(aval_session *s, const aval_value *input, const aval_
 int aval__session_read_mem(const aval_session *s, const aval_value *input, const aval__fed *fed, void *data);
 /* The selected device whose cl_context a buffer is of; NULL: none. */
 aval__device *aval__context_device_of(const aval_context *ctx, cl_mem mem);
+/* Room for `bytes` bytes in fed->data, whose content is lost. */
+int aval__fed_reserve(aval__fed *fed, size_t bytes);
+/* Notes that it was fed, with this shape. */
+void aval__session_note_fed(aval_session *s, aval__fed *fed, const aval_value *value, const aval_tensor *shape);
+/* The content is no more where `mem` says. */
+void aval__fed_forget_mem(aval__fed *fed);
+/* session_place.c: feeds the buffer of the bound plan that alone reads the input.  *done false: that cannot be, and nothing was done. */
+int aval__session_feed_directly(aval_session *s, const aval_value *input, const aval_tensor *shape, const void *data, bool *done);
+/* An input that was fed directly is in `data` again, from now on, since another plan reads it too. */
+int aval__session_bring_back(aval_session *s, const aval_value *input, aval__fed *fed);
 /* Keeps a copy of an input's content, or of what another value was found to be. */
 int aval__session_keep(aval_session *s, const aval_value *value, const aval_tensor *shape, const void *data);
 /* Brings to the devices what a plan reads and was fed since it last ran; `numbers` as the plan counts values. */

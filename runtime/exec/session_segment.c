@@ -52,13 +52,7 @@ static int keep_bound(aval_session *s, const aval_value *value)
 {
     aval__fed *fed = aval__session_fed(s, value);
     if (!fed || !fed->mem) return AVAL_OK;
-    size_t bytes = aval__tensor_bytes(&fed->tensor);
-    if (bytes > fed->capacity || !fed->data) {
-        void *grown = aval__resize(fed->data, bytes + 1, 1);
-        if (!grown) return AVAL_E_MEMORY;
-        fed->data = grown;
-        fed->capacity = bytes;
-    }
+    AVAL__TRY(aval__fed_reserve(fed, aval__tensor_bytes(&fed->tensor)));
     return aval__session_read_mem(s, value, fed, fed->data);
 }
 

@@ -140,3 +140,83 @@ Test(waiting, what_cannot_be_read_in_place_is_copied)
     free(data);
     free(odd);
 }
+
+/* From the second feed on the caller's memory is copied once, to the device, before the call returns. */
+Test(waiting, what_is_fed_again_goes_straight_to_the_device)
+{
+    rig r;
+    aval_value *x;
+    float *data = aligned_floats(1), *back = aligned_floats(0);
+    rig_open(&r);
+    aval_value *sum = build_sum(&r, &x);
+    rig_feed(&r, x, data, COUNT);
+    rig_run(&r, &sum, 1);
+    const aval_layer *layer = rig_layer();
+    layer->reset();
+    for (size_t i = 0; i < COUNT; i++) data[i] = 5;
+    rig_feed(&r, x, data, COUNT);
+    cr_expect_eq(layer->count(AVAL_LAYER_WRITES), 1, "before it is run");
+    memset(data, 0, COUNT * sizeof *data); /* it is the caller's again */
+    rig_run(&r, &sum, 1);
+    rig_run(&r, &sum, 1);
+    cr_expect_eq(layer->count(AVAL_LAYER_WRITES), 1);
+    cr_expect_eq(rig_first(&r, sum, COUNT), 11);
+    RIG_OK(aval_session_read(r.session, x, back, COUNT * sizeof *back));
+    cr_expect_eq(back[0], 5);
+    cr_expect_eq(back[COUNT - 1], 5);
+    cr_expect_eq(aval_session_feed(r.session, x, data, 4, NULL), AVAL_E_ARGUMENT);
+    rig_close(&r);
+    free(data);
+    free(back);
+}
+
+/* What was fed to one plan's buffer is there for another, whichever runs next; from then on both get it from the host. */
+Test(waiting, what_two_plans_read_is_fed_to_both)
+{
+    rig r;
+    aval_value *x;
+    float *data = aligned_floats(1), *total = aligned_floats(0);
+    rig_open(&r);
+    aval_value *sum = build_sum(&r, &x), *negative = aval_apply(r.graph, "Neg", NULL, x);
+    for (int i = 1; i <= 6; i++) {
+        for (size_t k = 0; k < COUNT; k++) data[k] = (float)i;
+        rig_feed(&r, x, data, COUNT);
+        memset(data, 0, COUNT * sizeof *data);
+        if (i % 2 == 0) rig_run(&r, &sum, 1);
+        if (i > 2) {
+            rig_run(&r, &negative, 1);
+            cr_expect_eq(rig_first(&r, negative, COUNT), (float)-i);
+        }
+        if (i % 2 == 1) rig_run(&r, &sum, 1);
+        RIG_OK(aval_store_get(r.store, "sum", total, COUNT * sizeof *total));
+        cr_expect_eq(total[COUNT - 1], (float)(i * (i + 1) / 2), "after %d", i);
+    }
+    rig_close(&r);
+    free(data);
+    free(total);
+}
+
+/* A plan that is no more, since the graph was edited. */
+Test(waiting, what_was_fed_straight_to_a_plan_is_there_for_the_next_one)
+{
+    rig r;
+    aval_value *x;
+    float *data = aligned_floats(1);
+    rig_open(&r);
+    aval_value *sum = build_sum(&r, &x);
+    for (int i = 0; i < 3; i++) {
+        rig_feed(&r, x, data, COUNT);
+        rig_run(&r, &sum, 1);
+    }
+    for (size_t i = 0; i < COUNT; i++) data[i] = 7;
+    rig_feed(&r, x, data, COUNT);
+    aval_value *twice = aval_apply(r.graph, "Add", NULL, x, x);
+    rig_run(&r, &twice, 1);
+    cr_expect_eq(rig_first(&r, twice, COUNT), 14);
+    RIG_OK(aval_session_set_memory(r.session, AVAL_MEMORY_GUARDED));
+    rig_feed(&r, x, data, COUNT);
+    rig_run(&r, &twice, 1);
+    cr_expect_eq(rig_first(&r, twice, COUNT), 14);
+    rig_close(&r);
+    free(data);
+}
