@@ -103,9 +103,10 @@ static int fail_refused(const aval_context *ctx, uint32_t device, const aval__pl
     aval__text label = { 0 };
     for (size_t i = 0; i < unit->n_nodes && i < 4; i++) aval__text_add(&label, "%s%s", i > 0 ? ", " : "", unit->nodes[i]->def->name);
     int status = aval__fail(AVAL_E_CHECK,
-                            "device '%s' gives a wrong answer to a known question about %s%s: %s; select another device, or insist "
+                            "device %zu '%s' gives a wrong answer to a known question about %s%s: %s; select another device, or insist "
                             "(AVAL_INSIST=1, --insist)",
-                            ctx->infos.at[device]->name, label.at ? label.at : "a kernel", unit->n_nodes > 4 ? " ..." : "", why);
+                            ctx->selected.at[device], ctx->infos.at[device]->name, label.at ? label.at : "a kernel",
+                            unit->n_nodes > 4 ? " ..." : "", why);
     aval__text_release(&label);
     return status;
 }

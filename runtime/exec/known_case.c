@@ -221,7 +221,7 @@ static int add_gradients(aval__known *k, const aval__opdef *def)
     void *data = NULL;
     if (!is_float(y->type)) return AVAL_OK;
     AVAL__TRY(aval__host_tensor_make(&k->weights, y));
-    fill(&k->weights, -1, 1, 3);
+    fill(&k->weights, 0.25, 1.25, 3); /* none is 0: that of a loss is the only one there is */
     AVAL__TRY(round_to_storage(&k->weights, &data));
     aval__free(data);
     k->upstream = aval_graph_input(k->graph, "weights", y->type, (size_t)y->rank, y->dims);

@@ -100,6 +100,27 @@ static void lie(void)
     setenv("AVAL_LAYER_MISCOMPILE", "+ r + 1.0f=>+ 0.5f * r + 1.0f", 1);
 }
 
+/* The gradient of a loss, whose one upstream gradient a case must not make 0. */
+Test(known, a_device_whose_gradient_of_a_loss_is_wrong_is_refused)
+{
+    rig r;
+    const int64_t label = 1;
+    const float x[4] = { -1, 0, 0.5f, 2 };
+    setenv("AVAL_LAYER_SPLIT", "1", 1);
+    setenv("AVAL_LAYER_LIAR", "1", 1);
+    setenv("AVAL_LAYER_MISCOMPILE", "* inverse;=>* 0.5f * inverse;", 1);
+    open_asking(&r, "1");
+    if (aval_device_count(r.context) < 2) cr_skip("PoCL has one core and cannot be split");
+    aval_value *scores = aval_graph_input(r.graph, "x", AVAL_FLOAT, AVAL_SHAPE(1, 4));
+    aval_value *labels = aval_graph_constant(r.graph, AVAL_INT64, AVAL_SHAPE(1), &label);
+    aval_value *loss = aval_apply(r.graph, "SoftmaxCrossEntropyLoss", NULL, scores, labels);
+    aval_value *gradient = aval_graph_gradient(r.graph, loss, scores, NULL);
+    RIG_OK(aval_session_feed(r.session, scores, x, sizeof x, NULL));
+    cr_expect_eq(aval_session_run(r.session, AVAL_VALUES(gradient)), AVAL_E_CHECK);
+    cr_expect(strstr(aval_error(), "gives a wrong answer to a known question about SoftmaxCrossEntropyLoss"), "%s", aval_error());
+    rig_close(&r);
+}
+
 Test(known, a_wrong_device_is_refused_for_that_operator_alone_and_the_next_takes_it)
 {
     rig r;
