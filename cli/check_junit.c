@@ -63,8 +63,9 @@ static void put_suite(FILE *out, json_t *results, json_int_t device)
     }
     fputs("  <testsuite name=\"", out);
     put(out, name);
-    fprintf(out, "\" id=\"%d\" tests=\"%zu\" failures=\"%zu\" errors=\"%zu\" skipped=\"%zu\">\n", (int)device, tests, failures, errors,
-            skipped);
+    /* the number too: equal devices have equal names */
+    fprintf(out, ", device %d\" id=\"%d\" tests=\"%zu\" failures=\"%zu\" errors=\"%zu\" skipped=\"%zu\">\n", (int)device, (int)device,
+            tests, failures, errors, skipped);
     json_array_foreach(results, i, result)
     {
         if (json_integer_value(json_object_get(result, "device_number")) == device) put_case(out, result);
