@@ -258,6 +258,14 @@ static int write_reports(const check *k)
     return written > code ? written : code;
 }
 
+/* Models leave none: what is said of their failures has the command that shows them again. */
+static bool leaves_folders(const check *k)
+{
+    bool any = k->options->n_rest == 0;
+    for (size_t n = 0; n < k->options->n_rest; n++) any = any || !check_model_named(k->options->rest[n]);
+    return any && k->own->failures != NULL;
+}
+
 static int run(check *k)
 {
     int code;
@@ -268,7 +276,7 @@ static int run(check *k)
     if (code != CLI_OK && check_report_count(k->report) == 0) return code;
     int printed = check_report_print(k->report), written = write_reports(k);
     if (written > printed) printed = written;
-    if (check_report_failed(k->report) > 0 && k->own->failures != NULL && !k->options->common.json && !k->options->common.quiet)
+    if (check_report_failed(k->report) > 0 && leaves_folders(k) && !k->options->common.json && !k->options->common.quiet)
         printf("failures are in %s; see one again with: aval check%s --replay FOLDER\n", k->own->failures,
                k->options->common.plugins ? " --plugin FILE.so" : "");
     return printed > code ? printed : code;

@@ -76,6 +76,9 @@ Test(models, the_first_launch_of_a_wrong_gradient_is_named_and_pinned_on_its_dev
 {
     setenv("AVAL_LAYER_MISCOMPILE", WRONG_BACKWARD, 1);
     expect_launch("check mlp --steps 2 --all-devices --json", 1, ":loss_backward");
+    const command_outcome *o = command_run("check mlp --steps 2 --all-devices");
+    cr_expect_not_null(strstr(o->out, "to see it again: aval check mlp"), "%s", o->out);
+    cr_expect_null(strstr(o->out, "--replay"), "it leaves no folder: %s", o->out);
 }
 
 Test(models, a_leader_that_is_wrong_is_named_and_not_those_that_differ_from_it)
