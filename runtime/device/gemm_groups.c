@@ -46,11 +46,11 @@ static uint64_t local_bytes(const tile *t, uint32_t bytes, bool patches)
     return (uint64_t)(steps * (rows + columns) + 4 * steps) * bytes + (patches ? (uint64_t)table * 16 : 0);
 }
 
-/* Sums of eight bytes in the largest tile do not fit the registers of all GPUs. */
+/* Sums of eight bytes do not fit the registers of all GPUs in the largest tile, nor, beside the places in an image, in the next one. */
 static bool tile_fits(const aval_device_info *info, const tile *t, uint32_t bytes, bool patches)
 {
     if ((uint64_t)(t->side * t->side) > info->max_group || local_bytes(t, bytes, patches) > info->local_bytes) return false;
-    return t->blocks == 1 || bytes == 4;
+    return bytes == 4 || (t->blocks == 1 && (t->side == 8 || !patches));
 }
 
 static int64_t wanted_groups(const aval_device_info *info)

@@ -14,6 +14,8 @@
 #include <string.h>
 
 #define GENERATED_IN_A_FILE 48
+#define USUAL_UNITS 32
+#define HEADS 3 /* of a kernel file with the same options; each is a build of all of the file */
 #define GROUP 256 /* what runtime/device/info.c chooses on a GPU that allows it */
 
 typedef struct listed {
@@ -70,7 +72,7 @@ static aval_device_info make_gpu(void)
         .driver = "",
         .version = "OpenCL 1.2",
         .kind = AVAL_DEVICE_GPU,
-        .compute_units = 32,
+        .compute_units = USUAL_UNITS,
         .address_bits = 64,
         .fp64 = 1,
         .float_vector_width = 1,
@@ -91,12 +93,29 @@ static bool same(aval__hash a, aval__hash b)
     return a.low == b.low && a.high == b.high;
 }
 
+static bool is_generated(const char *name)
+{
+    return strcmp(name, "fused") == 0;
+}
+
+/* A kernel file behind the text of a cluster that its kernels make. */
+static bool has_head(const char *name, const char *text)
+{
+    return !is_generated(name) && strstr(text, "What generated kernels of expressions") != NULL;
+}
+
+/* *out NULL: as many heads before the same kernels are listed as are compiled. */
 static int find_or_add(lister *l, const aval__source *source, listed **out)
 {
+    size_t n_heads = 0;
     for (size_t i = 0; i < l->sources.count; i++) {
         *out = &l->sources.at[i];
-        if (same((*out)->hash, source->hash) && strcmp((*out)->options, source->options) == 0) return AVAL_OK;
+        if (strcmp((*out)->options, source->options) != 0) continue;
+        if (same((*out)->hash, source->hash)) return AVAL_OK;
+        n_heads += strcmp((*out)->name, source->name) == 0 && has_head((*out)->name, (*out)->text);
     }
+    *out = NULL;
+    if (n_heads >= HEADS && has_head(source->name, source->text)) return AVAL_OK;
     listed made = { .name = aval__arena_text(&l->arena, source->name),
                     .text = aval__arena_text(&l->arena, source->text),
                     .options = aval__arena_text(&l->arena, source->options),
@@ -111,6 +130,7 @@ static int add_launch(lister *l, const aval__step *step)
 {
     listed *source;
     AVAL__TRY(find_or_add(l, step->source, &source));
+    if (source == NULL) return AVAL_OK;
     for (size_t i = 0; i < source->kernels.count; i++) {
         if (strcmp(source->kernels.at[i], step->kernel) == 0) return AVAL_OK;
     }
@@ -118,14 +138,24 @@ static int add_launch(lister *l, const aval__step *step)
     return kernel == NULL ? AVAL_E_MEMORY : aval__vec_push(&source->kernels, kernel);
 }
 
-static int add_plan(lister *l, const aval_graph *g, aval_value *const *wanted, size_t n_wanted)
+/* Each node and cluster by launches of its own, or heads and joints wherever they can be, on a GPU of so few compute units that products are made in
+   large tiles. */
+static int add_plan_of(lister *l, const aval_graph *g, aval_value *const *wanted, size_t n_wanted, bool together)
 {
     const aval_device_info *device = &l->info;
     const aval__plan_hooks hooks = { .user = l, .gemm_choose = gemm_choose, .gemm_record = gemm_record };
     const aval__plan_request request = {
-        .graph = g, .wanted = wanted, .n_wanted = n_wanted, .devices = &device, .n_devices = 1, .hooks = &hooks
+        .graph = g,
+        .wanted = wanted,
+        .n_wanted = n_wanted,
+        .devices = &device,
+        .n_devices = 1,
+        .hooks = &hooks,
+        .least_head = together,
+        .joins = together ? AVAL__JOINS_ALL : AVAL__JOINS_NONE,
     };
     aval__plan *plan = NULL;
+    l->info.compute_units = together ? 1 : USUAL_UNITS;
     int status = aval__plan_make(&request, &plan);
     for (size_t i = 0; status == AVAL_OK && i < plan->n_steps; i++) {
         if (plan->steps[i].kind == AVAL__STEP_LAUNCH) status = add_launch(l, &plan->steps[i]);
@@ -135,13 +165,19 @@ static int add_plan(lister *l, const aval_graph *g, aval_value *const *wanted, s
     return status;
 }
 
+static int add_plan(lister *l, const aval_graph *g, aval_value *const *wanted, size_t n_wanted)
+{
+    AVAL__TRY(add_plan_of(l, g, wanted, n_wanted, false));
+    return add_plan_of(l, g, wanted, n_wanted, true);
+}
+
 /* ---- What is planned ------------------------------------------------------------------------------------------------------------- */
 
-static int add_sample(lister *l, const aval__opdef *def, const aval_sample *sample, int type)
+static int add_sample(lister *l, const aval__opdef *def, const aval_sample *sample, int type, bool heads)
 {
     sample_graph s;
     bool exists;
-    int status = sample_graph_make(l->ctx, def, sample, type, &exists, &s);
+    int status = sample_graph_make(l->ctx, def, sample, type, heads, &exists, &s);
     if (status == AVAL_OK && exists) status = add_plan(l, s.g, s.wanted.at, s.wanted.count);
     sample_graph_release(&s);
     return status;
@@ -157,7 +193,8 @@ static int add_samples(lister *l)
         const aval__opdef *def = aval__registry_at(registry, i);
         for (const aval_sample *sample = def->op->samples; sample != NULL && sample->inputs != NULL; sample++) {
             for (size_t t = 0; t < N_TYPES; t++) {
-                int status = add_sample(l, def, sample, types[t]);
+                int status = add_sample(l, def, sample, types[t], false);
+                if (status == AVAL_OK && def->takes_head) status = add_sample(l, def, sample, types[t], true);
                 if (status == AVAL_E_UNSUPPORTED || status == AVAL_E_TYPE) l->n_skipped++;
                 else if (status < 0)
                     return aval__fail_in(status, "%s, sample '%s', %s", def->name, sample->inputs, aval_type_name(types[t]));
@@ -213,15 +250,10 @@ static int add_trainings(lister *l)
 
 /* ---- Files ------------------------------------------------------------------------------------------------------------------------ */
 
-static bool is_generated(const listed *source)
-{
-    return strcmp(source->name, "fused") == 0;
-}
-
 static bool needs_fp64(const listed *source)
 {
-    if (is_generated(source)) return strstr(source->text, "cl_khr_fp64") != NULL;
-    return strstr(source->options, "_TYPE=11") != NULL;
+    static const char doubles[] = "#pragma OPENCL EXTENSION cl_khr_fp64"; /* a generated text that computes with them begins so */
+    return strncmp(source->text, doubles, sizeof doubles - 1) == 0 || strstr(source->options, "_TYPE=11") != NULL;
 }
 
 static FILE *create(const lister *l, const char *name)
@@ -239,17 +271,21 @@ static int close_file(FILE *file)
     return fclose(file) != 0 || failed ? aval__fail(AVAL_E_IO, "a file could not be written: %s", strerror(errno)) : AVAL_OK;
 }
 
-/* Kernel files: one text for all its variants. */
+/* Kernel files: one text for all its variants, and one for each head. */
 static int write_plugin_sources(const lister *l, FILE *index)
 {
     for (size_t i = 0; i < l->sources.count; i++) {
         const listed *source = &l->sources.at[i];
-        if (is_generated(source)) continue;
-        FILE *file = create(l, source->name);
+        if (is_generated(source->name)) continue;
+        char name[128];
+        if (has_head(source->name, source->text)) snprintf(name, sizeof name, "head%zu_%s", i, source->name);
+        else snprintf(name, sizeof name, "%s", source->name);
+        FILE *file = create(l, name);
         if (file == NULL) return AVAL_E_IO;
         fputs(source->text, file);
         AVAL__TRY(close_file(file));
-        fprintf(index, "%s\t%s\t%s\t%d\t", source->name, source->name, source->options, needs_fp64(source));
+        fprintf(index, "%s\t%s%s\t%s\t%d\t", name, source->name, has_head(source->name, source->text) ? " with a head" : "",
+                source->options, needs_fp64(source));
         for (size_t k = 0; k < source->kernels.count; k++) fprintf(index, "%s%s", k > 0 ? "," : "", source->kernels.at[k]);
         fputc('\n', index);
     }
@@ -295,13 +331,13 @@ static int write_generated_sources(const lister *l, FILE *index)
     bool *written = aval__alloc_array(l->sources.count, sizeof *written);
     const listed *group[GENERATED_IN_A_FILE];
     if (written == NULL) return AVAL_E_MEMORY;
-    for (size_t i = 0; i < l->sources.count; i++) left += is_generated(&l->sources.at[i]);
+    for (size_t i = 0; i < l->sources.count; i++) left += is_generated(l->sources.at[i].name);
     int status = AVAL_OK;
     while (left > 0 && status == AVAL_OK) {
         size_t count = 0;
         for (size_t i = 0; i < l->sources.count && count < GENERATED_IN_A_FILE; i++) {
             const listed *source = &l->sources.at[i];
-            if (written[i] || !is_generated(source)) continue;
+            if (written[i] || !is_generated(source->name)) continue;
             if (count > 0 && (strcmp(source->options, group[0]->options) != 0 || !same_prelude(source, group[0]))) continue;
             group[count++] = source;
             written[i] = true;

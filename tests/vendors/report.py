@@ -72,7 +72,9 @@ this page: no warning, no spill, the same local memory, and registers that are a
 
 Compiled is what aval gives a GPU when it plans every operator's samples in float, half and double, forward and backward, the built-in
 training graphs, and a residual block, a recurrent layer and an attention block with their gradients: {builds} builds with {generated}
-kernels generated from expressions among them. Matrix products are those of kernels/gemm_groups.cl; CLBlast's kernels are not aval's.
+kernels generated from expressions among them. Each is planned twice: as launches of their own on a GPU of 32 compute units, and with all
+heads and joints on one of a single unit, for which products have their largest tiles; of the heads the first three before the same kernels
+are compiled. Matrix products are those of kernels/gemm_groups.cl; CLBlast's kernels are not aval's.
 
 A row holds the worst of all variants of a kernel with these elements, and the row `{generated_name}` the worst of all generated ones. The
 number before the comma is the registers of a work-item, the one after it the occupancy: how many of the threads that a processor can hold

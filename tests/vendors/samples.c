@@ -42,7 +42,7 @@ static int add_constant(sample_graph *s, size_t i, const aval_tensor *t)
     return AVAL_OK;
 }
 
-static int add_input(sample_graph *s, size_t i, int type)
+static int add_input(sample_graph *s, size_t i, int type, bool heads)
 {
     const aval__sample_input *in = &s->inputs[i];
     char name[32];
@@ -53,6 +53,9 @@ static int add_input(sample_graph *s, size_t i, int type)
     if (is_state(s, i)) s->values[i] = aval_graph_state(s->g, name, t.type, (size_t)t.rank, t.dims);
     else if (port_of(s, i)->flags & AVAL_SHAPE_INPUT) return add_constant(s, i, &t);
     else s->values[i] = aval_graph_input(s->g, name, t.type, (size_t)t.rank, t.dims);
+    if (!heads || !(port_of(s, i)->flags & (AVAL_HEADED | AVAL_ROW_HEADED)) || t.type == AVAL_BOOL) return AVAL_OK;
+    snprintf(name, sizeof name, "other%zu", i);
+    s->values[i] = aval_apply(s->g, "Add", NULL, s->values[i], aval_graph_input(s->g, name, t.type, (size_t)t.rank, t.dims));
     return AVAL_OK;
 }
 
@@ -94,7 +97,8 @@ static int add_node(sample_graph *s, const char *attrs)
     return aval_graph_status(s->g);
 }
 
-int sample_graph_make(aval_context *ctx, const aval__opdef *def, const aval_sample *sample, int type, bool *exists, sample_graph *out)
+int sample_graph_make(aval_context *ctx, const aval__opdef *def, const aval_sample *sample, int type, bool heads, bool *exists,
+                      sample_graph *out)
 {
     *out = (sample_graph){ .def = def };
     AVAL__TRY(aval__sample_parse(&out->arena, sample->inputs, &out->inputs, &out->n_inputs));
@@ -103,7 +107,7 @@ int sample_graph_make(aval_context *ctx, const aval__opdef *def, const aval_samp
     out->values = aval__arena_alloc(&out->arena, (out->n_inputs + 1) * sizeof *out->values);
     out->g = aval_graph_create(ctx);
     if (out->values == NULL || out->g == NULL) return AVAL_E_MEMORY;
-    for (size_t i = 0; i < out->n_inputs; i++) AVAL__TRY(add_input(out, i, type));
+    for (size_t i = 0; i < out->n_inputs; i++) AVAL__TRY(add_input(out, i, type, heads));
     return add_node(out, sample->attrs);
 }
 

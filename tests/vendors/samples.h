@@ -15,8 +15,9 @@ typedef struct sample_graph {
 } sample_graph;
 
 /* `type` is given to the inputs that follow the type under test; *exists is false when one of them does not take it, and then there is no
-   graph.  For sample_graph_release, on failure too. */
-int sample_graph_make(aval_context *ctx, const aval__opdef *def, const aval_sample *sample, int type, bool *exists, sample_graph *out);
+   graph.  `heads`: what ports say may be made by the kernels that read it is a sum of two inputs.  For sample_graph_release, on failure too. */
+int sample_graph_make(aval_context *ctx, const aval__opdef *def, const aval_sample *sample, int type, bool heads, bool *exists,
+                      sample_graph *out);
 void sample_graph_release(sample_graph *s);
 
 #endif
