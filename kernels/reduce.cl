@@ -82,18 +82,34 @@
 #endif
 
 #if WG == 1
+#define LINE \
+    512 /* elements that a head computes, and stores others beside, before they are combined: stores and sums do not vectorise together */
+
 /* All n elements from x on, neighbours. */
 static ACC whole_run(ROW x, long n HEAD_PARAMS)
 {
     ACC part[PARTS], rest = NEUTRAL;
     long i = 0;
     for (int p = 0; p < PARTS; p++) part[p] = NEUTRAL;
+#if HEAD_STORES
+    ACC line[LINE];
+    while (i + PARTS <= n) {
+        const int some = (int)min((n - i) / PARTS * PARTS, (long)LINE);
+#pragma clang loop vectorize(assume_safety)
+        for (int j = 0; j < some; j++) line[j] = ELEMENT(x, i + j);
+        for (int j = 0; j < some; j += PARTS) {
+            for (int p = 0; p < PARTS; p++) part[p] = COMBINE(part[p], line[j + p]);
+        }
+        i += some;
+    }
+#else
     for (; i + PARTS <= n; i += PARTS) {
         for (int p = 0; p < PARTS; p++) {
             ACC v = ELEMENT(x, i + p);
             part[p] = COMBINE(part[p], v);
         }
     }
+#endif
     for (; i < n; i++) {
         ACC v = ELEMENT(x, i);
         rest = COMBINE(rest, v);
@@ -179,6 +195,9 @@ __kernel void reduce_columns(__global const S *x, long x_at, __global D *y, long
     for (int k = 0; k < n; k++) sum[k] = NEUTRAL;
     for (uint r = 0; r < rows; r++) {
         ROW row = ROW_FROM(x, r * inner);
+#if HEAD_STORES
+#pragma clang loop vectorize(assume_safety)
+#endif
         for (int k = 0; k < n; k++) {
             ACC v = ELEMENT(row, k);
             sum[k] = COMBINE(sum[k], v);

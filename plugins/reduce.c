@@ -161,14 +161,24 @@ static int winner_backward(const aval_host *host, aval_call *call)
                                     AVAL_I64(chunks), AVAL_I64(chunk), AXES_ARGS(r.kept), AXES_ARGS(r.over))));
 }
 
-/* The upstream gradient with the reduced axes back in place as 1, broadcast to the input's shape. */
+/* Whether the axes that are left are the last ones: then what has their shape broadcasts to the input's. */
+static int leaves_last(const reduction *r)
+{
+    uint32_t i = r->rank;
+    while (i > 0 && !r->reduced[i - 1]) i--;
+    while (i > 0 && r->reduced[i - 1]) i--;
+    return i == 0;
+}
+
+/* The upstream gradient, broadcast to the input's shape: where need be with the reduced axes back in place as 1. */
 static int spread(const aval_host *host, aval_call *call, const aval_tensor **out)
 {
     reduction r;
     text attrs = { 0 };
     TRY(plan_reduction(host, call, &r));
     text_ints(&attrs, "dims", host->dims(host->input(call, 0)), r.rank);
-    TRY(with_axes_kept(host, call, &r, host->upstream(call, 0), out));
+    *out = host->upstream(call, 0);
+    if (!leaves_last(&r)) TRY(with_axes_kept(host, call, &r, *out, out));
     return host->apply(call, "aval::Broadcast", attrs.at, 1, out, 1, out);
 }
 
@@ -309,7 +319,7 @@ KIND(product, PRODUCT)
         .inputs = text, .why = reason \
     }
 #define EXTREME(op_name, prefix) \
-    REDUCTION(op_name, 18, AVAL_NUMBERS | AVAL_BOOLS, AVAL_HEADED), \
+    REDUCTION(op_name, 18, AVAL_NUMBERS | AVAL_BOOLS, AVAL_HEADED | AVAL_READ_ONCE), \
         .forward = prefix##_forward, .backward = winner_backward, .reference = prefix##_reference, \
         .keeps = AVAL_KEEP_INPUT(0) | AVAL_KEEP_OUTPUT(0), .subgradient = "the first winner at ties", \
         .samples = AVAL_SAMPLES( \
@@ -321,7 +331,7 @@ KIND(product, PRODUCT)
             INTEGERS("b[2,3]{1,0,1,0,0,1} i64[1]{1}", "truth values"))
 
 static const aval_op sum_op = {
-    REDUCTION("ReduceSum", 13, AVAL_NUMBERS, AVAL_HEADED),
+    REDUCTION("ReduceSum", 13, AVAL_NUMBERS, AVAL_HEADED | AVAL_READ_ONCE),
     .role = AVAL_ROLE_REDUCE_SUM,
     .doc = "Sum over axes.",
     .forward = sum_forward,
@@ -331,7 +341,7 @@ static const aval_op sum_op = {
                             INTEGERS("i64[2,3]{1,2,3,4,5,-6} i64[1]{0}", "integers")),
 };
 static const aval_op mean_op = {
-    REDUCTION("ReduceMean", 18, AVAL_NUMBERS, AVAL_HEADED),
+    REDUCTION("ReduceMean", 18, AVAL_NUMBERS, AVAL_HEADED | AVAL_READ_ONCE),
     .doc = "Mean over axes; of integers cut off towards 0.",
     .forward = mean_forward,
     .backward_body = mean_backward,
@@ -341,7 +351,7 @@ static const aval_op mean_op = {
 static const aval_op max_op = { EXTREME("ReduceMax", largest), .doc = "Largest element over axes." };
 static const aval_op min_op = { EXTREME("ReduceMin", smallest), .doc = "Smallest element over axes." };
 static const aval_op product_op = {
-    REDUCTION("ReduceProd", 18, AVAL_NUMBERS, AVAL_HEADED),
+    REDUCTION("ReduceProd", 18, AVAL_NUMBERS, AVAL_HEADED | AVAL_READ_ONCE),
     .doc = "Product over axes.",
     .forward = product_forward,
     .backward_body = product_backward,

@@ -335,6 +335,8 @@ typedef struct aval_host {
 #define AVAL_STRIDED 32u /* input: `forward` takes it with strides, see aval/strides.h */
 #define AVAL_HEADED 64u /* input: kernels of `forward` may compute it as they read it, see aval/heads.h */
 #define AVAL_ROW_HEADED 128u /* input: kernels of `forward`, which always read it, may make its rows before they read them, see there */
+/* Input, beside AVAL_HEADED: these kernels compute each of its elements exactly once, so that others made with it may be written then. */
+#define AVAL_READ_ONCE 256u
 
 /* An array of constants; a row of zeros ends it. */
 #define AVAL_ROWS(type, ...) \

@@ -88,9 +88,9 @@ static int check_port(const place *at, const char *field, const aval_port *ports
     for (size_t j = 0; j < i; j++) {
         if (strcmp(ports[j].name, p->name) == 0) return refuse(at, field, "expected different names, found '%s' twice", p->name);
     }
-    if (p->flags &
-        ~(AVAL_OPTIONAL | AVAL_VARIADIC | AVAL_SHAPE_INPUT | AVAL_SHAPE_ONLY | AVAL_LAZY | AVAL_STRIDED | AVAL_HEADED | AVAL_ROW_HEADED)) {
-        return refuse(at, field, "'%s': flags: expected bits 0 to 7, found %#x", p->name, (unsigned)p->flags);
+    if (p->flags & ~(AVAL_OPTIONAL | AVAL_VARIADIC | AVAL_SHAPE_INPUT | AVAL_SHAPE_ONLY | AVAL_LAZY | AVAL_STRIDED | AVAL_HEADED |
+                     AVAL_ROW_HEADED | AVAL_READ_ONCE)) {
+        return refuse(at, field, "'%s': flags: expected bits 0 to 8, found %#x", p->name, (unsigned)p->flags);
     }
     if (p->reserved || p->more) return refuse(at, field, "'%s': reserved, more: expected 0 and NULL, found something", p->name);
     if (p->flags & AVAL_VARIADIC && i + 1 != n)

@@ -5,7 +5,7 @@
  * its head (see fuse.c): an update is so too, at least, and whatever it leads to comes later.  The pair counts as between the two stages: what it reads
  * is from the head's stage or before, what reads it from the node's or later.
  *
- * Where the node's kernels write the head's rows, others may read these and what else the head gives, from the node's stage on.  Pairs of equal stages
+ * Where the node's kernels write the head's rows, or what else it gives, others may read that from the node's stage on.  Pairs of equal stages
  * could wait for each other in a ring then; so all that such a pair reads is from before the head's stage, and no pair of its stages comes before it. */
 #include "plan/fuse.h"
 
@@ -15,14 +15,19 @@
 #define MOST_NODES 12
 #define LEAST_RUN 8 /* elements for which a work-item that walks over rows divides an index, to find a broadcast tensor's place */
 
-/* How often each value is read; NULL: out of memory. */
-static uint32_t *count_reads(const aval_graph *g, aval_node *const *order, size_t n_order)
+/* How often each value is read outside the cluster that makes it; NULL: out of memory. */
+static uint32_t *count_reads(const aval_graph *g, aval_node *const *order, size_t n_order, const uint32_t *cluster_of)
 {
     uint32_t *reads = aval__alloc((g->values.count + 1) * sizeof *reads);
     if (reads == NULL) return NULL;
-    for (size_t i = 0; i < n_order; i++)
-        for (uint32_t k = 0; k < order[i]->n_inputs; k++)
-            if (order[i]->inputs[k] != NULL) reads[order[i]->inputs[k]->id]++;
+    for (size_t i = 0; i < n_order; i++) {
+        for (uint32_t k = 0; k < order[i]->n_inputs; k++) {
+            const aval_value *value = order[i]->inputs[k];
+            if (value == NULL) continue;
+            uint32_t own = value->producer == NULL ? NONE : cluster_of[value->producer->id];
+            reads[value->id] += own == NONE || own != cluster_of[order[i]->id];
+        }
+    }
     return reads;
 }
 
@@ -57,11 +62,12 @@ static bool waits_for_head_only(const aval_node *node, uint32_t headed, const ui
     return true;
 }
 
-/* Whether input k may be made by the node's kernels: nothing else needs it, or it is made in memory. */
+/* Whether input k may be made by the node's kernels: nothing else needs what the cluster gives, or they write that to memory. */
 static bool may_be_made(const aval_node *node, uint32_t k, const aval__cluster *c, bool needed, uint32_t reads, const uint32_t *stage)
 {
-    if (reads == 1 && !needed && c->n_outputs == 1) return true;
-    return has_flag(node, k, AVAL_ROW_HEADED) && waits_for_head_only(node, k, stage);
+    bool alone = reads == 1 && !needed;
+    if (alone && c->n_outputs == 1) return true;
+    return (has_flag(node, k, AVAL_ROW_HEADED) || (alone && has_flag(node, k, AVAL_READ_ONCE))) && waits_for_head_only(node, k, stage);
 }
 
 int aval__fuse_heads(const aval_graph *g, aval_node *const *order, size_t n_order, const uint32_t *device_of, const bool *needed,
@@ -75,7 +81,7 @@ int aval__fuse_heads(const aval_graph *g, aval_node *const *order, size_t n_orde
             aval_value *value = has_flag(node, k, AVAL_HEADED | AVAL_ROW_HEADED) ? node->inputs[k] : NULL;
             uint32_t of = value == NULL || value->producer == NULL ? NONE : cluster_of[value->producer->id];
             if (of == NONE || aval__tensor_count(&value->tensor) < least || !suits(&clusters[of], node, device_of, stage)) continue;
-            if (reads == NULL && (reads = count_reads(g, order, n_order)) == NULL) return AVAL_E_MEMORY;
+            if (reads == NULL && (reads = count_reads(g, order, n_order, cluster_of)) == NULL) return AVAL_E_MEMORY;
             if (!may_be_made(node, k, &clusters[of], needed[value->id], reads[value->id], stage)) continue;
             clusters[of].headed = value;
             with[node->id] = of;

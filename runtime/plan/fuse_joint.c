@@ -24,7 +24,7 @@ typedef struct own_tensor {
 
 static own_tensor own_tensor_of(const writer *w, bool written, size_t index)
 {
-    own_tensor t = { .pointer = written ? "q" : "p", .offset = written ? "r" : "o", .index = index, .written = written };
+    own_tensor t = { .pointer = written ? "q" : "p", .offset = written ? "qo" : "o", .index = index, .written = written };
     const aval_value *value = written ? w->cluster->outputs[index] : w->cluster->inputs[index];
     snprintf(t.type, sizeof t.type, "__global %s%s *", written ? "" : "const ", aval__fused_type_of(value->tensor.type)->name);
     return t;
@@ -83,7 +83,7 @@ static void put_replaced(const writer *w)
         uint32_t input = w->cluster->joint->replaces[k];
         if (input == UINT32_MAX) continue;
         own_tensor t = own_tensor_of(w, false, input);
-        aval__text_add(w->text, "        %sconst p%zu = q%zu;\n        const long o%zu = r%zu;\n", t.type, t.index, k, t.index, k);
+        aval__text_add(w->text, "        %sconst p%zu = q%zu;\n        const long o%zu = qo%zu;\n", t.type, t.index, k, t.index, k);
     }
 }
 

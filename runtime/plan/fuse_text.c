@@ -253,14 +253,21 @@ static const char *find_spelled(const generator *g, const aval_value *value)
     return text;
 }
 
+/* A head's result goes to the kernel. */
+static bool is_stored(const generator *g, size_t output)
+{
+    return !g->head || g->cluster->outputs[output] != g->cluster->headed;
+}
+
 static void put_stores(generator *g)
 {
     for (size_t i = 0; i < g->cluster->n_outputs; i++) {
         const aval_value *value = g->cluster->outputs[i];
+        if (!is_stored(g, i)) continue;
         const char *text = find_spelled(g, value);
-        char pointer[24], place[32];
+        char pointer[24], place[48];
         snprintf(pointer, sizeof pointer, "q%zu", i);
-        snprintf(place, sizeof place, "r%zu + i%s", i, has_loop(g) ? " + j" : "");
+        snprintf(place, sizeof place, "qo%zu + %s%s", i, g->head ? "row.i" : "i", has_loop(g) || g->head ? " + j" : "");
         aval__text_add(&g->body, "        ");
         aval__fused_put(&g->body, aval__fused_type_of(value->tensor.type)->store, pointer, place, text);
         aval__text_add(&g->body, ";\n");
@@ -347,8 +354,8 @@ static void put_tensor(generator *g, const aval_value *value, bool written, size
     snprintf(type, sizeof type, "__global %s%s *", written ? "" : "const ", aval__fused_type_of(value->tensor.type)->name);
     put_parameter(g, type, written ? "q" : "p", index,
                   (aval__fused_arg){ .kind = written ? AVAL__FUSED_OUTPUT : AVAL__FUSED_INPUT, .index = (uint32_t)index });
-    aval__text_add(&g->parameters, ", long %s%zu", written ? "r" : "o", index);
-    aval__text_add(&g->names, ", %s%zu", written ? "r" : "o", index);
+    aval__text_add(&g->parameters, ", long %s%zu", written ? "qo" : "o", index);
+    aval__text_add(&g->names, ", %s%zu", written ? "qo" : "o", index);
 }
 
 /* Of a joint the shared inputs come first. */
@@ -362,8 +369,8 @@ static void put_tensors(generator *g)
         return;
     }
     for (size_t i = 0; i < g->cluster->n_inputs; i++) put_tensor(g, g->cluster->inputs[i], false, i);
-    if (g->head) return; /* its result goes to the kernel */
-    for (size_t i = 0; i < g->cluster->n_outputs; i++) put_tensor(g, g->cluster->outputs[i], true, i);
+    for (size_t i = 0; i < g->cluster->n_outputs; i++)
+        if (is_stored(g, i)) put_tensor(g, g->cluster->outputs[i], true, i);
 }
 
 static void put_long(generator *g, const char *letter, size_t number, aval__fused_origin origin)
@@ -415,8 +422,10 @@ static void put_run(generator *g)
         put_index(g, &g->places, i, true);
         aval__text_add(&g->places, ";\n");
     }
+    if (g->cluster->n_outputs > 1) aval__text_add(&g->places, "    row.i = i;\n");
     put_loads(g);
     put_nodes(g);
+    put_stores(g);
     aval__text_add(&g->body, "        return %s;\n", find_spelled(g, g->cluster->headed));
 }
 
@@ -450,17 +459,19 @@ static void put_preamble(const generator *g, aval__text *text)
 {
     if (g->doubles) aval__text_add(text, "#pragma OPENCL EXTENSION cl_khr_fp64 : enable\n");
     /* PoCL vectorises after clang's own pass, which complains that it has not done so. */
-    if (has_loop(g)) aval__text_add(text, "#ifdef __clang__\n#pragma clang diagnostic ignored \"-Wpass-failed\"\n#endif\n");
+    if (has_loop(g) || g->head) aval__text_add(text, "#ifdef __clang__\n#pragma clang diagnostic ignored \"-Wpass-failed\"\n#endif\n");
     aval__text_put(text, expression_clh, strlen(expression_clh));
     if (g->smalls) aval__text_put(text, small_float_clh, strlen(small_float_clh));
 }
 
 static void put_head(const generator *g, aval__text *text)
 {
-    aval__text_add(text, "\n#define HEAD 1\n#define HEAD_PARAMS , %s\n#define HEAD_ARGS , %s\n", g->parameters.at, g->names.at);
+    bool stores = g->cluster->n_outputs > 1;
+    aval__text_add(text, "\n#define HEAD 1\n#define HEAD_STORES %d\n#define HEAD_PARAMS , %s\n#define HEAD_ARGS , %s\n", stores,
+                   g->parameters.at, g->names.at);
     aval__text_add(text, "typedef struct head_row {\n    long b0");
     for (size_t i = 1; i < g->cluster->n_inputs; i++) aval__text_add(text, ", b%zu", i);
-    aval__text_add(text, ";\n} head_row;\n");
+    aval__text_add(text, "%s;\n} head_row;\n", stores ? ", i" : "");
     aval__text_add(text, "static head_row head_at(long element HEAD_PARAMS)\n{\n    head_row row;\n%s    return row;\n}\n", g->places.at);
     aval__text_add(text, "static %s head(head_row row, long j HEAD_PARAMS)\n{\n%s}\n#pragma OPENCL FP_CONTRACT ON\n",
                    aval__expr_type(aval__fused_type_of(g->cluster->headed->tensor.type)->arithmetic), g->body.at);

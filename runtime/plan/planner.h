@@ -300,8 +300,8 @@ bool aval__record_waits(const aval__recording *r, const aval__port *port);
 /* A cluster of the unit, which is none of its launches' tail or head, as a launch of its own; the node's label stays. */
 int aval__record_apart(aval__recording *r, const aval__cluster *cluster);
 int aval__record_graft_args(aval__recording *r, const aval__graft *graft);
-/* Where the cluster's outputs lie, and an argument of its kernel. */
-int aval__record_place_outputs(aval__recording *r);
+/* Where the cluster's outputs lie, but for `computed` (NULL: none), and an argument of its kernel. */
+int aval__record_place_outputs(aval__recording *r, const aval_value *computed);
 int aval__record_fused_arg(aval__recording *r, const aval__fused_arg *arg);
 /* Puts an item into a storage, or into one of its own. */
 void aval__record_locate(aval__recording *r, uint32_t item, uint32_t storage, uint64_t offset_bytes);

@@ -90,12 +90,13 @@ int aval__record_fused_arg(aval__recording *r, const aval__fused_arg *arg)
     return aval__record_tensor_arg(p, item->storage, item->offset_bytes, item->value->tensor.type, written);
 }
 
-int aval__record_place_outputs(aval__recording *r)
+int aval__record_place_outputs(aval__recording *r, const aval_value *computed)
 {
     for (size_t i = 0; i < r->cluster->n_outputs; i++) {
         uint32_t index = aval__planner_item(r->p, r->cluster->outputs[i], r->device);
-        if (r->p->items.at[index].storage == AVAL__NONE)
-            AVAL__TRY(place_output(r, index)); /* else in an output of the node, see record_graft.c */
+        if (r->cluster->outputs[i] == computed || r->p->items.at[index].storage != AVAL__NONE)
+            continue; /* in an output, see record_graft.c */
+        AVAL__TRY(place_output(r, index));
     }
     return AVAL_OK;
 }
@@ -174,7 +175,7 @@ int aval__record_cluster(aval__recording *r)
     aval__hash key;
     for (size_t m = 0; m < count_members(c); m++) {
         r->cluster = member(c, m);
-        AVAL__TRY(aval__record_place_outputs(r));
+        AVAL__TRY(aval__record_place_outputs(r, NULL));
     }
     r->cluster = c;
     if (aval__tensor_count(c->space) == 0) return AVAL_OK;

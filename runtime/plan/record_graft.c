@@ -86,7 +86,7 @@ int aval__record_begin_tail(aval__recording *r, const aval_gemm *gemm, const ava
     if (!aval__fuse_grid(tail, gemm->sum || gemm->batch == 0 ? 1 : gemm->batch, gemm->m, gemm->n, &grid)) return AVAL_OK;
     r->cluster = tail;
     AVAL__TRY(find_graft(r, &grid, false, aval__hash64(&grid.along_row, sizeof grid.along_row, 0x7a11 + grid.product), &r->tail));
-    AVAL__TRY(aval__record_place_outputs(r));
+    AVAL__TRY(aval__record_place_outputs(r, NULL));
     return relabel(r, "with", r->tail);
 }
 
@@ -105,6 +105,12 @@ static bool is_alone(const aval__recording *r, const aval__port *port)
     return !item->kept && !item->in_state && item->n_readers == 0;
 }
 
+static bool is_read_once(const aval__recording *r, const aval__port *port)
+{
+    const aval__opdef *def = r->unit->node->def;
+    return (def->op->inputs[aval__input_port(def, port->index)].flags & AVAL_READ_ONCE) != 0;
+}
+
 int aval__record_take_head(aval_call *call, const aval_tensor *t, int64_t run)
 {
     aval__recording *r = call->user;
@@ -113,10 +119,11 @@ int aval__record_take_head(aval_call *call, const aval_tensor *t, int64_t run)
         return aval__fail(AVAL_E_PLUGIN, "take of aval_heads: expected an input of forward and a run of 1 or more elements");
     if (r->head) return aval__record_waits(r, port);
     if (!aval__record_waits(r, port)) return 0;
-    if (!is_alone(r, port) || r->unit->head->n_outputs > 1) return 0;
+    if (!is_alone(r, port) || (r->unit->head->n_outputs > 1 && !is_read_once(r, port))) return 0;
     if (!aval__fuse_runs(r->unit->head, run, r->p->request->devices[r->device])) return 0;
     r->cluster = r->unit->head;
     AVAL__TRY(find_graft(r, NULL, false, 0x4ead, &r->head));
+    AVAL__TRY(aval__record_place_outputs(r, r->cluster->headed));
     AVAL__TRY(relabel(r, "of", r->head));
     return 1;
 }
@@ -138,7 +145,7 @@ static int place_rows(aval__recording *r, aval__port *port, aval__port *over)
         over->storage = p->items.at[over->item].storage;
         aval__record_locate(r, port->item, over->storage, over->offset_bytes);
     }
-    AVAL__TRY(aval__record_place_outputs(r));
+    AVAL__TRY(aval__record_place_outputs(r, NULL));
     port->storage = p->items.at[port->item].storage;
     port->offset_bytes = p->items.at[port->item].offset_bytes;
     return AVAL_OK;

@@ -162,6 +162,32 @@ static made norm_with_gradients(rig *r, const shape *s)
     return trained(r, normalised(r, s, two(r, "Mul", aval_apply(r->graph, "Tanh", NULL, a), whole(r, "bb", s))), a);
 }
 
+/* A loss whose gradients are computed with it: by the launch that reads its terms. */
+static made squared_error_with_gradients(rig *r, const shape *s)
+{
+    aval_value *a = whole(r, "a", s), *b = whole(r, "bb", s), *d = two(r, "Sub", a, b);
+    aval_value *loss = aval_apply(r->graph, "ReduceMean", "keepdims=0", two(r, "Mul", d, d));
+    return (made){ { loss, aval_graph_gradient(r->graph, loss, a, NULL), aval_graph_gradient(r->graph, loss, b, NULL) }, 3 };
+}
+
+/* Sums over one axis, and others that are made with what is summed, with a scale that is broadcast. */
+static made sums_with_others(rig *r, const shape *s, size_t axis)
+{
+    const int64_t over_axis = (int64_t)axis;
+    aval_value *a = whole(r, "a", s), *x = two(r, "Mul", aval_apply(r->graph, "Tanh", NULL, a), along(r, "bb", s, s->rank - 1));
+    return (made){ { over(r, "ReduceSum", x, 1, &over_axis), aval_apply(r->graph, "Exp", NULL, x), two(r, "Add", a, x) }, 3 };
+}
+
+static made sums_of_rows_with_others(rig *r, const shape *s)
+{
+    return sums_with_others(r, s, s->rank - 1);
+}
+
+static made sums_of_columns_with_others(rig *r, const shape *s)
+{
+    return sums_with_others(r, s, 0);
+}
+
 /* In a context of its own; *bytes and *plan are to be freed. */
 static size_t run(builder build, const shape *s, const char *heads, aval_memory_mode mode, unsigned char **bytes, char **plan)
 {
@@ -227,6 +253,19 @@ Test(heads, with_work_groups_too)
     check(squared_error, &shapes[1], AVAL_MEMORY_ARENA, "of Sub, Mul");
     check(sums_of_rows, &shapes[2], AVAL_MEMORY_ARENA, "of Mul, Elu");
     check(sums_of_columns, &shapes[3], AVAL_MEMORY_ARENA, "of Mul, Elu");
+}
+
+Test(heads, what_else_is_made_with_elements_that_are_read_once)
+{
+    for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++)
+        check(squared_error_with_gradients, &shapes[i], AVAL_MEMORY_ARENA, "(ReduceMean) of Sub, Mul");
+    check(squared_error_with_gradients, &shapes[2], AVAL_MEMORY_GUARDED, "(ReduceMean) of Sub, Mul");
+    check(sums_of_rows_with_others, &shapes[2], AVAL_MEMORY_ARENA, "(ReduceSum) of Tanh, Mul");
+    check(sums_of_columns_with_others, &shapes[0], AVAL_MEMORY_ARENA, "(ReduceSum) of Tanh, Mul");
+    check(sums_of_columns_with_others, &shapes[0], AVAL_MEMORY_GUARDED, "(ReduceSum) of Tanh, Mul");
+    setenv("AVAL_GROUP", "64", 1);
+    check(squared_error_with_gradients, &shapes[1], AVAL_MEMORY_ARENA, "(ReduceMean) of Sub, Mul");
+    check(sums_of_rows_with_others, &shapes[2], AVAL_MEMORY_ARENA, "(ReduceSum) of Tanh, Mul");
 }
 
 /* Runs of 1,584 elements that one of 16 is broadcast along. */

@@ -8,7 +8,7 @@
 #define BINARY_SAMPLE AVAL_SAMPLES({ .inputs = "[2,2] [2,2]" })
 #define UNARY AVAL_PORTS({ .name = "x" })
 #define BINARY AVAL_PORTS({ .name = "x" }, { .name = "w" })
-#define HEADED AVAL_PORTS({ .name = "x", .flags = AVAL_HEADED }, { .name = "w" })
+#define HEADED AVAL_PORTS({ .name = "x", .flags = AVAL_HEADED | AVAL_READ_ONCE }, { .name = "w" })
 #define HEADED_SAMPLE BINARY_SAMPLE
 #define ROW_HEADED AVAL_PORTS({ .name = "x", .flags = AVAL_ROW_HEADED }, { .name = "w" })
 #define ROW_HEADED_SAMPLE BINARY_SAMPLE

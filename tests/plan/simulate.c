@@ -122,33 +122,30 @@ static void run_fused(simulation *s, const aval__step *step)
     }
 }
 
-/* A value that a launch computes as it reads it, from arguments behind its own `n_own`. */
-static void run_head(simulation *s, const aval__step *step, uint32_t n_own, const aval_value *v)
+/* An input that a launch computes as it reads it, or makes in memory before it reads it, with all else that its head gives, from arguments behind
+   the launch's own `n_own`. */
+static void run_head(simulation *s, const aval__step *step, uint32_t n_own, const aval_node *node, uint32_t input)
 {
+    const aval__arg *arg = &step->args[input];
     uint64_t read[64];
-    size_t n_read = list_read(s, step, n_own, read);
-    s->counts.computed++;
-    walk(s, v, read, n_read, step->node);
-    for (size_t i = 0; i < n_read; i++) cr_assert(s->reached[i], "%s reads what its head does not", step->node);
-}
-
-/* The input is made by the launch, with all else that its head gives. */
-static void make_rows(simulation *s, const aval__step *step, uint32_t n_own, const aval_node *node, uint32_t input)
-{
-    uint64_t read[64];
-    size_t n_read = list_read(s, step, n_own, read);
-    s->counts.made++;
+    size_t n_read = list_read(s, step, n_own, read), n_stored = 0;
     walk(s, node->inputs[input], read, n_read, step->node);
     for (uint32_t i = 0; i < step->n_values; i++) {
         const aval_value *v = numbered(s, s->plan->written[step->first_value + i].value);
         if (v->producer != node) walk(s, v, read, n_read, step->node);
     }
     for (size_t i = 0; i < n_read; i++) cr_assert(s->reached[i], "%s reads what its head does not", step->node);
-    put(s, step->args[input].slot, step->args[input].offset * 4, node->inputs[input]);
+    if (!arg->absent) put(s, arg->slot, arg->offset * 4, node->inputs[input]);
     for (uint32_t i = 0; i < step->n_values; i++) {
         const aval__located *l = &s->plan->written[step->first_value + i];
-        if (numbered(s, l->value)->producer != node) put(s, l->place.slot, l->place.offset, numbered(s, l->value));
+        const aval_value *v = numbered(s, l->value);
+        if (v->producer == node) continue;
+        put(s, l->place.slot, l->place.offset, v);
+        n_stored += v != node->inputs[input];
     }
+    s->counts.computed += arg->absent;
+    s->counts.made += !arg->absent;
+    s->counts.with_others += n_stored > 0;
 }
 
 static void run_mix_backward(const simulation *s, const aval__step *step, const aval_node *node, const aval__arg *args)
@@ -181,8 +178,7 @@ static void run_launch(simulation *s, const aval__step *step)
         return;
     }
     for (uint32_t i = 0; i < node->n_inputs; i++) {
-        if (step->args[i].absent) run_head(s, step, node->n_inputs + 2, node->inputs[i]);
-        else if (step->args[i].written) make_rows(s, step, node->n_inputs + 2, node, i);
+        if (step->args[i].absent || step->args[i].written) run_head(s, step, node->n_inputs + 2, node, i);
     }
     for (uint32_t i = 0; i < node->n_inputs; i++)
         if (!step->args[i].absent) expect(s, step->args[i].slot, step->args[i].offset * 4, node->inputs[i], step->node);

@@ -77,6 +77,7 @@ static size_t plan_random(uint64_t seed, aval_memory_mode mode, size_t n_devices
     found.computed += counts.computed;
     found.made += counts.made;
     found.joints += counts.joints;
+    found.with_others += counts.with_others;
     size_t n_arenas = count_arenas(plan, largest_allocation_bytes);
     aval__plan_release(plan);
     fixture_close(&f);
@@ -106,10 +107,12 @@ Test(random_plans, every_read_finds_its_value_on_two_devices)
 Test(random_plans, every_read_finds_its_value_where_launches_compute_what_they_read)
 {
     for (uint64_t seed = 0; seed < 1000; seed++) plan_random(seed, AVAL_MEMORY_ARENA, 1 + seed % 2, 1 << 20, 1);
-    cr_expect(found.computed > 100 && found.made > 100, "%zu and %zu heads", found.computed, found.made);
+    cr_expect(found.computed > 100 && found.made > 100 && found.with_others > 20, "%zu and %zu heads, %zu with others", found.computed,
+              found.made, found.with_others);
     found = (simulated){ 0 };
     for (uint64_t seed = 0; seed < 500; seed++) plan_random(seed, AVAL_MEMORY_GUARDED, 1, 1 << 20, 1);
-    cr_expect(found.computed > 50 && found.made > 50, "%zu and %zu heads", found.computed, found.made);
+    cr_expect(found.computed > 50 && found.made > 50 && found.with_others > 10, "%zu and %zu heads, %zu with others", found.computed,
+              found.made, found.with_others);
 }
 
 Test(random_plans, every_read_finds_its_value_where_clusters_share_launches)
