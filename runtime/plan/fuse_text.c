@@ -473,8 +473,10 @@ static void put_head(const generator *g, aval__text *text)
     for (size_t i = 1; i < g->cluster->n_inputs; i++) aval__text_add(text, ", b%zu", i);
     aval__text_add(text, "%s;\n} head_row;\n", stores ? ", i" : "");
     aval__text_add(text, "static head_row head_at(long element HEAD_PARAMS)\n{\n    head_row row;\n%s    return row;\n}\n", g->places.at);
-    aval__text_add(text, "static %s head(head_row row, long j HEAD_PARAMS)\n{\n%s}\n#pragma OPENCL FP_CONTRACT ON\n",
-                   aval__expr_type(aval__fused_type_of(g->cluster->headed->tensor.type)->arithmetic), g->body.at);
+    /* A call would hand the row over in memory. */
+    aval__text_add(
+        text, "__attribute__((always_inline)) static %s head(head_row row, long j HEAD_PARAMS)\n{\n%s}\n#pragma OPENCL FP_CONTRACT ON\n",
+        aval__expr_type(aval__fused_type_of(g->cluster->headed->tensor.type)->arithmetic), g->body.at);
 }
 
 static void put_head_rows(const generator *g, aval__text *text)
