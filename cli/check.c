@@ -64,26 +64,45 @@ static int list_all(check *k)
     return AVAL_OK;
 }
 
-/* The device of a failure: the one with its number and name, else the first with its name. */
-static int list_replayed(check *k)
+/* What the folder to be replayed says of its case; NULL: nothing that can be read. */
+static json_t *read_case(const check *k)
 {
     char file[4096];
+    snprintf(file, sizeof file, "%s/case.json", k->own->replay);
+    return json_load_file(file, 0, NULL);
+}
+
+/* Adds the device of a failure's description: the one with its number and name, else the first with its name. */
+static void list_described(check *k, json_t *device)
+{
     json_int_t number;
     const char *platform, *name;
-    snprintf(file, sizeof file, "%s/case.json", k->own->replay);
-    json_t *all = json_load_file(file, 0, NULL);
-    k->devices = calloc(1, sizeof *k->devices);
-    if (k->devices != NULL &&
-        json_unpack(all, "{s:{s:I, s:s, s:s}}", "device", "number", &number, "platform", &platform, "name", &name) == 0) {
-        for (size_t i = 0; i < aval_device_count(k->ctx); i++) {
-            const aval_device_info *info = aval_device_info_at(k->ctx, i);
-            if (aval_device_refusal(k->ctx, i) != NULL || strcmp(info->platform, platform) != 0 || strcmp(info->name, name) != 0) continue;
-            if (k->n_devices == 0 || i == (size_t)number) k->devices[0] = i;
-            k->n_devices = 1;
-        }
+    bool found = false;
+    if (json_unpack(device, "{s:I, s:s, s:s}", "number", &number, "platform", &platform, "name", &name) != 0) return;
+    for (size_t i = 0; i < aval_device_count(k->ctx); i++) {
+        const aval_device_info *info = aval_device_info_at(k->ctx, i);
+        if (aval_device_refusal(k->ctx, i) != NULL || strcmp(info->platform, platform) != 0 || strcmp(info->name, name) != 0) continue;
+        if (!found || i == (size_t)number) k->devices[k->n_devices] = i;
+        found = true;
     }
+    k->n_devices += found;
+}
+
+/* That of a failure, and the one that a model was compared with: the same order of both as there, since the first leads. */
+static int list_replayed(check *k)
+{
+    json_t *all = read_case(k);
+    k->devices = calloc(2, sizeof *k->devices);
+    if (k->devices == NULL) return AVAL_E_MEMORY;
+    list_described(k, json_object_get(all, "device"));
+    if (k->n_devices == 1) list_described(k, json_object_get(all, "beside"));
     json_decref(all);
-    if (k->n_devices == 1) return AVAL_OK;
+    if (k->n_devices == 2 && k->devices[0] > k->devices[1]) {
+        size_t device = k->devices[0];
+        k->devices[0] = k->devices[1];
+        k->devices[1] = device;
+    }
+    if (k->n_devices > 0) return AVAL_OK;
     free(k->devices);
     return list_selected(k);
 }
@@ -165,9 +184,10 @@ static int code_of(const check *k, int status)
 }
 
 /* The command that checks this model again, for messages. */
-static void put_again(const check *k, const char *name, char *text, size_t bytes)
+static void put_again(const check *k, json_t *spec, char *text, size_t bytes)
 {
     const check_options *own = k->own;
+    const char *name = json_string_value(json_object_get(spec, "net"));
     char steps[32] = "";
     if (!own->gradients) snprintf(steps, sizeof steps, " %" PRIu64, own->steps);
     int n = snprintf(text, bytes, "aval check %s %s%s --batch %" PRIu64 " --seed %" PRIu64, name,
@@ -177,28 +197,58 @@ static void put_again(const check *k, const char *name, char *text, size_t bytes
         n += snprintf(text + n, bytes - (size_t)n, " --device %zu", k->devices[d]);
 }
 
+/* `failure` NULL: from the start; else what is in the folder that is replayed: its step alone, from the states before it. */
+static int check_described_model(check *k, json_t *spec, const json_t *failure)
+{
+    const check_options *own = k->own;
+    char again[1024];
+    check_model m;
+    aval_model_runner runner = { .size = 0 };
+    char *description = json_dumps(spec, 0);
+    if (failure == NULL) put_again(k, spec, again, sizeof again);
+    else snprintf(again, sizeof again, "aval check --replay %.900s", own->replay);
+    aval_check_steps_options options = { .size = sizeof options,
+                                         .steps = own->steps,
+                                         .gradients = own->gradients,
+                                         .again = again,
+                                         .failures = own->failures,
+                                         .description = description };
+    int status = check_model_open(k->ctx, spec, &m);
+    if (status == AVAL_OK && failure != NULL) {
+        options.first = (uint64_t)json_integer_value(json_object_get(failure, "step"));
+        options.steps = 1;
+        options.gradients = json_is_true(json_object_get(failure, "gradients"));
+        status = check_model_set_states(&m, own->replay, json_object_get(failure, "states"));
+    }
+    if (status == AVAL_OK) {
+        if (k->crew != NULL) runner = check_crew_model_runner(k->crew, spec);
+        options.runner = k->crew != NULL ? &runner : NULL;
+        status = aval_check_steps(k->ctx, &m.library, &options, check_report_take, k->report);
+    }
+    free(description);
+    check_model_close(&m);
+    return status;
+}
+
 static int check_one_model(check *k, const char *name)
 {
     const check_options *own = k->own;
-    char seed[32], again[1024];
-    check_model m;
+    char seed[32];
     snprintf(seed, sizeof seed, "%" PRIu64, own->seed); /* JSON's integers end at 2^63 */
-    put_again(k, name, again, sizeof again);
     json_t *spec = json_pack("{s:s, s:I, s:s, s:b, s:s*}", "net", name, "batch", (json_int_t)own->batch, "seed", seed, "forward",
                              own->forward, "layers", own->layers);
-    int status = check_model_open(k->ctx, spec, &m);
-    if (status == AVAL_OK) {
-        aval_model_runner runner = { .size = 0 };
-        if (k->crew != NULL) runner = check_crew_model_runner(k->crew, spec);
-        const aval_check_steps_options options = { .size = sizeof options,
-                                                   .steps = own->steps,
-                                                   .gradients = own->gradients,
-                                                   .runner = k->crew != NULL ? &runner : NULL,
-                                                   .again = again };
-        status = aval_check_steps(k->ctx, &m.library, &options, check_report_take, k->report);
-    }
-    check_model_close(&m);
+    int status = spec == NULL ? AVAL_E_MEMORY : check_described_model(k, spec, NULL);
     json_decref(spec);
+    return status;
+}
+
+/* A folder of an operator's failure, or of a model's. */
+static int replay(check *k)
+{
+    json_t *all = read_case(k), *spec = json_object_get(all, "model");
+    int status = spec != NULL ? check_described_model(k, spec, all)
+                              : aval_check_replay(k->ctx, k->own->replay, &k->library, check_report_take, k->report);
+    json_decref(all);
     return status;
 }
 
@@ -258,25 +308,17 @@ static int write_reports(const check *k)
     return written > code ? written : code;
 }
 
-/* Models leave none: what is said of their failures has the command that shows them again. */
-static bool leaves_folders(const check *k)
-{
-    bool any = k->options->n_rest == 0;
-    for (size_t n = 0; n < k->options->n_rest; n++) any = any || !check_model_named(k->options->rest[n]);
-    return any && k->own->failures != NULL;
-}
-
 static int run(check *k)
 {
     int code;
     if (k->own->shrink) return shrink(k);
     if (k->own->replay == NULL) code = check_named(k);
-    else code = code_of(k, aval_check_replay(k->ctx, k->own->replay, &k->library, check_report_take, k->report));
+    else code = code_of(k, replay(k));
     /* an unknown op, or no device: the message has said it */
     if (code != CLI_OK && check_report_count(k->report) == 0) return code;
     int printed = check_report_print(k->report), written = write_reports(k);
     if (written > printed) printed = written;
-    if (check_report_failed(k->report) > 0 && leaves_folders(k) && !k->options->common.json && !k->options->common.quiet)
+    if (check_report_failed(k->report) > 0 && k->own->failures != NULL && !k->options->common.json && !k->options->common.quiet)
         printf("failures are in %s; see one again with: aval check%s --replay FOLDER\n", k->own->failures,
                k->options->common.plugins ? " --plugin FILE.so" : "");
     return printed > code ? printed : code;
@@ -335,7 +377,7 @@ int cli_check(int argc, const char **argv)
         { "layers", 0, POPT_ARG_STRING, &own.layers, 0, "of models: widths of hidden layers [mlp: 128,128; lenet: 256]", "N,N..." },
         { "gradients", 0, POPT_ARG_NONE, &own.gradients, 0, "of models: their gradients by differences on the host, instead of steps",
           NULL },
-        { "failures", 0, POPT_ARG_STRING, &own.failures, 0, "each failed case leaves a folder there [aval-failures]", "DIR" },
+        { "failures", 0, POPT_ARG_STRING, &own.failures, 0, "each failed case or step leaves a folder there [aval-failures]", "DIR" },
         { "replay", 0, POPT_ARG_STRING, &own.replay, 0, "only the case of this failure's folder", "DIR" },
         { "shrink", 0, POPT_ARG_NONE, &own.shrink, 0, "with --replay: smaller shapes that still fail", NULL },
         { "junit", 0, POPT_ARG_STRING, &own.junit, 0, "the results as JUnit XML", "FILE" },

@@ -58,6 +58,8 @@ typedef struct check_model {
 bool check_model_named(const char *name);
 /* Makes the model that `spec` describes ({"net": ..., "batch": ..., "seed": ..., "forward": ..., "layers": ...}); for check_model_close, after a failure too. */
 int check_model_open(aval_context *ctx, json_t *spec, check_model *m);
+/* Sets the states that a failure's folder has; `names` is case.json's "states". */
+int check_model_set_states(const check_model *m, const char *folder, const json_t *names);
 void check_model_close(check_model *m);
 
 /* ---- Reports ---------------------------------------------------------------------------------------------------------------------------- */

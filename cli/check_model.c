@@ -145,6 +145,36 @@ int check_model_open(aval_context *ctx, json_t *spec, check_model *m)
     return status;
 }
 
+/* The type is the store's: NumPy has no name for some. */
+static int set_state(aval_store *store, const char *name, const aval_array *content)
+{
+    int type, status = aval_store_shape(store, name, &type, NULL, NULL);
+    size_t count = 1;
+    if (status < 0) return status;
+    for (size_t axis = 0; axis < content->rank; axis++) count *= (size_t)content->dims[axis];
+    void *data = malloc(count * aval_type_bytes(type) + 1);
+    if (data == NULL) return AVAL_E_MEMORY;
+    status = aval_convert(data, type, content->data, content->type, count);
+    if (status == AVAL_OK) status = aval_store_set(store, name, type, content->rank, content->dims, data);
+    free(data);
+    return status;
+}
+
+int check_model_set_states(const check_model *m, const char *folder, const json_t *names)
+{
+    int status = AVAL_OK;
+    for (size_t i = 0; i < json_array_size(names) && status == AVAL_OK; i++) {
+        char file[4096];
+        aval_array content = { .size = sizeof content };
+        const char *name = json_string_value(json_array_get(names, i));
+        snprintf(file, sizeof file, "%s/state_%zu.npy", folder, i);
+        status = name == NULL ? AVAL_E_FORMAT : aval_array_read(file, &content);
+        if (status == AVAL_OK) status = set_state(m->store, name, &content);
+        aval_free(content.data);
+    }
+    return status;
+}
+
 void check_model_close(check_model *m)
 {
     if (m->file != NULL) { /* which holds graph and store */

@@ -194,6 +194,9 @@ typedef struct aval_check_steps_options {
     int gradients; /* 1: no steps: the gradients of the first one against differences (aval_check_gradient) */
     const aval_model_runner *runner; /* NULL: in this process, on the first selected device */
     const char *again; /* the command that makes this check, for messages; NULL: none */
+    uint64_t first; /* the step to begin with, from the states that the model's store has */
+    const char *failures; /* folder in which each failure leaves one of its own; NULL: none */
+    const char *description; /* JSON by which the caller makes the model again, kept as "model" in the folder's case.json; NULL: {} */
 } aval_check_steps_options;
 
 /* Runs steps of a model on every device, each from equal states, and compares the results of each step, all gradients that the graph asks for and
@@ -201,6 +204,7 @@ typedef struct aval_check_steps_options {
    Where a device differs, the step is run again launch by launch, each on equal inputs, which names the first launch whose result differs;
    where none does, rounding was amplified (beside a kink), which is no fault.  Each device also trains on its own: how far the devices
    drift apart is told, and is no fault either.
+   Each failure leaves a folder where the options say so: states and inputs of its step, what was found and expected, kernel sources.
    Results have the model's name as `op`, and in `what` "value V", "gradient dL/dV", "state S", "repeat", "run", or "drift" (always passed;
    its message tells how far).  0: all passed; AVAL_E_CHECK: a difference. */
 AVAL_API int aval_check_steps(aval_context *ctx, const aval_check_model *model, const aval_check_steps_options *options,

@@ -11,7 +11,8 @@ typedef enum aval__piece_role {
     AVAL__PIECE_OWN_VALUE, /* of the device's own training, whose states are never set */
     AVAL__PIECE_OWN_STATE,
     AVAL__PIECE_TRACED, /* a value as a launch left it */
-    AVAL__PIECE_GRADIENT /* what aval_check_gradient found: aval__gradient_numbers as doubles */
+    AVAL__PIECE_GRADIENT, /* what aval_check_gradient found: aval__gradient_numbers as doubles */
+    AVAL__PIECE_SOURCE /* a program: its text as bytes, with the 0 behind it; `launch` has its build options */
 } aval__piece_role;
 
 typedef struct aval__piece {
@@ -19,13 +20,13 @@ typedef struct aval__piece {
     int64_t number; /* traced: of the value in the plan */
     int64_t id; /* of the value in the user's graph; -1: planning made it */
     char *name;
-    char *launch; /* traced: what made it; else "" */
+    char *launch; /* traced: what made it; of a source: its build options; else "" */
     double reach; /* traced: the largest magnitude that the launch has read, as far as it is known */
     aval_tensor shape;
     void *data;
 } aval__piece;
 
-typedef enum aval__model_command { AVAL__MODEL_STEP, AVAL__MODEL_TRACE, AVAL__MODEL_GRADIENTS } aval__model_command;
+typedef enum aval__model_command { AVAL__MODEL_STEP, AVAL__MODEL_TRACE, AVAL__MODEL_GRADIENTS, AVAL__MODEL_SOURCES } aval__model_command;
 
 /* The numbers of a piece that is a gradient. */
 typedef struct aval__gradient_numbers {

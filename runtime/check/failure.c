@@ -1,5 +1,6 @@
 /* What a failed case leaves: a folder with inputs, upstream gradients, what was found and what was expected as .npy, the kernel sources with
  * their build options, the case itself as case.json, and README.txt that says what happened and how to see it again. */
+#include "check/failure.h"
 #include "check/judge.h"
 #include "model/model.h"
 
@@ -9,9 +10,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#define FORMAT_VERSION 1
-
-static int make_folder(const char *path)
+int aval__failure_make_folder(const char *path)
 {
     if (mkdir(path, 0777) == 0 || errno == EEXIST) return 0;
     return aval__fail(AVAL_E_IO, "folder '%s' cannot be made: %s", path, strerror(errno));
@@ -44,7 +43,7 @@ static int write_npy(const char *file, const aval__host_tensor *t)
     return status;
 }
 
-static int write_tensor(const char *folder, const char *kind, const char *name, const aval__host_tensor *t)
+int aval__failure_write_tensor(const char *folder, const char *kind, const char *name, const aval__host_tensor *t)
 {
     aval__text file = { 0 };
     if (t->real == NULL && t->integer == NULL) return 0;
@@ -60,7 +59,7 @@ static int write_numbered(const char *folder, const char *kind, size_t number, c
 {
     char name[32];
     snprintf(name, sizeof name, "%zu", number);
-    return write_tensor(folder, kind, name, t);
+    return aval__failure_write_tensor(folder, kind, name, t);
 }
 
 /* Gradients whose differences were taken element by element. */
@@ -73,7 +72,7 @@ static int write_expected_gradient(const aval__judge *j, const aval__case_gradie
     shape.type = AVAL_DOUBLE;
     AVAL__TRY(aval__host_tensor_make(&expected, &shape));
     if (d->elements > 0) memcpy(expected.real, d->by_output[g->output], d->elements * sizeof(double));
-    int status = write_tensor(folder, "expected", name, &expected);
+    int status = aval__failure_write_tensor(folder, "expected", name, &expected);
     aval__host_tensor_release(&expected);
     return status;
 }
@@ -85,21 +84,21 @@ static int write_tensors(const aval__judge *j, size_t device, const char *folder
     for (size_t i = 0; i < c->n_inputs; i++) AVAL__TRY(write_numbered(folder, "input", i, &c->inputs[i]));
     for (size_t o = 0; o <= c->n_outputs; o++) AVAL__TRY(write_numbered(folder, "upstream", o, &c->upstreams[o]));
     for (size_t o = 0; o < c->n_outputs; o++) {
-        AVAL__TRY(write_tensor(folder, "expected", c->output_names[o], &j->expected[o]));
-        if (w->ran) AVAL__TRY(write_tensor(folder, "found", c->output_names[o], &w->results.at[o]));
+        AVAL__TRY(aval__failure_write_tensor(folder, "expected", c->output_names[o], &j->expected[o]));
+        if (w->ran) AVAL__TRY(aval__failure_write_tensor(folder, "found", c->output_names[o], &w->results.at[o]));
     }
     for (size_t g = 0; g < c->n_gradients; g++) {
         aval__text name = { 0 };
         aval__case_gradient_name(&name, c, &c->gradients[g]);
         int status = name.failed ? AVAL_E_MEMORY : write_expected_gradient(j, &c->gradients[g], name.at, folder);
-        if (status == 0 && w->ran) status = write_tensor(folder, "found", name.at, &w->results.at[c->n_outputs + g]);
+        if (status == 0 && w->ran) status = aval__failure_write_tensor(folder, "found", name.at, &w->results.at[c->n_outputs + g]);
         aval__text_release(&name);
         AVAL__TRY(status);
     }
     return 0;
 }
 
-static int write_text(const char *folder, const char *name, const char *text)
+int aval__failure_write_text(const char *folder, const char *name, const char *text)
 {
     aval__text file = { 0 };
     aval__text_add(&file, "%s/%s", folder, name);
@@ -130,7 +129,7 @@ static int write_sources(const aval__judge *j, size_t device, const char *folder
         char name[128];
         snprintf(name, sizeof name, "kernel_%zu_%.96s%s", i, results.programs[i].name, strchr(results.programs[i].name, '.') ? "" : ".cl");
         aval__text_add(list, "  %s  %s\n", name, results.programs[i].options);
-        status = write_text(folder, name, results.programs[i].text);
+        status = aval__failure_write_text(folder, name, results.programs[i].text);
     }
     aval__results_release(&results);
     return status;
@@ -145,13 +144,13 @@ static int write_case(const aval__judge *j, size_t device, const char *folder)
     aval__text_add(&seed, "%llu", (unsigned long long)what->seed); /* JSON's integers end at 2^63 */
     json_t *all =
         json_pack("{s:i, s:s, s:s, s:s*, s:s*, s:s, s:s, s:b, s:f, s:f, s:f, s:f, s:f, s:f, s:i, s:i, s:{s:I, s:s, s:s, s:s, s:s}}",
-                  "format", FORMAT_VERSION, "op", what->op, "inputs", s->inputs, "attrs", s->attrs, "gives", aval__sample_outputs(s),
+                  "format", AVAL__FAILURE_FORMAT, "op", what->op, "inputs", s->inputs, "attrs", s->attrs, "gives", aval__sample_outputs(s),
                   "type", j->row->name, "seed", seed.at, "forward_only", what->forward_only, "low", s->low, "high", s->high, "atol",
                   s->atol, "rtol", s->rtol, "grad_atol", s->grad_atol, "grad_rtol", s->grad_rtol, "flags", (int)s->flags, "size_class",
                   (int)s->size_class, "device", "number", (json_int_t)j->runner->number(j->runner->user, device), "platform",
                   info->platform, "name", info->name, "driver", info->driver, "version", info->version);
     char *text = all == NULL ? NULL : json_dumps(all, JSON_INDENT(2));
-    int status = text == NULL ? AVAL_E_MEMORY : write_text(folder, "case.json", text);
+    int status = text == NULL ? AVAL_E_MEMORY : aval__failure_write_text(folder, "case.json", text);
     aval_free(text);
     json_decref(all);
     aval__text_release(&seed);
@@ -171,7 +170,7 @@ static int write_readme(const aval__judge *j, size_t device, const char *folder,
     aval__text_add(&text, "The operator's plugin (to be named by --plugin if it is not installed)\n  %s\n\n",
                    aval__plugin_file(j->c->def->plugin));
     aval__text_add(&text, "Kernel sources and their build options\n%s", sources);
-    int status = text.failed ? AVAL_E_MEMORY : write_text(folder, "README.txt", text.at);
+    int status = text.failed ? AVAL_E_MEMORY : aval__failure_write_text(folder, "README.txt", text.at);
     aval__text_release(&text);
     return status;
 }
@@ -182,8 +181,8 @@ int aval__failure_write(aval__judge *j, size_t device)
     int status = 0;
     char *folder = folder_name(j, device);
     if (folder == NULL) return AVAL_E_MEMORY;
-    AVAL__TRY_DONE(make_folder(j->options->failures));
-    AVAL__TRY_DONE(make_folder(folder));
+    AVAL__TRY_DONE(aval__failure_make_folder(j->options->failures));
+    AVAL__TRY_DONE(aval__failure_make_folder(folder));
     AVAL__TRY_DONE(write_tensors(j, device, folder));
     AVAL__TRY_DONE(write_case(j, device, folder));
     AVAL__TRY_DONE(write_sources(j, device, folder, &sources));
@@ -227,15 +226,18 @@ int aval__failure_read(aval__arena *arena, const char *folder, aval_check_case *
     aval_sample *s = aval__arena_alloc(arena, sizeof *s);
     aval_sample_more *more = aval__arena_alloc(arena, sizeof *more);
     if (s == NULL || more == NULL) AVAL__TRY_DONE(AVAL_E_MEMORY);
+    if (json_object_get(all, "model") != NULL)
+        AVAL__TRY_DONE(aval__fail(AVAL_E_FORMAT,
+                                  "'%s' is of a model, whose shapes cannot be made smaller: expected a failure of an operator", folder));
     if (json_unpack_ex(all, &error, 0, "{s:i, s:s, s:s, s?s, s?s, s:s, s:s, s:b, s:F, s:F, s:F, s:F, s:F, s:F, s:i, s:i}", "format",
                        &format, "op", &op, "inputs", &inputs, "attrs", &attrs, "gives", &gives, "type", &type, "seed", &seed,
                        "forward_only", &forward_only, "low", &s->low, "high", &s->high, "atol", &s->atol, "rtol", &s->rtol, "grad_atol",
                        &s->grad_atol, "grad_rtol", &s->grad_rtol, "flags", &flags, "size_class", &size_class) != 0)
         AVAL__TRY_DONE(aval__fail(AVAL_E_FORMAT, "'%s/case.json' is not what a failure leaves: %s", folder, error.text));
     *row = find_row(type);
-    if (format != FORMAT_VERSION || *row == NULL)
+    if (format != AVAL__FAILURE_FORMAT || *row == NULL)
         AVAL__TRY_DONE(aval__fail(AVAL_E_FORMAT, "'%s/case.json' has format %d and type '%s', expected %d and float, double or float16",
-                                  folder, format, type, FORMAT_VERSION));
+                                  folder, format, type, AVAL__FAILURE_FORMAT));
     s->flags = (uint32_t)flags;
     s->size_class = (uint32_t)size_class;
     s->inputs = aval__arena_text(arena, inputs);

@@ -198,8 +198,10 @@ static int tell_launch(aval__model_judge *j, size_t device, const aval__piece *l
     const aval_check_result result = {
         .passed = 0, .error = apart->error, .message = message.at, .blame = v == NOBODY_KNOWS ? "" : "device"
     };
-    if (v != LEADER_IS_WRONG) aval__model_tell(j, device, "first launch", &result);
-    if (v != OTHER_IS_WRONG) aval__model_tell(j, j->leader, "first launch", &result);
+    const aval__model_evidence others = { .found = other, .other = leader, .other_device = j->leader },
+                               leaders = { .found = leader, .other = other, .other_device = device };
+    if (v != LEADER_IS_WRONG) AVAL__TRY_DONE(aval__model_fail(j, device, "first launch", &result, &others));
+    if (v != OTHER_IS_WRONG) AVAL__TRY_DONE(aval__model_fail(j, j->leader, "first launch", &result, &leaders));
 done:
     aval__text_release(&message);
     aval__text_release(&why);
@@ -225,7 +227,8 @@ int aval__model_bisect(aval__model_judge *j, size_t device, bool *found)
 /* ---- Against the referee, and against itself ------------------------------------------------------------------------------------------- */
 
 /* The first traced value that differs from the referee's; NULL: none does by itself. */
-static const aval__piece *find_first_wrong(const aval__model_judge *j, size_t device, double *right, aval__difference *apart)
+static const aval__piece *find_first_wrong(const aval__model_judge *j, size_t device, const aval__host_tensor **right,
+                                           aval__difference *apart)
 {
     const double loose = 10; /* as the result itself was compared */
     const aval__bundle *trace = &j->witnesses[device].trace;
@@ -236,7 +239,7 @@ static const aval__piece *find_first_wrong(const aval__model_judge *j, size_t de
             const aval__host_tensor *t = &j->expected[r].at[p->id];
             if (t->real == NULL || !aval__tensor_same_shape(&t->tensor, &p->shape)) continue;
             if (aval__model_compare_referee(p, t, loose, apart)) break;
-            *right = t->real[apart->worst];
+            *right = t;
             return p;
         }
     }
@@ -263,14 +266,14 @@ int aval__model_bisect_referee(aval__model_judge *j, size_t device, const char *
 {
     aval__text message = { 0 };
     aval__difference apart;
-    double right;
+    const aval__host_tensor *right = NULL;
     AVAL__TRY(trace_one(j, device));
     if (!j->witnesses[device].alive) return AVAL_OK;
     const aval__piece *first = find_first_wrong(j, device, &right, &apart);
     if (first != NULL) {
         put_launch(first, &apart, &message);
         put_found(j, device, first, apart.worst, &message);
-        aval__text_add(&message, ", the referee finds %.9g (%.3g times the tolerance)", right, apart.error);
+        aval__text_add(&message, ", the referee finds %.9g (%.3g times the tolerance)", right->real[apart.worst], apart.error);
     } else {
         aval__text_add(&message, "%s differs from the referee's by %.3g times the tolerance, and no launch's values by themselves", what,
                        difference->error);
@@ -278,11 +281,12 @@ int aval__model_bisect_referee(aval__model_judge *j, size_t device, const char *
     put_again(j, &message);
     int status = message.failed ? AVAL_E_MEMORY : AVAL_OK;
     if (status == AVAL_OK)
-        aval__model_tell(j, device, first != NULL ? "first launch" : what,
-                         &(aval_check_result){ .passed = 0,
-                                               .error = first != NULL ? apart.error : difference->error,
-                                               .blame = others_are_right(j, device, what) ? "device" : "",
-                                               .message = message.at });
+        status = aval__model_fail(j, device, first != NULL ? "first launch" : what,
+                                  &(aval_check_result){ .passed = 0,
+                                                        .error = first != NULL ? apart.error : difference->error,
+                                                        .blame = others_are_right(j, device, what) ? "device" : "",
+                                                        .message = message.at },
+                                  &(aval__model_evidence){ .found = first, .right = right });
     aval__bundle_release(&j->witnesses[device].trace);
     aval__text_release(&message);
     return status;
@@ -305,7 +309,7 @@ int aval__model_bisect_repeat(aval__model_judge *j, size_t device)
     put_again(j, &message);
     if (message.failed) status = AVAL_E_MEMORY;
     if (status == AVAL_OK && w->alive)
-        aval__model_tell(j, device, "repeat", &(aval_check_result){ .passed = 0, .error = INFINITY, .message = message.at });
+        status = aval__model_fail(j, device, "repeat", &(aval_check_result){ .passed = 0, .error = INFINITY, .message = message.at }, NULL);
     aval__bundle_release(&first);
     aval__bundle_release(&w->trace);
     aval__text_release(&message);

@@ -73,7 +73,8 @@ void aval__model_tell(aval__model_judge *j, size_t device, const char *what, con
 {
     aval_check_result r = *result;
     aval__text text = { 0 };
-    aval__text_add(&text, r.passed > 0 ? "%llu steps" : "step %llu", (unsigned long long)(j->step + (r.passed == 0)));
+    if (r.passed > 0) aval__text_add(&text, "%llu steps", (unsigned long long)(j->step - j->options->first));
+    else aval__text_add(&text, "step %llu", (unsigned long long)j->step + 1);
     r.size = sizeof r;
     r.op = j->model->name == NULL ? "model" : j->model->name;
     r.device = j->runner->device(j->runner->user, device)->name;
@@ -112,21 +113,27 @@ static int hear(aval__model_judge *j, size_t device, bool trace)
     if (!trace) w->ran = outcome.status == 0;
     if (outcome.status == 0) return AVAL_OK;
     const char *message = outcome.message != NULL && outcome.message[0] != 0 ? outcome.message : aval_error();
-    aval__model_tell(j, device, "run", &(aval_check_result){ .passed = 0, .error = INFINITY, .message = message, .fate = outcome.fate });
-    return AVAL_OK;
+    char *kept = aval__copy_text(message); /* the folder may ask the device for more */
+    if (kept == NULL) return AVAL_E_MEMORY;
+    int status = aval__model_fail(j, device, "run",
+                                  &(aval_check_result){ .passed = 0, .error = INFINITY, .message = kept, .fate = outcome.fate }, NULL);
+    aval__free(kept);
+    return status;
 }
 
 int aval__model_ask(aval__model_judge *j, const aval__bundle *request, const bool *asked)
 {
     void *bytes;
     size_t size;
-    AVAL__TRY(aval__bundle_pack(request, &bytes, &size));
+    int status = aval__bundle_pack(request, &bytes, &size);
+    if (status < 0) return status;
     for (size_t d = 0; d < j->n; d++) {
         if (asked[d]) j->runner->begin(j->runner->user, d, bytes, size);
     }
     for (size_t d = 0; d < j->n; d++) {
-        if (asked[d]) (void)hear(j, d, request->command == AVAL__MODEL_TRACE);
+        int heard = asked[d] ? hear(j, d, request->command == AVAL__MODEL_TRACE) : AVAL_OK;
+        if (heard < 0) status = heard;
     }
     aval__free(bytes);
-    return AVAL_OK;
+    return status;
 }

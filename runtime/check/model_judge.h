@@ -51,6 +51,15 @@ bool aval__model_compare_referee(const aval__piece *found, const aval__host_tens
 int aval__model_ask(aval__model_judge *j, const aval__bundle *request, const bool *asked);
 /* Tells one result and counts it; `message` may be NULL. */
 void aval__model_tell(aval__model_judge *j, size_t device, const char *what, const aval_check_result *result);
+/* What a failed launch found, and what another device, or the referee, has instead; each may be NULL. */
+typedef struct aval__model_evidence {
+    const aval__piece *found, *other;
+    size_t other_device; /* with `other` */
+    const aval__host_tensor *right;
+} aval__model_evidence;
+/* Tells of a failure, and leaves a folder of it where the options say so (model_failure.c).  `evidence` may be NULL. */
+int aval__model_fail(aval__model_judge *j, size_t device, const char *what, const aval_check_result *result,
+                     const aval__model_evidence *evidence);
 /* Adds "0 (PoCL)". */
 void aval__model_put_device(const aval__model_judge *j, size_t device, aval__text *text);
 

@@ -204,11 +204,13 @@ static int tell_drift(aval__model_judge *j, size_t device)
     }
     aval__text message = { 0 };
     if (worst > 0) {
-        aval__text_add(&message, "trained on its own for %llu steps, it is %.2g away from device ", (unsigned long long)j->step, worst);
+        aval__text_add(&message, "trained on its own for %llu steps, it is %.2g away from device ",
+                       (unsigned long long)(j->step - j->options->first), worst);
         aval__model_put_device(j, j->leader, &message);
         aval__text_add(&message, " in %s, relative to its largest element: rounding that grows with the steps, no fault", where);
     } else {
-        aval__text_add(&message, "trained on its own for %llu steps, it is bit for bit where device ", (unsigned long long)j->step);
+        aval__text_add(&message, "trained on its own for %llu steps, it is bit for bit where device ",
+                       (unsigned long long)(j->step - j->options->first));
         aval__model_put_device(j, j->leader, &message);
         aval__text_add(&message, " is");
     }
@@ -260,10 +262,11 @@ static int tell_gradient(aval__model_judge *j, size_t device, const aval__piece 
             "operator that is wrong",
             n.worst, n.found, n.expected, n.error);
     bool alive = j->witnesses[device].alive;
-    if (!name.failed && !message.failed)
-        aval__model_tell(j, device, name.at, &(aval_check_result){ .passed = passed, .error = n.error, .message = message.at });
-    j->witnesses[device].alive = alive; /* each gradient is told */
+    const aval_check_result result = { .passed = passed, .error = n.error, .message = message.at };
     int status = name.failed || message.failed ? AVAL_E_MEMORY : AVAL_OK;
+    if (status == AVAL_OK && passed) aval__model_tell(j, device, name.at, &result);
+    else if (status == AVAL_OK) status = aval__model_fail(j, device, name.at, &result, NULL);
+    j->witnesses[device].alive = alive; /* each gradient is told */
     aval__text_release(&name);
     aval__text_release(&message);
     return status;
@@ -332,10 +335,11 @@ int aval_check_steps(aval_context *ctx, const aval_check_model *model, const ava
 {
     AVAL__NEED(ctx, "a context");
     AVAL__NEED(model && model->graph && model->feed && model->wanted, "a model with a graph, wanted values and a function that feeds them");
-    static const aval_check_steps_options defaults = { .size = sizeof defaults, .steps = 1 };
     aval__model_here *here = NULL;
-    aval__model_judge j = { .ctx = ctx, .model = model, .options = options == NULL ? &defaults : options, .report = report, .user = user };
-    uint64_t steps = j.options->steps == 0 ? 1 : j.options->steps;
+    aval_check_steps_options all = { .size = sizeof all };
+    if (options != NULL) memcpy(&all, options, options->size < sizeof all ? options->size : sizeof all);
+    aval__model_judge j = { .ctx = ctx, .model = model, .options = &all, .report = report, .user = user };
+    uint64_t steps = all.steps == 0 ? 1 : all.steps, first = all.first;
     int status = AVAL_OK;
     j.runner = j.options->runner;
     if (j.runner == NULL) {
@@ -344,8 +348,8 @@ int aval_check_steps(aval_context *ctx, const aval_check_model *model, const ava
     }
     AVAL__TRY_DONE(open_judge(&j));
     if (j.options->gradients) AVAL__TRY_DONE(check_gradients(&j));
-    for (; !j.options->gradients && j.step < steps && (j.step == 0 || find_leader(&j)); j.step++)
-        AVAL__TRY_DONE(run_step(&j, j.step + 1 == steps));
+    for (j.step = first; !j.options->gradients && j.step < first + steps && (j.step == first || find_leader(&j)); j.step++)
+        AVAL__TRY_DONE(run_step(&j, j.step + 1 == first + steps));
     if (!j.options->gradients) AVAL__TRY_DONE(tell_lines(&j));
     if (j.failed > 0)
         status =

@@ -210,10 +210,46 @@ done:
     return status;
 }
 
+/* ---- Sources ------------------------------------------------------------------------------------------------------------------------- */
+
+static bool is_listed(const aval__bundle *out, const aval__source *source)
+{
+    for (size_t i = 0; i < out->pieces.count; i++) {
+        const aval__piece *p = &out->pieces.at[i];
+        if (strcmp(p->data, source->text) == 0 && strcmp(p->launch, source->options) == 0) return true;
+    }
+    return false;
+}
+
+static int list_sources(void *user, const aval__plan *plan)
+{
+    aval__bundle *out = user;
+    for (size_t i = 0; i < plan->n_steps; i++) {
+        const aval__source *source = plan->steps[i].kind == AVAL__STEP_LAUNCH ? plan->steps[i].source : NULL; /* copies have none */
+        if (source == NULL || is_listed(out, source)) continue;
+        const aval_tensor shape = { .type = AVAL_UINT8, .rank = 1, .dims = { (int64_t)strlen(source->text) + 1 } };
+        aval__piece *piece = aval__bundle_add(out, AVAL__PIECE_SOURCE, source->name, &shape);
+        if (piece == NULL) return AVAL_E_MEMORY;
+        memcpy(piece->data, source->text, strlen(source->text) + 1);
+        aval__free(piece->launch);
+        piece->launch = aval__copy_text(source->options);
+        if (piece->launch == NULL) return AVAL_E_MEMORY;
+    }
+    return AVAL_OK;
+}
+
+static int do_sources(aval_model_worker *w, const aval__bundle *request, aval__bundle *out)
+{
+    AVAL__TRY(aval__model_set_states(w->model.store, request));
+    AVAL__TRY(w->model.feed(w->model.user, w->session, request->step));
+    return aval__session_visit_plan(w->session, w->results.at.at, w->results.at.count, list_sources, out);
+}
+
 static int (*const commands[])(aval_model_worker *w, const aval__bundle *request, aval__bundle *out) = {
     [AVAL__MODEL_STEP] = do_step,
     [AVAL__MODEL_TRACE] = do_trace,
     [AVAL__MODEL_GRADIENTS] = do_gradients,
+    [AVAL__MODEL_SOURCES] = do_sources,
 };
 
 int aval_model_worker_answer(aval_model_worker *worker, const void *request, size_t request_bytes, void **answer, size_t *bytes)

@@ -5,8 +5,11 @@
 #include "aval/aval.h"
 
 #include <criterion/criterion.h>
+#include <glob.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static void begin(void)
 {
@@ -78,7 +81,54 @@ Test(models, the_first_launch_of_a_wrong_gradient_is_named_and_pinned_on_its_dev
     expect_launch("check mlp --steps 2 --all-devices --json", 1, ":loss_backward");
     const command_outcome *o = command_run("check mlp --steps 2 --all-devices");
     cr_expect_not_null(strstr(o->out, "to see it again: aval check mlp"), "%s", o->out);
-    cr_expect_null(strstr(o->out, "--replay"), "it leaves no folder: %s", o->out);
+    cr_expect_not_null(strstr(o->out, "see one again with: aval check --replay FOLDER"), "%s", o->out);
+}
+
+/* The step alone, from the states before it, on the device and the one beside it. */
+Test(models, a_wrong_gradient_leaves_a_folder_that_shows_it_again)
+{
+    setenv("AVAL_LAYER_MISCOMPILE", WRONG_BACKWARD, 1);
+    command_run("check mlp --steps 2 --all-devices --failures kept");
+    const char *folder = command_first_entry("kept");
+    cr_assert_str_eq(folder, "kept/mlp-step1-device1");
+    char *readme = command_read("kept/mlp-step1-device1/README.txt");
+    cr_expect_not_null(strstr(readme, ":loss_backward"), "%s", readme);
+    cr_expect_not_null(strstr(readme, "aval check --replay kept/mlp-step1-device1"), "%s", readme);
+    cr_expect_not_null(strstr(readme, "cross_entropy.cl  -D"), "%s", readme);
+    free(readme);
+    static const char *const files[] = { "state_0.npy", "input_images.npy", "input_labels.npy", "case.json" };
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        char path[128];
+        snprintf(path, sizeof path, "kept/mlp-step1-device1/%s", files[i]);
+        cr_expect_eq(access(path, R_OK), 0, "%s is missing", path);
+    }
+    static const char *const patterns[] = { "kept/mlp-step1-device1/found_*.npy", "kept/mlp-step1-device1/expected_*.npy" };
+    for (size_t i = 0; i < sizeof patterns / sizeof *patterns; i++) {
+        glob_t found;
+        cr_expect_eq(glob(patterns[i], 0, NULL, &found), 0, "%s: nothing", patterns[i]);
+        globfree(&found);
+    }
+    expect_launch("check --replay kept/mlp-step1-device1 --json", 1, ":loss_backward");
+    const command_outcome *o = command_run("check --replay kept/mlp-step1-device1 --shrink");
+    cr_expect_eq(o->exit_code, 2, "%d %s", o->exit_code, o->err);
+    cr_expect_not_null(strstr(o->err, "is of a model"), "%s", o->err);
+    unsetenv("AVAL_LAYER_MISCOMPILE");
+    o = command_run("check --replay kept/mlp-step1-device1");
+    cr_expect_eq(o->exit_code, 0, "without the fault: %s %s", o->out, o->err);
+}
+
+/* Wrong from the second step on: the folder has the states after the first. */
+Test(models, a_later_step_is_shown_again_from_its_own_states)
+{
+    setenv("AVAL_LAYER_LIE", "nan:60", 1);
+    command_run("check mlp --steps 3 --all-devices --failures kept");
+    unsetenv("AVAL_LAYER_LIE");
+    const char *folder = command_first_entry("kept");
+    cr_assert_neq(folder[0], 0);
+    char arguments[600];
+    snprintf(arguments, sizeof arguments, "check --replay %s", folder);
+    const command_outcome *o = command_run(arguments);
+    cr_expect_eq(o->exit_code, 0, "an honest device: %s %s", o->out, o->err);
 }
 
 Test(models, a_leader_that_is_wrong_is_named_and_not_those_that_differ_from_it)
