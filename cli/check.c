@@ -91,9 +91,9 @@ static void list_described(check *k, json_t *device)
 /* That of a failure, and the one that a model was compared with: the same order of both as there, since the first leads. */
 static int list_replayed(check *k)
 {
-    json_t *all = read_case(k);
     k->devices = calloc(2, sizeof *k->devices);
     if (k->devices == NULL) return AVAL_E_MEMORY;
+    json_t *all = read_case(k);
     list_described(k, json_object_get(all, "device"));
     if (k->n_devices == 1) list_described(k, json_object_get(all, "beside"));
     json_decref(all);

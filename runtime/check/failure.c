@@ -111,6 +111,24 @@ int aval__failure_write_text(const char *folder, const char *name, const char *t
     return status;
 }
 
+const aval__source *aval__failure_new_source(const aval__plan *plan, size_t step)
+{
+    const aval__source *source = plan->steps[step].kind == AVAL__STEP_LAUNCH ? plan->steps[step].source : NULL; /* copies have none */
+    for (size_t i = 0; i < step && source != NULL; i++) {
+        const aval__source *before = plan->steps[i].kind == AVAL__STEP_LAUNCH ? plan->steps[i].source : NULL;
+        if (before != NULL && strcmp(before->text, source->text) == 0 && strcmp(before->options, source->options) == 0) return NULL;
+    }
+    return source;
+}
+
+int aval__failure_write_source(const char *folder, size_t number, const char *name, const char *options, const char *text, aval__text *list)
+{
+    char file[128];
+    snprintf(file, sizeof file, "kernel_%zu_%.96s%s", number, name, strchr(name, '.') ? "" : ".cl");
+    aval__text_add(list, "  %s  %s\n", file, options);
+    return aval__failure_write_text(folder, file, text);
+}
+
 /* The sources come from the device's own process, as they were built there.  One that is lost has none to give: that is no failure. */
 static int write_sources(const aval__judge *j, size_t device, const char *folder, aval__text *list)
 {
@@ -126,12 +144,25 @@ static int write_sources(const aval__judge *j, size_t device, const char *folder
     }
     int status = 0;
     for (size_t i = 0; i < results.n_programs && status == 0; i++) {
-        char name[128];
-        snprintf(name, sizeof name, "kernel_%zu_%.96s%s", i, results.programs[i].name, strchr(results.programs[i].name, '.') ? "" : ".cl");
-        aval__text_add(list, "  %s  %s\n", name, results.programs[i].options);
-        status = aval__failure_write_text(folder, name, results.programs[i].text);
+        const aval__program_text *p = &results.programs[i];
+        status = aval__failure_write_source(folder, i, p->name, p->options, p->text, list);
     }
     aval__results_release(&results);
+    return status;
+}
+
+json_t *aval__failure_describe_device(const aval_device_info *info, size_t number)
+{
+    return json_pack("{s:I, s:s, s:s, s:s, s:s}", "number", (json_int_t)number, "platform", info->platform, "name", info->name, "driver",
+                     info->driver, "version", info->version);
+}
+
+int aval__failure_write_case(const char *folder, json_t *all)
+{
+    char *text = all == NULL ? NULL : json_dumps(all, JSON_INDENT(2));
+    int status = text == NULL ? AVAL_E_MEMORY : aval__failure_write_text(folder, "case.json", text);
+    aval_free(text);
+    json_decref(all);
     return status;
 }
 
@@ -143,16 +174,12 @@ static int write_case(const aval__judge *j, size_t device, const char *folder)
     aval__text seed = { 0 };
     aval__text_add(&seed, "%llu", (unsigned long long)what->seed); /* JSON's integers end at 2^63 */
     json_t *all =
-        json_pack("{s:i, s:s, s:s, s:s*, s:s*, s:s, s:s, s:b, s:f, s:f, s:f, s:f, s:f, s:f, s:i, s:i, s:{s:I, s:s, s:s, s:s, s:s}}",
-                  "format", AVAL__FAILURE_FORMAT, "op", what->op, "inputs", s->inputs, "attrs", s->attrs, "gives", aval__sample_outputs(s),
-                  "type", j->row->name, "seed", seed.at, "forward_only", what->forward_only, "low", s->low, "high", s->high, "atol",
-                  s->atol, "rtol", s->rtol, "grad_atol", s->grad_atol, "grad_rtol", s->grad_rtol, "flags", (int)s->flags, "size_class",
-                  (int)s->size_class, "device", "number", (json_int_t)j->runner->number(j->runner->user, device), "platform",
-                  info->platform, "name", info->name, "driver", info->driver, "version", info->version);
-    char *text = all == NULL ? NULL : json_dumps(all, JSON_INDENT(2));
-    int status = text == NULL ? AVAL_E_MEMORY : aval__failure_write_text(folder, "case.json", text);
-    aval_free(text);
-    json_decref(all);
+        json_pack("{s:i, s:s, s:s, s:s*, s:s*, s:s, s:s, s:b, s:f, s:f, s:f, s:f, s:f, s:f, s:i, s:i, s:o}", "format", AVAL__FAILURE_FORMAT,
+                  "op", what->op, "inputs", s->inputs, "attrs", s->attrs, "gives", aval__sample_outputs(s), "type", j->row->name, "seed",
+                  seed.at, "forward_only", what->forward_only, "low", s->low, "high", s->high, "atol", s->atol, "rtol", s->rtol,
+                  "grad_atol", s->grad_atol, "grad_rtol", s->grad_rtol, "flags", (int)s->flags, "size_class", (int)s->size_class, "device",
+                  aval__failure_describe_device(info, j->runner->number(j->runner->user, device)));
+    int status = aval__failure_write_case(folder, all);
     aval__text_release(&seed);
     return status;
 }

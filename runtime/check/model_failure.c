@@ -57,6 +57,13 @@ static int write_inputs(const aval__model_judge *j, const char *folder)
     return AVAL_OK;
 }
 
+/* Nothing is believed of a process that a driver may have damaged. */
+static bool is_source(const aval__piece *p)
+{
+    int64_t bytes = aval__tensor_count(&p->shape);
+    return p->role == AVAL__PIECE_SOURCE && p->shape.type == AVAL_UINT8 && bytes > 0 && ((const char *)p->data)[bytes - 1] == 0;
+}
+
 /* A device that is lost has no sources to give: that is no failure. */
 static int write_sources(const aval__model_judge *j, size_t device, const char *folder, aval__text *list)
 {
@@ -76,10 +83,7 @@ static int write_sources(const aval__model_judge *j, size_t device, const char *
     }
     for (size_t i = 0; i < answer.pieces.count; i++) {
         const aval__piece *source = &answer.pieces.at[i];
-        char name[128];
-        snprintf(name, sizeof name, "kernel_%zu_%.96s%s", i, source->name, strchr(source->name, '.') ? "" : ".cl");
-        aval__text_add(list, "  %s  %s\n", name, source->launch);
-        AVAL__TRY_DONE(aval__failure_write_text(folder, name, source->data));
+        if (is_source(source)) AVAL__TRY_DONE(aval__failure_write_source(folder, i, source->name, source->launch, source->data, list));
     }
 done:
     aval__bundle_release(&request);
@@ -89,9 +93,7 @@ done:
 
 static json_t *describe_device(const aval__model_judge *j, size_t device)
 {
-    const aval_device_info *info = j->runner->device(j->runner->user, device);
-    return json_pack("{s:I, s:s, s:s, s:s, s:s}", "number", (json_int_t)j->runner->number(j->runner->user, device), "platform",
-                     info->platform, "name", info->name, "driver", info->driver, "version", info->version);
+    return aval__failure_describe_device(j->runner->device(j->runner->user, device), j->runner->number(j->runner->user, device));
 }
 
 /* `beside`: the device that it was compared with; SIZE_MAX: none. */
@@ -101,11 +103,7 @@ static int write_case(const aval__model_judge *j, size_t device, size_t beside, 
     json_t *all = json_pack("{s:i, s:o, s:I, s:b, s:O, s:o, s:o*}", "format", AVAL__FAILURE_FORMAT, "model", model, "step",
                             (json_int_t)j->step, "gradients", j->options->gradients, "states", names, "device", describe_device(j, device),
                             "beside", beside == SIZE_MAX ? NULL : describe_device(j, beside));
-    char *text = all == NULL ? NULL : json_dumps(all, JSON_INDENT(2));
-    int status = text == NULL ? AVAL_E_MEMORY : aval__failure_write_text(folder, "case.json", text);
-    aval_free(text);
-    json_decref(all);
-    return status;
+    return aval__failure_write_case(folder, all);
 }
 
 static int write_readme(const aval__model_judge *j, size_t device, const char *folder, const char *what, const char *message,

@@ -1,4 +1,5 @@
 /* The worker of a model check: runs steps of the model on one device, from the states that it is given, and beside them a training of its own. */
+#include "check/failure.h"
 #include "check/model.h"
 
 #include <string.h>
@@ -212,21 +213,12 @@ done:
 
 /* ---- Sources ------------------------------------------------------------------------------------------------------------------------- */
 
-static bool is_listed(const aval__bundle *out, const aval__source *source)
-{
-    for (size_t i = 0; i < out->pieces.count; i++) {
-        const aval__piece *p = &out->pieces.at[i];
-        if (strcmp(p->data, source->text) == 0 && strcmp(p->launch, source->options) == 0) return true;
-    }
-    return false;
-}
-
 static int list_sources(void *user, const aval__plan *plan)
 {
     aval__bundle *out = user;
     for (size_t i = 0; i < plan->n_steps; i++) {
-        const aval__source *source = plan->steps[i].kind == AVAL__STEP_LAUNCH ? plan->steps[i].source : NULL; /* copies have none */
-        if (source == NULL || is_listed(out, source)) continue;
+        const aval__source *source = aval__failure_new_source(plan, i);
+        if (source == NULL) continue;
         const aval_tensor shape = { .type = AVAL_UINT8, .rank = 1, .dims = { (int64_t)strlen(source->text) + 1 } };
         aval__piece *piece = aval__bundle_add(out, AVAL__PIECE_SOURCE, source->name, &shape);
         if (piece == NULL) return AVAL_E_MEMORY;

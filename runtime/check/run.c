@@ -1,4 +1,5 @@
 /* A case on the context's first device. */
+#include "check/failure.h"
 #include "check/judge.h"
 
 #include <string.h>
@@ -142,23 +143,14 @@ done:
 
 /* ---- Sources ---------------------------------------------------------------------------------------------------------------- */
 
-static bool is_listed(const aval__results *results, const aval__source *source)
-{
-    for (size_t i = 0; i < results->n_programs; i++) {
-        const aval__program_text *p = &results->programs[i];
-        if (strcmp(p->text, source->text) == 0 && strcmp(p->options, source->options) == 0) return true;
-    }
-    return false;
-}
-
 static int list_programs(void *user, const aval__plan *plan)
 {
     aval__results *results = user;
     results->programs = aval__alloc_array(plan->n_steps + 1, sizeof *results->programs);
     if (results->programs == NULL) return AVAL_E_MEMORY;
     for (size_t i = 0; i < plan->n_steps; i++) {
-        const aval__source *source = plan->steps[i].kind == AVAL__STEP_LAUNCH ? plan->steps[i].source : NULL; /* copies have none */
-        if (source == NULL || is_listed(results, source)) continue;
+        const aval__source *source = aval__failure_new_source(plan, i);
+        if (source == NULL) continue;
         aval__program_text *p = &results->programs[results->n_programs++];
         p->name = aval__copy_text(source->name);
         p->options = aval__copy_text(source->options);

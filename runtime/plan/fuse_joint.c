@@ -1,7 +1,7 @@
 /* The texts that a joint's kernel has instead of those of a cluster's own: parameters by member, and how a work-item finds its member.
  *
- * Shared tensors are p0, o0 ... as in any cluster; those of member m are p1_m, o1_m, q0_m, r0_m, and n_m is how many elements it has.  What
- * follows finds its member's in p1, o1, q0, r0.  An input that an output lies over has no parameter of its own. */
+ * Shared tensors are p0, o0 ... as in any cluster; those of member m are p1_m, o1_m, q0_m, qo0_m, and n_m is how many elements it has.  What
+ * follows finds its member's in p1, o1, q0, qo0.  An input that an output lies over has no parameter of its own. */
 #include "plan/fuse.h"
 
 #include <stdio.h>

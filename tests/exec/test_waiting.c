@@ -29,6 +29,17 @@ static unsigned long moved(const aval_layer *layer)
     return layer->count(AVAL_LAYER_READS) + layer->count(AVAL_LAYER_WRITES) + layer->count(AVAL_LAYER_COPIES);
 }
 
+/* build_sum in a new rig, fed and run once; the layer counts what comes after. */
+static aval_value *start_sum(rig *r, aval_value **x, const float *data)
+{
+    rig_open(r);
+    aval_value *sum = build_sum(r, x);
+    rig_feed(r, *x, data, COUNT);
+    rig_run(r, &sum, 1);
+    rig_layer()->reset();
+    return sum;
+}
+
 Test(waiting, steps_wait_for_nothing_and_read_nothing)
 {
     rig r;
@@ -61,12 +72,8 @@ Test(waiting, a_state_is_read_behind_a_step_while_later_ones_are_under_way)
     aval_value *x;
     aval_read *read;
     float *data = aligned_floats(1), *seen = aligned_floats(0);
-    rig_open(&r);
-    aval_value *sum = build_sum(&r, &x);
-    rig_feed(&r, x, data, COUNT);
-    rig_run(&r, &sum, 1);
+    aval_value *sum = start_sum(&r, &x, data);
     const aval_layer *layer = rig_layer();
-    layer->reset();
     RIG_OK(aval_store_get_later(r.store, "sum", seen, COUNT * sizeof *seen, &read));
     for (int i = 0; i < 5; i++) rig_run(&r, &sum, 1);
     cr_expect_eq(layer->calls("clWaitForEvents"), 0);
@@ -147,12 +154,8 @@ Test(waiting, what_is_fed_again_goes_straight_to_the_device)
     rig r;
     aval_value *x;
     float *data = aligned_floats(1), *back = aligned_floats(0);
-    rig_open(&r);
-    aval_value *sum = build_sum(&r, &x);
-    rig_feed(&r, x, data, COUNT);
-    rig_run(&r, &sum, 1);
+    aval_value *sum = start_sum(&r, &x, data);
     const aval_layer *layer = rig_layer();
-    layer->reset();
     for (size_t i = 0; i < COUNT; i++) data[i] = 5;
     rig_feed(&r, x, data, COUNT);
     cr_expect_eq(layer->count(AVAL_LAYER_WRITES), 1, "before it is run");

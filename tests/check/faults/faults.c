@@ -306,12 +306,18 @@ static int sum_reference(const aval_host *host, aval_call *call)
 
 /* ---- LIMIT: y = max(x, 0) ------------------------------------------------------------------------------------------------------------------------ */
 
-static int limit_forward(const aval_host *host, aval_call *call)
+/* Each element of the output from that of the input. */
+static int launch_each(const aval_host *host, aval_call *call, const char *kernel)
 {
     const aval_tensor *x = host->input(call, 0), *y = host->output(call, 0);
     int64_t n = host->count(x);
-    return host->launch(call, AVAL_LAUNCH(.kernel = "limit_forward", .global = { (uint64_t)n }, BUILT_FOR(fault_of(host, call)),
+    return host->launch(call, AVAL_LAUNCH(.kernel = kernel, .global = { (uint64_t)n }, BUILT_FOR(fault_of(host, call)),
                                           AVAL_ARGS(AVAL_READ(x), AVAL_WRITE(y), AVAL_I64(n))));
+}
+
+static int limit_forward(const aval_host *host, aval_call *call)
+{
+    return launch_each(host, call, "limit_forward");
 }
 
 static int limit_backward(const aval_host *host, aval_call *call)
@@ -343,10 +349,7 @@ static int limit_reference(const aval_host *host, aval_call *call)
 
 static int floor_forward(const aval_host *host, aval_call *call)
 {
-    const aval_tensor *x = host->input(call, 0), *y = host->output(call, 0);
-    int64_t n = host->count(x);
-    return host->launch(call, AVAL_LAUNCH(.kernel = "floor_forward", .global = { (uint64_t)n }, BUILT_FOR(fault_of(host, call)),
-                                          AVAL_ARGS(AVAL_READ(x), AVAL_WRITE(y), AVAL_I64(n))));
+    return launch_each(host, call, "floor_forward");
 }
 
 static int floor_reference(const aval_host *host, aval_call *call)
