@@ -76,7 +76,9 @@ int main(int argc, char **argv)
     expect(best[1] < 0.8 * best[0]);
     if (picture_folder(argc, argv) != NULL) {
         const curve drawn[] = { { names[0], losses[0], STEPS }, { names[1], losses[1], STEPS } };
-        draw_curves(argv[1], "centring.svg", "The same examples before and after centring", "steps", drawn, 2, 1);
+        const chart shown = { "centring.svg",  "The same examples before and after centring", "step", "loss", .x_to = STEPS - 1,
+                              .logarithmic = 1 };
+        draw_curves(argv[1], &shown, drawn, 2);
     }
     return 0;
 }

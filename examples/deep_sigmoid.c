@@ -57,8 +57,16 @@ int main(int argc, char **argv)
     expect(norms[PLAIN][0] < 1e-4 * norms[PLAIN][DEPTH - 1]);
     for (int form = NORM_BEFORE; form < FORMS; form++)
         expect(norms[form][0] / norms[form][DEPTH - 1] > 100 * norms[PLAIN][0] / norms[PLAIN][DEPTH - 1]);
-    if (picture_folder(argc, argv) != NULL)
-        draw_curves(argv[1], "deep_sigmoid.svg", "Norm of the gradient by layer, ten layers of sigmoids", "layers", drawn, FORMS, 1);
+    if (picture_folder(argc, argv) != NULL) {
+        const chart shown = { "deep_sigmoid.svg",
+                              "Gradients in ten layers of sigmoids",
+                              "layer",
+                              "norm of the gradient by its weights",
+                              .x_from = 1,
+                              .x_to = DEPTH,
+                              .logarithmic = 1 };
+        draw_curves(argv[1], &shown, drawn, FORMS);
+    }
     lab_close(&l);
     return 0;
 }

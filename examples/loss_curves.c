@@ -47,8 +47,11 @@ int main(int argc, char **argv)
     expect(curves[2][STEPS - 1] > 1.99); /* squared error: has not begun */
     if (picture_folder(argc, argv) != NULL) {
         const curve drawn[] = { { names[0], curves[0], STEPS }, { names[1], curves[1], STEPS }, { names[2], curves[2], STEPS } };
-        draw_curves(argv[1], "loss_curves.svg", "Three losses from scores (10, -10), target the second; hinge ends at 0", "steps", drawn,
-                    LOSSES, 1);
+        const chart shown = {
+            "loss_curves.svg", "Three losses from scores (10, -10), target the second: hinge ends at 0", "step", "loss", .x_to = STEPS - 1,
+            .logarithmic = 1
+        };
+        draw_curves(argv[1], &shown, drawn, LOSSES);
     }
     lab_close(&l);
     return 0;

@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { PICTURE_WIDTH = 720, PICTURE_HEIGHT = 440, PICTURE_MARGIN = 60 };
+enum { PICTURE_MARGIN = 72 };
 static const char *const picture_colours[] = { "#1f6fb4", "#c8402f", "#2f8f4e", "#8a56b0", "#b07a1a", "#4a4a4a" };
 
 /* The folder that pictures were asked for in; NULL: none. */
@@ -43,69 +43,168 @@ static inline void picture_close(FILE *f)
     if (fclose(f) != 0) perror("picture");
 }
 
+/* ---- Axes ------------------------------------------------------------------------------------------------------------------------- */
+
+/* From one number to another, over so many points of the picture from `at` on; of the base-10 logarithms of what it shows, if logarithmic. */
+typedef struct chart_axis {
+    const char *label;
+    double from, to, at, length;
+    int logarithmic;
+} chart_axis;
+
+typedef struct chart {
+    const char *file, *title, *x_label, *y_label;
+    double x_from, x_to; /* of the first and the last number of a row */
+    double y_from, y_to; /* of a surface's rows; curves show what they have */
+    int logarithmic; /* curves: heights by their logarithms, and what is not positive is left out */
+} chart;
+
+static inline double axis_place(const chart_axis *a, double value)
+{
+    return a->at + a->length * (value - a->from) / (a->to - a->from);
+}
+
+/* The distance of ticks, 1, 2 or 5 times a power of ten (whole decades on a logarithmic axis), that makes about `wanted` of them. */
+static inline double axis_step(const chart_axis *a, int wanted)
+{
+    double rough = fabs(a->to - a->from) / wanted, power = pow(10, floor(log10(rough))), share = rough / power;
+    double step = power * (share > 5 ? 10 : share > 2 ? 5 : share > 1 ? 2 : 1);
+    return a->logarithmic && step < 1 ? 1 : step;
+}
+
+/* A tick at `value` of the axis with its number and a thin line across the picture: x (below, at height `edge`) or y (left of it). */
+static inline void draw_tick(FILE *f, const chart_axis *a, double value, int is_x, double edge, double across)
+{
+    double place = axis_place(a, value), shown = a->logarithmic ? pow(10, value) : value + 0.0;
+    if (value < a->from - 1e-9 || value > a->to + 1e-9) return;
+    if (is_x)
+        fprintf(f, "<path d=\"M%.1f %g v%g\" stroke=\"#dddddd\"/>\n<text x=\"%.1f\" y=\"%g\" text-anchor=\"middle\">%.4g</text>\n", place,
+                edge, -across, place, edge + 18, shown);
+    else
+        fprintf(f, "<path d=\"M%g %.1f h%g\" stroke=\"#dddddd\"/>\n<text x=\"%g\" y=\"%.1f\" text-anchor=\"end\">%.4g</text>\n", edge,
+                place, across, edge - 6, place + 4, shown);
+}
+
+static inline void draw_axis(FILE *f, const chart_axis *a, int is_x, double edge, double across)
+{
+    double step = axis_step(a, 6), middle = a->at + a->length / 2;
+    for (double k = floor(a->from / step); k <= ceil(a->to / step); k++) {
+        draw_tick(f, a, k * step, is_x, edge, across);
+        for (int i = 2; i <= 5 && a->logarithmic && a->to - a->from < 2; i += 3) draw_tick(f, a, k * step + log10(i), is_x, edge, across);
+    }
+    if (is_x) fprintf(f, "<text x=\"%g\" y=\"%g\" text-anchor=\"middle\">%s</text>\n", middle, edge + 38, a->label);
+    else fprintf(f, "<text transform=\"translate(%g %g) rotate(-90)\" text-anchor=\"middle\">%s</text>\n", edge - 56, middle, a->label);
+}
+
 /* ---- Curves ----------------------------------------------------------------------------------------------------------------------- */
 
 typedef struct curve {
     const char *label;
-    const double *y; /* at 0, 1, 2 ... */
+    const double *y; /* of the chart's x_from to x_to, evenly */
     int n;
 } curve;
 
-/* `logarithmic`: of the base 10; what is not positive is left out. */
 static inline double curve_height(double y, int logarithmic)
 {
     return !logarithmic ? y : y > 0 ? log10(y) : NAN;
 }
 
-static inline void draw_curves(const char *folder, const char *file, const char *title, const char *x_label, const curve *curves, int n,
-                               int logarithmic)
+static inline void draw_curves(const char *folder, const chart *c, const curve *curves, int n)
 {
+    enum { WIDE = 560, TALL = 320, TOP = 66 };
     double low = INFINITY, high = -INFINITY;
-    int longest = 2;
-    for (int c = 0; c < n; c++) {
-        if (curves[c].n > longest) longest = curves[c].n;
-        for (int i = 0; i < curves[c].n; i++) {
-            double y = curve_height(curves[c].y[i], logarithmic);
+    for (int k = 0; k < n; k++) {
+        for (int i = 0; i < curves[k].n; i++) {
+            double y = curve_height(curves[k].y[i], c->logarithmic);
             if (isfinite(y)) low = fmin(low, y), high = fmax(high, y);
         }
     }
     if (!(high > low)) low -= 1, high = low + 2;
-    FILE *f = picture_open(folder, file, PICTURE_WIDTH, PICTURE_HEIGHT, title);
-    double wide = PICTURE_WIDTH - 2 * PICTURE_MARGIN, tall = PICTURE_HEIGHT - 2 * PICTURE_MARGIN, bottom = PICTURE_HEIGHT - PICTURE_MARGIN;
-    fprintf(f, "<path d=\"M%d %d V%g H%g\" fill=\"none\" stroke=\"black\"/>\n", PICTURE_MARGIN, PICTURE_MARGIN, bottom,
-            PICTURE_MARGIN + wide);
-    fprintf(f, "<text x=\"4\" y=\"%d\">%.3g</text>\n<text x=\"4\" y=\"%g\">%.3g</text>\n", PICTURE_MARGIN + 5,
-            logarithmic ? pow(10, high) : high, bottom, logarithmic ? pow(10, low) : low);
-    fprintf(f, "<text x=\"%g\" y=\"%g\" text-anchor=\"end\">%s, to %d</text>\n", PICTURE_MARGIN + wide, bottom + 20, x_label, longest - 1);
-    for (int c = 0; c < n; c++) {
-        const char *colour = picture_colours[(size_t)c % (sizeof picture_colours / sizeof *picture_colours)];
+    double room = 0.04 * (high - low), bottom = TOP + TALL;
+    chart_axis x = { c->x_label, c->x_from, c->x_to, PICTURE_MARGIN, WIDE, 0 };
+    chart_axis y = { c->y_label, low - room, high + room, bottom, -TALL, c->logarithmic };
+    FILE *f = picture_open(folder, c->file, PICTURE_MARGIN + WIDE + 24, TOP + TALL + 56, c->title);
+    draw_axis(f, &x, 1, bottom, TALL);
+    draw_axis(f, &y, 0, PICTURE_MARGIN, WIDE);
+    fprintf(f, "<rect x=\"%d\" y=\"%d\" width=\"%d\" height=\"%d\" fill=\"none\" stroke=\"black\"/>\n", PICTURE_MARGIN, TOP, WIDE, TALL);
+    for (int k = 0; k < n; k++) {
+        const char *colour = picture_colours[(size_t)k % (sizeof picture_colours / sizeof *picture_colours)];
         fprintf(f, "<polyline fill=\"none\" stroke-width=\"2\" stroke=\"%s\" points=\"", colour);
-        for (int i = 0; i < curves[c].n; i++) {
-            double y = curve_height(curves[c].y[i], logarithmic);
-            if (isfinite(y)) fprintf(f, "%.1f,%.1f ", PICTURE_MARGIN + wide * i / (longest - 1), bottom - tall * (y - low) / (high - low));
+        for (int i = 0; i < curves[k].n; i++) {
+            double height = curve_height(curves[k].y[i], c->logarithmic);
+            double at = c->x_from + (c->x_to - c->x_from) * i / (curves[k].n > 1 ? curves[k].n - 1 : 1);
+            if (isfinite(height)) fprintf(f, "%.1f,%.1f ", axis_place(&x, at), axis_place(&y, height));
         }
-        fprintf(f, "\"/>\n<text x=\"%d\" y=\"%d\" fill=\"%s\">%s</text>\n", PICTURE_MARGIN + 14 + 170 * (c % 3), 44 + 16 * (c / 3), colour,
-                curves[c].label);
+        fprintf(f, "\"/>\n<text x=\"%d\" y=\"%d\" fill=\"%s\">%s</text>\n", PICTURE_MARGIN + WIDE * k / n, TOP - 12, colour,
+                curves[k].label);
     }
     picture_close(f);
 }
 
 /* ---- Surfaces --------------------------------------------------------------------------------------------------------------------- */
 
-/* z [rows x columns], row 0 at the bottom: dark is low, light is high, with lines of equal height. */
-static inline void draw_surface(const char *folder, const char *file, const char *title, const double *z, int rows, int columns)
+/* Dark blue for 0, by green, to yellow for 1. */
+static inline void print_colour(FILE *f, double share)
 {
-    double low = INFINITY, high = -INFINITY, cell = 380.0 / (rows > columns ? rows : columns);
-    for (int i = 0; i < rows * columns; i++) low = fmin(low, z[i]), high = fmax(high, z[i]);
-    FILE *f = picture_open(folder, file, 500, 460, title);
-    for (int i = 0; i < rows * columns; i++) {
-        double share = high > low ? (z[i] - low) / (high - low) : 0;
-        int band = (int)(share * 11.999), shade = 30 + band * 18; /* twelve bands: their borders are the lines of equal height */
-        fprintf(f, "<rect x=\"%.1f\" y=\"%.1f\" width=\"%.2f\" height=\"%.2f\" fill=\"rgb(%d,%d,%d)\"/>\n",
-                PICTURE_MARGIN + cell * (i % columns), 40 + cell * (rows - 1 - i / columns), cell + 0.3, cell + 0.3, shade, shade,
-                90 + band * 13);
+    static const double stops[][3] = { { 58, 40, 110 }, { 48, 100, 142 }, { 42, 158, 130 }, { 148, 206, 78 }, { 250, 230, 60 } };
+    double at = 4 * fmin(fmax(share, 0), 1);
+    int k = at >= 4 ? 3 : (int)at;
+    fprintf(f, "rgb(");
+    for (int i = 0; i < 3; i++) fprintf(f, "%.0f%s", stops[k][i] + (at - k) * (stops[k + 1][i] - stops[k][i]), i < 2 ? "," : ")");
+}
+
+/* Where the surface crosses the height `level` on the four sides of the square whose lower left corner is element (r, c): a piece of the line of
+   equal height, two at a saddle. */
+static inline void draw_crossings(FILE *f, const double *z, int columns, int r, int c, double level, const chart_axis *x,
+                                  const chart_axis *y)
+{
+    static const int corner[5][2] = { { 0, 0 }, { 0, 1 }, { 1, 1 }, { 1, 0 }, { 0, 0 } };
+    int found = 0;
+    for (int side = 0; side < 4; side++) {
+        const int *p = corner[side], *q = corner[side + 1];
+        double a = z[(r + p[0]) * columns + c + p[1]], b = z[(r + q[0]) * columns + c + q[1]];
+        if ((a < level) == (b < level)) continue;
+        double share = (level - a) / (b - a);
+        fprintf(f, "%c%.1f %.1f", found++ % 2 == 0 ? 'M' : 'L', axis_place(x, c + p[1] + share * (q[1] - p[1])),
+                axis_place(y, r + p[0] + share * (q[0] - p[0])));
     }
-    fprintf(f, "<text x=\"%d\" y=\"445\">from %.4g (dark) to %.4g (light)</text>\n", PICTURE_MARGIN, low, high);
+}
+
+/* z [rows x columns], row 0 at the bottom, with lines of equal height and a cross in the middle. */
+static inline void draw_surface(const char *folder, const chart *c, const double *z, int rows, int columns)
+{
+    enum { SIDE = 400, TOP = 44, BAR = 18 };
+    double low = INFINITY, high = -INFINITY, bottom = TOP + SIDE, middle = PICTURE_MARGIN + 0.5 * SIDE;
+    for (int i = 0; i < rows * columns; i++) low = fmin(low, z[i]), high = fmax(high, z[i]);
+    if (!(high > low)) low -= 1, high = low + 2;
+    FILE *f = picture_open(folder, c->file, PICTURE_MARGIN + SIDE + 120, TOP + SIDE + 56, c->title);
+    chart_axis x = { c->x_label, c->x_from, c->x_to, PICTURE_MARGIN, SIDE, 0 }, y = { c->y_label, c->y_from, c->y_to, bottom, -SIDE, 0 };
+    draw_axis(f, &x, 1, bottom, 0);
+    draw_axis(f, &y, 0, PICTURE_MARGIN, 0);
+    chart_axis column = { "", 0, columns - 1, PICTURE_MARGIN, SIDE, 0 }, row = { "", 0, rows - 1, bottom, -SIDE, 0 };
+    for (int i = 0; i < (rows - 1) * (columns - 1); i++) { /* a square between four numbers, in the colour of their mean */
+        int r = i / (columns - 1), at = r * columns + i % (columns - 1);
+        double mean = 0.25 * (z[at] + z[at + 1] + z[at + columns] + z[at + columns + 1]);
+        fprintf(f, "<rect shape-rendering=\"crispEdges\" x=\"%.2f\" y=\"%.2f\" width=\"%.2f\" height=\"%.2f\" fill=\"",
+                axis_place(&column, at % columns), axis_place(&row, r + 1), (double)SIDE / (columns - 1) + 0.3,
+                (double)SIDE / (rows - 1) + 0.3);
+        print_colour(f, (mean - low) / (high - low));
+        fprintf(f, "\"/>\n");
+    }
+    chart_axis height = { "", low, high, bottom, -SIDE, 0 };
+    double step = axis_step(&height, 12), bar = PICTURE_MARGIN + SIDE + 24;
+    for (int i = 0; i < SIDE; i++) {
+        fprintf(f, "<path shape-rendering=\"crispEdges\" d=\"M%g %g h%d\" stroke=\"", bar, bottom - i - 0.5, BAR);
+        print_colour(f, (i + 0.5) / SIDE);
+        fprintf(f, "\"/>\n");
+    }
+    for (double k = ceil(low / step); k <= floor(high / step); k++) {
+        fprintf(f, "<path fill=\"none\" stroke=\"white\" d=\"M0 0");
+        for (int i = 0; i < (rows - 1) * (columns - 1); i++)
+            draw_crossings(f, z, columns, i / (columns - 1), i % (columns - 1), k * step, &column, &row);
+        fprintf(f, "\"/>\n<text x=\"%g\" y=\"%.1f\">%.4g</text>\n", bar + BAR + 5, axis_place(&height, k * step) + 4, k * step + 0.0);
+    }
+    fprintf(f, "<path d=\"M%g %g h12 m-6 -6 v12\" stroke=\"#c8402f\" stroke-width=\"2\"/>\n", middle - 6, bottom - 0.5 * SIDE);
     picture_close(f);
 }
 
@@ -124,7 +223,7 @@ static inline void draw_boxes_dot(const char *folder, const char *file, const bo
     FILE *f = picture_file(folder, file);
     fprintf(f, "digraph backpropagation {\n    rankdir=LR;\n    node [shape=record, fontname=\"sans-serif\"];\n");
     for (int i = 0; i < n; i++) {
-        fprintf(f, "    b%d [label=\"%s|{value %g|gradient %g}\"];\n", i, boxes[i].name, boxes[i].value, boxes[i].gradient);
+        fprintf(f, "    b%d [label=\"%s|{value %g|gradient %g}\"];\n", i, boxes[i].name, boxes[i].value + 0.0, boxes[i].gradient + 0.0);
         for (int k = 0; k < boxes[i].n_from; k++) fprintf(f, "    b%d -> b%d [label=\"%s\"];\n", boxes[i].from[k], i, boxes[i].op);
     }
     fprintf(f, "}\n");
@@ -159,7 +258,7 @@ static inline void draw_boxes_svg(const char *folder, const char *file, const ch
             f,
             "<rect x=\"%d\" y=\"%d\" width=\"80\" height=\"56\" fill=\"#eef4fa\" stroke=\"black\"/>\n<text x=\"%d\" y=\"%d\">%s</text>\n"
             "<text x=\"%d\" y=\"%d\" fill=\"#2f8f4e\">%g</text>\n<text x=\"%d\" y=\"%d\" fill=\"#c8402f\">%g</text>\n",
-            x, y, x + 6, y + 16, boxes[i].name, x + 6, y + 33, boxes[i].value, x + 6, y + 50, boxes[i].gradient);
+            x, y, x + 6, y + 16, boxes[i].name, x + 6, y + 33, boxes[i].value + 0.0, x + 6, y + 50, boxes[i].gradient + 0.0);
     }
     picture_close(f);
 }

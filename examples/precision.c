@@ -91,7 +91,8 @@ int main(int argc, char **argv)
         const curve drawn[] = { { "sigma by precision", found[1][0], POINTS },
                                 { "sigma by variance", found[0][0], POINTS },
                                 { "true sigma", wanted, POINTS } };
-        draw_curves(argv[1], "precision.svg", "Predicted noise over x", "points from x = -1", drawn, 3, 0);
+        const chart shown = { "precision.svg", "Predicted noise", "x", "sigma", .x_from = -1, .x_to = 1 };
+        draw_curves(argv[1], &shown, drawn, 3);
     }
     return 0;
 }

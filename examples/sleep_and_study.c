@@ -46,9 +46,13 @@ int main(int argc, char **argv)
     double prediction = 100 * number(&l, out);
     printf("8 hours of sleep and 3 of study: %.1f\n", prediction);
     expect(prediction > 75 && prediction < 100);
-    if (picture_folder(argc, argv) != NULL)
-        draw_curves(argv[1], "sleep_and_study.svg", "Loss of the net 2-3-1", "times 20 steps", &(const curve){ "loss", losses, POINTS }, 1,
-                    1);
+    if (picture_folder(argc, argv) != NULL) {
+        const chart shown = {
+            "sleep_and_study.svg", "The net 2-3-1 learns three examples", "step", "loss", .x_from = STEPS, .x_to = POINTS * STEPS,
+            .logarithmic = 1
+        };
+        draw_curves(argv[1], &shown, &(const curve){ "loss", losses, POINTS }, 1);
+    }
     lab_close(&l);
     return 0;
 }

@@ -105,7 +105,8 @@ static void examine(landscape *s, const char *name, const double *theta, double 
 }
 
 /* Around `centre`: the height along direction a, and over a and b, each -range to range. */
-static void draw(landscape *s, const char *folder, const char *name, const double *centre, const double *a, const double *b, double range)
+static void draw(landscape *s, const char *folder, const char *name, const char *title, const double *centre, const double *a,
+                 const double *b, double range)
 {
     static double surface[SIDE * SIDE], line[SIDE];
     char file[64];
@@ -118,9 +119,11 @@ static void draw(landscape *s, const char *folder, const char *name, const doubl
     expect(isfinite(surface[0]));
     if (folder == NULL) return;
     snprintf(file, sizeof file, "%s_surface.svg", name);
-    draw_surface(folder, file, name, surface, SIDE, SIDE);
+    chart shown = { file, title, "along a", "along b", -range, range, -range, range, 0 };
+    draw_surface(folder, &shown, surface, SIDE, SIDE);
     snprintf(file, sizeof file, "%s_profile.svg", name);
-    draw_curves(folder, file, name, "along the first direction", &(const curve){ "loss", line, SIDE }, 1, 0);
+    shown.y_label = "loss";
+    draw_curves(folder, &shown, &(const curve){ "loss", line, SIDE }, 1);
 }
 
 int main(int argc, char **argv)
@@ -133,11 +136,11 @@ int main(int argc, char **argv)
     expect(norm == 0);
     expect_near(least, -2, 1e-3);
     expect_near(largest, 2, 1e-3);
-    draw(&saddle, picture_folder(argc, argv), "saddle", zero, first, second, 1);
+    draw(&saddle, picture_folder(argc, argv), "saddle", "x^2 - y^2", zero, first, second, 1);
 
     examine(&net, "net 2-2-1, all weights 0", zero, &norm, &least, &largest);
     expect(norm == 0 && least < -0.5 && largest > 0.5);
-    draw(&net, picture_folder(argc, argv), "net_at_zero", zero, a, b, 2);
+    draw(&net, picture_folder(argc, argv), "net_at_zero", "Loss of the net 2-2-1 around weights of 0", zero, a, b, 2);
 
     for (int i = 0; i < 400; i++) { /* from anywhere else it is left behind */
         slope(&net, theta, g);
@@ -145,7 +148,7 @@ int main(int argc, char **argv)
     }
     examine(&net, "the same net, trained", theta, &norm, &least, &largest);
     expect(norm < 0.05 && least > -0.05 && largest > 0.5);
-    draw(&net, picture_folder(argc, argv), "net_trained", theta, a, b, 2);
+    draw(&net, picture_folder(argc, argv), "net_trained", "Loss around the trained net", theta, a, b, 2);
     lab_close(&saddle.l);
     lab_close(&net.l);
     return 0;
