@@ -82,11 +82,40 @@ static inline int64_t aval_line(aval_split s, uint64_t number)
 }
 #define AVAL_SPLIT(s) AVAL_I64((s).outer *(s).inner), AVAL_I64((s).length), AVAL_I64((s).inner)
 
+/* A launch of a work-item for each line of s.  The kernel takes the arguments that are given, and after them those of AVAL_SPLIT(s):
+       host->launch(call, AVAL_LINES("prefix_max", s, AVAL_READ(x), AVAL_WRITE(y))) */
+#define AVAL_LINES(kernel_name, s, ...) \
+    AVAL_LAUNCH(.kernel = (kernel_name), .global = { aval_lines(s) }, AVAL_ARGS(__VA_ARGS__, AVAL_SPLIT(s)))
+
+/* Members of an aval_op that works along one axis: named in a domain, with equal bits on every run, an input X, an output Y of its type and an int attribute `axis`,
+   counted from the end when negative.  With other ports or attributes an op writes these members out. */
+#define AVAL_OP_ALONG_AXIS(op_domain, op_name, op_since) \
+    .size = sizeof(aval_op), .name = (op_name), .domain = (op_domain), .since = (op_since), .deterministic = 1, \
+    .inputs = AVAL_PORTS({ .name = "X" }), .outputs = AVAL_PORTS({ .name = "Y" }), \
+    .attrs = AVAL_ATTRS({ .name = "axis", .type = AVAL_ATTR_INT, .initial = "-1", .doc = "along which, from the end when negative" })
+
 /* Infer: output `out` has the shape and type of input `in`. */
 static inline int aval_infer_like(const aval_host *host, aval_call *call, size_t out, size_t in)
 {
     const aval_tensor *x = host->input(call, in);
     return host->set_output(call, out, host->type(x), host->rank(x), host->dims(x));
+}
+
+/* Infer: output 0 is input 0 without the axis that the int attribute `axis` names: one element a line, in the order of the lines.  A scalar, whose one line
+   has one element, stays one.  An axis that the input has not fails the call. */
+static inline int aval_infer_drop_axis(const aval_host *host, aval_call *call)
+{
+    const aval_tensor *x = host->input(call, 0);
+    const int64_t *dims = host->dims(x);
+    int64_t given = host->attr_int(call, "axis"), kept[AVAL_MAX_RANK] = { 0 }, axis;
+    uint32_t rank = host->rank(x), n = 0;
+    axis = aval_axis(given, rank > 0 ? rank : 1);
+    if (axis < 0)
+        return host->fail(call, AVAL_PLUGIN_BAD_ARGUMENT, "axis: expected an axis of a tensor that has %u, found %lld", (unsigned)rank,
+                          (long long)given);
+    for (uint32_t i = 0; i < rank; i++)
+        if ((int64_t)i != axis) kept[n++] = dims[i];
+    return host->set_output(call, 0, host->type(x), n, kept);
 }
 
 /* Infer: output `out` has element type `type` and the shape that all inputs broadcast to (numpy's rule). */

@@ -35,9 +35,10 @@ hold_lines() {
 }
 hold_lines Softsign expression 15
 hold_lines RunningSum kernels 60
+hold_lines RowMean kernels 60
 hold_lines PrefixMax kernels 60
 # All lines of them, whoever wrote them: an operator along an axis with its gradient.
-for project in running_sum prefix_max; do
+for project in running_sum row_mean prefix_max; do
     all=$(code "$project"/*.c* | wc -l)
     echo "$project: $all lines of C and kernel in all, fewer than 60 are promised"
     [ "$all" -lt 60 ] || exit 1
@@ -51,6 +52,11 @@ sed -i 's/{ \.inputs = "\[2,5\]" }/{ .inputs = "[2,5]", AVAL_GIVES("[2,5]") }/' 
 cmake --build running_sum/build >/dev/null
 if "$folder/installed/bin/aval" check --plugin running_sum/build/running_sum.so my::RunningSum >"$folder/declared"; then echo "a flattened shape passes"; exit 1; fi
 grep -q "output Y is float\[10\] by infer, but the sample says float\[2,5\]" "$folder/declared" || { cat "$folder/declared"; exit 1; }
+# An axis that the sample has not is refused where the shape is made, by name.
+sed -i 's/"axis=1"/"axis=3"/' row_mean/row_mean.c
+cmake --build row_mean/build >/dev/null
+if "$folder/installed/bin/aval" check --plugin row_mean/build/row_mean.so my::RowMean >"$folder/axis" 2>&1; then echo "axis 3 of 3 passes"; exit 1; fi
+grep -q "axis: expected an axis of a tensor that has 3, found 3" "$folder/axis" || { cat "$folder/axis"; exit 1; }
 for file in $(grep -oE '\]\([A-Za-z./_-]+\)' "$page" | tr -d '()]'); do
     [ -e "$source/docs/$file" ] || { echo "$page points at $file, which is not there"; exit 1; }
 done
