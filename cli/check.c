@@ -411,6 +411,7 @@ int cli_check(int argc, const char **argv)
     if (code == CLI_OK && status == AVAL_OK && own.worker) {
         code = check_worker(k.ctx);
     } else if (code == CLI_OK) {
+        cli_watch_plugins(-1, own.timeout);
         if (status == AVAL_OK) status = set_up(&k);
         code = status < 0 ? cli_fail_status(status) : run(&k);
     }

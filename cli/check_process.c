@@ -337,13 +337,37 @@ static void propose_cause(const check_crew *crew, const seat *s, int signal_numb
     if (told > 0 && (size_t)told < bytes) snprintf(text + told, bytes - (size_t)told, " %s", s->op);
 }
 
-/* Says in `message` how the child was lost; returns the word for it. */
-static const char *describe_end(const check_crew *crew, seat *s, bool hung)
+/* A plugin's C code, which the child runs, ended it with a last word. */
+static bool is_last_word(const json_t *line)
 {
+    return json_integer_value(json_object_get(line, "lost")) != 0;
+}
+
+/* Does a plugin's C code keep the silent child from answering?  Then s->message is what it says of that. */
+static bool ask_what_runs(check_crew *crew, seat *s)
+{
+    const char *message;
+    bool hung;
+    child *c = s->asked;
+    if (c->pid == 0 || kill(c->pid, SIGVTALRM) != 0) return false;
+    c->turns = MOST_TURNS;
+    c->waited = crew->limits.seconds - 1; /* a second more */
+    json_t *line = read_line(crew, c, &hung);
+    bool told = line != NULL && is_last_word(line) && json_unpack(line, "{s:s}", "message", &message) == 0;
+    if (told) snprintf(s->message, sizeof s->message, "%s", message);
+    json_decref(line);
+    return told;
+}
+
+/* Says in `message` how the child was lost; returns the word for it. */
+static const char *describe_end(check_crew *crew, seat *s, bool hung)
+{
+    bool named = hung && ask_what_runs(crew, s);
     int status = stop(s->asked);
     if (hung) {
-        snprintf(s->message, sizeof s->message, "no answer within %g seconds an operator or step (--timeout); its process was ended",
-                 crew->limits.seconds);
+        if (!named)
+            snprintf(s->message, sizeof s->message, "no answer within %g seconds an operator or step (--timeout); its process was ended",
+                     crew->limits.seconds);
         begin_turns(s->asked);
         return "hung";
     }
@@ -379,7 +403,13 @@ static void finish(void *user, size_t device, aval_check_outcome *outcome)
         leave_op_if_hopeless(crew, s, hung);
         return;
     }
-    if (!s->sources) s->crashes = 0;
+    if (is_last_word(s->line)) {
+        stop(s->asked);
+        outcome->fate = "crashed";
+        leave_op_if_hopeless(crew, s, false);
+    } else if (!s->sources) {
+        s->crashes = 0;
+    }
     if (!check_results_from_json(s->line, &outcome->status, &outcome->message, &s->results, &outcome->bytes)) {
         outcome->status = AVAL_E_FORMAT;
         outcome->message = "its process gave an answer that is none";

@@ -83,6 +83,7 @@ int check_worker(aval_context *ctx)
     serving s = { .ctx = ctx };
     FILE *out = take_stdout();
     if (out == NULL) return cli_fail(CLI_DEVICE, "a process that runs cases needs its standard output");
+    cli_watch_plugins(fileno(out), 0); /* how long a case may take, its parent knows */
     while (code == CLI_OK && getline(&line, &room, stdin) > 0) {
         json_t *results = answer(&s, line);
         if (results == NULL || json_dumpf(results, out, JSON_COMPACT) != 0 || fputc('\n', out) == EOF || fflush(out) != 0)

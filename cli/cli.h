@@ -52,6 +52,11 @@ int cli_need_device(aval_context *ctx);
 /* "PLATFORM/DEVICE" of the first selected device. */
 int cli_device_name(aval_context *ctx, char *name, size_t bytes);
 
+/* From here on a crash in a plugin's C code is told, with the operator and what it was called for, before the program ends by it, as is a call that
+   takes more than `seconds` of processor time (0: no bound).  On stderr, or as a line of JSON to the descriptor `answer` (-1: none); with one, SIGVTALRM
+   asks for the call under way, and ends the program. */
+void cli_watch_plugins(int answer, double seconds);
+
 /* A number given as text; NULL: not given, *value stays.  CLI_USAGE, with a message, when it is none or out of range. */
 int cli_real(const char *option, const char *text, double *value);
 int cli_count(const char *option, const char *text, uint64_t least, uint64_t most, uint64_t *value);

@@ -87,6 +87,7 @@ static int run(int argc, const char **argv)
     if (argv[1][0] == '-') return cli_fail(CLI_USAGE, "a command was expected before option '%s': `aval help` lists them", argv[1]);
     const cli_command *command = cli_command_find(argv[1]);
     if (command == NULL) return CLI_USAGE;
+    cli_watch_plugins(-1, 0);
     return command->run(argc - 1, argv + 1);
 }
 

@@ -143,6 +143,9 @@ AVAL_API int64_t aval_selected_device(aval_context *ctx, size_t i);
 /* Loaded operators, sorted by domain and name, newest version of each; NULL when i is out of range. */
 AVAL_API size_t aval_op_count(aval_context *ctx);
 AVAL_API const aval_op *aval_op_at(aval_context *ctx, size_t i);
+/* Which plugin's C code runs in this thread, such as "my::Roll, while its reference runs, inputs [2,5]": its number, another for each call, so that
+   a watch sees whether it goes on; 0: none, and an empty text.  For handlers of signals: takes no lock and asks for no memory. */
+AVAL_API uint64_t aval_plugin_call(char *text, size_t bytes);
 /* File of the plugin that brought it. */
 AVAL_API const char *aval_op_plugin(aval_context *ctx, const aval_op *op);
 /* "expression", "kernels" or "body"; and "expression", "kernels", "body", "zero" or "none" for the gradient.  Static. */

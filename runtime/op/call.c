@@ -4,6 +4,8 @@
 #include "aval/strides.h"
 #include "op/registry.h"
 
+#include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 
 static const char *const phase_texts[] = {
@@ -43,11 +45,53 @@ static int wrong_phase(const aval_call *call, const char *function)
                 aval__fail(AVAL_E_PLUGIN, "op '%s' called host function %s while %s", call->def->name, function, phase_texts[call->phase]));
 }
 
+/* Of this thread: plugins' functions call host functions that call those of others. */
+static _Thread_local struct {
+    const aval_call *call;
+    uint64_t number;
+} volatile running;
+static _Thread_local uint64_t calls;
+
+static size_t add(char *text, size_t bytes, size_t length, const char *format, ...)
+{
+    va_list list;
+    if (length >= bytes) return length;
+    va_start(list, format);
+    int n = vsnprintf(text + length, bytes - length, format, list);
+    va_end(list);
+    return n < 0 ? length : length + (size_t)n;
+}
+
+uint64_t aval_plugin_call(char *text, size_t bytes)
+{
+    const aval_call *call = running.call;
+    size_t length = 0;
+    if (bytes > 0) text[0] = 0;
+    if (call == NULL) return 0;
+    length = add(text, bytes, length, "%s%s%s, while %s", call->def->domain, call->def->domain[0] == 0 ? "" : "::", call->def->name,
+                 phase_texts[call->phase]);
+    for (size_t i = 0; i < call->n_inputs; i++) {
+        const aval_tensor *t = call->inputs[i];
+        length = add(text, bytes, length, "%s", i == 0 ? ", inputs" : "");
+        length = add(text, bytes, length, "%s", t == NULL ? " none" : " [");
+        for (int32_t k = 0; t != NULL && k < t->rank; k++)
+            length = add(text, bytes, length, "%s%lld", k > 0 ? "," : "", (long long)t->dims[k]);
+        length = add(text, bytes, length, "%s", t == NULL ? "" : "]");
+    }
+    return running.number;
+}
+
 int aval__call_run(aval_call *call, aval_op_function function)
 {
+    const aval_call *outer = running.call;
+    uint64_t outer_number = running.number;
     call->status = 0;
     call->told = 0;
+    running.number = ++calls;
+    running.call = call;
     int status = function(&aval__host, call);
+    running.call = outer;
+    running.number = outer_number;
     if (status >= 0) status = call->status;
     else if (!call->told) aval__fail(status, "failed with code %d (%s) and gave no reason", status, aval_status_name(status));
     return status < 0 ? aval__call_blame(call->def, call->node, status) : AVAL_OK;

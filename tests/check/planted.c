@@ -6,7 +6,8 @@
  *   11 arguments without their number   12 launches without a kernel's name   13 a plugin without kernel sources   14 writes far outside, in the first page
  *   15 macros without their number   16 infer flattens the shape, which nothing but what the sample says of it shows
  *   17 a float where the kernel takes an int   18 the numbers before the tensors   19 the output where the kernel takes an input, and the other way round
- *   20 no infer, where the kernel means an output of half the size   21 no backward */
+ *   20 no infer, where the kernel means an output of half the size   21 no backward
+ *   22 forward, C code, crashes   23 it does not end   24 the reference crashes   25 it does not end */
 #include "aval/plugin.h"
 
 #ifndef FAULT
@@ -49,6 +50,17 @@ static const char source[] =
     "    db[db0 + j] = sum;\n"
     "}\n";
 
+static inline void crash(void)
+{
+    volatile int *volatile nowhere = NULL;
+    *nowhere = 1;
+}
+
+static inline void go_on_for_ever(void)
+{
+    for (volatile int i = 0; i == 0;) i = 0;
+}
+
 static int forward(const aval_host *host, aval_call *call)
 {
     const aval_tensor *x = host->input(call, 0), *b = host->input(call, 1), *y = host->output(call, 0);
@@ -61,6 +73,8 @@ static int forward(const aval_host *host, aval_call *call)
     if (FAULT == 19) args[0] = args[1], args[1] = (aval_arg)AVAL_WRITE(y);
     const aval_define defines[] = { { "FAULT", FAULT } };
     if (FAULT == 5) host->attr_int(call, "nope");
+    if (FAULT == 22) crash();
+    if (FAULT == 23) go_on_for_ever();
     return host->launch(call, AVAL_LAUNCH(.kernel = FAULT == 12  ? NULL
                                                     : FAULT == 8 ? "forwards"
                                                                  : "forward",
@@ -90,6 +104,8 @@ static int reference(const aval_host *host, aval_call *call)
     const double *x = host->real(call, host->input(call, 0)), *b = host->real(call, host->input(call, 1));
     double *y = host->real(call, host->output(call, 0));
     int64_t n = host->count(host->input(call, 0)), cols = host->count(host->input(call, 1));
+    if (FAULT == 24) crash();
+    if (FAULT == 25) go_on_for_ever();
     for (int64_t i = 0; i < n; i++) y[i] = 3 * x[i] + b[i % cols];
     return 0;
 }

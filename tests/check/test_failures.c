@@ -140,6 +140,37 @@ Test(failures, that_end_the_process_say_what_it_most_likely_is_and_what_shows_th
     cr_expect_not_null(strstr(o->out, "planted_14.so my::Planted"), "%s", o->out);
 }
 
+Test(failures, in_a_plugins_c_code_are_told_from_those_in_its_kernels)
+{
+#ifdef AVAL_TEST_SANITIZED
+    cr_skip_test("the sanitizer ends the process in its own way");
+#endif
+    const command_outcome *o = command_run("check my::Planted " PLANTED(22));
+    cr_expect_eq(o->exit_code, 3, "%s", o->out);
+    cr_expect_not_null(strstr(o->out, "crashed"), "%s", o->out);
+    cr_expect_not_null(
+        strstr(o->out, "(Segmentation fault) in the plugin's C code of my::Planted, while forward is recorded, inputs [5,7] [7]"), "%s",
+        o->out);
+    cr_expect_null(strstr(o->out, "Most likely a kernel"), "%s", o->out);
+    o = command_run("check my::Planted " PLANTED(24)); /* references run in the program itself, not in the device's child */
+    cr_expect_not_null(
+        strstr(o->err, "(Segmentation fault) in the plugin's C code of my::Planted, while its reference runs, inputs [5,7] [7]"), "%s",
+        o->err);
+}
+
+Test(failures, that_are_endless_loops_of_a_plugins_c_code_name_the_function)
+{
+    const command_outcome *o = command_run("check --timeout 1 my::Planted " PLANTED(23));
+    cr_expect_eq(o->exit_code, 3, "%s", o->out);
+    cr_expect_not_null(strstr(o->out, "hung"), "%s", o->out);
+    cr_expect_not_null(strstr(o->out, "of my::Planted, while forward is recorded, inputs [5,7] [7]"), "%s", o->out);
+    o = command_run("check --timeout 1 my::Planted " PLANTED(25));
+    cr_expect_eq(o->exit_code, 3, "%s", o->out);
+    cr_expect_not_null(
+        strstr(o->err, "no end within 1 seconds (--timeout) in the plugin's C code of my::Planted, while its reference runs"), "%s",
+        o->err);
+}
+
 Test(failures, of_an_op_without_infer_say_which_shapes_nobody_has_said)
 {
     const command_outcome *o = command_run("check my::Planted " PLANTED(20));
