@@ -197,34 +197,24 @@ static void put_again(const check *k, json_t *spec, char *text, size_t bytes)
         n += snprintf(text + n, bytes - (size_t)n, " --device %zu", k->devices[d]);
 }
 
-/* `failure` NULL: from the start; else what is in the folder that is replayed: its step alone, from the states before it. */
-static int check_described_model(check *k, json_t *spec, const json_t *failure)
+static int check_described_model(check *k, json_t *spec)
 {
     const check_options *own = k->own;
     char again[1024];
     check_model m;
     aval_model_runner runner = { .size = 0 };
     char *description = json_dumps(spec, 0);
-    if (failure == NULL) put_again(k, spec, again, sizeof again);
-    else snprintf(again, sizeof again, "aval check --replay %.900s", own->replay);
-    aval_check_steps_options options = { .size = sizeof options,
-                                         .steps = own->steps,
-                                         .gradients = own->gradients,
-                                         .again = again,
-                                         .failures = own->failures,
-                                         .description = description };
+    put_again(k, spec, again, sizeof again);
+    const aval_check_steps_options options = { .size = sizeof options,
+                                               .steps = own->steps,
+                                               .gradients = own->gradients,
+                                               .runner = k->crew != NULL ? &runner : NULL,
+                                               .again = again,
+                                               .failures = own->failures,
+                                               .description = description };
     int status = check_model_open(k->ctx, spec, &m);
-    if (status == AVAL_OK && failure != NULL) {
-        options.first = (uint64_t)json_integer_value(json_object_get(failure, "step"));
-        options.steps = 1;
-        options.gradients = json_is_true(json_object_get(failure, "gradients"));
-        status = check_model_set_states(&m, own->replay, json_object_get(failure, "states"));
-    }
-    if (status == AVAL_OK) {
-        if (k->crew != NULL) runner = check_crew_model_runner(k->crew, spec);
-        options.runner = k->crew != NULL ? &runner : NULL;
-        status = aval_check_steps(k->ctx, &m.library, &options, check_report_take, k->report);
-    }
+    if (k->crew != NULL) runner = check_crew_model_runner(k->crew, spec);
+    if (status == AVAL_OK) status = aval_check_steps(k->ctx, &m.library, &options, check_report_take, k->report);
     free(description);
     check_model_close(&m);
     return status;
@@ -237,7 +227,7 @@ static int check_one_model(check *k, const char *name)
     snprintf(seed, sizeof seed, "%" PRIu64, own->seed); /* JSON's integers end at 2^63 */
     json_t *spec = json_pack("{s:s, s:I, s:s, s:b, s:s*}", "net", name, "batch", (json_int_t)own->batch, "seed", seed, "forward",
                              own->forward, "layers", own->layers);
-    int status = spec == NULL ? AVAL_E_MEMORY : check_described_model(k, spec, NULL);
+    int status = spec == NULL ? AVAL_E_MEMORY : check_described_model(k, spec);
     json_decref(spec);
     return status;
 }
@@ -246,7 +236,8 @@ static int check_one_model(check *k, const char *name)
 static int replay(check *k)
 {
     json_t *all = read_case(k), *spec = json_object_get(all, "model");
-    int status = spec != NULL ? check_described_model(k, spec, all)
+    const check_failure failure = { .ctx = k->ctx, .crew = k->crew, .folder = k->own->replay, .all = all };
+    int status = spec != NULL ? check_failure_run(&failure, spec, k->own->failures, NULL, check_report_take, k->report)
                               : aval_check_replay(k->ctx, k->own->replay, &k->library, check_report_take, k->report);
     json_decref(all);
     return status;
@@ -282,10 +273,22 @@ static int check_named(check *k)
     return code;
 }
 
+static int shrink_model(const check *k, json_t *all)
+{
+    const check_failure failure = { .ctx = k->ctx, .crew = k->crew, .folder = k->own->replay, .all = all };
+    return check_failure_shrink(&failure, k->own->failures, k->options->common.json);
+}
+
 static int shrink(check *k)
 {
     char *inputs = NULL;
-    if (k->library.failures == NULL) return cli_fail(CLI_USAGE, "--shrink needs a folder for the smaller case: --failures DIR");
+    json_t *all = read_case(k);
+    if (json_object_get(all, "model") != NULL) {
+        int code = shrink_model(k, all);
+        json_decref(all);
+        return code;
+    }
+    json_decref(all);
     int status = aval_check_shrink(k->ctx, k->own->replay, &k->library, &inputs);
     if (status < 0) return cli_fail_status(status);
     if (k->options->common.json) return cli_print_json(json_pack("{s:s, s:s}", "inputs", inputs, "failures", k->library.failures));
@@ -379,7 +382,7 @@ int cli_check(int argc, const char **argv)
           NULL },
         { "failures", 0, POPT_ARG_STRING, &own.failures, 0, "each failed case or step leaves a folder there [aval-failures]", "DIR" },
         { "replay", 0, POPT_ARG_STRING, &own.replay, 0, "only the case of this failure's folder", "DIR" },
-        { "shrink", 0, POPT_ARG_NONE, &own.shrink, 0, "with --replay: smaller shapes that still fail", NULL },
+        { "shrink", 0, POPT_ARG_NONE, &own.shrink, 0, "with --replay: the smallest case, or model, that still fails", NULL },
         { "junit", 0, POPT_ARG_STRING, &own.junit, 0, "the results as JUnit XML", "FILE" },
         { "html", 0, POPT_ARG_STRING, &own.html, 0, "the results as a page for a browser, in one file", "FILE" },
         { "timeout", 0, POPT_ARG_DOUBLE, &own.timeout, 0,

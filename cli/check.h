@@ -47,6 +47,7 @@ typedef struct check_model {
     aval_train_options train; /* texts are the spec's; of a file, `net` is its name */
     aval_dataset *data; /* of a built-in net */
     aval_model *file; /* NULL: a built-in net */
+    int64_t length; /* of a file's free axes, but the batch's */
     aval_graph *graph;
     aval_store *store;
     aval_value **wanted;
@@ -56,11 +57,31 @@ typedef struct check_model {
 
 /* Is it what a model is called, and not an operator? */
 bool check_model_named(const char *name);
-/* Makes the model that `spec` describes ({"net": ..., "batch": ..., "seed": ..., "forward": ..., "layers": ...}); for check_model_close, after a failure too. */
+/* Makes the model that `spec` describes ({"net": ..., "batch": ..., "seed": ..., "forward": ..., "layers": ..., "only": ..., "length": ...}, the last three where they
+   are); for check_model_close, after a failure too. */
 int check_model_open(aval_context *ctx, json_t *spec, check_model *m);
 /* Sets the states that a failure's folder has; `names` is case.json's "states". */
 int check_model_set_states(const check_model *m, const char *folder, const json_t *names);
 void check_model_close(check_model *m);
+/* The length of the free axes, of the batch or of all others; 1: there are none, so that it cannot be smaller. */
+int64_t check_model_free(const check_model *m, bool batch);
+/* Widths of a built-in net's hidden dense layers, `most` at most; returns how many. */
+size_t check_model_layers(const check_model *m, int64_t *widths, size_t most);
+
+/* The folder that a failed step of a model has left. */
+typedef struct check_failure {
+    aval_context *ctx;
+    check_crew *crew; /* NULL: in this process */
+    const char *folder;
+    json_t *all; /* its case.json */
+} check_failure;
+
+/* The step alone, from the states before it, of the model that `spec` describes.  A net with layers of other widths than the folder's has other states: those it
+   starts with.  `failures`, `label`: as in aval_check_steps_options. */
+int check_failure_run(const check_failure *f, json_t *spec, const char *failures, const char *label, aval_check_function report,
+                      void *user);
+/* Looks for the smallest model that still fails so, and leaves its folder in `failures`.  Tells what it is on stdout (`json`: as JSON).  Returns an exit code. */
+int check_failure_shrink(const check_failure *f, const char *failures, bool json);
 
 /* ---- Reports ---------------------------------------------------------------------------------------------------------------------------- */
 

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define FREE_LENGTH 8 /* of free axes of a file's inputs, but the first, which is the batch */
+#define FREE_LENGTH 8 /* of free axes of a file's inputs, but the first, which is the batch; unless the description has another "length" */
 
 static const char *const nets[] = { "linear", "mlp", "lenet" };
 
@@ -56,7 +56,7 @@ static int feed_input(const check_model *m, aval_session *s, size_t i, uint64_t 
     size_t count = 1, bytes = aval_type_bytes(type);
     for (int axis = 0; axis < rank; axis++) {
         dims[axis] = aval_value_dims(input)[axis];
-        if (dims[axis] < 0) dims[axis] = axis == 0 ? (int64_t)m->train.batch : FREE_LENGTH;
+        if (dims[axis] < 0) dims[axis] = axis == 0 ? (int64_t)m->train.batch : m->length;
         count *= (size_t)dims[axis];
     }
     bool real = (AVAL_FLOATS & AVAL_TYPE_SET(type)) != 0;
@@ -120,13 +120,14 @@ static int open_file(aval_context *ctx, check_model *m, bool forward_only)
 
 int check_model_open(aval_context *ctx, json_t *spec, check_model *m)
 {
-    json_int_t batch = 0;
+    json_int_t batch = 0, length = FREE_LENGTH;
     int forward_only = 0;
-    const char *net = NULL, *seed = "0", *layers = NULL;
+    const char *net = NULL, *seed = "0", *layers = NULL, *only = NULL;
     *m = (check_model){ .data = NULL };
-    if (json_unpack(spec, "{s:s, s:I, s:s, s:b, s?s}", "net", &net, "batch", &batch, "seed", &seed, "forward", &forward_only, "layers",
-                    &layers) != 0)
+    if (json_unpack(spec, "{s:s, s:I, s:s, s:b, s?s, s?s, s?I}", "net", &net, "batch", &batch, "seed", &seed, "forward", &forward_only,
+                    "layers", &layers, "only", &only, "length", &length) != 0)
         return AVAL_E_FORMAT;
+    m->length = length;
     m->train = (aval_train_options){ .size = sizeof m->train,
                                      .net = net,
                                      .layers = layers,
@@ -142,7 +143,34 @@ int check_model_open(aval_context *ctx, json_t *spec, check_model *m)
     m->library.wanted = m->wanted;
     m->library.n_wanted = m->n_wanted;
     m->library.user = m;
+    m->library.only = only;
     return status;
+}
+
+int64_t check_model_free(const check_model *m, bool batch)
+{
+    for (size_t i = 0; m->file != NULL && i < aval_model_input_count(m->file); i++) {
+        const aval_value *input = aval_model_input(m->file, i);
+        for (int axis = 0; axis < aval_value_rank(input); axis++) {
+            if (aval_value_dims(input)[axis] < 0 && (axis == 0) == batch) return batch ? (int64_t)m->train.batch : m->length;
+        }
+    }
+    return m->file == NULL && batch ? (int64_t)m->train.batch : 1;
+}
+
+size_t check_model_layers(const check_model *m, int64_t *widths, size_t most)
+{
+    size_t n = 0;
+    char name[64];
+    for (; m->file == NULL && n < most; n++) {
+        int type;
+        size_t rank;
+        int64_t dims[AVAL_MAX_RANK];
+        snprintf(name, sizeof name, "dense%zu.bias", n + 1);
+        if (aval_store_shape(m->store, name, &type, &rank, dims) < 0 || rank != 1) break;
+        widths[n] = dims[0];
+    }
+    return n;
 }
 
 /* The type is the store's: NumPy has no name for some. */

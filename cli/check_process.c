@@ -294,13 +294,16 @@ static void expect(void *user, size_t device, const aval_check_case *what)
     if (line != NULL) give(crew, s, c, line);
 }
 
+/* What a seat works on, in place of an operator. */
+static const char of_model[] = "a model";
+
 static void begin_model(void *user, size_t device, const void *request, size_t bytes)
 {
     check_crew *crew = user;
     seat *s = &crew->seats[device];
     s->sources = false;
     begin_turns(&s->children[0]); /* the limit is for a step */
-    ask(crew, s, "a model", &s->children[0], json_pack("{s:O, s:o}", "model", crew->model, "request", check_bytes_to_json(request, bytes)));
+    ask(crew, s, of_model, &s->children[0], json_pack("{s:O, s:o}", "model", crew->model, "request", check_bytes_to_json(request, bytes)));
 }
 
 /* A driver that cannot run an op at all would end a child a case.  What else was begun of an op that is left would only be in the way. */
@@ -334,7 +337,8 @@ static void propose_cause(const check_crew *crew, const seat *s, int signal_numb
         ".  Most likely a kernel %s  oclgrind (Debian's package) names its line: oclgrind --uninitialized aval check --in-process", cause);
     for (size_t i = crew->device_place + 1; crew->argv[i] != NULL && told > 0 && (size_t)told < bytes; i++)
         told += snprintf(text + told, bytes - (size_t)told, " %s", crew->argv[i]);
-    if (told > 0 && (size_t)told < bytes) snprintf(text + told, bytes - (size_t)told, " %s", s->op);
+    const char *net = strcmp(s->op, of_model) == 0 ? json_string_value(json_object_get(crew->model, "net")) : NULL;
+    if (told > 0 && (size_t)told < bytes) snprintf(text + told, bytes - (size_t)told, " %s", net == NULL ? s->op : net);
 }
 
 /* A plugin's C code, which the child runs, ended it with a last word. */

@@ -129,11 +129,12 @@ static json_t *number_json(double x)
 
 static json_t *result_json(const check_report *r, const aval_check_result *result)
 {
-    return json_pack("{s:s, s:s, s:I, s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:s, s:s, s:s, s:s, s:s}", "op", result->op, "device",
+    return json_pack("{s:s, s:s, s:I, s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:s, s:s, s:s, s:s, s:s, s:s}", "op", result->op, "device",
                      r->names[column_of(r, result->device_number)], "device_number", (json_int_t)result->device_number, "sample",
                      result->sample, "attributes", result->attrs, "type", result->type, "what", result->what, "result",
                      outcome_word(result->passed), "error", number_json(result->error), "ulps", number_json(result->ulps), "blame",
-                     result->blame, "fate", result->fate, "message", result->message, "likely", result->likely, "detail", result->detail);
+                     result->blame, "fate", result->fate, "message", result->message, "likely", result->likely, "detail", result->detail,
+                     "folder", result->folder);
 }
 
 /* The lines of a table. */

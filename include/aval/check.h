@@ -33,6 +33,8 @@ typedef struct aval_check_result {
     const char *fate; /* what = "run": "error", or how the runner lost its device: "crashed", "hung" ...; "" otherwise */
     const char *likely; /* failed: the mistake that fits what was found, and how many elements it explains; "" where none fits */
     const char *detail; /* failed: the worst elements, a line each; "" */
+    const char *value; /* of a model's "first launch": what it makes, as aval_check_model.only takes it; "" otherwise */
+    const char *folder; /* failed: the folder that it leaves; "" where it leaves none */
 } aval_check_result;
 typedef void (*aval_check_function)(void *user, const aval_check_result *result);
 
@@ -167,7 +169,12 @@ typedef struct aval_check_model {
     /* Feeds the inputs of step `step`, from 0: the same numbers in every process. */
     int (*feed)(void *user, aval_session *s, uint64_t step);
     void *user;
+    /* NULL: a step computes `wanted` and all gradients that the graph asks for.  Else this one value alone: "value V", "gradient dL/dV" or "update of V". */
+    const char *only;
 } aval_check_model;
+
+/* Calls `visit` with the name of each result that a step of the model computes, in the form of `only`. */
+AVAL_API int aval_check_model_results(const aval_check_model *model, void (*visit)(void *user, const char *name), void *user);
 
 /* Runs a model's steps on the context's first selected device, for a judge in another process.  Requests and answers are bytes that mean
    nothing to others; *answer is for aval_free. */
@@ -197,6 +204,7 @@ typedef struct aval_check_steps_options {
     uint64_t first; /* the step to begin with, from the states that the model's store has */
     const char *failures; /* folder in which each failure leaves one of its own; NULL: none */
     const char *description; /* JSON by which the caller makes the model again, kept as "model" in the folder's case.json; NULL: {} */
+    const char *label; /* that names of folders have behind the model's; NULL: none */
 } aval_check_steps_options;
 
 /* Runs steps of a model on every device, each from equal states, and compares the results of each step, all gradients that the graph asks for and

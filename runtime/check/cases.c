@@ -271,7 +271,8 @@ static void tell_referee_failure(aval__judge *j)
 {
     for (size_t d = 0; d < j->n_witnesses; d++) {
         if (!j->witnesses[d].asked) continue;
-        aval__judge_tell(j, d, &(aval_check_result){ .what = "referee", .passed = 0, .error = INFINITY, .message = aval_error() });
+        aval__judge_tell(j, d,
+                         &(aval_check_result){ .what = "referee", .passed = 0, .error = INFINITY, .message = aval_error(), .folder = "" });
         return;
     }
 }

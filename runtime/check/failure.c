@@ -17,7 +17,7 @@ int aval__failure_make_folder(const char *path)
 }
 
 /* The same failure gets the same name, so that a check that is repeated does not fill the disk. */
-static char *folder_name(const aval__judge *j, size_t device)
+char *aval__failure_folder(const aval__judge *j, size_t device)
 {
     const aval_check_case *what = j->what;
     const char *attrs = what->sample->attrs == NULL ? "" : what->sample->attrs;
@@ -206,7 +206,7 @@ int aval__failure_write(aval__judge *j, size_t device)
 {
     aval__text sources = { 0 };
     int status = 0;
-    char *folder = folder_name(j, device);
+    char *folder = aval__failure_folder(j, device);
     if (folder == NULL) return AVAL_E_MEMORY;
     AVAL__TRY_DONE(aval__failure_make_folder(j->options->failures));
     AVAL__TRY_DONE(aval__failure_make_folder(folder));
@@ -254,8 +254,7 @@ int aval__failure_read(aval__arena *arena, const char *folder, aval_check_case *
     aval_sample_more *more = aval__arena_alloc(arena, sizeof *more);
     if (s == NULL || more == NULL) AVAL__TRY_DONE(AVAL_E_MEMORY);
     if (json_object_get(all, "model") != NULL)
-        AVAL__TRY_DONE(aval__fail(AVAL_E_FORMAT,
-                                  "'%s' is of a model, whose shapes cannot be made smaller: expected a failure of an operator", folder));
+        AVAL__TRY_DONE(aval__fail(AVAL_E_FORMAT, "'%s' is of a model, which this cannot make: expected a failure of an operator", folder));
     if (json_unpack_ex(all, &error, 0, "{s:i, s:s, s:s, s?s, s?s, s:s, s:s, s:b, s:F, s:F, s:F, s:F, s:F, s:F, s:i, s:i}", "format",
                        &format, "op", &op, "inputs", &inputs, "attrs", &attrs, "gives", &gives, "type", &type, "seed", &seed,
                        "forward_only", &forward_only, "low", &s->low, "high", &s->high, "atol", &s->atol, "rtol", &s->rtol, "grad_atol",

@@ -34,6 +34,10 @@ void aval__judge_tell(aval__judge *j, size_t device, const aval_check_result *re
     *(r.passed > 0 ? &j->passed : r.passed == 0 ? &j->failed : &j->skipped) += 1;
     *(r.passed > 0 ? &w->verdict.passed : r.passed == 0 ? &w->verdict.failed : &w->verdict.skipped) += 1;
     if (r.passed > 0) w->verdict.error = fmax(w->verdict.error, r.error);
+    char *folder = NULL;
+    if (r.passed == 0 && r.folder == NULL && j->c != NULL && j->options->failures != NULL) folder = aval__failure_folder(j, device);
+    if (r.folder == NULL) r.folder = folder == NULL ? "" : folder;
+    if (r.value == NULL) r.value = "";
     if (r.passed >= 0) w->compared = true;
     if (r.passed == 0) {
         w->failed = true;
@@ -44,6 +48,7 @@ void aval__judge_tell(aval__judge *j, size_t device, const aval_check_result *re
         aval__text_add(&w->log, "%s", r.detail);
     }
     if (j->report != NULL) j->report(j->user, &r);
+    aval__free(folder);
 }
 
 void aval__check_put_element(aval__text *text, const aval_tensor *t, size_t element)

@@ -112,6 +112,8 @@ const char *aval__sample_outputs(const aval_sample *sample);
 
 /* A folder with all that is needed to see the witness's failure again. */
 int aval__failure_write(aval__judge *j, size_t device);
+/* Its name, for aval__free; NULL: no memory. */
+char *aval__failure_folder(const aval__judge *j, size_t device);
 
 /* Makes a case in `row`'s type, has it run and judges it.  AVAL_E_MEMORY ends a check; all other failures are results. */
 int aval__check_case(aval__judge *j, const aval_check_case *what, const aval__type_row *row);

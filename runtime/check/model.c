@@ -16,9 +16,37 @@ static bool is_request(const aval_node *node)
     return !node->dead && node->kind == AVAL__GRADIENT_REQUEST;
 }
 
+aval_check_model aval__model_taken(const aval_check_model *model)
+{
+    aval_check_model taken = { .size = sizeof taken };
+    memcpy(&taken, model, model->size < sizeof taken ? model->size : sizeof taken);
+    return taken;
+}
+
+bool aval__model_has(const aval_check_model *model, const aval_value *value)
+{
+    aval__text name = { 0 };
+    if (model->only == NULL) return true;
+    bool has = aval__model_name(value, &name) == AVAL_OK && strcmp(name.at, model->only) == 0;
+    aval__text_release(&name);
+    return has;
+}
+
+static int find_only(const aval_check_model *model, aval__model_values *out)
+{
+    const aval_graph *g = model->graph;
+    for (size_t v = 0; v < g->values.count; v++) {
+        aval_value *value = g->values.at[v];
+        bool dead = value->producer == NULL || value->producer->dead;
+        if (!dead && aval__model_has(model, value)) return aval__vec_push(&out->at, value);
+    }
+    return aval__fail(AVAL_E_ARGUMENT, "no node of the model makes a '%s'", model->only);
+}
+
 int aval__model_results(const aval_check_model *model, aval__model_values *out)
 {
     const aval_graph *g = model->graph;
+    if (model->only != NULL) return find_only(model, out);
     for (size_t i = 0; i < model->n_wanted; i++) AVAL__TRY(push_once(out, model->wanted[i]));
     for (size_t n = 0; n < g->nodes.count; n++) {
         if (!is_request(g->nodes.at[n])) continue;
@@ -37,12 +65,36 @@ int aval__model_refereed(const aval_check_model *model, aval__model_values *out)
 {
     const aval_graph *g = model->graph;
     for (size_t n = 0; n < g->nodes.count; n++) {
-        if (is_request(g->nodes.at[n])) AVAL__TRY(push_once(out, g->nodes.at[n]->inputs[0]));
+        const aval_node *node = g->nodes.at[n];
+        if (is_request(node) && aval__model_has(model, node->outputs[0])) AVAL__TRY(push_once(out, node->inputs[0]));
     }
-    for (size_t i = 0; out->at.count == 0 && i < model->n_wanted; i++) {
-        if (!aval__model_updates_state(model->wanted[i])) AVAL__TRY(aval__vec_push(&out->at, model->wanted[i]));
+    if (out->at.count > 0) return AVAL_OK;
+    aval__model_values results = { 0 };
+    int status = model->only == NULL ? AVAL_OK : aval__model_results(model, &results);
+    aval_value *const *told = model->only == NULL ? model->wanted : results.at.at;
+    const size_t n_told = model->only == NULL ? model->n_wanted : results.at.count;
+    for (size_t i = 0; status == AVAL_OK && i < n_told; i++) {
+        if (!aval__model_updates_state(told[i])) status = aval__vec_push(&out->at, told[i]);
     }
-    return AVAL_OK;
+    aval__vec_release(&results.at);
+    return status;
+}
+
+int aval_check_model_results(const aval_check_model *model, void (*visit)(void *user, const char *name), void *user)
+{
+    AVAL__NEED(model && model->graph && model->wanted, "a model with a graph and wanted values");
+    AVAL__NEED(visit, "a function for the names");
+    const aval_check_model taken = aval__model_taken(model);
+    aval__model_values results = { 0 };
+    int status = aval__model_results(&taken, &results);
+    for (size_t i = 0; status == AVAL_OK && i < results.at.count; i++) {
+        aval__text name = { 0 };
+        status = aval__model_name(results.at.at[i], &name);
+        if (status == AVAL_OK) visit(user, name.at);
+        aval__text_release(&name);
+    }
+    aval__vec_release(&results.at);
+    return status;
 }
 
 int aval__model_name(const aval_value *value, aval__text *out)

@@ -11,7 +11,11 @@ typedef struct aval__model_values {
     AVAL__VEC(aval_value *) at;
 } aval__model_values;
 
-/* What a step computes: what is wanted, what is differentiated, and every gradient that the graph asks for. */
+/* Whatever its size says that the caller does not know is zero. */
+aval_check_model aval__model_taken(const aval_check_model *model);
+/* Does a step compute this? */
+bool aval__model_has(const aval_check_model *model, const aval_value *value);
+/* What a step computes: the one value of `only`, or what is wanted, what is differentiated, and every gradient that the graph asks for. */
 int aval__model_results(const aval_check_model *model, aval__model_values *out);
 /* What the referee can tell of: what is differentiated, or else what is wanted, but for new contents of states. */
 int aval__model_refereed(const aval_check_model *model, aval__model_values *out);

@@ -14,6 +14,7 @@ static char *folder_name(const aval__model_judge *j, size_t device)
     aval__text_add(&name, "%s/", j->options->failures);
     for (const char *c = j->model->name == NULL ? "model" : j->model->name; *c != 0; c++)
         aval__text_add(&name, "%c", *c == ':' || *c == '/' ? '_' : *c);
+    if (j->options->label != NULL) aval__text_add(&name, "-%s", j->options->label);
     aval__text_add(&name, "-step%llu-device%zu", (unsigned long long)j->step + 1, j->runner->number(j->runner->user, device));
     return aval__text_take(&name);
 }
@@ -114,7 +115,9 @@ static int write_readme(const aval__model_judge *j, size_t device, const char *f
     aval__text_add(&text, "%s, step %llu\ndevice %s/%s, driver %s, %s\n\nWhat failed\n%s: %s\n\n",
                    j->model->name == NULL ? "model" : j->model->name, (unsigned long long)j->step + 1, info->platform, info->name,
                    info->driver, info->version, what, message);
-    aval__text_add(&text, "To see this step again, from the states in this folder\n  aval check --replay %s\n", folder);
+    aval__text_add(&text,
+                   "To see this step again, from the states in this folder\n  aval check --replay %s\n  aval check --replay %s --shrink\n",
+                   folder, folder);
     if (j->options->again != NULL) aval__text_add(&text, "To see all of it again\n  %s\n", j->options->again);
     aval__text_add(&text, "\nKernel sources and their build options\n%s", sources);
     int status = text.failed ? AVAL_E_MEMORY : aval__failure_write_text(folder, "README.txt", text.at);
@@ -122,13 +125,12 @@ static int write_readme(const aval__model_judge *j, size_t device, const char *f
     return status;
 }
 
-static int write_folder(const aval__model_judge *j, size_t device, const char *what, const char *message, bool lost,
+static int write_folder(const aval__model_judge *j, size_t device, const char *folder, const char *what, const char *message, bool lost,
                         const aval__model_evidence *evidence)
 {
     aval__text sources = { 0 };
     json_t *names = json_array();
-    char *folder = folder_name(j, device);
-    int status = folder == NULL || names == NULL ? AVAL_E_MEMORY : AVAL_OK;
+    int status = names == NULL ? AVAL_E_MEMORY : AVAL_OK;
     AVAL__TRY_DONE(status);
     AVAL__TRY_DONE(aval__failure_make_folder(j->options->failures));
     AVAL__TRY_DONE(aval__failure_make_folder(folder));
@@ -145,15 +147,33 @@ static int write_folder(const aval__model_judge *j, size_t device, const char *w
 done:
     json_decref(names);
     aval__text_release(&sources);
-    aval__free(folder);
     return status;
+}
+
+/* What the launch that is to blame makes, where the model's graph has it: nothing is believed of what a process says. */
+static int name_value(const aval__model_judge *j, const aval__model_evidence *evidence, aval__text *name)
+{
+    const aval_graph *g = j->model->graph;
+    const aval__piece *found = evidence == NULL ? NULL : evidence->found;
+    if (found == NULL || found->id < 0 || (size_t)found->id >= g->values.count) return AVAL_OK;
+    return aval__model_name(g->values.at[found->id], name);
 }
 
 int aval__model_fail(aval__model_judge *j, size_t device, const char *what, const aval_check_result *result,
                      const aval__model_evidence *evidence)
 {
     const bool lost = result->fate != NULL && result->fate[0] != 0;
-    aval__model_tell(j, device, what, result);
-    if (j->options->failures == NULL) return AVAL_OK;
-    return write_folder(j, device, what, result->message == NULL ? "" : result->message, lost, evidence);
+    aval_check_result told = *result;
+    aval__text value = { 0 };
+    char *folder = j->options->failures == NULL ? NULL : folder_name(j, device);
+    int status = folder == NULL && j->options->failures != NULL ? AVAL_E_MEMORY : name_value(j, evidence, &value);
+    AVAL__TRY_DONE(status);
+    told.value = value.at;
+    told.folder = folder;
+    aval__model_tell(j, device, what, &told);
+    if (folder != NULL) status = write_folder(j, device, folder, what, result->message == NULL ? "" : result->message, lost, evidence);
+done:
+    aval__text_release(&value);
+    aval__free(folder);
+    return status;
 }

@@ -88,6 +88,8 @@ void aval__model_tell(aval__model_judge *j, size_t device, const char *what, con
     if (r.fate == NULL) r.fate = "";
     if (r.likely == NULL) r.likely = "";
     if (r.detail == NULL) r.detail = "";
+    if (r.value == NULL) r.value = "";
+    if (r.folder == NULL) r.folder = "";
     j->passed += r.passed > 0;
     j->failed += r.passed == 0;
     if (r.passed == 0) j->witnesses[device].alive = false;

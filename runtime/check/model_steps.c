@@ -338,7 +338,8 @@ int aval_check_steps(aval_context *ctx, const aval_check_model *model, const ava
     aval__model_here *here = NULL;
     aval_check_steps_options all = { .size = sizeof all };
     if (options != NULL) memcpy(&all, options, options->size < sizeof all ? options->size : sizeof all);
-    aval__model_judge j = { .ctx = ctx, .model = model, .options = &all, .report = report, .user = user };
+    const aval_check_model taken = aval__model_taken(model);
+    aval__model_judge j = { .ctx = ctx, .model = &taken, .options = &all, .report = report, .user = user };
     uint64_t steps = all.steps == 0 ? 1 : all.steps, first = all.first;
     int status = AVAL_OK;
     j.runner = j.options->runner;

@@ -47,10 +47,10 @@ int aval_model_worker_create(aval_context *ctx, const aval_check_model *model, a
     aval_model_worker *made = aval__alloc(sizeof *made);
     if (made == NULL) return AVAL_E_MEMORY;
     made->ctx = ctx;
-    made->model = *model;
+    made->model = aval__model_taken(model);
     int status = aval_graph_status(model->graph);
     AVAL__TRY_DONE(status);
-    AVAL__TRY_DONE(aval__model_results(model, &made->results));
+    AVAL__TRY_DONE(aval__model_results(&made->model, &made->results));
     AVAL__TRY_DONE(copy_store(made));
     AVAL__TRY_DONE(aval_session_create(ctx, model->graph, model->store, &made->session));
     AVAL__TRY_DONE(aval_session_create(ctx, model->graph, made->own_store, &made->own));
@@ -188,6 +188,7 @@ static int check_gradients_of(aval_model_worker *w, aval_value *of, aval__bundle
     for (size_t n = 0; n < g->nodes.count; n++) {
         const aval_node *node = g->nodes.at[n];
         if (node->dead || node->kind != AVAL__GRADIENT_REQUEST || node->inputs[0] != of) continue;
+        if (!aval__model_has(&w->model, node->outputs[0])) continue;
         if (node->inputs[1]->kind == AVAL__INPUT || node->inputs[1]->kind == AVAL__STATE)
             AVAL__TRY_DONE(aval__vec_push(&wrt, node->inputs[1]));
     }

@@ -109,12 +109,44 @@ Test(models, a_wrong_gradient_leaves_a_folder_that_shows_it_again)
         globfree(&found);
     }
     expect_launch("check --replay kept/mlp-step1-device1 --json", 1, ":loss_backward");
-    const command_outcome *o = command_run("check --replay kept/mlp-step1-device1 --shrink");
-    cr_expect_eq(o->exit_code, 2, "%d %s", o->exit_code, o->err);
-    cr_expect_not_null(strstr(o->err, "is of a model"), "%s", o->err);
     unsetenv("AVAL_LAYER_MISCOMPILE");
-    o = command_run("check --replay kept/mlp-step1-device1");
+    const command_outcome *o = command_run("check --replay kept/mlp-step1-device1");
     cr_expect_eq(o->exit_code, 0, "without the fault: %s %s", o->out, o->err);
+    o = command_run("check --replay kept/mlp-step1-device1 --shrink --failures small");
+    cr_expect_eq(o->exit_code, 1, "%d %s", o->exit_code, o->err);
+    cr_expect_not_null(strstr(o->err, "does not fail, so there is nothing to shrink"), "%s", o->err);
+    cr_expect_str_eq(command_first_entry("small"), "", "of a step that does not fail");
+}
+
+/* Wrong in batches of more than five alone. */
+#define WRONG_IN_LARGE_BATCHES \
+    "__kernel void loss_backward(=>\n#undef LOAD\n#define LOAD(p, i) ((rows > 5 ? 1.1f : 1) * (p)[i])\n__kernel void loss_backward("
+
+Test(models, a_step_that_fails_is_made_as_small_as_still_fails)
+{
+    const char *const smallest = "kept/mlp-batch6-layers1-alone-step1-device1";
+    char arguments[256];
+    setenv("AVAL_LAYER_MISCOMPILE", WRONG_IN_LARGE_BATCHES, 1);
+    command_run("check mlp --steps 2 --all-devices --failures kept");
+    char *before = command_read("kept/mlp-step1-device1/case.json");
+    const command_outcome *o = command_run("check --replay kept/mlp-step1-device1 --shrink --failures kept");
+    cr_assert_eq(o->exit_code, 1, "%d %s %s", o->exit_code, o->out, o->err);
+    cr_expect_not_null(strstr(o->out, "batch 6, layers 1, and computes gradient dloss/doutput.bias alone"), "%s", o->out);
+    cr_expect_not_null(strstr(o->out, smallest), "%s", o->out);
+    char *after = command_read("kept/mlp-step1-device1/case.json");
+    cr_expect_str_eq(after, before, "the folder that it came from");
+    snprintf(arguments, sizeof arguments, "check --replay %s --json", smallest);
+    expect_launch(arguments, 1, ":loss_backward");
+    snprintf(arguments, sizeof arguments, "check --replay %s --shrink --failures kept", smallest);
+    o = command_run(arguments);
+    cr_expect_eq(o->exit_code, 1, "%d %s", o->exit_code, o->err);
+    cr_expect_not_null(strstr(o->err, "nothing smaller than"), "%s", o->err);
+    unsetenv("AVAL_LAYER_MISCOMPILE");
+    snprintf(arguments, sizeof arguments, "check --replay %s", smallest);
+    o = command_run(arguments);
+    cr_expect_eq(o->exit_code, 0, "without the fault: %s %s", o->out, o->err);
+    free(before);
+    free(after);
 }
 
 /* Wrong from the second step on: the folder has the states after the first. */
@@ -190,18 +222,19 @@ Test(models, one_device_is_held_against_the_referee_without_a_process_of_its_own
     cr_expect_not_null(strstr(o->out, "value loss"));
 }
 
-/* y = tanh(x W) with a free batch, as a file. */
-static void save_onnx(const char *file)
+/* y = tanh(x W), as a file: of free axes, or with a free batch alone. */
+static void save_onnx(const char *file, int64_t inner)
 {
     aval_context *ctx;
     aval_store *store;
-    static const int64_t shape[] = { 3, 4 };
+    const int64_t shape[] = { inner < 0 ? 1 : inner, 4 }, as_column[] = { -1, 1 };
     cr_assert_eq(aval_context_create(&ctx), 0);
     cr_assert_eq(aval_context_load_plugins(ctx, AVAL_TEST_PLUGINS, NULL), 0, "%s", aval_error());
     cr_assert_eq(aval_store_create(ctx, &store), 0);
     cr_assert_eq(aval_store_random(store, "W", AVAL_FLOAT, 2, shape, AVAL_INIT_UNIFORM, 1, 7), 0);
     aval_graph *g = aval_graph_create(ctx);
-    aval_value *x = aval_graph_input(g, "x", AVAL_FLOAT, AVAL_SHAPE(-1, 3)), *w = aval_graph_state(g, "W", AVAL_FLOAT, 2, shape);
+    aval_value *x = aval_graph_input(g, "x", AVAL_FLOAT, AVAL_SHAPE(-1, inner)), *w = aval_graph_state(g, "W", AVAL_FLOAT, 2, shape);
+    if (inner < 0) x = aval_apply(g, "Reshape", NULL, x, aval_graph_constant(g, AVAL_INT64, AVAL_SHAPE(2), as_column));
     aval_value *y = aval_apply(g, "Tanh", NULL, aval_apply(g, "MatMul", NULL, x, w));
     cr_assert_eq(aval_model_save(g, store, (aval_value *const[]){ y }, (const char *[]){ "y" }, 1, file), 0, "%s", aval_error());
     aval_graph_release(g);
@@ -211,7 +244,7 @@ static void save_onnx(const char *file)
 
 Test(models, a_file_is_fed_random_numbers_and_differentiated_by_its_weights)
 {
-    save_onnx("net.onnx");
+    save_onnx("net.onnx", 3);
     const command_outcome *o = command_run("check net.onnx --steps 2 --all-devices --json");
     cr_assert_eq(o->exit_code, 0, "%s %s", o->out, o->err);
     cr_expect_not_null(strstr(o->out, "gradient dsquares/dW"), "%s", o->out);
@@ -224,6 +257,22 @@ Test(models, a_file_is_fed_random_numbers_and_differentiated_by_its_weights)
     o = command_run("check nowhere.onnx");
     cr_expect_eq(o->exit_code, 2);
     cr_expect_not_null(strstr(o->err, "nowhere.onnx"), "%s", o->err);
+}
+
+Test(models, a_file_is_made_smaller_along_its_free_axes_and_stops_at_the_launch)
+{
+    save_onnx("net.onnx", -1);
+    setenv("AVAL_LAYER_MISCOMPILE", "tanh(=>1.1f * tanh(", 1);
+    command_run("check net.onnx --steps 1 --all-devices --failures kept");
+    cr_assert_str_eq(command_first_entry("kept"), "kept/net.onnx-step1-device1");
+    const command_outcome *o = command_run("check --replay kept/net.onnx-step1-device1 --shrink --failures small --json");
+    json_t *all = json_loads(o->out, 0, NULL), *model = json_object_get(all, "model");
+    cr_assert_eq(o->exit_code, 1, "%d %s %s", o->exit_code, o->out, o->err);
+    cr_expect_eq(json_integer_value(json_object_get(model, "batch")), 1, "%s", o->out);
+    cr_expect_eq(json_integer_value(json_object_get(model, "length")), 1, "%s", o->out);
+    cr_expect_str_eq(text_of(model, "only"), "value squares", "what the launch of tanh makes: %s", o->out);
+    cr_expect_eq(access(text_of(all, "folder"), R_OK), 0, "%s", o->out);
+    json_decref(all);
 }
 
 #ifndef AVAL_TEST_SANITIZED /* Mesa leaks what it keeps */

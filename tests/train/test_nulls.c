@@ -48,6 +48,7 @@ Test(nulls, are_refused_by_training_and_checks)
     REFUSED(aval_check_replay(ctx, NULL, NULL, NULL, NULL));
     REFUSED(aval_check_shrink(ctx, NULL, NULL, &text));
     REFUSED(aval_check_gradient(NULL, NULL, NULL, 0, NULL, NULL));
+    REFUSED(aval_check_model_results(NULL, NULL, NULL));
     aval_dataset_release(data);
     aval_context_release(ctx);
 }
