@@ -37,15 +37,17 @@ static void report(void *user, const aval_tune_row *row)
     t->classes += row->chosen != 0;
     t->incomplete += row->chosen && !row->complete;
     if (t->rows != NULL) {
-        json_array_append_new(t->rows, json_pack("{s:s, s:s, s:f, s:f, s:b, s:b, s:b, s:i}", "product", row->product, "variant",
-                                                 row->variant, "ms", row->ms, "gflops", row->gflops, "right", row->right, "chosen",
-                                                 row->chosen, "untuned", row->untuned, "device", (int)row->device));
+        json_array_append_new(t->rows,
+                              json_pack("{s:s, s:s, s:f, s:f, s:f, s:b, s:b, s:b, s:i}", "product", row->product, "variant", row->variant,
+                                        "ms", row->ms, "gflops", row->gflops, "gbytes_per_s", row->gbytes_per_s, "right", row->right,
+                                        "chosen", row->chosen, "untuned", row->untuned, "device", (int)row->device));
         return;
     }
     if (row->untuned && !t->quiet) printf("%s\n", row->product);
     if (t->quiet && !row->chosen) return;
-    printf("  %c %10.4f ms %8.1f GFLOP/s  %s%s%s\n", row->chosen ? '*' : ' ', row->ms, row->gflops, row->variant,
-           row->untuned ? " (untuned)" : "", row->right ? "" : "  WRONG");
+    bool product = row->gbytes_per_s <= 0;
+    printf("  %c %10.4f ms %8.1f %s  %s%s%s\n", row->chosen ? '*' : ' ', row->ms, product ? row->gflops : row->gbytes_per_s,
+           product ? "GFLOP/s" : "GB/s", row->variant, row->untuned ? " (untuned)" : "", row->right ? "" : "  WRONG");
     fflush(stdout);
 }
 
@@ -168,7 +170,8 @@ static int tune_all(tune *t, const char *const *what, size_t n)
     for (size_t i = 0; i < (n > 0 ? n : n_usual) && status == AVAL_OK; i++) status = tune_one(t, n > 0 ? what[i] : usual[i]);
     if (status == AVAL_OK) status = cli_device_name(t->ctx, name, sizeof name);
     if (status == AVAL_OK && t->rows == NULL) {
-        printf("%zu classes of products were tuned on %s, by %zu ways of which %zu were wrong", t->classes, name, t->tried, t->wrong);
+        printf("%zu classes of products and ops were tuned on %s, by %zu ways of which %zu were wrong", t->classes, name, t->tried,
+               t->wrong);
         if (t->incomplete > 0) printf("; %zu of them not to the end", t->incomplete);
         if (t->left > 0) printf("; for %zu there was no time: --budget gives more", t->left);
         printf("\n");

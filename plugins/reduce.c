@@ -42,8 +42,9 @@ static int launch_any(const aval_host *host, aval_call *call, const stage *s, co
 static int launch_columns(const aval_host *host, aval_call *call, const stage *s, int64_t outer, int64_t length, int64_t inner,
                           int64_t blocks)
 {
-    uint32_t group = host->device(call)->group;
-    return host->launch(call, AVAL_LAUNCH(.kernel = "reduce_columns", EACH(outer * s->chunks * blocks), STAGE_LAUNCH(s, group),
+    uint32_t group = host->device(call)->group, together = group == 1 ? 1 : 0; /* on CPUs a work-item has hundreds of columns to do */
+    return host->launch(call, AVAL_LAUNCH(.kernel = "reduce_columns", EACH(outer * s->chunks * blocks), .local = { together },
+                                          STAGE_LAUNCH(s, group),
                                           AVAL_ARGS(AVAL_READ(s->x), AVAL_WRITE(s->y), AVAL_I64(outer), AVAL_I64(length), AVAL_I64(inner),
                                                     AVAL_I64(s->chunks), AVAL_I64(s->chunk), STAGE_SCALE(s))));
 }

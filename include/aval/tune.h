@@ -31,6 +31,7 @@ typedef struct aval_tune_row {
     int32_t chosen; /* 1: what later plans take */
     int32_t untuned; /* 1: what is taken without tuning; the first row of a class */
     int32_t complete; /* 0: the time was over before all ways were tried */
+    double gbytes_per_s; /* of an op that computes no product, whose gflops are 0 */
 } aval_tune_row;
 typedef void (*aval_tune_function)(void *user, const aval_tune_row *row);
 

@@ -23,20 +23,26 @@ typedef struct entry {
 
 struct aval__tuned {
     entry *entries; /* uthash */
+    bool has_groups; /* entries of ops, which are looked for only then */
     const aval__variant *trial; /* NULL: none is under way */
 };
 
 /* ---- Classes ------------------------------------------------------------------------------------------------------------------- */
 
 #define EXACT_SIZES 32
+#define MOST_GROUP 1024 /* work-items */
 
-/* To a quarter of a power of two. */
-static long long round_size(int64_t x)
+int64_t aval__tuning_round(int64_t x)
 {
     int64_t step = 1;
     if (x <= EXACT_SIZES) return x;
     while (8 * step <= x) step *= 2;
     return (x + step / 2) / step * step;
+}
+
+static long long round_size(int64_t x)
+{
+    return aval__tuning_round(x);
 }
 
 static void add_patches(aval__text *text, const aval_patches *p)
@@ -78,7 +84,7 @@ void aval__tuning_class(const aval_gemm *gemm, int type, char out[AVAL__CLASS_LE
 static const char *const knob_names[AVAL__KNOBS] = {
     [AVAL__KNOB_METHOD] = "method", [AVAL__KNOB_ROWS] = "rows",   [AVAL__KNOB_VECTOR] = "vector", [AVAL__KNOB_VECTORS] = "vectors",
     [AVAL__KNOB_ITEMS] = "items",   [AVAL__KNOB_BLOCK] = "block", [AVAL__KNOB_SLICE] = "slice",   [AVAL__KNOB_OWN] = "own",
-    [AVAL__KNOB_TILE] = "tile",     [AVAL__KNOB_PARTS] = "parts",
+    [AVAL__KNOB_TILE] = "tile",     [AVAL__KNOB_PARTS] = "parts", [AVAL__KNOB_GROUP] = "group",   [AVAL__KNOB_OPEN] = "open",
 };
 
 void aval__variant_print(const aval__variant *variant, char out[AVAL__VARIANT_LENGTH])
@@ -86,9 +92,10 @@ void aval__variant_print(const aval__variant *variant, char out[AVAL__VARIANT_LE
     aval__text text = { 0 };
     const aval__gemm_provider *provider = variant->provider;
     aval__text_add(&text, "%s", provider == NULL ? "default" : provider->name);
-    for (int i = 0; provider != NULL && i < AVAL__KNOBS; i++) {
+    for (int i = 0; i < AVAL__KNOBS; i++) {
         if (variant->knobs[i] == 0) continue;
-        if (i == AVAL__KNOB_METHOD) aval__text_add(&text, " method=%s", provider->tuner->methods[variant->knobs[i] - 1]);
+        if (i == AVAL__KNOB_METHOD && provider != NULL)
+            aval__text_add(&text, " method=%s", provider->tuner->methods[variant->knobs[i] - 1]);
         else aval__text_add(&text, " %s=%d", knob_names[i], (int)variant->knobs[i]);
     }
     snprintf(out, AVAL__VARIANT_LENGTH, "%s", text.failed ? "" : text.at);
@@ -120,15 +127,26 @@ static bool is_allowed(const aval__tuner *tuner, int knob, int32_t value)
     return false;
 }
 
+/* A work-group of an op: a power of two. */
+static bool read_group(int knob, const char *value, aval__variant *out)
+{
+    long n = strtol(value, NULL, 10);
+    if ((knob != AVAL__KNOB_GROUP && knob != AVAL__KNOB_OPEN) || n < 1 || n > MOST_GROUP || (n & (n - 1)) != 0) return false;
+    out->knobs[knob] = (int32_t)n;
+    return true;
+}
+
 /* "rows=14" */
 static bool read_knob(char *word, aval__variant *out)
 {
     char *value = strchr(word, '=');
     int knob = 0;
-    if (value == NULL || out->provider->tuner == NULL) return false;
+    if (value == NULL) return false;
     *value++ = 0;
     while (knob < AVAL__KNOBS && strcmp(knob_names[knob], word) != 0) knob++;
     if (knob == AVAL__KNOBS) return false;
+    if (out->provider == NULL) return read_group(knob, value, out);
+    if (out->provider->tuner == NULL) return false;
     out->knobs[knob] = read_value(out->provider->tuner, knob, value);
     return is_allowed(out->provider->tuner, knob, out->knobs[knob]);
 }
@@ -141,9 +159,7 @@ bool aval__variant_read(const char *text, aval__variant *out)
     snprintf(copy, sizeof copy, "%s", text);
     const char *name = strtok_r(copy, " ", &rest);
     if (name == NULL) return false;
-    if (strcmp(name, "default") == 0) return *rest == 0;
-    out->provider = find_provider(name);
-    if (out->provider == NULL) return false;
+    if (strcmp(name, "default") != 0 && (out->provider = find_provider(name)) == NULL) return false;
     for (char *word; (word = strtok_r(NULL, " ", &rest)) != NULL;)
         if (!read_knob(word, out)) return false;
     return true;
@@ -185,6 +201,7 @@ static int put(struct aval__tuned *tuned, const char *class, const aval__variant
         }
     }
     e->variant = *variant;
+    tuned->has_groups |= aval__variant_has_groups(variant);
     return AVAL_OK;
 }
 
@@ -195,6 +212,7 @@ static void clear(struct aval__tuned *tuned)
         HASH_DEL(tuned->entries, e);
         aval__free(e);
     }
+    tuned->has_groups = false;
 }
 
 static void take_remembered(void *user, const char *subject, const aval__verdict *verdict)
@@ -258,6 +276,15 @@ aval__variant aval__tuning_find(const aval_device_info *info, const aval_gemm *g
     pthread_mutex_unlock(&device->programs_lock);
     if (provider != NULL && found.provider != provider) found = (aval__variant){ 0 };
     return found;
+}
+
+bool aval__tuning_has_groups(aval__device *device)
+{
+    pthread_mutex_lock(&device->programs_lock);
+    const struct aval__tuned *tuned = table_of(device);
+    bool has = tuned != NULL && tuned->has_groups;
+    pthread_mutex_unlock(&device->programs_lock);
+    return has;
 }
 
 aval__variant aval__tuning_find_class(aval__device *device, const char *class)

@@ -3,7 +3,9 @@
  *
  * A *variant* is a provider with values for its *knobs*: what its layout leaves open, such as rows of the register tile or work-items a compute
  * unit.  A knob at 0 is as the provider's model of the device has it, so the variant of zeros is the untuned default.  A *class* is the shape of
- * a product, with sizes above 32 rounded to a quarter of a power of two; a variant is remembered by class. */
+ * a product, with sizes above 32 rounded to a quarter of a power of two; a variant is remembered by class.
+ *
+ * Ops that compute no product have work-groups to choose: their variants have no provider, and their classes are the caller's (exec/groups.c). */
 #ifndef AVAL_DEVICE_TUNING_H
 #define AVAL_DEVICE_TUNING_H
 
@@ -20,6 +22,8 @@ typedef enum aval__knob {
     AVAL__KNOB_OWN, /* 1: packed for all, 2: each work-item packs for itself */
     AVAL__KNOB_TILE, /* 1 and up: of the provider's table of tiles */
     AVAL__KNOB_PARTS, /* of a sum, each by other work-groups */
+    AVAL__KNOB_GROUP, /* of no provider, as the next: work-items that make a result of an op together */
+    AVAL__KNOB_OPEN, /* work-items in a group where an op leaves it open */
     AVAL__KNOBS
 } aval__knob;
 
@@ -49,6 +53,12 @@ static inline int64_t aval__knob_or(const aval__variant *v, aval__knob knob, int
     return v->knobs[knob] > 0 ? v->knobs[knob] : otherwise;
 }
 
+/* Whether a variant of no provider says which work-groups an op takes. */
+static inline bool aval__variant_has_groups(const aval__variant *v)
+{
+    return v->provider == NULL && (v->knobs[AVAL__KNOB_GROUP] > 0 || v->knobs[AVAL__KNOB_OPEN] > 0);
+}
+
 /* ---- What is chosen (tuning.c) ------------------------------------------------------------------------------------------------------- */
 
 #define AVAL__CLASS_LENGTH 160
@@ -56,13 +66,17 @@ static inline int64_t aval__knob_or(const aval__variant *v, aval__knob knob, int
 
 /* "float 128 x 512 x 784", with what else matters behind. */
 void aval__tuning_class(const aval_gemm *gemm, int type, char out[AVAL__CLASS_LENGTH]);
-/* "tiles method=panels rows=14"; "default" for no provider.  The reading fails for what no provider's ranges have. */
+/* A size as it stands in classes. */
+int64_t aval__tuning_round(int64_t size);
+/* "tiles method=panels rows=14"; "default", or "default group=64 open=128", for no provider.  The reading fails for what no provider's ranges have. */
 void aval__variant_print(const aval__variant *variant, char out[AVAL__VARIANT_LENGTH]);
 bool aval__variant_read(const char *text, aval__variant *out);
 
 /* The variant that a device takes for a product: on trial, else remembered; zeros where there is none, where it is another provider's than
    `provider` (NULL: any), or where the device is not open. */
 aval__variant aval__tuning_find(const aval_device_info *info, const aval_gemm *gemm, int type, const aval__gemm_provider *provider);
+/* Whether work-groups of any op are remembered. */
+bool aval__tuning_has_groups(aval__device *device);
 /* What is remembered under this name; zeros: nothing. */
 aval__variant aval__tuning_find_class(aval__device *device, const char *class);
 /* All products that are laid out for the device take this one, until it is NULL. */
@@ -97,6 +111,15 @@ double aval__trial_flops(const aval__trial *trial);
 
 /* ---- Choosing (tuning_pick.c) --------------------------------------------------------------------------------------------------------- */
 
+/* What is tried: `record` makes ready to run a variant, *signature being equal for those that launch the same, and AVAL_E_UNSUPPORTED without
+   a message saying that it does not exist; `judge` and `time` are then of that one, as aval__trial_judge and aval__trial_time. */
+typedef struct aval__contest {
+    void *user;
+    int (*record)(void *user, const aval__variant *variant, uint64_t *signature);
+    int (*judge)(void *user, bool *right);
+    int (*time)(void *user, size_t rounds, double *seconds);
+} aval__contest;
+
 typedef struct aval__candidate {
     aval__variant variant;
     double seconds; /* 0: not timed */
@@ -106,7 +129,7 @@ typedef struct aval__candidate {
 
 typedef struct aval__choice {
     char class[AVAL__CLASS_LENGTH];
-    double flops;
+    double flops, bytes; /* of a run; 0: not counted */
     AVAL__VEC(aval__candidate) tried; /* the default first */
     size_t best; /* of `tried` */
     bool complete; /* false: the time was over before all were tried */
@@ -117,6 +140,8 @@ typedef struct aval__choice {
    AVAL_E_CHECK where none is right. */
 int aval__tuning_pick(aval__device *device, const aval_gemm *gemm, int type, double seconds, const aval__variant *planted, size_t n_planted,
                       aval__choice *out);
+/* The same for the work-groups of an op; out->class, and what a run moves and computes, are the caller's. */
+int aval__tuning_pick_groups(const aval_device_info *info, const aval__contest *contest, double seconds, aval__choice *out);
 void aval__choice_release(aval__choice *choice);
 
 /* ---- CLBlast's parameters (clblast_parameters.c) --------------------------------------------------------------------------------------- */

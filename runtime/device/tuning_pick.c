@@ -15,11 +15,9 @@
 #define PASSES 2
 
 typedef struct picker {
-    aval__device *device;
-    const aval_gemm *gemm;
-    int type;
+    const aval_device_info *info;
+    const aval__contest *contest;
     double deadline;
-    aval__trial *trial;
     aval__choice *choice;
     AVAL__VEC(uint64_t) seen; /* signatures: what launches the same is tried once */
 } picker;
@@ -51,60 +49,14 @@ static int try_variant(picker *p, const aval__variant *variant)
         p->choice->complete = false;
         return AVAL_OK;
     }
-    int status = aval__trial_record(p->trial, variant, &signature);
+    int status = p->contest->record(p->contest->user, variant, &signature);
     if (status == AVAL_E_MEMORY) return status;
     if (status == AVAL_E_UNSUPPORTED || (status == AVAL_OK && is_seen(p, signature))) return AVAL_OK;
     if (status == AVAL_OK) AVAL__TRY(aval__vec_push(&p->seen, signature));
-    if (status == AVAL_OK) status = aval__trial_judge(p->trial, &made.right);
-    if (status == AVAL_OK && made.right) status = aval__trial_time(p->trial, QUICK_ROUNDS, &made.seconds);
+    if (status == AVAL_OK) status = p->contest->judge(p->contest->user, &made.right);
+    if (status == AVAL_OK && made.right) status = p->contest->time(p->contest->user, QUICK_ROUNDS, &made.seconds);
     if (status < 0) made.right = false;
     return aval__vec_push(&p->choice->tried, made);
-}
-
-static int try_providers(picker *p)
-{
-    const aval_device_info *info = aval__device_info(p->device);
-    for (size_t i = 0; i < aval__gemm_provider_count(); i++) {
-        aval__variant variant = { .provider = aval__gemm_provider_at(i) };
-        const aval__tuner *tuner = variant.provider->tuner;
-        if (variant.provider->supports(info, p->gemm, p->type) != AVAL_OK) continue;
-        AVAL__TRY(try_variant(p, &variant));
-        for (size_t r = 0; tuner != NULL && r < tuner->n_ranges; r++) {
-            if (tuner->ranges[r].knob != AVAL__KNOB_METHOD) continue;
-            for (const int32_t *value = tuner->ranges[r].values; *value != 0; value++) {
-                variant.knobs[AVAL__KNOB_METHOD] = *value;
-                if (tuner->fits(info, p->gemm, p->type, &variant)) AVAL__TRY(try_variant(p, &variant));
-            }
-        }
-    }
-    return AVAL_OK;
-}
-
-/* Turns one knob of the best variant so far to each of its values. */
-static int try_knob(picker *p, size_t range)
-{
-    const aval_device_info *info = aval__device_info(p->device);
-    size_t best = fastest(p->choice);
-    if (best == p->choice->tried.count) return AVAL_OK;
-    aval__variant variant = p->choice->tried.at[best].variant;
-    const aval__tuner *tuner = variant.provider == NULL ? NULL : variant.provider->tuner;
-    if (tuner == NULL || range >= tuner->n_ranges || tuner->ranges[range].knob == AVAL__KNOB_METHOD) return AVAL_OK;
-    for (const int32_t *value = tuner->ranges[range].values; *value != 0; value++) {
-        variant.knobs[tuner->ranges[range].knob] = *value;
-        if (tuner->fits(info, p->gemm, p->type, &variant)) AVAL__TRY(try_variant(p, &variant));
-    }
-    return AVAL_OK;
-}
-
-/* The default has no knobs: it stands for the variant of its provider that launches the same. */
-static void name_default(const picker *p)
-{
-    size_t number;
-    aval__candidate *first = &p->choice->tried.at[0];
-    aval__tuning_try(p->device, &(aval__variant){ 0 });
-    if (aval__gemm_choose(aval__device_info(p->device), p->gemm, p->type, 0, &number) == AVAL_OK)
-        first->variant.provider = aval__gemm_provider_at(number);
-    aval__tuning_try(p->device, NULL);
 }
 
 /* ---- The last rounds -------------------------------------------------------------------------------------------------------------- */
@@ -147,8 +99,8 @@ static int run_rounds(picker *p, finalist *finalists, size_t n, size_t rounds)
     for (size_t round = 0; round < rounds; round++) {
         for (size_t i = 0; i < n; i++) {
             finalist *f = &finalists[i];
-            AVAL__TRY(aval__trial_record(p->trial, &p->choice->tried.at[f->tried].variant, &signature));
-            AVAL__TRY(aval__trial_time(p->trial, 1, &f->times[f->n++]));
+            AVAL__TRY(p->contest->record(p->contest->user, &p->choice->tried.at[f->tried].variant, &signature));
+            AVAL__TRY(p->contest->time(p->contest->user, 1, &f->times[f->n++]));
         }
     }
     for (size_t i = 0; i < n; i++) {
@@ -176,7 +128,7 @@ static int run_finals(picker *p)
     aval__choice *c = p->choice;
     finalist finalists[FINALISTS + 1] = { 0 };
     size_t n = list_finalists(p->choice, finalists), best;
-    if (n == 0) return aval__fail(AVAL_E_CHECK, "no way to compute %s is right on '%s'", c->class, aval__device_info(p->device)->name);
+    if (n == 0) return aval__fail(AVAL_E_CHECK, "no way to compute %s is right on '%s'", c->class, p->info->name);
     if (n > 1) AVAL__TRY(run_rounds(p, finalists, n, FINAL_ROUNDS));
     best = find_winner(c, finalists, n);
     if (finalists[0].tried == 0 && c->tried.at[finalists[best].tried].seconds * DOUBTED_GAIN < c->tried.at[0].seconds) {
@@ -189,18 +141,84 @@ static int run_finals(picker *p)
     return AVAL_OK;
 }
 
-/* ---- All of it ---------------------------------------------------------------------------------------------------------------------- */
+/* ---- Products ---------------------------------------------------------------------------------------------------------------------------- */
 
-static int pick(picker *p, const aval__variant *planted, size_t n_planted)
+typedef struct product {
+    aval__device *device;
+    const aval_gemm *gemm;
+    int type;
+} product;
+
+static int try_providers(picker *p, const product *of)
+{
+    const aval_device_info *info = p->info;
+    for (size_t i = 0; i < aval__gemm_provider_count(); i++) {
+        aval__variant variant = { .provider = aval__gemm_provider_at(i) };
+        const aval__tuner *tuner = variant.provider->tuner;
+        if (variant.provider->supports(info, of->gemm, of->type) != AVAL_OK) continue;
+        AVAL__TRY(try_variant(p, &variant));
+        for (size_t r = 0; tuner != NULL && r < tuner->n_ranges; r++) {
+            if (tuner->ranges[r].knob != AVAL__KNOB_METHOD) continue;
+            for (const int32_t *value = tuner->ranges[r].values; *value != 0; value++) {
+                variant.knobs[AVAL__KNOB_METHOD] = *value;
+                if (tuner->fits(info, of->gemm, of->type, &variant)) AVAL__TRY(try_variant(p, &variant));
+            }
+        }
+    }
+    return AVAL_OK;
+}
+
+/* Turns one knob of the best variant so far to each of its values. */
+static int try_knob(picker *p, const product *of, size_t range)
+{
+    const aval_device_info *info = p->info;
+    size_t best = fastest(p->choice);
+    if (best == p->choice->tried.count) return AVAL_OK;
+    aval__variant variant = p->choice->tried.at[best].variant;
+    const aval__tuner *tuner = variant.provider == NULL ? NULL : variant.provider->tuner;
+    if (tuner == NULL || range >= tuner->n_ranges || tuner->ranges[range].knob == AVAL__KNOB_METHOD) return AVAL_OK;
+    for (const int32_t *value = tuner->ranges[range].values; *value != 0; value++) {
+        variant.knobs[tuner->ranges[range].knob] = *value;
+        if (tuner->fits(info, of->gemm, of->type, &variant)) AVAL__TRY(try_variant(p, &variant));
+    }
+    return AVAL_OK;
+}
+
+/* The default has no knobs: it stands for the variant of its provider that launches the same. */
+static void name_default(const picker *p, const product *of)
+{
+    size_t number;
+    aval__candidate *first = &p->choice->tried.at[0];
+    aval__tuning_try(of->device, &(aval__variant){ 0 });
+    if (aval__gemm_choose(p->info, of->gemm, of->type, 0, &number) == AVAL_OK) first->variant.provider = aval__gemm_provider_at(number);
+    aval__tuning_try(of->device, NULL);
+}
+
+static int record_product(void *user, const aval__variant *variant, uint64_t *signature)
+{
+    return aval__trial_record(user, variant, signature);
+}
+
+static int judge_product(void *user, bool *right)
+{
+    return aval__trial_judge(user, right);
+}
+
+static int time_product(void *user, size_t rounds, double *seconds)
+{
+    return aval__trial_time(user, rounds, seconds);
+}
+
+static int pick(picker *p, const product *of, const aval__variant *planted, size_t n_planted)
 {
     AVAL__TRY(try_variant(p, &(aval__variant){ 0 }));
     if (p->choice->tried.count == 0) return AVAL_E_UNSUPPORTED;
     for (size_t i = 0; i < n_planted; i++) AVAL__TRY(try_variant(p, &planted[i]));
-    name_default(p);
-    AVAL__TRY(try_providers(p));
+    name_default(p, of);
+    AVAL__TRY(try_providers(p, of));
     for (size_t pass = 0, before = 0; pass < PASSES && before != p->choice->tried.count; pass++) {
         before = p->choice->tried.count;
-        for (size_t range = 0; range < AVAL__KNOBS; range++) AVAL__TRY(try_knob(p, range));
+        for (size_t range = 0; range < AVAL__KNOBS; range++) AVAL__TRY(try_knob(p, of, range));
     }
     return run_finals(p);
 }
@@ -208,15 +226,52 @@ static int pick(picker *p, const aval__variant *planted, size_t n_planted)
 int aval__tuning_pick(aval__device *device, const aval_gemm *gemm, int type, double seconds, const aval__variant *planted, size_t n_planted,
                       aval__choice *out)
 {
-    picker p = { .device = device, .gemm = gemm, .type = type, .choice = out, .deadline = aval__seconds() + seconds };
+    const product of = { .device = device, .gemm = gemm, .type = type };
+    aval__trial *trial = NULL;
+    aval__contest contest = { .record = record_product, .judge = judge_product, .time = time_product };
+    picker p = { .info = aval__device_info(device), .contest = &contest, .choice = out, .deadline = aval__seconds() + seconds };
     *out = (aval__choice){ .complete = true };
     aval__tuning_class(gemm, type, out->class);
-    int status = aval__trial_create(device, gemm, type, &p.trial);
+    int status = aval__trial_create(device, gemm, type, &trial);
     if (status == AVAL_OK) {
-        out->flops = aval__trial_flops(p.trial);
-        status = pick(&p, planted, n_planted);
+        contest.user = trial;
+        out->flops = aval__trial_flops(trial);
+        status = pick(&p, &of, planted, n_planted);
     }
-    aval__trial_release(p.trial);
+    aval__trial_release(trial);
+    aval__vec_release(&p.seen);
+    if (status < 0) aval__choice_release(out);
+    return status;
+}
+
+/* ---- Work-groups ------------------------------------------------------------------------------------------------------------------------- */
+
+/* Each size of one of the two groups, beside the best of the other so far. */
+static int try_groups(picker *p, aval__knob knob)
+{
+    static const int32_t sizes[] = { 1, 8, 32, 64, 128, 256 };
+    size_t best = fastest(p->choice);
+    if (best == p->choice->tried.count) return AVAL_OK;
+    aval__variant variant = p->choice->tried.at[best].variant;
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        variant.knobs[knob] = sizes[i];
+        /* one work-item a group is how CPUs are programmed; elsewhere it leaves nearly all of the device idle, for what may be seconds */
+        if ((uint32_t)sizes[i] > p->info->max_group || (sizes[i] == 1 && p->info->kind != AVAL_DEVICE_CPU)) continue;
+        AVAL__TRY(try_variant(p, &variant));
+    }
+    return AVAL_OK;
+}
+
+int aval__tuning_pick_groups(const aval_device_info *info, const aval__contest *contest, double seconds, aval__choice *out)
+{
+    picker p = { .info = info, .contest = contest, .choice = out, .deadline = aval__seconds() + seconds };
+    aval__variant untuned = { .knobs[AVAL__KNOB_GROUP] = (int32_t)info->group };
+    out->complete = true;
+    int status = try_variant(&p, &untuned);
+    if (status == AVAL_OK && out->tried.count == 0) status = AVAL_E_UNSUPPORTED;
+    if (status == AVAL_OK) status = try_groups(&p, AVAL__KNOB_GROUP);
+    if (status == AVAL_OK) status = try_groups(&p, AVAL__KNOB_OPEN);
+    if (status == AVAL_OK) status = run_finals(&p);
     aval__vec_release(&p.seen);
     if (status < 0) aval__choice_release(out);
     return status;

@@ -73,9 +73,12 @@ int aval_context_create(aval_context **ctx)
         return status;
     }
     made->holders = 1;
-    made->hooks = (aval__plan_hooks){
-        .user = made, .gemm_choose = gemm_choose, .gemm_record = gemm_record, .gemm_pack = gemm_pack, .prove = aval__context_prove
-    };
+    made->hooks = (aval__plan_hooks){ .user = made,
+                                      .gemm_choose = gemm_choose,
+                                      .gemm_record = gemm_record,
+                                      .gemm_pack = gemm_pack,
+                                      .groups = aval__context_groups,
+                                      .prove = aval__context_prove };
     const char *insists = getenv("AVAL_INSIST");
     made->insists = insists && insists[0] && strcmp(insists, "0") != 0;
     status = aval__registry_create(&made->log, &made->registry);

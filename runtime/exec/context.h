@@ -30,6 +30,8 @@ struct aval_context {
     aval__plan_hooks hooks;
     aval__shared_plan *plans; /* uthash */
     struct aval__met *met; /* where planning puts the products that it meets; NULL: nowhere */
+    const aval__opdef *trial_of; /* nodes of it take `trial` for their work-groups, others what the device has; NULL: what was tuned */
+    aval__groups trial;
     int checks; /* under way, which judge for themselves */
     bool insists; /* known answers are not asked for */
     struct aval__known_answer *answers; /* uthash; known.c */
@@ -58,6 +60,8 @@ void aval__context_forget_verdicts(aval_context *ctx);
 /* Tuning (tune.c): a product that planning meets, and what decides which way products are computed, as a number (0: nothing was tuned). */
 int aval__context_meet(aval_context *ctx, uint32_t device, const aval_gemm *gemm, int type);
 uint64_t aval__context_tuning(const aval_context *ctx);
+/* The hook of planning for work-groups (groups.c). */
+int aval__context_groups(void *user, uint32_t device, const aval_node *node, aval__groups *out);
 
 /* The plan for a request: from the cache, or made.  *made tells which.  For aval__shared_plan_drop. */
 int aval__context_plan(aval_context *ctx, const aval__plan_request *request, const aval__hash *key, aval__shared_plan **out, bool *made);

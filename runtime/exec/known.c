@@ -63,8 +63,14 @@ static int try(aval_context *ctx, uint32_t device, const aval__plan_unit *unit, 
     int status = AVAL_E_CHECK;
     bool exists = true;
     struct aval__met *met = ctx->met;
+    const aval__opdef *trial_of = ctx->trial_of;
+    const aval__groups trial = ctx->trial;
     *why = NULL;
     ctx->met = NULL; /* products of the question are none of the plan that is being made */
+    if (!unit->cluster) { /* the question is about kernels with these work-groups */
+        ctx->trial_of = unit->nodes[0]->def;
+        ctx->trial = unit->groups;
+    }
     for (unsigned draw = 0; draw < DRAWS && exists && status == AVAL_E_CHECK; draw++) {
         aval__known k;
         status = aval__known_make(ctx, device, unit, draw, &k, &exists);
@@ -72,6 +78,8 @@ static int try(aval_context *ctx, uint32_t device, const aval__plan_unit *unit, 
         aval__known_release(&k);
     }
     ctx->met = met;
+    ctx->trial_of = trial_of;
+    ctx->trial = trial;
     if (status != AVAL_E_CHECK) return AVAL_OK; /* what fails in another way does so again, in words, when it is run in earnest */
     *why = aval__copy_text(aval_error());
     return *why ? AVAL_OK : AVAL_E_MEMORY;

@@ -2,6 +2,7 @@
 #include "exec/known.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #define SMALL 3 /* length of the axes of a cluster's inputs that have one */
@@ -93,11 +94,17 @@ static int make_lists(aval__known *k, size_t n_inputs, size_t n_wanted)
 
 /* ---- Clusters ------------------------------------------------------------------------------------------------------------------ */
 
+static bool updates(const aval_node *node, const aval_value *value)
+{
+    for (size_t o = 0; o < node->n_outputs; o++)
+        if (aval__node_updates(node, o) == value) return true;
+    return false;
+}
+
 static bool is_updated(const aval__plan_unit *unit, const aval_value *value)
 {
     for (size_t n = 0; n < unit->n_nodes; n++)
-        for (size_t o = 0; o < unit->nodes[n]->n_outputs; o++)
-            if (aval__node_updates(unit->nodes[n], o) == value) return true;
+        if (updates(unit->nodes[n], value)) return true;
     return false;
 }
 
@@ -214,16 +221,22 @@ static int fill_sample_input(aval__known *k, size_t i, const aval__opdef *def, c
     return add_value(k, i, kind);
 }
 
-/* d(weights . first output)/d(each float input that backward is asked for). */
-static int add_gradients(aval__known *k, const aval__opdef *def)
+static int fill_weights(aval__known *k, const aval_tensor *y)
 {
-    const aval_tensor *y = &k->wanted[0]->tensor;
     void *data = NULL;
-    if (!is_float(y->type)) return AVAL_OK;
     AVAL__TRY(aval__host_tensor_make(&k->weights, y));
     fill(&k->weights, 0.25, 1.25, 3); /* none is 0: that of a loss is the only one there is */
     AVAL__TRY(round_to_storage(&k->weights, &data));
     aval__free(data);
+    return AVAL_OK;
+}
+
+/* d(weights . first output)/d(each float input that backward is asked for). */
+static int add_gradients(aval__known *k, const aval__opdef *def)
+{
+    const aval_tensor *y = &k->wanted[0]->tensor;
+    if (!is_float(y->type)) return AVAL_OK;
+    AVAL__TRY(fill_weights(k, y));
     k->upstream = aval_graph_input(k->graph, "weights", y->type, (size_t)y->rank, y->dims);
     for (size_t i = 0; i < k->n_inputs; i++) {
         size_t port = aval__input_port(def, i);
@@ -258,6 +271,93 @@ static int make_sample(aval__known *k, uint32_t device, const aval__plan_unit *u
     k->atol = fmax(k->atol, sample->atol);
     k->rtol = fmax(k->rtol, fmax(sample->rtol, sample->grad_rtol));
     return k->differentiate ? add_gradients(k, def) : AVAL_OK;
+}
+
+/* ---- Nodes at full size ---------------------------------------------------------------------------------------------------------- */
+
+/* Input i as the plan's node has it; of what is fed the content comes later. */
+static int add_whole(aval__known *k, size_t i, const aval_value *from, input_kind kind)
+{
+    const aval_tensor *t = &from->tensor;
+    char name[24];
+    if (kind != FED) {
+        AVAL__TRY(aval__host_tensor_make(&k->contents[i], t));
+        if (kind == FIXED) aval__host_tensor_from(&k->contents[i], from->data);
+        else fill(&k->contents[i], 0.25, 0.9, 0);
+        return add_value(k, i, kind);
+    }
+    snprintf(name, sizeof name, "%zu", i);
+    k->values[i] = aval_graph_input(k->graph, name, t->type, (size_t)t->rank, t->dims);
+    return k->values[i] ? AVAL_OK : aval_graph_status(k->graph);
+}
+
+static int add_inputs(aval__known *k, const aval_node *node, size_t n)
+{
+    bool backward = node->def->kind == AVAL__BACKWARD, readable;
+    for (size_t i = 0; i < n; i++) {
+        const aval_value *from = backward ? aval__backward_input(node, i, &readable) : node->inputs[i];
+        if (!from) continue;
+        input_kind kind = !is_float(from->tensor.type) ? FIXED : !backward && updates(node, from) ? STATE : FED;
+        AVAL__TRY(add_whole(k, i, from, kind));
+    }
+    return AVAL_OK;
+}
+
+static int make_whole(aval__known *k, uint32_t device, const aval_node *node)
+{
+    const aval_node *forward = node->def->kind == AVAL__BACKWARD ? node->forward : node;
+    const aval__opdef *def = node->def->kind == AVAL__BACKWARD ? node->def->forward_of : node->def;
+    aval_node *made;
+    k->differentiate = node->def->kind == AVAL__BACKWARD;
+    AVAL__TRY(make_lists(k, forward->n_inputs, forward->n_outputs));
+    AVAL__TRY(add_inputs(k, node, forward->n_inputs));
+    AVAL__TRY(aval__graph_add_node(k->graph, def, &forward->attrs, k->values, forward->n_inputs, forward->n_outputs, &made));
+    aval_node_place(made, (int)device);
+    for (size_t o = 0; o < made->n_outputs; o++)
+        if (made->outputs[o] && (o == 0 || !k->differentiate)) k->wanted[k->n_wanted++] = made->outputs[o];
+    if (!k->differentiate) return AVAL_OK;
+    const aval_tensor *y = &k->wanted[0]->tensor;
+    k->upstream = aval_graph_input(k->graph, "weights", y->type, (size_t)y->rank, y->dims);
+    for (size_t i = 0; i < k->n_inputs && i < node->n_outputs; i++)
+        if (node->outputs[i] && k->values[i]) k->gradients[i] = aval_graph_gradient(k->graph, k->wanted[0], k->values[i], k->upstream);
+    return aval_graph_status(k->graph);
+}
+
+int aval__known_make_node(aval_context *ctx, uint32_t device, const aval_node *node, aval__known *k)
+{
+    *k = (aval__known){ .ctx = ctx };
+    k->graph = aval_graph_create(ctx);
+    int status = k->graph ? aval_store_create(ctx, &k->store) : AVAL_E_MEMORY;
+    if (status == AVAL_OK) status = make_whole(k, device, node);
+    if (status == AVAL_OK) allow_for_all(k);
+    return status;
+}
+
+int aval__known_fill(aval__known *k)
+{
+    void *data;
+    for (size_t i = 0; i < k->n_inputs; i++) {
+        if (!k->values[i] || k->values[i]->kind != AVAL__INPUT || k->contents[i].real) continue;
+        AVAL__TRY(aval__host_tensor_make(&k->contents[i], &k->values[i]->tensor));
+        fill(&k->contents[i], 0.25, 0.9, (unsigned)i);
+        AVAL__TRY(round_to_storage(&k->contents[i], &data));
+        aval__free(data);
+    }
+    return k->upstream && !k->weights.real ? fill_weights(k, &k->upstream->tensor) : AVAL_OK;
+}
+
+int aval__known_reset(aval__known *k)
+{
+    for (size_t i = 0; i < k->n_inputs; i++) {
+        const aval_value *v = k->values[i];
+        void *data;
+        if (!v || v->kind != AVAL__STATE) continue;
+        AVAL__TRY(round_to_storage(&k->contents[i], &data));
+        int status = aval_store_set(k->store, v->name, v->tensor.type, (size_t)v->tensor.rank, v->tensor.dims, data);
+        aval__free(data);
+        AVAL__TRY(status);
+    }
+    return AVAL_OK;
 }
 
 /* ---- Both ------------------------------------------------------------------------------------------------------------------------ */

@@ -77,23 +77,32 @@ static int feed(aval_session *s, const aval_value *value, const aval__host_tenso
     return status;
 }
 
+int aval__known_feed(const aval__known *k, aval_session *s)
+{
+    for (size_t i = 0; i < k->n_inputs; i++)
+        if (k->values[i] && k->values[i]->kind == AVAL__INPUT) AVAL__TRY(feed(s, k->values[i], &k->contents[i]));
+    return k->upstream ? feed(s, k->upstream, &k->weights) : AVAL_OK;
+}
+
+size_t aval__known_list(const aval__known *k, aval_value **results)
+{
+    size_t n = 0;
+    for (size_t i = 0; !k->differentiate && i < k->n_wanted; i++) results[n++] = k->wanted[i];
+    for (size_t i = 0; i < k->n_inputs; i++)
+        if (k->gradients[i]) results[n++] = k->gradients[i];
+    return n;
+}
+
 static int run(const aval__known *k, aval_session *s)
 {
     aval_value **wanted = aval__alloc_array(k->n_wanted + k->n_inputs, sizeof(aval_value *));
-    size_t n = 0;
-    int status = wanted ? AVAL_OK : AVAL_E_MEMORY;
-    for (size_t i = 0; i < k->n_inputs && status == AVAL_OK; i++)
-        if (k->values[i] && k->values[i]->kind == AVAL__INPUT) status = feed(s, k->values[i], &k->contents[i]);
-    if (status == AVAL_OK && k->upstream) status = feed(s, k->upstream, &k->weights);
-    for (size_t i = 0; status == AVAL_OK && !k->differentiate && i < k->n_wanted; i++) wanted[n++] = k->wanted[i];
-    for (size_t i = 0; status == AVAL_OK && i < k->n_inputs; i++)
-        if (k->gradients[i]) wanted[n++] = k->gradients[i];
-    if (status == AVAL_OK) status = aval_session_run(s, wanted, n);
+    int status = wanted ? aval__known_feed(k, s) : AVAL_E_MEMORY;
+    if (status == AVAL_OK) status = aval_session_run(s, wanted, aval__known_list(k, wanted));
     aval__free(wanted);
     return status;
 }
 
-static int read(aval_session *s, const aval_value *value, const aval_tensor *shape, aval__host_tensor *out)
+int aval__known_read(aval_session *s, const aval_value *value, const aval_tensor *shape, aval__host_tensor *out)
 {
     size_t bytes = aval__tensor_bytes(shape);
     void *data = aval__alloc(bytes);
@@ -112,7 +121,7 @@ static double element(const aval__host_tensor *t, int64_t e)
 }
 
 /* Where the referee finds no number (a logarithm of what is negative), any result will do. */
-static int compare(const aval__known *k, const aval__host_tensor *found, const aval__host_tensor *expected)
+int aval__known_compare(const aval__known *k, const aval__host_tensor *found, const aval__host_tensor *expected)
 {
     int64_t count = aval__tensor_count(&expected->tensor);
     double scale = 0, whole = expected->real ? 0 : 1; /* integers may be rounded to either side */
@@ -126,14 +135,28 @@ static int compare(const aval__known *k, const aval__host_tensor *found, const a
     return AVAL_OK;
 }
 
+int aval__known_expect(const aval__known *k, aval__host_tensor *out)
+{
+    host h = { 0 };
+    int status = make_host(k, &h);
+    if (status == AVAL_OK) status = interpret(k, &h);
+    for (size_t i = 0; status == AVAL_OK && i < k->n_wanted; i++) {
+        aval__host_tensor *result = &h.results.at[h.wanted[i]->id];
+        out[i] = *result;
+        *result = (aval__host_tensor){ 0 };
+    }
+    release_host(&h);
+    return status;
+}
+
 static int compare_outputs(aval__known *k, aval_session *s, host *h)
 {
     AVAL__TRY(interpret(k, h));
     for (size_t i = 0; i < k->n_wanted; i++) {
         const aval__host_tensor *expected = &h->results.at[h->wanted[i]->id];
         aval__host_tensor found = { 0 };
-        AVAL__TRY(read(s, k->wanted[i], &expected->tensor, &found));
-        int status = compare(k, &found, expected);
+        AVAL__TRY(aval__known_read(s, k->wanted[i], &expected->tensor, &found));
+        int status = aval__known_compare(k, &found, expected);
         aval__host_tensor_release(&found);
         AVAL__TRY(status);
     }
@@ -147,7 +170,7 @@ static int compare_gradient(aval__known *k, aval_session *s, host *h, size_t i)
     double above, below, along = 0, scale = 0;
     AVAL__TRY(weigh(k, h, i, STEP, &above));
     AVAL__TRY(weigh(k, h, i, -STEP, &below));
-    AVAL__TRY(read(s, k->gradients[i], &k->contents[i].tensor, &found));
+    AVAL__TRY(aval__known_read(s, k->gradients[i], &k->contents[i].tensor, &found));
     for (int64_t e = 0; e < aval__tensor_count(&found.tensor); e++) {
         along += direction(e) * found.real[e];
         scale += fabs(found.real[e]);

@@ -1,33 +1,21 @@
 /* Tuning for users: the products of a plan are collected as it is made, and the device layer finds the fastest way of each class. */
-#include "device/tuning.h"
+#include "exec/tune.h"
 #include "exec/session.h"
 
 #include <string.h>
 
 #define USUAL_SECONDS 60
 
-typedef struct met {
-    uint32_t device;
-    aval_gemm gemm;
-    aval_patches patches;
-    int type;
-    char class[AVAL__CLASS_LENGTH];
-} met;
-
-struct aval__met {
-    AVAL__VEC(met) at;
-};
-
 int aval__context_meet(aval_context *ctx, uint32_t device, const aval_gemm *gemm, int type)
 {
     struct aval__met *all = ctx->met;
-    met m = { .device = device, .gemm = *gemm, .type = type };
+    aval__met_product m = { .device = device, .gemm = *gemm, .type = type };
     if (!all || (type != AVAL_FLOAT && type != AVAL_DOUBLE)) return AVAL_OK;
     aval__tuning_class(gemm, type, m.class);
-    for (size_t i = 0; i < all->at.count; i++)
-        if (all->at.at[i].device == device && strcmp(all->at.at[i].class, m.class) == 0) return AVAL_OK;
+    for (size_t i = 0; i < all->products.count; i++)
+        if (all->products.at[i].device == device && strcmp(all->products.at[i].class, m.class) == 0) return AVAL_OK;
     if (gemm->b.patches) m.patches = *gemm->b.patches;
-    return aval__vec_push(&all->at, m);
+    return aval__vec_push(&all->products, m);
 }
 
 typedef struct teller {
@@ -53,11 +41,12 @@ static void tell(const teller *t, const aval__choice *choice)
                                .chosen = tried->chosen,
                                .untuned = i == 0,
                                .complete = choice->complete,
+                               .gbytes_per_s = tried->seconds > 0 ? 1e-9 * choice->bytes / tried->seconds : 0,
                            });
     }
 }
 
-static int tune_one(aval_context *ctx, met *m, double seconds, bool remember, const teller *to)
+static int tune_product(aval_context *ctx, aval__met_product *m, double seconds, bool remember, const teller *to)
 {
     aval__choice choice;
     aval__device *device = ctx->opened.at[m->device];
@@ -71,23 +60,47 @@ static int tune_one(aval_context *ctx, met *m, double seconds, bool remember, co
     return status;
 }
 
-static bool is_known(const aval_context *ctx, met *m)
+static bool is_known(const aval_context *ctx, aval__met_product *m)
 {
     if (m->gemm.b.patches) m->gemm.b.patches = &m->patches;
     return aval__tuning_find(aval__device_info(ctx->opened.at[m->device]), &m->gemm, m->type, NULL).provider != NULL;
+}
+
+static int tune_node(aval_context *ctx, aval__met_node *m, double seconds, bool remember, const teller *to)
+{
+    aval__choice choice;
+    int status = aval__groups_pick(ctx, m, seconds, &choice);
+    if (status == AVAL_E_UNSUPPORTED) return AVAL_OK;
+    if (status < 0) return status;
+    if (choice.tried.count > 1) { /* else all sizes launch the same: there is nothing to choose */
+        tell(to, &choice);
+        if (remember) status = aval__tuning_set(ctx->opened.at[m->device], choice.class, &choice.tried.at[choice.best].variant, true);
+    }
+    aval__choice_release(&choice);
+    return status;
+}
+
+static bool is_known_node(const aval_context *ctx, const aval__met_node *m)
+{
+    const aval__variant found = aval__tuning_find_class(ctx->opened.at[m->device], m->class);
+    return aval__variant_has_groups(&found);
 }
 
 /* Time is shared out evenly among the classes that are left.  Under the lock. */
 static int tune_all(aval_context *ctx, struct aval__met *all, const aval_tune_options *o, teller *to, size_t *left)
 {
     double end = aval__seconds() + (o->seconds > 0 ? o->seconds : USUAL_SECONDS);
+    size_t n_products = all->products.count, n = n_products + all->nodes.count;
     *left = 0;
-    for (size_t i = 0; i < all->at.count; i++) {
-        double rest = end - aval__seconds();
-        to->device = all->at.at[i].device;
-        if (!o->again && !o->dry && is_known(ctx, &all->at.at[i])) continue;
+    for (size_t i = 0; i < n; i++) {
+        aval__met_product *product = i < n_products ? &all->products.at[i] : NULL;
+        aval__met_node *node = product ? NULL : &all->nodes.at[i - n_products];
+        double rest = end - aval__seconds(), share = rest / (double)(n - i);
+        to->device = product ? product->device : node->device;
+        if (!o->again && !o->dry && (product ? is_known(ctx, product) : is_known_node(ctx, node))) continue;
         if (rest <= 0) ++*left;
-        else AVAL__TRY(tune_one(ctx, &all->at.at[i], rest / (double)(all->at.count - i), !o->dry, to));
+        else if (product) AVAL__TRY(tune_product(ctx, product, share, !o->dry, to));
+        else AVAL__TRY(tune_node(ctx, node, share, !o->dry, to));
     }
     return AVAL_OK;
 }
@@ -98,8 +111,8 @@ static int tune_all(aval_context *ctx, struct aval__met *all, const aval_tune_op
 static size_t list_products(struct aval__met *all, uint32_t device, int type, const aval_gemm **products)
 {
     size_t n = 0;
-    for (size_t i = 0; i < all->at.count; i++) {
-        met *m = &all->at.at[i];
+    for (size_t i = 0; i < all->products.count; i++) {
+        aval__met_product *m = &all->products.at[i];
         if (m->device == device && m->type == type && !m->gemm.b.patches) products[n++] = &m->gemm;
     }
     return n;
@@ -124,7 +137,7 @@ static int tune_clblast(aval_context *ctx, struct aval__met *all, const aval_tun
 {
     static const int types[] = { AVAL_FLOAT, AVAL_DOUBLE };
     const size_t n_types = sizeof types / sizeof *types;
-    const aval_gemm **products = aval__alloc_array(all->at.count, sizeof *products);
+    const aval_gemm **products = aval__alloc_array(all->products.count, sizeof *products);
     int status = products ? AVAL_OK : AVAL_E_MEMORY;
     for (size_t i = 0; i < ctx->opened.count * n_types && status == AVAL_OK; i++) {
         size_t n = list_products(all, (uint32_t)(i / n_types), types[i % n_types], products);
@@ -157,7 +170,7 @@ int aval_session_tune(aval_session *s, aval_value *const *wanted, size_t n_wante
     else if (status == AVAL_OK) status = tune_all(ctx, &all, &o, &to, left ? left : &none);
     aval__context_forget_plans(ctx);
     aval__context_unlock(ctx);
-    aval__vec_release(&all.at);
+    aval__met_release(&all);
     return status;
 }
 
@@ -215,5 +228,6 @@ uint64_t aval__context_tuning(const aval_context *ctx)
 {
     uint64_t stamp = 0;
     for (size_t i = 0; i < ctx->opened.count; i++) stamp = 31 * stamp + aval__tuning_stamp(ctx->opened.at[i]);
+    if (ctx->trial_of) stamp = aval__hash64(&ctx->trial, sizeof ctx->trial, stamp + (uintptr_t)ctx->trial_of);
     return stamp;
 }

@@ -177,6 +177,12 @@ typedef struct aval__gemm_choice {
     bool with_tail; /* to `record`: they are */
 } aval__gemm_choice;
 
+/* Sizes of work-groups of a node's launches; 0: as on the device otherwise. */
+typedef struct aval__groups {
+    uint32_t tree; /* what its recorder finds as aval_device_info.group: work-items that make a result together */
+    uint32_t open; /* along the first axis where the recorder leaves it open */
+} aval__groups;
+
 /* What a device is asked to compute as a whole: a cluster of expressions by one generated kernel, or one node by its op's kernels. */
 typedef struct aval__plan_unit {
     bool cluster;
@@ -186,6 +192,7 @@ typedef struct aval__plan_unit {
     size_t n_inputs, n_outputs;
     int type; /* element type that it is mainly on */
     const aval__source *source; /* of its first launch */
+    aval__groups groups; /* of a node: what its kernels were built with */
 } aval__plan_unit;
 
 typedef struct aval__plan_hooks {
@@ -198,6 +205,8 @@ typedef struct aval__plan_hooks {
     /* For choices with packed_bytes: the launches that write the packed copy of operand 0 (a) or 1 (b) into `to`, of type uint8. */
     int (*gemm_pack)(void *user, uint32_t device, const aval_gemm *gemm, int type, const aval__gemm_choice *choice, int operand,
                      const aval_tensor *to, aval_call *call, const aval_kernel_source **source);
+    /* May be NULL.  What was measured to be fastest for a node, which a recorder gives; *out is zeroed before. */
+    int (*groups)(void *user, uint32_t device, const aval_node *node, aval__groups *out);
     /* May be NULL.  AVAL_E_CHECK with a message: this device is not to be trusted with this unit, another may be. */
     int (*prove)(void *user, uint32_t device, const aval__plan_unit *unit);
 } aval__plan_hooks;

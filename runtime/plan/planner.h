@@ -179,7 +179,7 @@ void aval__planner_replace_item(aval__planner *p, uint32_t item);
 void aval__planner_refuse(aval__planner *p, const aval_node *node, uint32_t device);
 
 /* Asks the hook whether the unit's device may be trusted with it; `first_step` is the first of its steps. */
-int aval__planner_prove(aval__planner *p, const aval__unit *u, size_t first_step);
+int aval__planner_prove(aval__planner *p, const aval__unit *u, const aval__groups *groups, size_t first_step);
 
 /* Output `port` of a node that is the new content of an input: which input, else AVAL__NONE. */
 uint32_t aval__updated_input(const aval_node *node, uint32_t port);
@@ -227,6 +227,8 @@ typedef struct aval__recording {
     aval__planner *p;
     const aval__unit *unit;
     uint32_t position, device;
+    const aval_device_info *info; /* of the device, with the work-group that the node's kernels take */
+    aval__groups groups;
     const char *label;
     const aval_kernel_source *source; /* of launches */
     aval__port *ports; /* inputs, outputs; in backward then upstreams and gradients */

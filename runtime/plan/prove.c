@@ -12,13 +12,13 @@ static int type_of(const aval_node *node)
 }
 
 /* Marks the question as asked; true: it was before. */
-static bool was_asked(aval__planner *p, const aval__unit *u, const aval__cluster *c, const aval__source *source, int type)
+static bool was_asked(aval__planner *p, const aval__unit *u, const aval__cluster *c, const aval__plan_unit *asked)
 {
-    const uint64_t words[] = { 0x9a5ced, (uint64_t)(uintptr_t)source, c ? 0 : (uint64_t)(uintptr_t)u->node->def,
-                               (uint64_t)u->device << 32 | (uint64_t)type };
+    const uint64_t words[] = { 0x9a5ced, (uint64_t)(uintptr_t)asked->source, c ? 0 : (uint64_t)(uintptr_t)u->node->def,
+                               (uint64_t)u->device << 32 | (uint64_t)asked->type, (uint64_t)asked->groups.tree << 32 | asked->groups.open };
     aval__hash key = aval__hash_bytes(words, sizeof words);
     if (aval__find_shared(p, key)) return true;
-    aval__share(p, key, source); /* without memory it is asked again */
+    aval__share(p, key, asked->source); /* without memory it is asked again */
     return false;
 }
 
@@ -34,15 +34,17 @@ static void refuse(aval__planner *p, const aval__unit *u, const aval__cluster *c
 }
 
 /* `cluster` NULL: the unit's node. */
-static int ask(aval__planner *p, const aval__unit *u, const aval__cluster *c, const aval__source *source)
+static int ask(aval__planner *p, const aval__unit *u, const aval__cluster *c, const aval__groups *groups, const aval__source *source)
 {
     const aval__plan_hooks *hooks = p->request->hooks;
     aval_node *const alone[] = { (aval_node *)u->node };
-    int type = type_of(c ? c->nodes[0] : u->node);
-    if (was_asked(p, u, c, source, type)) return AVAL_OK;
-    aval__plan_unit unit = {
-        .cluster = c != NULL, .nodes = c ? c->nodes : alone, .n_nodes = c ? c->n_nodes : 1, .type = type, .source = source
-    };
+    aval__plan_unit unit = { .cluster = c != NULL,
+                             .nodes = c ? c->nodes : alone,
+                             .n_nodes = c ? c->n_nodes : 1,
+                             .type = type_of(c ? c->nodes[0] : u->node),
+                             .source = source };
+    if (!c) unit.groups = *groups;
+    if (was_asked(p, u, c, &unit)) return AVAL_OK;
     if (c) {
         unit.inputs = c->inputs;
         unit.n_inputs = c->n_inputs;
@@ -56,7 +58,7 @@ static int ask(aval__planner *p, const aval__unit *u, const aval__cluster *c, co
     return status;
 }
 
-int aval__planner_prove(aval__planner *p, const aval__unit *u, size_t first_step)
+int aval__planner_prove(aval__planner *p, const aval__unit *u, const aval__groups *groups, size_t first_step)
 {
     const aval__source *first = NULL, *last = NULL;
     /* guarded plans are what checks run, and what a proof itself is */
@@ -67,7 +69,7 @@ int aval__planner_prove(aval__planner *p, const aval__unit *u, size_t first_step
         if (!first) first = last;
     }
     if (!first) return AVAL_OK;
-    AVAL__TRY(ask(p, u, u->cluster, u->head ? last : first)); /* a head may be a launch of its own, before the node's */
-    if (u->head) AVAL__TRY(ask(p, u, u->head, first));
-    return u->tail ? ask(p, u, u->tail, last) : AVAL_OK;
+    AVAL__TRY(ask(p, u, u->cluster, groups, u->head ? last : first)); /* a head may be a launch of its own, before the node's */
+    if (u->head) AVAL__TRY(ask(p, u, u->head, groups, first));
+    return u->tail ? ask(p, u, u->tail, groups, last) : AVAL_OK;
 }

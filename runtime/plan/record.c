@@ -261,6 +261,22 @@ int aval__record_apart(aval__recording *r, const aval__cluster *cluster)
     return list_written(r->p, r->unit, r->unit->n_writes - (uint32_t)cluster->n_outputs, r->unit->n_writes);
 }
 
+/* Which work-groups the unit's node takes.  Products are other recorders' launches: they see the device as it is. */
+static int choose_groups(aval__recording *r)
+{
+    aval__planner *p = r->p;
+    const aval__plan_hooks *hooks = p->request->hooks;
+    r->info = p->request->devices[r->device];
+    if (!r->unit->node || r->unit->cluster || !hooks->groups) return AVAL_OK;
+    AVAL__TRY(hooks->groups(hooks->user, r->device, r->unit->node, &r->groups));
+    if (r->groups.tree == 0 || r->groups.tree == r->info->group) return AVAL_OK;
+    aval_device_info *seen = aval__arena_copy(&p->unit_scratch, r->info, sizeof *seen);
+    if (!seen) return AVAL_E_MEMORY;
+    seen->group = r->groups.tree;
+    r->info = seen;
+    return AVAL_OK;
+}
+
 static bool is_learning(const aval__planner *p)
 {
     return p->recomputation && p->recomputation->budget == 0;
@@ -276,6 +292,7 @@ static int record_unit(aval__planner *p, uint32_t unit)
     for (uint32_t i = 0; u->again && i < u->n_writes; i++)
         if (aval__unit_writes(p, u)[i] != AVAL__NONE) aval__planner_replace_item(p, aval__unit_writes(p, u)[i]);
     AVAL__TRY(label_unit(p, u, &r.label));
+    AVAL__TRY(choose_groups(&r));
     for (uint32_t i = 0; i < u->n_reads; i++) {
         uint32_t item = aval__unit_reads(p, u)[i];
         if (item != AVAL__NONE && p->items.at[item].producer == AVAL__NONE) AVAL__TRY(aval__planner_fixed_slot(p, item));
@@ -290,7 +307,7 @@ static int record_unit(aval__planner *p, uint32_t unit)
         status = aval__record_apart(&r, u->tail);
     }
     if (status < 0) return status;
-    AVAL__TRY(aval__planner_prove(p, u, n_steps));
+    AVAL__TRY(aval__planner_prove(p, u, &r.groups, n_steps));
     bool silent = p->steps.count == n_steps;
     uint64_t moved = silent ? 0 : moved_bytes(&r, n_storages);
     if (is_learning(p)) aval__planner_learn(p, unit, n_steps, n_storages, n_products, moved);

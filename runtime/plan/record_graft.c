@@ -18,7 +18,7 @@ static int list_nodes(aval__planner *p, const aval__cluster *c, const char **out
 static int make_graft(aval__recording *r, const aval__grid *grid, bool rows, aval__hash key, const aval__graft **out)
 {
     aval__planner *p = r->p;
-    const aval_device_info *device = p->request->devices[r->device];
+    const aval_device_info *device = r->info;
     aval__graft *made = aval__arena_alloc(&p->scratch, sizeof *made);
     if (!made) return AVAL_E_MEMORY;
     if (grid) AVAL__TRY(aval__fuse_tail(&p->scratch, r->cluster, grid, device, &made->kernel));
@@ -35,7 +35,7 @@ static int make_graft(aval__recording *r, const aval__grid *grid, bool rows, ava
 static int find_graft(aval__recording *r, const aval__grid *grid, bool rows, uint64_t salt, const aval__graft **out)
 {
     aval__planner *p = r->p;
-    const aval_device_info *device = p->request->devices[r->device];
+    const aval_device_info *device = r->info;
     aval__hash key;
     AVAL__TRY(aval__fuse_key(&p->words, r->cluster, device, &key));
     key.low ^= salt;
@@ -120,7 +120,7 @@ int aval__record_take_head(aval_call *call, const aval_tensor *t, int64_t run)
     if (r->head) return aval__record_waits(r, port);
     if (!aval__record_waits(r, port)) return 0;
     if (!is_alone(r, port) || (r->unit->head->n_outputs > 1 && !is_read_once(r, port))) return 0;
-    if (!aval__fuse_runs(r->unit->head, run, r->p->request->devices[r->device])) return 0;
+    if (!aval__fuse_runs(r->unit->head, run, r->info)) return 0;
     r->cluster = r->unit->head;
     AVAL__TRY(find_graft(r, NULL, false, 0x4ead, &r->head));
     AVAL__TRY(aval__record_place_outputs(r, r->cluster->headed));
@@ -155,7 +155,7 @@ int aval__record_take_rows(aval_call *call, const aval_tensor *t, const aval_ten
 {
     aval__recording *r = call->user;
     aval__port *port = aval__record_port(r, t), *output = over ? aval__record_port(r, over) : NULL;
-    uint64_t by_groups = r->p->request->devices[r->device]->group > 1;
+    uint64_t by_groups = r->info->group > 1;
     if (!port || call->phase != AVAL_PHASE_FORWARD || (over && (!output || !output->writable || output->written)))
         return aval__fail(AVAL_E_PLUGIN,
                           "take of aval_row_heads: expected an input of forward, and NULL or an output that nothing was written to");

@@ -62,9 +62,10 @@ static int add_arg(aval_call *call, const aval_arg *arg, int s_type, bool *any_c
 
 /* Work-group along the first axis where the recorder leaves it to us.  A constant, since a CPU driver such as PoCL compiles a kernel anew
    for each size it meets, and left to itself picks one that divides the global size. */
-static uint64_t usual_group(const aval_device_info *info)
+static uint64_t open_group(const aval__recording *r)
 {
-    uint64_t usual = info->kind == AVAL_DEVICE_CPU ? CPU_GROUP : GPU_GROUP;
+    const aval_device_info *info = r->info;
+    uint64_t usual = r->groups.open > 0 ? r->groups.open : info->kind == AVAL_DEVICE_CPU ? CPU_GROUP : GPU_GROUP;
     return usual < info->max_group ? usual : info->max_group > 0 ? info->max_group : 1;
 }
 
@@ -90,7 +91,7 @@ static int set_sizes(const aval__recording *r, const aval_launch *launch, aval__
     for (uint32_t i = 0; i < 3; i++) {
         bool used = i < step->dims;
         uint64_t local = used && launch->local[i] > 0 ? launch->local[i] : 1;
-        if (i == 0 && launch->local[0] == 0) local = usual_group(info);
+        if (i == 0 && launch->local[0] == 0) local = open_group(r);
         step->local[i] = local;
         step->global[i] = used ? aval__align(launch->global[i], local) : 1;
         *items = step->global[i] > 0 ? *items : 0;

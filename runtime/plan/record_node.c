@@ -102,8 +102,7 @@ static const void *record_content(const aval_call *call, size_t i)
 
 static const aval_device_info *record_device(const aval_call *call)
 {
-    aval__recording *r = recording_of(call);
-    return r->p->request->devices[r->device];
+    return recording_of(call)->info;
 }
 
 static const aval_tensor *record_upstream(const aval_call *call, size_t i)
