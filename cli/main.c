@@ -15,7 +15,7 @@ const cli_command cli_commands[] = {
     { "graph", "MODEL or NET", "draw an ONNX model with its values and gradients, or a built-in net", cli_graph },
     { "bench", "[CASE]...", "measure aval and the devices", cli_bench },
     { "new-op", "NAME", "make a plugin project with an operator of one's own", cli_new_op },
-    { "tune", "[WHAT]...", "measure ways to compute the products of nets, models or shapes, remember the best", cli_tune },
+    { "tune", "[WHAT]...", "measure ways to compute nets, models or products, remember the best", cli_tune },
     { "warm", "", "build all kernels ahead of time", cli_warm },
     { "help", "[COMMAND]", "this text, or a command's options", cli_help },
     { .name = NULL },

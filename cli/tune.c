@@ -1,5 +1,5 @@
-/* aval tune: measures the ways there are to compute the products and convolutions of nets, models or single shapes, and remembers the fastest
- * right one of each for later runs. */
+/* aval tune: measures the ways there are to compute the products and convolutions of nets, models or single shapes, and the work-groups of what else they
+ * compute, and remembers the fastest right one of each for later runs. */
 #include "tune.h"
 #include "files.h"
 

@@ -1,4 +1,5 @@
-/* Tuning: which way of computing matrix products and convolutions is fastest on a device, found by measuring.  Part of aval/aval.h. */
+/* Tuning: which way of computing matrix products and convolutions, and which work-groups for other ops, are fastest on a device, found by measuring.  Part of
+   aval/aval.h. */
 #ifndef AVAL_TUNE_H
 #define AVAL_TUNE_H
 
@@ -20,12 +21,16 @@ typedef struct aval_tune_options {
                         CLBlast is left with what was tried last, and has what was chosen from the next process on */
 } aval_tune_options;
 
-/* One way that was tried for a class of products: equal sizes up to a quarter of a power of two, element type, layouts. */
+/* One way that was tried for a class of products: equal sizes up to a quarter of a power of two, element type, layouts; or for an op that computes no product,
+   of so large inputs and with these attributes. */
 typedef struct aval_tune_row {
     size_t size;
     size_t device; /* which of the selected ones */
-    const char *product; /* the class, "float 128 x 512 x 784"; valid during the call, as all texts here */
-    const char *variant; /* "tiles method=panels rows=14": who computes it, and with which parameters */
+    const char *
+        product; /* the class, "float 128 x 512 x 784" or "Softmax 13 float 512x1024, axis=-1 8f63268d"; valid during the call, as all texts here */
+    const char *
+        variant; /* "tiles method=panels rows=14": who computes it, and with which parameters; "default group=64 open=8": by how many work-items a
+                            result is made, and in groups of how many where the op leaves it open */
     double ms, gflops; /* of one product; 0: not measured, since it was wrong */
     int32_t right; /* 1: its result is that of the host */
     int32_t chosen; /* 1: what later plans take */
@@ -35,9 +40,10 @@ typedef struct aval_tune_row {
 } aval_tune_row;
 typedef void (*aval_tune_function)(void *user, const aval_tune_row *row);
 
-/* Measures the products and convolutions that these values are computed by, on the devices where the plan has them, and remembers the fastest right way
+/* Measures the products and convolutions that these values are computed by, and the work-groups of what else ops' own kernels compute (from inputs of
+   4,096 elements on, where these are floating-point or known to the host), on the devices where the plan has them.  Remembers the fastest right way
    of each class in the cache folder, by device, driver and version of aval; all later plans on this device, of any process, take it.  What is
-   remembered, and float16 and integers, are left as they are.  The report (may be NULL) is called for each way tried.  Plans of the context
+   remembered, and products of float16 and integers, are left as they are.  The report (may be NULL) is called for each way tried.  Plans of the context
    are made anew.  *left (may be NULL) becomes the number of classes for which there was no time. */
 AVAL_API int aval_session_tune(aval_session *s, aval_value *const *wanted, size_t n_wanted, const aval_tune_options *options,
                                aval_tune_function report, void *user, size_t *left);

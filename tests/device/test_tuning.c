@@ -434,3 +434,81 @@ Test(tuning, a_way_that_does_not_fit_a_shape_is_not_taken_for_it)
     aval__tuning_try(h.device, NULL);
     harness_close(&h);
 }
+
+/* ---- Work-groups ---------------------------------------------------------------------------------------------------------------- */
+
+Test(tuning, variants_of_work_groups_are_read_as_they_are_printed)
+{
+    static const char *const wrong[] = { "default group=3", "default group=0",       "default group=2048",
+                                         "default rows=6",  "default method=panels", "default group" };
+    char text[AVAL__VARIANT_LENGTH];
+    aval__variant v = { .knobs[AVAL__KNOB_GROUP] = 64, .knobs[AVAL__KNOB_OPEN] = 8 }, read;
+    aval__variant_print(&v, text);
+    cr_expect_str_eq(text, "default group=64 open=8");
+    cr_assert(aval__variant_read(text, &read));
+    cr_expect_eq(memcmp(&v, &read, sizeof v), 0);
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) cr_expect_not(aval__variant_read(wrong[i], &read), "%s", wrong[i]);
+}
+
+/* Sizes whose result is wrong are the fastest; above 64 all launch the same. */
+typedef struct lying {
+    int32_t group, open, smallest;
+    size_t records, wrong_judged;
+} lying;
+
+static int record_lying(void *user, const aval__variant *variant, uint64_t *signature)
+{
+    lying *l = user;
+    l->group = variant->knobs[AVAL__KNOB_GROUP];
+    l->open = variant->knobs[AVAL__KNOB_OPEN];
+    l->records++;
+    if (l->group < l->smallest) l->smallest = l->group;
+    *signature = (uint64_t)(l->group < 64 ? l->group : 64) + 1;
+    return AVAL_OK;
+}
+
+static int judge_lying(void *user, bool *right)
+{
+    lying *l = user;
+    *right = l->group != 8;
+    l->wrong_judged += !*right;
+    return AVAL_OK;
+}
+
+static int time_lying(void *user, size_t rounds, double *seconds)
+{
+    const lying *l = user;
+    (void)rounds;
+    *seconds = l->group == 8 ? 1e-6 : l->group == 32 ? 1e-4 : 1e-3;
+    return AVAL_OK;
+}
+
+static aval__choice pick_lying(lying *l, int kind, uint32_t group)
+{
+    const aval_device_info info = { .size = sizeof info, .name = "fake", .kind = (uint32_t)kind, .group = group, .max_group = 128 };
+    const aval__contest contest = { .user = l, .record = record_lying, .judge = judge_lying, .time = time_lying };
+    aval__choice choice = { .class = "Softmax" };
+    *l = (lying){ .smallest = INT32_MAX };
+    cr_assert_eq(aval__tuning_pick_groups(&info, &contest, 60, &choice), AVAL_OK, "%s", aval_error());
+    return choice;
+}
+
+Test(tuning, work_groups_are_the_fastest_of_those_that_are_right)
+{
+    lying l;
+    aval__choice choice = pick_lying(&l, AVAL_DEVICE_CPU, 1);
+    cr_expect_eq(choice.tried.count, 4, "1, 8, 32, and one of the rest, which launch the same; found %zu", choice.tried.count);
+    cr_expect_eq(choice.tried.at[choice.best].variant.knobs[AVAL__KNOB_GROUP], 32);
+    cr_expect_eq(l.wrong_judged, 1);
+    cr_expect_eq(l.smallest, 1);
+    aval__choice_release(&choice);
+}
+
+Test(tuning, single_work_items_are_not_tried_where_they_would_take_seconds)
+{
+    lying l;
+    aval__choice choice = pick_lying(&l, AVAL_DEVICE_GPU, 64);
+    cr_expect_eq(l.smallest, 8);
+    cr_expect_eq(choice.tried.at[0].variant.knobs[AVAL__KNOB_GROUP], 64, "as it is untuned");
+    aval__choice_release(&choice);
+}

@@ -48,3 +48,39 @@ Test(groups, are_no_larger_than_the_device_allows)
     cr_expect_eq(plan_update(9, 9, 16).local[0], 16);
     cr_expect_eq(plan_update(9, 9, 1).local[0], 1);
 }
+
+/* ---- Those that were measured ---------------------------------------------------------------------------------------------------- */
+
+static int by_eight(void *user, uint32_t device, const aval_node *node, aval__groups *out)
+{
+    (void)device;
+    ++*(int *)user;
+    cr_expect(out->tree == 0 && out->open == 0);
+    if (strcmp(node->def->name, "Update") == 0) *out = (aval__groups){ .tree = 4, .open = 8 };
+    return AVAL_OK;
+}
+
+static int remember_groups(void *user, uint32_t device, const aval__plan_unit *unit)
+{
+    (void)device;
+    (void)user;
+    if (!unit->cluster) cr_expect(unit->groups.tree == 4 && unit->groups.open == 8, "the question is about these");
+    return AVAL_OK;
+}
+
+Test(groups, are_those_that_were_measured_for_the_node)
+{
+    fixture f;
+    int asked = 0;
+    fixture_open(&f);
+    f.hooks.user = &asked;
+    f.hooks.groups = by_eight;
+    f.hooks.prove = remember_groups;
+    aval_value *y = aval_apply(f.g, "Update", NULL, make_state(&f, "w", 9, 9), make_input(&f, "x", 9, 9));
+    aval__plan *plan = fixture_plan(&f, &y, 1);
+    cr_expect_eq(asked, 1);
+    for (size_t i = 0; i < plan->n_steps; i++)
+        if (plan->steps[i].kind == AVAL__STEP_LAUNCH) cr_expect_eq(plan->steps[i].local[0], 8);
+    aval__plan_release(plan);
+    fixture_close(&f);
+}
