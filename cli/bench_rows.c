@@ -60,16 +60,51 @@ static aval_value *build_batch_norm(aval_graph *g, const row_case *c, aval_value
     return aval_apply(g, "BatchNormalization", "training_mode=1", inputs[0], inputs[1], inputs[2], mean, var);
 }
 
-/* Mean cross-entropy; the labels are constants. */
-static aval_value *build_loss(aval_graph *g, const row_case *c, aval_value **inputs, size_t *n_inputs)
+/* The mean of a loss by constant labels. */
+static aval_value *apply_loss(aval_graph *g, const row_case *c, const char *op, aval_value *scores)
 {
     int64_t *labels = malloc((size_t)c->dims[0] * sizeof *labels);
     if (labels == NULL) return NULL;
     for (int64_t i = 0; i < c->dims[0]; i++) labels[i] = i * 7 % c->dims[1];
     aval_value *of = aval_graph_constant(g, AVAL_INT64, AVAL_SHAPE(c->dims[0]), labels);
     free(labels);
+    return aval_apply(g, op, NULL, scores, of);
+}
+
+static aval_value *build_loss(aval_graph *g, const row_case *c, aval_value **inputs, size_t *n_inputs)
+{
     *n_inputs = 1;
-    return aval_apply(g, "SoftmaxCrossEntropyLoss", NULL, inputs[0], of);
+    return apply_loss(g, c, "SoftmaxCrossEntropyLoss", inputs[0]);
+}
+
+/* The sum of what two nets say. */
+static aval_value *build_ensemble_loss(aval_graph *g, const row_case *c, aval_value **inputs, size_t *n_inputs)
+{
+    inputs[1] = aval_graph_input(g, "other", AVAL_FLOAT, c->rank, c->dims);
+    *n_inputs = 2;
+    return apply_loss(g, c, "SoftmaxCrossEntropyLoss", aval_apply(g, "Add", NULL, inputs[0], inputs[1]));
+}
+
+/* Of probabilities; x is above 0. */
+static aval_value *build_likelihood(aval_graph *g, const row_case *c, aval_value **inputs, size_t *n_inputs)
+{
+    *n_inputs = 1;
+    return apply_loss(g, c, "NegativeLogLikelihoodLoss", aval_apply(g, "Log", NULL, aval_apply(g, "Sigmoid", NULL, inputs[0])));
+}
+
+/* Shares of channels at each pixel, from scores with a bias a channel. */
+static aval_value *build_pixel_softmax(aval_graph *g, const row_case *c, aval_value **inputs, size_t *n_inputs)
+{
+    inputs[1] = aval_graph_input(g, "bias", AVAL_FLOAT, 3, (const int64_t[]){ c->dims[1], 1, 1 });
+    *n_inputs = 2;
+    return aval_apply(g, "Softmax", "axis=1", aval_apply(g, "Add", NULL, inputs[0], inputs[1]));
+}
+
+static aval_value *build_channel_softmax(aval_graph *g, const row_case *c, aval_value **inputs, size_t *n_inputs)
+{
+    (void)c;
+    *n_inputs = 1;
+    return aval_apply(g, "Softmax", "axis=1", inputs[0]);
 }
 
 /* The mean of (x - target)^2. */
@@ -104,6 +139,10 @@ static const row_case cases[] = {
     { "squared_error", 1, { 16 << 20 }, 1, 0, { 0 }, build_squared_error },
     { "masked_softmax", 2, { 512, 1024 }, 8, 0, { 0 }, build_masked_softmax },
     { "residual_norm", 2, { 4096, 256 }, 8, 0, { 0 }, build_residual_norm },
+    { "pixel_softmax", 4, { 8, 21, 128, 128 }, 8, 0, { 0 }, build_pixel_softmax },
+    { "channel_softmax", 4, { 8, 21, 128, 128 }, 8, 0, { 0 }, build_channel_softmax },
+    { "ensemble_loss", 2, { 1024, 1000 }, 8, 0, { 0 }, build_ensemble_loss },
+    { "likelihood", 2, { 1024, 1000 }, 8, 0, { 0 }, build_likelihood },
     { "activation", 1, { 16 << 20 }, 1, 0, { 0 }, build_activation },
     { "softmax", 2, { 512, 1024 }, 8, 0, { 0 }, build_softmax },
     { "softmax", 2, { 4096, 128 }, 8, 0, { 0 }, build_softmax },

@@ -1,6 +1,8 @@
 /* Cross-entropy of rows of scores, or of logarithms of probabilities (`normal`), with a label each.  Tensors are [outer, length, inner];
  * element j of row (o, i) lies at (o * length + j) * inner + i.  The largest score is taken off first, so that nothing overflows. */
 #include "common.clh"
+#include "head.clh"
+#include "head_rows.clh"
 #include "scores.clh"
 
 /* Weight of a row: 0 where its label is `ignored`, NaN where it is no class (which must not pass unseen), else that of its class (1 without
@@ -12,34 +14,50 @@ static ACC label_weight(long label, __global const S *weights, long weights_at, 
     return weights_at < 0 ? (ACC)1 : (ACC)LOAD(weights, weights_at + label);
 }
 
-/* -weight * log softmax(x)[label], or -weight * x[label] where `normal`, of the row that x points to; reached by all lanes.  log_prob, where it
-   is wanted (NULL: it is not), becomes log softmax(x). */
-static ACC row_loss(__local ACC *shared, __global const S *x, __global S *log_prob, long length, long inner, long label, ACC weight,
-                    int normal)
+#define COUNTS(weight) (!isnan(weight) && (weight) != 0)
+
+#if HEAD
+/* Element `label` of row r, computed here: of logarithms nothing else is read.  Runs are rows, or what lies beside an element; of groups elements. */
+static T head_score(long r, long length, long inner, long label HEAD_PARAMS)
+{
+    const long at = ROW_AT(r) + label * inner, j = WG > 1 ? 0 : inner == 1 ? label : r % inner;
+    ROWS_FROM(x, x_at, 0);
+    return ELEMENT(ROW_FROM(x, at - j), j);
+}
+#define LOSS_OF(r, label, weight) (COUNTS(weight) ? -(weight)*head_score(r, length, inner, label HEAD_ARGS) : (weight))
+#else
+/* -weight * log softmax(x)[label], or -weight * x[label] where `normal`, of row r; reached by all lanes.  log_prob, where it is wanted (offset >= 0),
+   becomes log softmax(x). */
+static ACC row_loss(__local ACC *shared, __global const S *x, __global S *log_prob, long log_prob_at, long r, long length, long inner,
+                    long label, ACC weight, int normal)
 {
     ACC best = 0, shift = 0;
+    x += ROW_AT(r);
     if (!normal) {
         best = row_max(shared, x, length, inner);
         shift = log(row_sum(shared, x, length, inner, best, 0, false));
     }
-    if (log_prob != 0) {
+    if (log_prob_at >= 0) {
+        log_prob += log_prob_at + ROW_AT(r);
         for (long j = LANE; j < length; j += WG) STORE(log_prob, j * inner, LOAD(x, j * inner) - best - shift);
     }
-    return isnan(weight) || weight == 0 ? weight : -weight * (LOAD(x, label * inner) - best - shift);
+    return COUNTS(weight) ? -weight * (LOAD(x, label * inner) - best - shift) : weight;
 }
+#define LOSS_OF(r, label, weight) row_loss(shared, x + x_at, log_prob, log_prob_at, r, length, inner, label, weight, normal)
+#endif
 
 /* The losses of all rows; log_prob may be absent.  Results: rows. */
 __kernel void loss_rows(__global const S *x, long x_at, __global const I *labels, long labels_at, __global const S *weights,
                         long weights_at, __global D *losses, long losses_at, __global S *log_prob, long log_prob_at, long rows, long chunk,
-                        long length, long inner, long ignored, int normal)
+                        long length, long inner, long ignored, int normal HEAD_PARAMS)
 {
     __local ACC shared[WG];
     EACH_RESULT(r, rows)
     {
         const long label = LOAD_I(labels, labels_at + r);
         const ACC weight = label_weight(label, weights, weights_at, length, ignored);
-        const ACC loss = row_loss(shared, x + x_at + ROW_AT(r), log_prob_at < 0 ? 0 : log_prob + log_prob_at + ROW_AT(r), length, inner,
-                                  label, weight, normal);
+        MAKE_ROW(r);
+        const ACC loss = LOSS_OF(r, label, weight);
         if (LANE == 0) STORE_D(losses, losses_at + r, loss);
     }
 }
@@ -48,15 +66,15 @@ __kernel void loss_rows(__global const S *x, long x_at, __global const I *labels
 /* Few rows on CPUs: their total at once, divided by the sum of weights where `mean`.  One work-item. */
 __kernel void loss_at_once(__global const S *x, long x_at, __global const I *labels, long labels_at, __global const S *weights,
                            long weights_at, __global S *total, long total_at, __global S *log_prob, long log_prob_at, long rows,
-                           long length, long inner, long ignored, int normal, int mean)
+                           long length, long inner, long ignored, int normal, int mean HEAD_PARAMS)
 {
     __local ACC shared[WG];
     ACC sum = 0, weight_sum = 0;
+    HEAD_ROWS(0, rows * length);
     for (long r = 0; r < rows; r++) {
         const long label = LOAD_I(labels, labels_at + r);
         const ACC weight = label_weight(label, weights, weights_at, length, ignored);
-        sum += row_loss(shared, x + x_at + ROW_AT(r), log_prob_at < 0 ? 0 : log_prob + log_prob_at + ROW_AT(r), length, inner, label,
-                        weight, normal);
+        sum += LOSS_OF(r, label, weight);
         weight_sum += weight;
     }
     STORE(total, total_at, mean ? sum / weight_sum : sum);

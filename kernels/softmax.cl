@@ -23,7 +23,18 @@ static void write_line(__global const S *from, __global S *to, long length, ACC 
 }
 #endif
 
-/* y = softmax(x), or its logarithm.  Results: rows = outer * inner; length >= 1.  A head makes rows in one piece only (inner 1); y may be x. */
+/* One row, whose elements are `inner` apart; reached by all lanes. */
+static void any_row(__local ACC *shared, __global const S *from, __global S *to, long length, long inner, int logarithm)
+{
+    const ACC best = row_max(shared, from, length, inner), sum = row_sum(shared, from, length, inner, best, to, false);
+    const ACC factor = 1 / sum, shift = logarithm ? best + log(sum) : best;
+    for (long j = LANE; j < length; j += WG) {
+        const ACC v = LOAD(from, j * inner);
+        STORE(to, j * inner, logarithm ? v - shift : exp(v - best) * factor);
+    }
+}
+
+/* y = softmax(x), or its logarithm.  Results: rows = outer * inner; length >= 1.  y may be x. */
 __kernel void softmax_forward(__global const S *x, long x_at, __global S *y, long y_at, long rows, long chunk, long length, long inner,
                               int logarithm HEAD_PARAMS)
 {
@@ -46,15 +57,8 @@ __kernel void softmax_forward(__global const S *x, long x_at, __global S *y, lon
 #endif
     EACH_RESULT(r, rows)
     {
-        __global const S *from = x + x_at + ROW_AT(r);
-        __global S *to = y + y_at + ROW_AT(r);
-        HEAD_ROWS(r * length, length);
-        const ACC best = row_max(shared, from, length, inner), sum = row_sum(shared, from, length, inner, best, to, false);
-        const ACC factor = 1 / sum, shift = logarithm ? best + log(sum) : best;
-        for (long j = LANE; j < length; j += WG) {
-            const ACC v = LOAD(from, j * inner);
-            STORE(to, j * inner, logarithm ? v - shift : exp(v - best) * factor);
-        }
+        MAKE_ROW(r);
+        any_row(shared, x + x_at + ROW_AT(r), y + y_at + ROW_AT(r), length, inner, logarithm);
     }
 }
 
@@ -86,6 +90,18 @@ static void write_line_gradient(__global const S *out, __global const S *up, __g
 }
 #endif
 
+static void any_row_gradient(__local ACC *shared, __global const S *out, __global const S *up, __global S *to, long length, long inner,
+                             int logarithm)
+{
+    ACC sum = 0;
+    for (long j = LANE; j < length; j += WG) sum += LOAD(up, j * inner) * (logarithm ? (T)1 : LOAD(out, j * inner));
+    sum = group_sum(shared, sum);
+    for (long j = LANE; j < length; j += WG) {
+        const T yj = LOAD(out, j * inner), gj = LOAD(up, j * inner);
+        STORE(to, j * inner, logarithm ? gj - exp(yj) * sum : yj * (gj - sum));
+    }
+}
+
 /* dx_j = y_j (g_j - sum_k g_k y_k); of the logarithm dx_j = g_j - exp(y_j) sum_k g_k.  Results: rows. */
 __kernel void softmax_backward(__global const S *y, long y_at, __global const S *g, long g_at, __global S *dx, long dx_at, long rows,
                                long chunk, long length, long inner, int logarithm)
@@ -111,30 +127,18 @@ __kernel void softmax_backward(__global const S *y, long y_at, __global const S 
 #endif
     EACH_RESULT(r, rows)
     {
-        __global const S *out = y + y_at + ROW_AT(r), *up = g + g_at + ROW_AT(r);
-        __global S *to = dx + dx_at + ROW_AT(r);
-        ACC sum = 0;
-        for (long j = LANE; j < length; j += WG) sum += LOAD(up, j * inner) * (logarithm ? (T)1 : LOAD(out, j * inner));
-        sum = group_sum(shared, sum);
-        for (long j = LANE; j < length; j += WG) {
-            const T yj = LOAD(out, j * inner), gj = LOAD(up, j * inner);
-            STORE(to, j * inner, logarithm ? gj - exp(yj) * sum : yj * (gj - sum));
-        }
+        any_row_gradient(shared, y + y_at + ROW_AT(r), g + g_at + ROW_AT(r), dx + dx_at + ROW_AT(r), length, inner, logarithm);
     }
 }
 
 #if WG == 1
-/* The same for VN neighbouring rows at once, on CPUs.  Work-items: outer * (inner / VN), inner being a multiple of VN. */
-__kernel void softmax_columns(__global const S *x, long x_at, __global S *y, long y_at, long outer, long length, long inner, int logarithm)
+/* VN neighbouring rows at once. */
+static void write_columns(__global const S *x, __global S *y, long length, long inner, int logarithm)
 {
-    long blocks = inner / VN, i = get_global_id(0), at = i / blocks * length * inner + i % blocks * VN;
-    if (i >= outer * blocks) return;
-    x += x_at + at;
-    y += y_at + at;
     V best = VLOAD(x, 0), sum = 0;
     for (long j = 1; j < length; j++) best = fmax(best, VLOAD(x, j * inner));
     for (long j = 0; j < length; j++) sum += vector_exp(VLOAD(x, j * inner) - best);
-    V factor = 1 / sum, shift = best + log(sum);
+    const V factor = 1 / sum, shift = best + log(sum);
     if (logarithm) {
         for (long j = 0; j < length; j++) VSTORE(y, j * inner, VLOAD(x, j * inner) - shift);
     } else {
@@ -142,14 +146,8 @@ __kernel void softmax_columns(__global const S *x, long x_at, __global S *y, lon
     }
 }
 
-__kernel void softmax_columns_backward(__global const S *y, long y_at, __global const S *g, long g_at, __global S *dx, long dx_at,
-                                       long outer, long length, long inner, int logarithm)
+static void write_column_gradients(__global const S *y, __global const S *g, __global S *dx, long length, long inner, int logarithm)
 {
-    long blocks = inner / VN, i = get_global_id(0), at = i / blocks * length * inner + i % blocks * VN;
-    if (i >= outer * blocks) return;
-    y += y_at + at;
-    g += g_at + at;
-    dx += dx_at + at;
     V sum = 0;
     if (logarithm) {
         for (long j = 0; j < length; j++) sum += VLOAD(g, j * inner);
@@ -158,5 +156,35 @@ __kernel void softmax_columns_backward(__global const S *y, long y_at, __global 
         for (long j = 0; j < length; j++) sum += VLOAD(g, j * inner) * VLOAD(y, j * inner);
         for (long j = 0; j < length; j++) VSTORE(dx, j * inner, VLOAD(y, j * inner) * (VLOAD(g, j * inner) - sum));
     }
+}
+
+/* For CPUs, where `width` neighbouring rows at most are a work-item's, of each of `outer` blocks of inner ones.  Work-items: outer * ceil(inner / width). */
+#define WIDE_ITEM(at, n) \
+    const long pieces = (inner + width - 1) / width, item = get_global_id(0), begin = item % pieces * width; \
+    const long at = item / pieces * length * inner + begin, n = min(width, inner - begin); \
+    if (item >= outer * pieces) return
+
+__kernel void softmax_columns(__global const S *x, long x_at, __global S *y, long y_at, long outer, long length, long inner, long width,
+                              int logarithm HEAD_PARAMS)
+{
+    WIDE_ITEM(at, n);
+    MAKE_COLUMNS(at, n);
+    x += x_at + at;
+    y += y_at + at;
+    long i = 0;
+    for (; i + VN <= n; i += VN) write_columns(x + i, y + i, length, inner, logarithm);
+    for (; i < n; i++) any_row(0, x + i, y + i, length, inner, logarithm);
+}
+
+__kernel void softmax_columns_backward(__global const S *y, long y_at, __global const S *g, long g_at, __global S *dx, long dx_at,
+                                       long outer, long length, long inner, long width, int logarithm)
+{
+    WIDE_ITEM(at, n);
+    y += y_at + at;
+    g += g_at + at;
+    dx += dx_at + at;
+    long i = 0;
+    for (; i + VN <= n; i += VN) write_column_gradients(y + i, g + i, dx + i, length, inner, logarithm);
+    for (; i < n; i++) any_row_gradient(0, y + i, g + i, dx + i, length, inner, logarithm);
 }
 #endif

@@ -58,6 +58,13 @@ static int is_small(const aval_host *host, aval_call *call, const loss *l)
     return host->device(call)->group == 1 && l->rows * (l->classes < 16 ? 16 : l->classes) <= AT_ONCE;
 }
 
+/* Scores are read more than once: the rows are made.  Of logarithms only the labels' are needed. */
+static int take_producer(const aval_host *host, aval_call *call, const loss *l)
+{
+    return l->normal ? take_head(host, call, l->scores, l->inner > 1 ? l->inner : l->classes)
+                     : take_scores(host, call, l->scores, NULL, l->inner);
+}
+
 static int record_forward(const aval_host *host, aval_call *call, int normal)
 {
     const aval_tensor *y = host->output(call, 0), *log_prob = host->n_outputs(call) > 1 ? host->output(call, 1) : NULL, *rows = y;
@@ -65,6 +72,7 @@ static int record_forward(const aval_host *host, aval_call *call, int normal)
     loss l;
     TRY(loss_read(host, call, &l, normal));
     if (l.rows == 0 || l.classes == 0) return l.none || y == NULL ? 0 : host->fill(call, y, l.mean ? (double)NAN : 0.0);
+    TRY(take_producer(host, call, &l));
     if (!l.none && y != NULL && is_small(host, call, &l))
         return host->launch(call, AVAL_LAUNCH(.kernel = "loss_at_once", BY_GROUPS(1, 1), .i_type = (uint32_t)host->type(l.labels),
                                               AVAL_ARGS(AVAL_READ(l.scores), AVAL_READ(l.labels), AVAL_READ(l.weights), AVAL_WRITE(y),
@@ -72,7 +80,9 @@ static int record_forward(const aval_host *host, aval_call *call, int normal)
                                                         AVAL_I64(l.ignored), AVAL_I32(l.normal), AVAL_I32(l.mean))));
     if (!l.none || y == NULL) rows = host->scratch(call, sum_type(host->type(l.scores)), l.rows);
     if (rows == NULL) return host->fail(call, AVAL_PLUGIN_UNSUPPORTED, "no scratch memory for the losses of rows");
-    int64_t chunk = chunk_of(device, l.rows, l.classes);
+    int64_t chunk = chunk_of(device, l.rows, l.classes), near = NEAR_ELEMENTS / l.classes;
+    /* rows that lie side by side are made together, and read one by one */
+    if (device->group == 1 && l.inner > 1 && chunk > near) chunk = near < 1 ? 1 : near;
     TRY(host->launch(call, AVAL_LAUNCH(.kernel = "loss_rows", BY_CHUNKS(device, l.rows, chunk), .i_type = (uint32_t)host->type(l.labels),
                                        .d_type = (uint32_t)host->type(rows),
                                        AVAL_ARGS(AVAL_READ(l.scores), AVAL_READ(l.labels), AVAL_READ(l.weights), AVAL_WRITE(rows),
@@ -109,12 +119,13 @@ static int record_backward(const aval_host *host, aval_call *call, int normal)
                                                      AVAL_I64(l.rows), AVAL_I64(l.classes), AVAL_I64(l.ignored), AVAL_I32(1)))));
     }
     int64_t chunk = chunk_of(device, l.rows, l.classes);
-    return host->launch(call, AVAL_LAUNCH(.kernel = "loss_backward", BY_CHUNKS(device, l.rows, chunk), .s_type = (uint32_t)type,
-                                          .i_type = (uint32_t)host->type(l.labels), .d_type = (uint32_t)wide,
-                                          AVAL_ARGS(AVAL_READ(l.scores), AVAL_READ(l.labels), AVAL_READ(l.weights), AVAL_READ(g),
-                                                    AVAL_READ(factor), AVAL_READ(g_log), AVAL_WRITE(dx), AVAL_I64(l.rows), AVAL_I64(chunk),
-                                                    AVAL_I64(l.classes), AVAL_I64(l.inner), AVAL_I64(l.ignored), AVAL_I32(!l.none),
-                                                    AVAL_I32(l.normal), AVAL_REAL(l.mean && alike ? 1.0 / (double)l.rows : 1.0))));
+    return host->launch(call,
+                        AVAL_LAUNCH(.kernel = "loss_backward", BY_CHUNKS(device, l.rows, chunk), .s_type = (uint32_t)type,
+                                    .i_type = (uint32_t)host->type(l.labels), .d_type = (uint32_t)wide,
+                                    AVAL_ARGS(AVAL_READ(normal ? NULL : l.scores), AVAL_READ(l.labels), AVAL_READ(l.weights), AVAL_READ(g),
+                                              AVAL_READ(factor), AVAL_READ(g_log), AVAL_WRITE(dx), AVAL_I64(l.rows), AVAL_I64(chunk),
+                                              AVAL_I64(l.classes), AVAL_I64(l.inner), AVAL_I64(l.ignored), AVAL_I32(!l.none),
+                                              AVAL_I32(l.normal), AVAL_REAL(l.mean && alike ? 1.0 / (double)l.rows : 1.0))));
 }
 
 /* log sum exp of a row of `length` scores, `step` elements apart. */
@@ -172,12 +183,13 @@ static int compute(const aval_host *host, aval_call *call, int normal)
 KIND(scores, 0)
 KIND(normal, 1)
 
-#define LOSS(op_name, prefix, scores_name, labels_name, weights_name, ...) \
+#define LOSS(op_name, prefix, scores_name, scores_flags, kept, labels_name, weights_name, ...) \
     .size = sizeof(aval_op), .name = op_name, .since = 12, .deterministic = 1, \
-    .inputs = AVAL_PORTS({ .name = scores_name }, { .name = labels_name, .types = AVAL_TYPE_SET(AVAL_INT32) | AVAL_TYPE_SET(AVAL_INT64) }, \
+    .inputs = AVAL_PORTS({ .name = scores_name, .flags = (scores_flags) }, \
+                         { .name = labels_name, .types = AVAL_TYPE_SET(AVAL_INT32) | AVAL_TYPE_SET(AVAL_INT64) }, \
                          { .name = weights_name, .flags = AVAL_OPTIONAL, .like = AVAL_LIKE(0) }), \
     .outputs = AVAL_PORTS(__VA_ARGS__), .infer = prefix##_infer, .forward = prefix##_forward, .backward = prefix##_backward, \
-    .reference = prefix##_reference, .keeps = AVAL_KEEP_INPUT(0) | AVAL_KEEP_INPUT(1) | AVAL_KEEP_INPUT(2), .zero_gradient = 6, \
+    .reference = prefix##_reference, .keeps = (kept) | AVAL_KEEP_INPUT(1) | AVAL_KEEP_INPUT(2), .zero_gradient = 6, \
     .attrs = AVAL_ATTRS({ .name = "reduction", .type = AVAL_ATTR_STRING, .initial = "'mean'", .doc = "none, sum or mean" }, \
                         { .name = "ignore_index", .type = AVAL_ATTR_INT, .doc = "rows with this label count for nothing" })
 #define LOSS_SAMPLES \
@@ -195,7 +207,7 @@ KIND(normal, 1)
     }
 
 static const aval_op scores_op = {
-    LOSS("SoftmaxCrossEntropyLoss", scores, "scores", "labels", "weights", { .name = "output" },
+    LOSS("SoftmaxCrossEntropyLoss", scores, "scores", AVAL_ROW_HEADED, AVAL_KEEP_INPUT(0), "labels", "weights", { .name = "output" },
          { .name = "log_prob", .flags = AVAL_OPTIONAL }),
     .doc = "Negative logarithm of the label's share in the softmax of scores, each, summed or on (weighted) average; NaN where a label is "
            "neither a class nor ignore_index.",
@@ -204,7 +216,7 @@ static const aval_op scores_op = {
                                             .why = "infinite without the max" }),
 };
 static const aval_op normal_op = {
-    LOSS("NegativeLogLikelihoodLoss", normal, "input", "target", "weight", { .name = "loss" }),
+    LOSS("NegativeLogLikelihoodLoss", normal, "input", AVAL_HEADED, 0, "target", "weight", { .name = "loss" }),
     .doc =
         "Minus the input, a logarithm of probabilities, at the label, each, summed or on (weighted) average; NaN where a label is neither "
         "a class nor ignore_index.",

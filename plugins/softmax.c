@@ -20,30 +20,34 @@ static aval_split softmax_split(const aval_host *host, aval_call *call)
     return aval_split_at(host, x, aval_axis(host->attr_int(call, "axis"), host->rank(x)));
 }
 
-/* On CPUs neighbouring rows are taken by vectors (VN in vector.clh), where they are a multiple. */
-static int is_columns(const aval_host *host, aval_call *call, aval_split s)
+/* On CPUs neighbouring rows are taken by vectors (VN in vector.clh): so many of them a work-item, a multiple; 0: they are too few. */
+static int64_t column_width(const aval_host *host, aval_call *call, aval_split s)
 {
-    return host->device(call)->group == 1 && s.inner % (host->type(host->input(call, 0)) == AVAL_DOUBLE ? 8 : 16) == 0;
+    const aval_device_info *device = host->device(call);
+    int64_t vector = host->type(host->input(call, 0)) == AVAL_DOUBLE ? 8 : 16;
+    if (device->group > 1 || s.inner < vector) return 0;
+    int64_t pieces = (int64_t)(device->compute_units > 0 ? device->compute_units : 1) * PIECES_PER_UNIT;
+    int64_t even = s.outer * s.inner / pieces, most = NEAR_ELEMENTS / s.length, width = even < most ? even : most;
+    width = (width + vector - 1) / vector * vector;
+    return width < vector ? vector : width < s.inner ? width : s.inner;
 }
 
-static uint64_t column_items(const aval_host *host, const aval_tensor *t, aval_split s)
-{
-    return (uint64_t)(s.outer * (s.inner / (host->type(t) == AVAL_DOUBLE ? 8 : 16)));
-}
+/* Members of aval_launch. */
+#define BY_COLUMNS(s, width) BY_GROUPS(1, (s).outer *(((s).inner + (width)-1) / (width)))
 
 static int record_softmax(const aval_host *host, aval_call *call, int logarithm)
 {
     const aval_tensor *x = host->input(call, 0), *y = host->output(call, 0);
     aval_split s = softmax_split(host, call);
     if (host->count(x) == 0) return 0;
-    if (is_columns(host, call, s))
-        return host->launch(call,
-                            AVAL_LAUNCH(.kernel = "softmax_columns", .global = { column_items(host, x, s) }, AVAL_DEFINES({ "WG", 1 }),
-                                        AVAL_ARGS(AVAL_READ(x), AVAL_WRITE(y), AVAL_I64(s.outer), AVAL_I64(s.length), AVAL_I64(s.inner),
-                                                  AVAL_I32(logarithm))));
+    int64_t width = column_width(host, call, s);
+    TRY(take_scores(host, call, x, y, s.inner));
+    if (width > 0)
+        return host->launch(call, AVAL_LAUNCH(.kernel = "softmax_columns", BY_COLUMNS(s, width),
+                                              AVAL_ARGS(AVAL_READ(x), AVAL_WRITE(y), AVAL_I64(s.outer), AVAL_I64(s.length),
+                                                        AVAL_I64(s.inner), AVAL_I64(width), AVAL_I32(logarithm))));
     const aval_device_info *device = host->device(call);
     int64_t rows = s.outer * s.inner, chunk = chunk_of(device, rows, s.length);
-    if (s.inner == 1) TRY(take_rows(host, call, x, y));
     return host->launch(call, AVAL_LAUNCH(.kernel = "softmax_forward", BY_CHUNKS(device, rows, chunk),
                                           AVAL_ARGS(AVAL_READ(x), AVAL_WRITE(y), AVAL_I64(rows), AVAL_I64(chunk), AVAL_I64(s.length),
                                                     AVAL_I64(s.inner), AVAL_I32(logarithm))));
@@ -54,11 +58,11 @@ static int record_softmax_backward(const aval_host *host, aval_call *call, int l
     const aval_tensor *y = host->output(call, 0), *g = host->upstream(call, 0), *dx = host->gradient(call, 0);
     aval_split s = softmax_split(host, call);
     if (host->count(dx) == 0) return 0;
-    if (is_columns(host, call, s))
-        return host->launch(call, AVAL_LAUNCH(.kernel = "softmax_columns_backward", .global = { column_items(host, dx, s) },
-                                              AVAL_DEFINES({ "WG", 1 }),
+    int64_t width = column_width(host, call, s);
+    if (width > 0)
+        return host->launch(call, AVAL_LAUNCH(.kernel = "softmax_columns_backward", BY_COLUMNS(s, width),
                                               AVAL_ARGS(AVAL_READ(y), AVAL_READ(g), AVAL_WRITE(dx), AVAL_I64(s.outer), AVAL_I64(s.length),
-                                                        AVAL_I64(s.inner), AVAL_I32(logarithm))));
+                                                        AVAL_I64(s.inner), AVAL_I64(width), AVAL_I32(logarithm))));
     const aval_device_info *device = host->device(call);
     int64_t rows = s.outer * s.inner, chunk = chunk_of(device, rows, s.length);
     return host->launch(call, AVAL_LAUNCH(.kernel = "softmax_backward", BY_CHUNKS(device, rows, chunk),
@@ -151,7 +155,7 @@ static int flat_log_softmax_body(const aval_host *host, aval_call *call)
 #define SOFTMAX_SAMPLES \
     AVAL_SAMPLES({ .inputs = "[3,5]" }, { .inputs = "[2,3,4]", .attrs = "axis=1" }, { .inputs = "[1]" }, { .inputs = "[0,3]" }, \
                  { .inputs = "[4,1000]", .low = -50, .high = 50, .why = "overflows without the max" }, \
-                 { .inputs = "[2,5,16]", .attrs = "axis=1", .why = "rows side by side, by vectors" }, \
+                 { .inputs = "[2,5,19]", .attrs = "axis=1", .why = "rows side by side, by vectors and a rest" }, \
                  { .inputs = "[3,35]", .why = "a vector and a rest" }, \
                  { .inputs = "[257,259]", .attrs = "axis=0", .size_class = AVAL_LARGE })
 

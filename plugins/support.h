@@ -28,6 +28,8 @@
 #define PIECE_ELEMENTS 4096
 #define PIECES_PER_UNIT 8
 
+#define NEAR_ELEMENTS 8192 /* that stay in the nearest caches of a work-item */
+
 /* The argument `chunk` of kernels with EACH_RESULT (common.clh): how many results of so many elements a work-item makes, 1 but on CPUs. */
 static inline int64_t chunk_of(const aval_device_info *device, int64_t results, int64_t elements)
 {
@@ -61,6 +63,12 @@ static inline int take_rows(const aval_host *host, aval_call *call, const aval_t
 {
     const aval_row_heads *heads = host->extension(call, AVAL_ROW_HEADS);
     return heads == NULL ? 0 : heads->take(call, t, y);
+}
+
+/* The same for rows of [outer, length, inner], which kernels make by scores.clh. */
+static inline int take_scores(const aval_host *host, aval_call *call, const aval_tensor *t, const aval_tensor *y, int64_t inner)
+{
+    return inner > 1 && host->device(call)->group > 1 ? 0 : take_rows(host, call, t, y);
 }
 
 static inline int64_t product(const int64_t *dims, size_t count)

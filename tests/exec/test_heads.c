@@ -116,6 +116,23 @@ static made softmax_of_scores(rig *r, const shape *s)
     return (made){ { aval_apply(r->graph, "Softmax", "axis=-1", scores(r, s)) }, 1 };
 }
 
+/* Along the second axis, so that rows lie side by side; of one that is wide enough for vectors, and a rest. */
+static made softmax_of_columns(rig *r, const shape *s)
+{
+    return (made){ { aval_apply(r->graph, "Softmax", "axis=1", scores(r, s)) }, 1 };
+}
+
+static made logarithm_of_columns(rig *r, const shape *s)
+{
+    return (made){ { aval_apply(r->graph, "LogSoftmax", "axis=0", aval_apply(r->graph, "Cast", "to=10", scores(r, s))) }, 1 };
+}
+
+static made softmax_of_doubles(rig *r, const shape *s)
+{
+    aval_value *x = two(r, "Mul", whole(r, "a", s), along(r, "bb", s, 1));
+    return (made){ { aval_apply(r->graph, "Softmax", "axis=1", aval_apply(r->graph, "Cast", "to=11", x)) }, 1 };
+}
+
 /* Of rows that end in the middle of a run of what is broadcast. */
 static made logarithm_of_halves(rig *r, const shape *s)
 {
@@ -154,6 +171,56 @@ static made softmax_with_gradients(rig *r, const shape *s)
 {
     aval_value *a = whole(r, "a", s), *x = two(r, "Mul", aval_apply(r->graph, "Tanh", NULL, a), along(r, "mask", s, s->rank - 1));
     return trained(r, aval_apply(r->graph, "Softmax", "axis=-1", x), a);
+}
+
+static made columns_with_gradients(rig *r, const shape *s)
+{
+    aval_value *a = whole(r, "a", s), *x = two(r, "Mul", aval_apply(r->graph, "Tanh", NULL, a), along(r, "mask", s, 1));
+    return trained(r, aval_apply(r->graph, "Softmax", "axis=1", x), a);
+}
+
+/* Labels of scores whose classes are along axis 1. */
+static aval_value *labels_of(rig *r, const shape *s)
+{
+    static int64_t labels[MOST];
+    int64_t dims[4] = { s->dims[0] }, count = s->dims[0];
+    for (size_t i = 2; i < s->rank; i++) dims[i - 1] = s->dims[i], count *= s->dims[i];
+    for (int64_t i = 0; i < count; i++) labels[i] = i * 7 % s->dims[1];
+    return aval_graph_constant(r->graph, AVAL_INT64, s->rank - 1, dims, labels);
+}
+
+static made cross_entropy(rig *r, const shape *s)
+{
+    return (made){ { two(r, "SoftmaxCrossEntropyLoss", scores(r, s), labels_of(r, s)) }, 1 };
+}
+
+/* The logarithms too, of halves, and what else reads the scores. */
+static made cross_entropies_of_halves(rig *r, const shape *s)
+{
+    aval_value *x = aval_apply(r->graph, "Cast", "to=10", scores(r, s));
+    aval_node *node = aval_graph_node(r->graph, "SoftmaxCrossEntropyLoss", "reduction='none'", (aval_value *[]){ x, labels_of(r, s) }, 2);
+    return (made){ { aval_node_output(node, 0), aval_node_output(node, 1), aval_apply(r->graph, "Softmax", "axis=-1", x) }, 3 };
+}
+
+static made cross_entropy_with_gradients(rig *r, const shape *s)
+{
+    aval_value *a = whole(r, "a", s), *x = two(r, "Add", aval_apply(r->graph, "Tanh", NULL, a), along(r, "mask", s, 1));
+    aval_value *loss = two(r, "SoftmaxCrossEntropyLoss", x, labels_of(r, s));
+    return (made){ { loss, aval_graph_gradient(r->graph, loss, a, NULL) }, 2 };
+}
+
+/* Of which only the labels' elements are computed. */
+static made likelihood(rig *r, const shape *s)
+{
+    aval_value *log = aval_apply(r->graph, "Log", NULL, aval_apply(r->graph, "Sigmoid", NULL, whole(r, "a", s)));
+    return (made){ { two(r, "NegativeLogLikelihoodLoss", log, labels_of(r, s)) }, 1 };
+}
+
+static made likelihood_with_gradients(rig *r, const shape *s)
+{
+    aval_value *a = whole(r, "a", s), *x = two(r, "Mul", a, along(r, "bb", s, 1));
+    aval_value *loss = two(r, "NegativeLogLikelihoodLoss", x, labels_of(r, s));
+    return (made){ { loss, aval_graph_gradient(r->graph, loss, a, NULL) }, 2 };
 }
 
 static made norm_with_gradients(rig *r, const shape *s)
@@ -268,19 +335,33 @@ Test(heads, what_else_is_made_with_elements_that_are_read_once)
     check(sums_of_rows_with_others, &shapes[2], AVAL_MEMORY_ARENA, "(ReduceSum) of Tanh, Mul");
 }
 
+/* Equal bits, and the cluster `apart` in a launch of its own with heads too. */
+static void check_apart(builder build, const shape *s, const char *apart)
+{
+    unsigned char *without, *with;
+    char *plans[2];
+    size_t n = run(build, s, "0", AVAL_MEMORY_ARENA, &without, &plans[0]);
+    cr_assert_eq(run(build, s, "1", AVAL_MEMORY_ARENA, &with, &plans[1]), n);
+    cr_expect_arr_eq(without, with, n);
+    cr_expect_neq(strstr(plans[1], apart), NULL, "%s", plans[1]);
+    cr_expect_eq(strstr(plans[1], ") of "), NULL, "%s", plans[1]);
+    free(without);
+    free(with);
+    for (int i = 0; i < 2; i++) aval_free(plans[i]);
+}
+
 /* Runs of 1,584 elements that one of 16 is broadcast along. */
 Test(heads, what_does_not_lie_in_the_runs_that_are_read_stays_a_launch)
 {
-    unsigned char *apart, *together;
-    char *plans[2];
-    size_t n = run(sums_of_columns, &shapes[3], "0", AVAL_MEMORY_ARENA, &apart, &plans[0]);
-    cr_assert_eq(run(sums_of_columns, &shapes[3], "1", AVAL_MEMORY_ARENA, &together, &plans[1]), n);
-    cr_expect_arr_eq(apart, together, n);
-    cr_expect_neq(strstr(plans[1], "fused Mul, Elu: fused:fused"), NULL, "%s", plans[1]);
-    cr_expect_eq(strstr(plans[1], "of Mul, Elu"), NULL, "%s", plans[1]);
-    free(apart);
-    free(together);
-    for (int i = 0; i < 2; i++) aval_free(plans[i]);
+    check_apart(sums_of_columns, &shapes[3], "fused Mul, Elu: fused:fused");
+}
+
+/* Lanes would take elements that are far apart. */
+Test(heads, work_groups_make_only_rows_in_one_piece)
+{
+    setenv("AVAL_GROUP", "64", 1);
+    check_apart(softmax_of_columns, &shapes[3], "fused Mul, Add: fused:fused");
+    check_apart(cross_entropy, &shapes[2], "fused Mul, Add: fused:fused");
 }
 
 Test(heads, a_softmax_makes_its_scores)
@@ -308,6 +389,39 @@ Test(heads, rows_that_others_read_too_are_made_in_memory)
     }
     check(norm_of_sum_that_goes_on, &shapes[2], AVAL_MEMORY_GUARDED, "of Add, Sign");
     check(norm_with_gradients, &shapes[2], AVAL_MEMORY_RETAINED, "of Tanh, Mul");
+}
+
+static const shape narrow = { 3, { 5, 11, 6 } }; /* less than a vector beside each element */
+
+Test(heads, a_softmax_along_another_axis_makes_rows_that_lie_side_by_side)
+{
+    check(softmax_of_columns, &shapes[2], AVAL_MEMORY_ARENA, "(Softmax) of Mul, Add");
+    check(softmax_of_columns, &shapes[3], AVAL_MEMORY_GUARDED, "(Softmax) of Mul, Add");
+    check(softmax_of_columns, &narrow, AVAL_MEMORY_ARENA, "(Softmax) of Mul, Add");
+    check(logarithm_of_columns, &shapes[2], AVAL_MEMORY_ARENA, "(LogSoftmax) of Mul, Add, Cast");
+    check(softmax_of_doubles, &shapes[2], AVAL_MEMORY_ARENA, "(Softmax) of Mul, Cast");
+    check(columns_with_gradients, &shapes[2], AVAL_MEMORY_ARENA, "(Softmax) of Tanh, Mul");
+    check(columns_with_gradients, &narrow, AVAL_MEMORY_GUARDED, "(Softmax) of Tanh, Mul");
+}
+
+Test(heads, a_cross_entropy_makes_its_scores)
+{
+    check(cross_entropy, &shapes[0], AVAL_MEMORY_ARENA, "(SoftmaxCrossEntropyLoss) of Mul, Add");
+    check(cross_entropies_of_halves, &shapes[2], AVAL_MEMORY_ARENA, "(SoftmaxCrossEntropyLoss) of Mul, Add, Cast");
+    check(cross_entropy_with_gradients, &shapes[3], AVAL_MEMORY_ARENA, "(SoftmaxCrossEntropyLoss) of Tanh, Add");
+    check(cross_entropy_with_gradients, &narrow, AVAL_MEMORY_GUARDED, "(SoftmaxCrossEntropyLoss) of Tanh, Add");
+    setenv("AVAL_GROUP", "64", 1);
+    check(cross_entropies_of_halves, &shapes[0], AVAL_MEMORY_ARENA, "(SoftmaxCrossEntropyLoss) of Mul, Add, Cast");
+    check(cross_entropy_with_gradients, &shapes[0], AVAL_MEMORY_ARENA, "(SoftmaxCrossEntropyLoss) of Tanh, Add");
+}
+
+Test(heads, a_likelihood_computes_only_the_elements_of_its_labels)
+{
+    check(likelihood, &shapes[2], AVAL_MEMORY_ARENA, "(NegativeLogLikelihoodLoss) of Sigmoid, Log");
+    check(likelihood_with_gradients, &shapes[0], AVAL_MEMORY_GUARDED, "(NegativeLogLikelihoodLoss) of Mul");
+    check(likelihood_with_gradients, &shapes[3], AVAL_MEMORY_ARENA, "(NegativeLogLikelihoodLoss) of Mul");
+    setenv("AVAL_GROUP", "64", 1);
+    check(likelihood_with_gradients, &shapes[3], AVAL_MEMORY_ARENA, "(NegativeLogLikelihoodLoss) of Mul");
 }
 
 Test(heads, rows_are_made_by_work_groups_too)
