@@ -332,9 +332,10 @@ static void propose_cause(const check_crew *crew, const seat *s, int signal_numb
     const char *cause = causes[0].cause; /* SIGBUS and, by the allocator that finds its lists overwritten, SIGABRT too */
     for (size_t i = 0; i < sizeof causes / sizeof *causes; i++)
         if (causes[i].number == signal_number) cause = causes[i].cause;
-    int told = snprintf(
-        text, bytes,
-        ".  Most likely a kernel %s  oclgrind (Debian's package) names its line: oclgrind --uninitialized aval check --in-process", cause);
+    int told = snprintf(text, bytes,
+                        ".  Most likely a kernel %s  oclgrind (Debian's package) names its line: oclgrind --build-options -cl-opt-disable "
+                        "aval check --in-process --quick",
+                        cause);
     for (size_t i = crew->device_place + 1; crew->argv[i] != NULL && told > 0 && (size_t)told < bytes; i++)
         told += snprintf(text + told, bytes - (size_t)told, " %s", crew->argv[i]);
     const char *net = strcmp(s->op, of_model) == 0 ? json_string_value(json_object_get(crew->model, "net")) : NULL;

@@ -87,12 +87,19 @@ static inline int64_t aval_line(aval_split s, uint64_t number)
 #define AVAL_LINES(kernel_name, s, ...) \
     AVAL_LAUNCH(.kernel = (kernel_name), .global = { aval_lines(s) }, AVAL_ARGS(__VA_ARGS__, AVAL_SPLIT(s)))
 
-/* Members of an aval_op that works along one axis: named in a domain, with equal bits on every run, an input X, an output Y of its type and an int attribute `axis`,
-   counted from the end when negative.  With other ports or attributes an op writes these members out. */
-#define AVAL_OP_ALONG_AXIS(op_domain, op_name, op_since) \
+/* Members of an aval_op: named in a domain, with equal bits on every run, an input X and an output Y of its type.  With other ports an op writes them out. */
+#define AVAL_OP_OF_X(op_domain, op_name, op_since) \
     .size = sizeof(aval_op), .name = (op_name), .domain = (op_domain), .since = (op_since), .deterministic = 1, \
-    .inputs = AVAL_PORTS({ .name = "X" }), .outputs = AVAL_PORTS({ .name = "Y" }), \
-    .attrs = AVAL_ATTRS({ .name = "axis", .type = AVAL_ATTR_INT, .initial = "-1", .doc = "along which, from the end when negative" })
+    .inputs = AVAL_PORTS({ .name = "X" }), .outputs = AVAL_PORTS({ .name = "Y" })
+
+/* The int attribute `axis`, counted from the end when negative: a row of AVAL_ATTRS, beside others. */
+#define AVAL_AXIS \
+    { \
+        .name = "axis", .type = AVAL_ATTR_INT, .initial = "-1", .doc = "along which, from the end when negative" \
+    }
+
+/* Members of an aval_op that works along one axis and has no other attribute. */
+#define AVAL_OP_ALONG_AXIS(op_domain, op_name, op_since) AVAL_OP_OF_X(op_domain, op_name, op_since), .attrs = AVAL_ATTRS(AVAL_AXIS)
 
 /* Infer: output `out` has the shape and type of input `in`. */
 static inline int aval_infer_like(const aval_host *host, aval_call *call, size_t out, size_t in)

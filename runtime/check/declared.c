@@ -54,10 +54,8 @@ int aval__judge_declared(aval__judge *j)
  * outside, is all that shows. */
 static void tell_alike(aval__judge *j, const aval__opdef *def)
 {
-    unsigned failed = 0;
     aval__text text = { 0 };
-    for (size_t d = 0; d < j->n_witnesses; d++) failed += j->witnesses[d].pattern.failed;
-    if (failed == 0) return;
+    if (!j->forward_failed) return;
     aval__text_add(&text,
                    "the operator has no .infer, so output %s has the shape and the type of input %s: if it is meant to have others, say "
                    "them in .infer",

@@ -41,6 +41,8 @@ void aval__judge_tell(aval__judge *j, size_t device, const aval_check_result *re
     if (r.passed >= 0) w->compared = true;
     if (r.passed == 0) {
         w->failed = true;
+        j->forward_failed =
+            j->forward_failed || strncmp(r.what, "forward", 7) == 0 || (strcmp(r.what, "run") == 0 && strcmp(r.fate, "error") == 0);
         w->blamed = w->blamed || strcmp(r.blame, "device") == 0;
         if (w->verdict.message[0] == 0) snprintf(w->verdict.message, sizeof w->verdict.message, "%s: %s", r.what, r.message);
         aval__text_add(&w->log, "%s: %s\n", r.what, r.message);

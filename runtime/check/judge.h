@@ -51,6 +51,7 @@ typedef struct aval__judge {
     size_t passed, failed, skipped;
     /* of the op under way: inputs (by port) whose gradients were compared, and were not all zero */
     uint32_t compared_ports, moved_ports;
+    bool forward_failed; /* of the op: wrong results, or bytes outside them */
     unsigned diagnosed; /* failures whose mistake was looked for */
     const aval_check_case *coming; /* the op's cases behind the one under way */
     size_t n_coming;

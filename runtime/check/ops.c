@@ -80,6 +80,7 @@ static int check_op(aval__judge *j, const aval__opdef *def, bool newest)
         .size = sizeof what, .op = op, .seed = j->options->seed, .forward_only = j->options->forward_only, .repeats = j->options->repeats
     };
     j->compared_ports = j->moved_ports = 0;
+    j->forward_failed = false;
     j->diagnosed = 0;
     for (size_t d = 0; d < j->n_witnesses; d++) {
         aval__witness *w = &j->witnesses[d];

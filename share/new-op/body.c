@@ -27,7 +27,8 @@ static const aval_op new_op_definition = {
     .outputs = AVAL_PORTS({ .name = "Y" }),
     .infer = new_op_infer,
     .body = new_op_body,
-    .samples = AVAL_SAMPLES({ .inputs = "[2,5]" }, { .inputs = "[]" }, { .inputs = "[64,64]" }),
+    .samples = AVAL_SAMPLES({ .inputs = "[2,5]" }, { .inputs = "[]" }, { .inputs = "[64,64]" },
+                            { .inputs = "[512,1024]", .size_class = AVAL_LARGE }),
 };
 
 AVAL_PLUGIN("new_op", "0.1.0", NULL, &new_op_definition)

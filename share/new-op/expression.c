@@ -14,7 +14,8 @@ static const aval_op new_op_definition = {
     .attrs = AVAL_ATTRS({ .name = "a", .type = AVAL_ATTR_FLOAT, .initial = "1", .doc = "how fast it bends" }),
     .expressions = AVAL_TEXTS("X / (1 + a * abs(X))"),
     .subgradient = "1 at 0", /* where the derivative jumps, or NULL */
-    .samples = AVAL_SAMPLES({ .inputs = "[2,3]" }, { .inputs = "[]", .attrs = "a=0.5" }, { .inputs = "[0]" }, { .inputs = "[1000]" }),
+    .samples = AVAL_SAMPLES({ .inputs = "[2,3]" }, { .inputs = "[]", .attrs = "a=0.5" }, { .inputs = "[0]" },
+                            { .inputs = "[512,1024]", .size_class = AVAL_LARGE }),
 };
 
 AVAL_PLUGIN("new_op", "0.1.0", NULL, &new_op_definition)

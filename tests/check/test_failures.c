@@ -136,7 +136,7 @@ Test(failures, that_end_the_process_say_what_it_most_likely_is_and_what_shows_th
     cr_expect_not_null(strstr(o->out, "by signal 11"), "%s", o->out);
     cr_expect_not_null(strstr(o->out, "Most likely a kernel reads or writes outside its tensors: is there an `if (i >= n) return;`"), "%s",
                        o->out);
-    cr_expect_not_null(strstr(o->out, "oclgrind --uninitialized aval check --in-process --plugin "), "%s", o->out);
+    cr_expect_not_null(strstr(o->out, "oclgrind --build-options -cl-opt-disable aval check --in-process --quick --plugin "), "%s", o->out);
     cr_expect_not_null(strstr(o->out, "planted_14.so my::Planted"), "%s", o->out);
 }
 
