@@ -50,14 +50,27 @@ static aval_value *build_layer_norm(aval_graph *g, const row_case *c, aval_value
     return aval_apply(g, "LayerNormalization", "axis=-1", inputs[0], inputs[1], inputs[2]);
 }
 
-static aval_value *build_batch_norm(aval_graph *g, const row_case *c, aval_value **inputs, size_t *n_inputs)
+static aval_value *normalise_batch(aval_graph *g, const row_case *c, aval_value *x, aval_value **inputs)
 {
     inputs[1] = feed_of(g, "scale", c->dims[1]);
     inputs[2] = feed_of(g, "bias", c->dims[1]);
-    *n_inputs = 3;
     aval_value *mean = aval_graph_state(g, "mean", AVAL_FLOAT, AVAL_SHAPE(c->dims[1])),
                *var = aval_graph_state(g, "var", AVAL_FLOAT, AVAL_SHAPE(c->dims[1]));
-    return aval_apply(g, "BatchNormalization", "training_mode=1", inputs[0], inputs[1], inputs[2], mean, var);
+    return aval_apply(g, "BatchNormalization", "training_mode=1", x, inputs[1], inputs[2], mean, var);
+}
+
+static aval_value *build_batch_norm(aval_graph *g, const row_case *c, aval_value **inputs, size_t *n_inputs)
+{
+    *n_inputs = 3;
+    return normalise_batch(g, c, inputs[0], inputs);
+}
+
+/* Of two branches' sum. */
+static aval_value *build_residual_batch_norm(aval_graph *g, const row_case *c, aval_value **inputs, size_t *n_inputs)
+{
+    inputs[3] = aval_graph_input(g, "residual", AVAL_FLOAT, c->rank, c->dims);
+    *n_inputs = 4;
+    return normalise_batch(g, c, aval_apply(g, "Add", NULL, inputs[0], inputs[3]), inputs);
 }
 
 /* The mean of a loss by constant labels. */
@@ -148,6 +161,7 @@ static const row_case cases[] = {
     { "softmax", 2, { 4096, 128 }, 8, 0, { 0 }, build_softmax },
     { "layer_norm", 2, { 4096, 256 }, 8, 0, { 0 }, build_layer_norm },
     { "batch_norm", 4, { 32, 64, 32, 32 }, 8, 2, { "mean", "var" }, build_batch_norm },
+    { "residual_batch_norm", 4, { 32, 64, 32, 32 }, 8, 2, { "mean", "var" }, build_residual_batch_norm },
     { "cross_entropy", 2, { 1024, 1000 }, 8, 0, { 0 }, build_loss },
 };
 

@@ -2,6 +2,7 @@
  * With WG=1 (CPUs) a work-item walks over whole planes of `inner` contiguous elements, in vectors; else neighbouring work-items take neighbouring
  * elements. */
 #include "common.clh"
+#include "head_rows.clh"
 #include "vector.clh"
 
 #if WG == 1
@@ -15,24 +16,25 @@
 #define CHANNEL(i) (SMALL(n) ? (uint)(i) / (uint)inner % (uint)channels : (i) / inner % channels)
 #endif
 
-/* Mean and variance of channel c, the same in all lanes; reached by all. */
+/* Mean and variance of channel c, the same in all lanes; reached by all.  In one pass over memory: sums of d and d^2, d being the distance from the mean of
+   some of the channel's elements, so that hardly anything cancels.  On CPUs a head (head_rows.clh) makes each plane before it is read. */
 #if WG == 1
 #define SAMPLE 16
-/* In one pass over memory: sums of d and d^2, d being the distance from the mean of some of the channel's elements, so that hardly anything
-   cancels. */
 static void channel_moments(__local ACC *shared, __global const S *x, long c, long channels, long count, long inner, ACC *average,
-                            ACC *variance)
+                            ACC *variance HEAD_PARAMS)
 {
     const long planes = min(count / inner, (long)SAMPLE), sample = min(inner, (long)SAMPLE);
     ACC centre = 0, sum = 0, squares = 0;
     V sums = 0, square_sums = 0;
     for (long b = 0; b < planes; b++) {
+        HEAD_ROWS((b * channels + c) * inner, inner);
         for (long i = 0; i < sample; i++) centre += LOAD(PLANE(x, b), i);
     }
     centre /= planes * sample;
     for (long b = 0; b * inner < count; b++) {
         __global const S *plane = PLANE(x, b);
         long i = 0;
+        if (b >= planes) HEAD_ROWS((b * channels + c) * inner, inner);
         for (; i + VN <= inner; i += VN) {
             const V d = VLOAD(plane, i) - (V)(centre);
             sums += d;
@@ -50,16 +52,19 @@ static void channel_moments(__local ACC *shared, __global const S *x, long c, lo
 }
 #else
 static void channel_moments(__local ACC *shared, __global const S *x, long c, long channels, long count, long inner, ACC *average,
-                            ACC *variance)
+                            ACC *variance HEAD_PARAMS)
 {
+    const long sample = min(count, (long)WG), apart = count / sample;
     ACC sum = 0, squares = 0;
-    for (long i = LANE; i < count; i += WG) sum += LOAD(x, AT(i));
-    *average = group_sum(shared, sum) / count;
+    const ACC centre = group_sum(shared, LANE < sample ? (ACC)LOAD(x, AT(LANE * apart)) : (ACC)0) / sample;
     for (long i = LANE; i < count; i += WG) {
-        const ACC d = LOAD(x, AT(i)) - *average;
+        const ACC d = LOAD(x, AT(i)) - centre;
+        sum += d;
         squares += d * d;
     }
-    *variance = group_sum(shared, squares) / count;
+    const ACC shift = group_sum(shared, sum) / count, spread = group_sum(shared, squares) / count - shift * shift;
+    *average = centre + shift;
+    *variance = spread < 0 ? 0 : spread;
 }
 #endif
 
@@ -80,13 +85,13 @@ __kernel void batch_statistics(__global const S *x, long x_at, __global const S 
                                long var_in_at, __global S *mean_out, long mean_out_at, __global S *var_out, long var_out_at,
                                __global D *mean, long mean_at, __global D *inverse, long inverse_at, __global const S *scale, long scale_at,
                                __global const S *bias, long bias_at, __global S *y, long y_at, long channels, long count, long inner,
-                               REAL epsilon, REAL momentum)
+                               REAL epsilon, REAL momentum HEAD_PARAMS)
 {
     __local ACC shared[WG];
     const long c = GROUP;
     GROUP_GUARD(channels);
     ACC average, variance;
-    channel_moments(shared, x + x_at, c, channels, count, inner, &average, &variance);
+    channel_moments(shared, x + x_at, c, channels, count, inner, &average, &variance HEAD_ARGS);
     if (LANE > 0) return;
     const ACC deviation = 1 / sqrt(variance + epsilon);
     STORE_D(mean, mean_at + c, average);

@@ -71,6 +71,8 @@ static int norm_forward(const aval_host *host, aval_call *call)
     if (inverse == NULL) inverse = host->scratch(call, wide, p.channels);
     if (mean == NULL || inverse == NULL) return host->fail(call, AVAL_PLUGIN_UNSUPPORTED, "no scratch memory for the statistics");
     int at_once = by_channels(host, call, &p) && y != NULL && host->count(x) > 0;
+    /* elsewhere x is read a second time from afar, by all work-items, of which a channel occupies few */
+    if (at_once) TRY(take_rows(host, call, x, y));
     TRY(host->launch(call,
                      AVAL_LAUNCH(.kernel = "batch_statistics", BY_GROUPS(host->device(call)->group, p.channels), .d_type = (uint32_t)wide,
                                  AVAL_ARGS(AVAL_READ(x), AVAL_READ(host->input(call, 3)), AVAL_READ(host->input(call, 4)),
@@ -166,8 +168,8 @@ static int norm_reference(const aval_host *host, aval_call *call)
     { \
         .name = "training_mode", .type = AVAL_ATTR_INT, .initial = "0", .doc = "1: with the batch's statistics" \
     }
-#define NORM_INPUTS \
-    AVAL_PORTS({ .name = "X" }, { .name = "scale", .like = AVAL_LIKE(0) }, { .name = "B", .like = AVAL_LIKE(0) }, \
+#define NORM_INPUTS(flags_of_x) \
+    AVAL_PORTS({ .name = "X", .flags = (flags_of_x) }, { .name = "scale", .like = AVAL_LIKE(0) }, { .name = "B", .like = AVAL_LIKE(0) }, \
                { .name = "input_mean", .like = AVAL_LIKE(0) }, { .name = "input_var", .like = AVAL_LIKE(0) })
 #define NORM_OUTPUTS \
     AVAL_PORTS({ .name = "Y" }, { .name = "running_mean", .flags = AVAL_OPTIONAL, .updates = AVAL_UPDATES(3) }, \
@@ -181,7 +183,7 @@ static const aval_op training_op = {
     .since = 1,
     .deterministic = 1,
     .doc = "BatchNormalization in training: with the batch's statistics, towards which the running ones are moved.",
-    .inputs = NORM_INPUTS,
+    .inputs = NORM_INPUTS(AVAL_ROW_HEADED),
     .outputs = NORM_OUTPUTS,
     .attrs = AVAL_ATTRS(EPSILON, MOMENTUM),
     .infer = norm_infer,
@@ -267,7 +269,7 @@ static const aval_op norm_op = {
     .since = 14,
     .deterministic = 1,
     .doc = "Each channel normalised by its mean and variance, then scaled and moved.",
-    .inputs = NORM_INPUTS,
+    .inputs = NORM_INPUTS(0),
     .outputs = NORM_OUTPUTS,
     .attrs = AVAL_ATTRS(EPSILON, MOMENTUM, TRAINING_MODE),
     .infer = norm_infer,
@@ -342,7 +344,7 @@ static const aval_op results_op = {
     .since = 1,
     .deterministic = 1,
     .doc = "BatchNormalization whose new running statistics are results like others: what comes in need be no state.",
-    .inputs = NORM_INPUTS,
+    .inputs = NORM_INPUTS(0),
     .outputs =
         AVAL_PORTS({ .name = "Y" }, { .name = "running_mean", .flags = AVAL_OPTIONAL }, { .name = "running_var", .flags = AVAL_OPTIONAL }),
     .attrs = AVAL_ATTRS(EPSILON, MOMENTUM, TRAINING_MODE),

@@ -6,7 +6,8 @@
  * is from the head's stage or before, what reads it from the node's or later.
  *
  * Where the node's kernels write the head's rows, or what else it gives, others may read that from the node's stage on.  Pairs of equal stages
- * could wait for each other in a ring then; so all that such a pair reads is from before the head's stage, and no pair of its stages comes before it. */
+ * could wait for each other in a ring then; so all that such a pair reads is from before the head's stage, and no pair of its stages comes before it.
+ * Two pairs, of each of which the head reads a state that the other's node replaces, would do so too: what a node replaces nobody else reads. */
 #include "plan/fuse.h"
 
 #define NONE UINT32_MAX
@@ -51,6 +52,16 @@ static bool has_flag(const aval_node *node, uint32_t input, uint32_t flag)
     return node->inputs[input] != NULL && (node->def->op->inputs[aval__input_port(node->def, input)].flags & flag) != 0;
 }
 
+/* Whether the node replaces a state that others read too. */
+static bool replaces_what_others_read(const aval_node *node, const bool *needed, const uint32_t *reads)
+{
+    for (uint32_t k = 0; k < node->n_outputs; k++) {
+        const aval_value *old = node->outputs[k] == NULL ? NULL : aval__node_updates(node, k);
+        if (old != NULL && (needed[old->id] || reads[old->id] > 1)) return true;
+    }
+    return false;
+}
+
 /* Whether all else that the node reads is made before the stage of the cluster whose result is input `headed`. */
 static bool waits_for_head_only(const aval_node *node, uint32_t headed, const uint32_t *stage)
 {
@@ -76,12 +87,13 @@ int aval__fuse_heads(const aval_graph *g, aval_node *const *order, size_t n_orde
     uint32_t *reads = NULL;
     for (size_t i = 0; i < n_order; i++) {
         const aval_node *node = order[i];
-        if (!node->def->takes_head || node->def->updates || with[node->id] != NONE) continue;
+        if (!node->def->takes_head || with[node->id] != NONE) continue;
         for (uint32_t k = 0; k < node->n_inputs && with[node->id] == NONE; k++) {
             aval_value *value = has_flag(node, k, AVAL_HEADED | AVAL_ROW_HEADED) ? node->inputs[k] : NULL;
             uint32_t of = value == NULL || value->producer == NULL ? NONE : cluster_of[value->producer->id];
             if (of == NONE || aval__tensor_count(&value->tensor) < least || !suits(&clusters[of], node, device_of, stage)) continue;
             if (reads == NULL && (reads = count_reads(g, order, n_order, cluster_of)) == NULL) return AVAL_E_MEMORY;
+            if (replaces_what_others_read(node, needed, reads)) continue;
             if (!may_be_made(node, k, &clusters[of], needed[value->id], reads[value->id], stage)) continue;
             clusters[of].headed = value;
             with[node->id] = of;

@@ -483,13 +483,12 @@ static void put_head_rows(const generator *g, aval__text *text)
 {
     bool by_groups = g->device->group > 1;
     const char *lanes = by_groups ? "int lane, int step, " : "";
-    aval__text_add(text, "\n#define HEAD_PARAMS , %s\nstatic void head_rows(%slong first, long end HEAD_PARAMS)\n{\n%s}\n",
-                   g->parameters.at, lanes, g->body.at);
-    if (by_groups)
-        aval__text_add(text, "#define HEAD_ROWS(first, n) head_rows(LANE, WG, (first), (first) + (n), %s), barrier(CLK_GLOBAL_MEM_FENCE)\n",
-                       g->names.at);
-    else aval__text_add(text, "#define HEAD_ROWS(first, n) head_rows((first), (first) + (n), %s)\n", g->names.at);
-    aval__text_add(text, "#pragma OPENCL FP_CONTRACT ON\n");
+    aval__text_add(
+        text, "\n#define HEAD_PARAMS , %s\n#define HEAD_ARGS , %s\nstatic void head_rows(%slong first, long end HEAD_PARAMS)\n{\n%s}\n",
+        g->parameters.at, g->names.at, lanes, g->body.at);
+    aval__text_add(text, "#define HEAD_ROWS(first, n) %s\n#pragma OPENCL FP_CONTRACT ON\n",
+                   by_groups ? "head_rows(LANE, WG, (first), (first) + (n)HEAD_ARGS), barrier(CLK_GLOBAL_MEM_FENCE)"
+                             : "head_rows((first), (first) + (n)HEAD_ARGS)");
 }
 
 static int finish(generator *g, aval__fused_kernel *out)

@@ -159,6 +159,38 @@ static made norm_of_sum_that_goes_on(rig *r, const shape *s)
     return (made){ { y, two(r, "Add", sum, y), sign, again }, 4 };
 }
 
+/* Statistics of channels of a sum that goes on: the running ones are states, which the node updates; `also` reads one of them. */
+static made batch_norm(rig *r, const shape *s, bool also)
+{
+    const shape channels = { 1, { s->dims[1] } };
+    aval_value *sum = two(r, "Add", whole(r, "a", s), along(r, "bb", s, 1)), *mean = rig_state(r, "mean", s->dims[1], 0.5f);
+    aval_value *inputs[] = { sum, whole(r, "scale", &channels), whole(r, "bias of it", &channels), mean,
+                             rig_state(r, "var", s->dims[1], 1) };
+    aval_node *node = aval_graph_node(r->graph, "BatchNormalization", "training_mode=1", inputs, 5);
+    aval_value *y = aval_node_output(node, 0);
+    aval_value *grad = aval_graph_gradient(r->graph, y, sum, filled(r, "upstream", s->rank, s->dims));
+    aval_value *last = also ? two(r, "Mul", sum, aval_apply(r->graph, "ReduceSum", NULL, mean)) : two(r, "Mul", sum, y);
+    return (made){ { y, aval_node_output(node, 1), grad, last }, 4 };
+}
+
+static made batch_norm_of_sum(rig *r, const shape *s)
+{
+    return batch_norm(r, s, false);
+}
+
+static made batch_norm_whose_mean_others_read(rig *r, const shape *s)
+{
+    return batch_norm(r, s, true);
+}
+
+static made batch_norm_of_halves(rig *r, const shape *s)
+{
+    const shape channels = { 1, { s->dims[1] } };
+    aval_value *inputs[5] = { aval_apply(r->graph, "Cast", "to=10", two(r, "Mul", whole(r, "a", s), whole(r, "bb", s))) };
+    for (int i = 1; i < 5; i++) inputs[i] = aval_apply(r->graph, "Cast", "to=10", whole(r, i < 3 ? "scale" : "statistics", &channels));
+    return (made){ { aval_node_output(aval_graph_node(r->graph, "BatchNormalization", "training_mode=1", inputs, 5), 0) }, 1 };
+}
+
 /* With the gradients of a step. */
 static made trained(rig *r, aval_value *y, aval_value *x)
 {
@@ -348,6 +380,19 @@ static void check_apart(builder build, const shape *s, const char *apart)
     free(without);
     free(with);
     for (int i = 0; i < 2; i++) aval_free(plans[i]);
+}
+
+static const shape channels = { 4, { 20, 67, 5, 7 } }; /* so many channels that each is a work-item's, of more planes than are sampled */
+
+Test(heads, a_batch_norm_makes_its_sum_where_a_work_item_has_a_channel)
+{
+    check(batch_norm_of_sum, &channels, AVAL_MEMORY_ARENA, "(NormalizeBatch) of Add");
+    check(batch_norm_of_sum, &channels, AVAL_MEMORY_GUARDED, "(NormalizeBatch) of Add");
+    check(batch_norm_of_halves, &channels, AVAL_MEMORY_ARENA, "(NormalizeBatch) of Mul, Cast");
+    check_apart(batch_norm_of_sum, &shapes[3], "Add"); /* 3 channels */
+    check_apart(batch_norm_whose_mean_others_read, &channels, "Add");
+    setenv("AVAL_GROUP", "64", 1);
+    check_apart(batch_norm_of_sum, &channels, "Add");
 }
 
 /* Runs of 1,584 elements that one of 16 is broadcast along. */

@@ -130,6 +130,18 @@ static int update_forward(const aval_host *host, aval_call *call)
                                           AVAL_ARGS(AVAL_READ(host->input(call, 0)), AVAL_READ(host->input(call, 1)), AVAL_UPDATE(w))));
 }
 
+/* The other input is updated, and x may be made by the launch. */
+static int adapt_forward(const aval_host *host, aval_call *call)
+{
+    const aval_tensor *w = host->output(call, 0);
+    const aval_row_heads *heads = host->extension(call, AVAL_ROW_HEADS);
+    int taken = heads->take(call, host->input(call, 0), NULL);
+    if (taken < 0) return taken;
+    return host->launch(call, AVAL_LAUNCH(.kernel = "adapt", .global = { (uint64_t)host->count(w) },
+                                          AVAL_ARGS(AVAL_READ(host->input(call, 0)), AVAL_READ(host->input(call, 1)), AVAL_UPDATE(w),
+                                                    AVAL_I64(host->count(w)))));
+}
+
 static int product_forward(const aval_host *host, aval_call *call)
 {
     const aval_tensor *a = host->input(call, 0), *b = host->input(call, 1), *c = host->output(call, 0);
@@ -242,6 +254,16 @@ static const aval_op op_Update = { .size = sizeof(aval_op),
                                    .reference = no_reference,
                                    .deterministic = 1,
                                    .samples = BINARY_SAMPLE };
+static const aval_op op_Adapt = { .size = sizeof(aval_op),
+                                  .name = "Adapt",
+                                  .since = 1,
+                                  .doc = "Test op.",
+                                  .inputs = ROW_HEADED,
+                                  .outputs = AVAL_PORTS({ .name = "y", .updates = AVAL_UPDATES(1) }),
+                                  .forward = adapt_forward,
+                                  .reference = no_reference,
+                                  .deterministic = 1,
+                                  .samples = BINARY_SAMPLE };
 static const aval_op op_Step = { .size = sizeof(aval_op),
                                  .name = "Step",
                                  .since = 1,
@@ -287,9 +309,9 @@ static const aval_plugin plugin = {
     .size = sizeof(aval_plugin),
     .name = "plan-tests",
     .version = "1",
-    .ops = (const aval_op *const[]){ &op_Mix,  &op_Meet,   &op_Take,      &op_Rows,   &op_View,  &op_Same, &op_Rest, &op_Product,
-                                     &op_Lazy, &op_Greedy, &op_Forgetful, &op_Update, &op_Step,  &op_Fill, &op_Add,  &op_Mul,
-                                     &op_Neg,  &op_Cast,   &op_Half,      &op_Double, &op_Local, NULL },
+    .ops = (const aval_op *const[]){ &op_Mix,  &op_Meet,   &op_Take,      &op_Rows,   &op_View,   &op_Same,  &op_Rest, &op_Product,
+                                     &op_Lazy, &op_Greedy, &op_Forgetful, &op_Update, &op_Adapt,  &op_Step,  &op_Fill, &op_Add,
+                                     &op_Mul,  &op_Neg,    &op_Cast,      &op_Half,   &op_Double, &op_Local, NULL },
     .sources = (const aval_kernel_source[]){ { "test.cl", "/* no kernel is built here */" }, { NULL, NULL } }
 };
 

@@ -52,7 +52,9 @@ static size_t build_random(fixture *f, uint64_t seed, aval_value **wanted)
     for (int i = 0; i < 3; i++) {
         aval_value *gradient = aval_graph_gradient(f->g, values[count - 1], weights[i], NULL);
         if (draw(3) == 0) wanted[n_wanted++] = gradient;
-        if (draw(4)) wanted[n_wanted++] = aval_apply(f->g, draw(2) ? "Step" : "Update", NULL, weights[i], gradient);
+        if (f->request.least_head > 0 && draw(3) == 0)
+            wanted[n_wanted++] = aval_apply(f->g, "Adapt", NULL, values[count - 1 - draw(4)], weights[i]);
+        else if (draw(4)) wanted[n_wanted++] = aval_apply(f->g, draw(2) ? "Step" : "Update", NULL, weights[i], gradient);
     }
     cr_assert_eq(aval_graph_status(f->g), 0, "%s", aval_error());
     return n_wanted;
