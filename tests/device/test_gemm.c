@@ -74,21 +74,65 @@ static double matrix_at(const aval_operand *o, const double *data, int64_t z, in
     return matrix[o->transposed ? column * o->ld + row : row * o->ld + column];
 }
 
+/* The operand's matrix z, as rows of what is multiplied with what: a [m, k], b [n, k]. */
+static void gather(const aval_operand *o, const double *data, int64_t z, int64_t rows, int64_t columns, bool by_columns, double *to)
+{
+    for (int64_t i = 0; i < rows; i++)
+        for (int64_t q = 0; q < columns; q++) *to++ = by_columns ? matrix_at(o, data, z, q, i) : matrix_at(o, data, z, i, q);
+}
+
+static void add_products(const product *p, const double *a, const double *b, double *sums)
+{
+    for (int64_t i = 0; i < p->m; i++)
+        for (int64_t j = 0; j < p->n; j++) {
+            double sum = 0;
+            for (int64_t q = 0; q < p->k; q++) sum += a[i * p->k + q] * b[j * p->k + q];
+            sums[i * p->n + j] += sum;
+        }
+}
+
 static void expect(const product *p, const aval_gemm *g, const stored *a, const stored *b, double *c)
 {
     int64_t batch = p->batch ? p->batch : 1;
+    double *rows = calloc((size_t)(p->m * p->k) + 1, sizeof *rows), *columns = calloc((size_t)(p->n * p->k) + 1, sizeof *columns);
+    double *sums = calloc((size_t)(p->m * p->n) + 1, sizeof *sums);
     for (int64_t z = 0; z < (p->sum ? 1 : batch); z++) {
-        for (int64_t i = 0; i < p->m; i++) {
-            for (int64_t j = 0; j < p->n; j++) {
-                double sum = 0;
-                for (int64_t s = 0; s < (p->sum ? batch : 1); s++) {
-                    for (int64_t q = 0; q < p->k; q++) sum += matrix_at(&g->a, a->at, z + s, i, q) * matrix_at(&g->b, b->at, z + s, q, j);
-                }
-                double *to = c + g->c.offset + z * g->c.batch_stride + (p->c_transposed ? j * g->c.ld + i : i * g->c.ld + j);
-                *to = p->alpha * sum + (p->beta != 0 ? p->beta * *to : 0);
-            }
+        memset(sums, 0, (size_t)(p->m * p->n) * sizeof *sums);
+        for (int64_t s = 0; s < (p->sum ? batch : 1); s++) {
+            gather(&g->a, a->at, z + s, p->m, p->k, false, rows);
+            gather(&g->b, b->at, z + s, p->n, p->k, true, columns);
+            add_products(p, rows, columns, sums);
+        }
+        for (int64_t i = 0; i < p->m * p->n; i++) {
+            int64_t row = i / p->n, column = i % p->n;
+            double *to = c + g->c.offset + z * g->c.batch_stride + (p->c_transposed ? column * g->c.ld + row : row * g->c.ld + column);
+            *to = p->alpha * sums[i] + (p->beta != 0 ? p->beta * *to : 0);
         }
     }
+    free(rows);
+    free(columns);
+    free(sums);
+}
+
+/* What c becomes, from equal numbers for every provider, and packed or not: computed once a product, which takes longer than all of them. */
+static void expect_once(const product *p, const aval_gemm *g, const stored *a, const stored *b, stored *c)
+{
+    static struct {
+        product of;
+        aval_patches patches;
+        double *c;
+    } last;
+    const aval_patches none = { 0 }, *patches = p->patches == NULL ? &none : p->patches;
+    const size_t bytes = (size_t)c->count * sizeof *c->at;
+    if (last.c == NULL || memcmp(&last.of, p, sizeof *p) != 0 || memcmp(&last.patches, patches, sizeof *patches) != 0) {
+        expect(p, g, a, b, c->at);
+        free(last.c);
+        last.c = malloc(bytes + 1);
+        last.of = *p;
+        last.patches = *patches;
+        memcpy(last.c, c->at, bytes);
+    }
+    memcpy(c->at, last.c, bytes);
 }
 
 /* An operand of the given shape, stored with `shift` before each matrix and after each row; *count is what it needs. */
@@ -129,7 +173,7 @@ static void check_packed(harness *h, const aval__gemm_provider *provider, const 
     g.b.tensor = &b.device.tensor;
     g.c.tensor = &c.device.tensor;
     cr_assert_eq(harness_gemm_packed(h, provider, &g, p->type, packed), AVAL_OK, "%s: %s", provider->name, aval_error());
-    expect(p, &g, &a, &b, c.at);
+    expect_once(p, &g, &a, &b, &c);
     unsigned char *raw = malloc((size_t)c_count * aval_type_bytes(p->type) + 1);
     double *found = malloc((size_t)(c_count + 1) * sizeof *found);
     harness_read(h, &c.device, raw);
