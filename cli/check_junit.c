@@ -11,19 +11,34 @@ static const char *text_of(json_t *result, const char *key)
     return text == NULL ? "" : text;
 }
 
-/* Characters that mean something in XML, and control characters, which it may not have at all. */
+/* Characters that mean something in XML, and control characters, which it may not have at all, but for line ends. */
 static void put(FILE *out, const char *text)
 {
     static const char *const names[] = { ['&'] = "&amp;", ['<'] = "&lt;", ['>'] = "&gt;", ['"'] = "&quot;" };
     for (const unsigned char *c = (const unsigned char *)text; *c != 0; c++) {
         if (*c < sizeof names / sizeof *names && names[*c] != NULL) fputs(names[*c], out);
-        else fputc(*c < 32 ? ' ' : *c, out);
+        else fputc(*c < 32 && *c != '\n' ? ' ' : *c, out);
     }
 }
 
 static bool has(json_t *result, const char *key, const char *value)
 {
     return strcmp(text_of(result, key), value) == 0;
+}
+
+/* What CI servers show when a failure is opened. */
+static void put_rest(FILE *out, json_t *result)
+{
+    if (text_of(result, "likely")[0] != 0) {
+        fputs("likely: ", out);
+        put(out, text_of(result, "likely"));
+        fputc('\n', out);
+    }
+    put(out, text_of(result, "detail"));
+    if (text_of(result, "folder")[0] == 0) return;
+    fputs("to see it again: aval check --replay ", out);
+    put(out, text_of(result, "folder"));
+    fputc('\n', out);
 }
 
 static void put_case(FILE *out, json_t *result)
@@ -45,7 +60,9 @@ static void put_case(FILE *out, json_t *result)
     const char *element = skipped ? "skipped" : lost ? "error" : "failure";
     fprintf(out, "\">\n      <%s message=\"", element);
     put(out, text_of(result, "message"));
-    fputs("\"/>\n    </testcase>\n", out);
+    fputs("\">", out);
+    put_rest(out, result);
+    fprintf(out, "</%s>\n    </testcase>\n", element);
 }
 
 static void put_suite(FILE *out, json_t *results, json_int_t device)

@@ -83,6 +83,22 @@ Test(failures, are_made_as_small_as_still_fails)
     cr_expect_str_not_empty(command_first_entry("small"));
 }
 
+/* A CI server shows what a failure's element holds; the folder that it names is one that was left. */
+Test(failures, in_junit_say_the_mistake_and_how_to_see_it_again)
+{
+    char folder[512] = "";
+    command_run("check --quiet --junit results.xml " PLANTED(4));
+    char *xml = command_read("results.xml");
+    cr_expect_not_null(strstr(xml, "likely: "), "%s", xml);
+    const char *again = strstr(xml, "\nto see it again: aval check --replay aval-failures/");
+    cr_assert_not_null(again, "%s", xml);
+    cr_assert_eq(sscanf(again, "\nto see it again: aval check --replay %511s", folder), 1);
+    char arguments[1024];
+    snprintf(arguments, sizeof arguments, "check --replay %s " PLANTED(4), folder);
+    cr_expect_eq(command_run(arguments)->exit_code, 1, "%s is no failure's", folder);
+    free(xml);
+}
+
 /* In how many runs the cases of an operator gave equal bits, as the results in JSON say in their order. */
 static void expect_runs(const char *options, const char *first, const char *second)
 {
