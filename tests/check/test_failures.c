@@ -87,7 +87,7 @@ Test(failures, are_made_as_small_as_still_fails)
 Test(failures, in_junit_say_the_mistake_and_how_to_see_it_again)
 {
     char folder[512] = "";
-    command_run("check --quiet --junit results.xml " PLANTED(4));
+    command_run("check --quiet --junit results.xml my::Planted " PLANTED(4));
     char *xml = command_read("results.xml");
     cr_expect_not_null(strstr(xml, "likely: "), "%s", xml);
     const char *again = strstr(xml, "\nto see it again: aval check --replay aval-failures/");
