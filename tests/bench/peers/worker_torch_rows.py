@@ -30,6 +30,10 @@ def batch_norm(x, scale, bias):
     return F.batch_norm(x, torch.zeros(x.shape[1]), torch.ones(x.shape[1]), scale, bias, training=True)
 
 
+def residual_batch_norm(x, scale, bias, residual):
+    return batch_norm(x + residual, scale, bias)
+
+
 def residual_norm(x, scale, bias, residual):
     return F.layer_norm(x + residual, x.shape[-1:], scale, bias)
 
@@ -39,12 +43,17 @@ def cases():
     yield "squared_error", (16 << 20,), ((16 << 20,),), F.mse_loss
     yield "masked_softmax", (512, 1024), ((1024,), ()), lambda x, mask, divisor: torch.softmax(x / divisor + mask, -1)
     yield "residual_norm", (4096, 256), ((256,), (256,), (4096, 256)), residual_norm
+    yield "pixel_softmax", (8, 21, 128, 128), ((21, 1, 1),), lambda x, bias: torch.softmax(x + bias, 1)
+    yield "channel_softmax", (8, 21, 128, 128), (), lambda x: torch.softmax(x, 1)
+    labels = torch.arange(1024) * 7 % 1000
+    yield "ensemble_loss", (1024, 1000), ((1024, 1000),), lambda x, other: F.cross_entropy(x + other, labels)
+    yield "likelihood", (1024, 1000), (), lambda x: F.nll_loss(torch.log(torch.sigmoid(x)), labels)
     yield "activation", (16 << 20,), ((), ()), activation
     yield "softmax", (512, 1024), (), lambda x: torch.softmax(x, -1)
     yield "softmax", (4096, 128), (), lambda x: torch.softmax(x, -1)
     yield "layer_norm", (4096, 256), ((256,), (256,)), lambda x, scale, bias: F.layer_norm(x, x.shape[-1:], scale, bias)
     yield "batch_norm", (32, 64, 32, 32), ((64,), (64,)), batch_norm
-    labels = torch.arange(1024) * 7 % 1000
+    yield "residual_batch_norm", (32, 64, 32, 32), ((64,), (64,), (32, 64, 32, 32)), residual_batch_norm
     yield "cross_entropy", (1024, 1000), (), lambda x: F.cross_entropy(x, labels)
 
 
