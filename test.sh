@@ -102,15 +102,15 @@ if [ "$tier" = quick ]; then
     part "unit and integration" 3 run_ctest build/test -LE slow
 else
     part "build (clang)" 3 build build/clang all -DCMAKE_BUILD_TYPE=Release -DCMAKE_C_COMPILER=clang
-    part "unit and integration" 6 run_ctest build/test
+    part "unit and integration" 7 run_ctest build/test
     part "operators" 8 operators
     part "operators on llvmpipe" 5 python3 tests/check/llvmpipe.py build/test
     part "oclgrind" 5 python3 tests/oclgrind/run.py build/test
     part "operators on a small device" 4 bash tests/check/small_device.sh build/test
     part "operators as on a GPU" 4 bash tests/check/as_gpu.sh build/test
-    part "vendors' compilers" 3 bash tests/vendors/run.sh build/test
+    part "vendors' compilers" 6 bash tests/vendors/run.sh build/test
     part "ONNX cases" 7 bash tests/onnx/run.sh build/test/aval
-    part "sanitizers" 6 sanitized
+    part "sanitizers" 7 sanitized
     part "build (fuzzers)" 3 build_fuzzers
     part "fuzzing" 2 bash tests/fuzz/run.sh build/fuzz runs 600000 1
     if [ -f "$data/train-images-idx3-ubyte.gz" ] || [ -f "$data/train-images-idx3-ubyte" ]; then
