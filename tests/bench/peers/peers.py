@@ -193,7 +193,10 @@ def main():
             rows.append(print_row(f"{shape} (CLBlast)", samples, CLBLAST_BAR))
     if asked("rows"):
         rounds = [systems.rows() for _ in range(options.rounds)]
-        for name in rounds[0]:
+        for name, times in rounds[0].items():
+            if len(times) == 1:
+                print(f"{name:40} aval {times['aval']:9.3f} ms   no peer has this row", flush=True)
+                continue
             rows.append(print_row(name, [r[name] for r in rounds], ROWS_BAR))
     if asked("tinygrad"):
         for name in TINYGRAD:
