@@ -58,15 +58,20 @@ static inline aval_split aval_split_at(const aval_host *host, const aval_tensor 
     return s;
 }
 
-/* The same around the axis that the int attribute `attr` names, which may count from the end.  Of a scalar, axis 0 and -1 are its one line of one element.
-   An axis that t has not fails the call. */
-static inline aval_split aval_split_along(const aval_host *host, aval_call *call, const aval_tensor *t, const char *attr)
+/* The axis of t that the int attribute `attr` names, which may count from the end; a scalar has axis 0.  One that t has not fails the call: -1. */
+static inline int64_t aval_axis_along(const aval_host *host, aval_call *call, const aval_tensor *t, const char *attr)
 {
     int64_t given = host->attr_int(call, attr), axis = aval_axis(given, host->rank(t) > 0 ? host->rank(t) : 1);
     if (axis < 0)
         host->fail(call, AVAL_PLUGIN_BAD_ARGUMENT, "%s: expected an axis of a tensor that has %u, found %lld", attr,
                    (unsigned)host->rank(t), (long long)given);
-    return aval_split_at(host, t, axis);
+    return axis;
+}
+
+/* The same around the axis that `attr` names.  Of a scalar, axis 0 and -1 are its one line of one element. */
+static inline aval_split aval_split_along(const aval_host *host, aval_call *call, const aval_tensor *t, const char *attr)
+{
+    return aval_split_at(host, t, aval_axis_along(host, call, t, attr));
 }
 
 /* Lines along the axis: outer * inner.  Line l begins at element aval_line(s, l) and has s.length elements, s.inner apart; kernels see the same by
@@ -114,12 +119,9 @@ static inline int aval_infer_drop_axis(const aval_host *host, aval_call *call)
 {
     const aval_tensor *x = host->input(call, 0);
     const int64_t *dims = host->dims(x);
-    int64_t given = host->attr_int(call, "axis"), kept[AVAL_MAX_RANK] = { 0 }, axis;
+    int64_t kept[AVAL_MAX_RANK] = { 0 }, axis = aval_axis_along(host, call, x, "axis");
     uint32_t rank = host->rank(x), n = 0;
-    axis = aval_axis(given, rank > 0 ? rank : 1);
-    if (axis < 0)
-        return host->fail(call, AVAL_PLUGIN_BAD_ARGUMENT, "axis: expected an axis of a tensor that has %u, found %lld", (unsigned)rank,
-                          (long long)given);
+    if (axis < 0) return AVAL_PLUGIN_BAD_ARGUMENT;
     for (uint32_t i = 0; i < rank; i++)
         if ((int64_t)i != axis) kept[n++] = dims[i];
     return host->set_output(call, 0, host->type(x), n, kept);

@@ -123,5 +123,7 @@ void aval__log_write(const aval__log *log, int level, const char *format, ...) A
 
 /* Seconds of a clock that never goes back. */
 double aval__seconds(void);
+/* Sorts them, upwards, and returns the one in the middle, of an even count the upper one; there is one at least. */
+double aval__median(double *numbers, size_t n);
 
 #endif

@@ -2,6 +2,7 @@
 #include "base/base.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <time.h>
 
 void aval__log_write(const aval__log *log, int level, const char *format, ...)
@@ -29,4 +30,16 @@ double aval__seconds(void)
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+static int by_size(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+double aval__median(double *numbers, size_t n)
+{
+    qsort(numbers, n, sizeof *numbers, by_size);
+    return numbers[n / 2];
 }

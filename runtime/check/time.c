@@ -6,12 +6,6 @@
 
 enum { LEAST_RUNS = 5, MOST_RUNS = 2000 };
 
-static int by_size(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 /* The first run plans, builds and warms the caches; then one at a time until `seconds` have passed. */
 static int time_runs(aval_session *s, aval_value *const *wanted, size_t n, double seconds, aval_check_time *t)
 {
@@ -25,8 +19,7 @@ static int time_runs(aval_session *s, aval_value *const *wanted, size_t n, doubl
         AVAL__TRY(aval_session_wait(s));
         ms[runs] = 1e3 * (aval__seconds() - start);
     }
-    qsort(ms, runs, sizeof *ms, by_size);
-    t->median_ms = ms[runs / 2];
+    t->median_ms = aval__median(ms, runs);
     t->min_ms = ms[0];
     t->max_ms = ms[runs - 1];
     return AVAL_OK;

@@ -452,12 +452,6 @@ static int time_round(aval__trial *t, size_t repeats, double *seconds)
     return AVAL_OK;
 }
 
-static int by_size(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 int aval__trial_time(aval__trial *t, size_t rounds, double *seconds)
 {
     double times[MOST_ROUNDS], one;
@@ -467,7 +461,6 @@ int aval__trial_time(aval__trial *t, size_t rounds, double *seconds)
     double repeats = ROUND_SECONDS / (one > 1e-7 ? one : 1e-7);
     for (size_t i = 0; i < rounds; i++)
         AVAL__TRY(time_round(t, repeats < 1 ? 1 : repeats > MOST_REPEATS ? MOST_REPEATS : (size_t)repeats, &times[i]));
-    qsort(times, rounds, sizeof *times, by_size);
-    *seconds = times[rounds / 2];
+    *seconds = aval__median(times, rounds);
     return AVAL_OK;
 }

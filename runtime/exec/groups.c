@@ -269,12 +269,6 @@ static int time_round(const trial *t, aval_session *s, size_t repeats, double *s
     return AVAL_OK;
 }
 
-static int by_size(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 static int time_rounds(const trial *t, aval_session *s, size_t rounds, double *seconds)
 {
     double times[MOST_ROUNDS], one;
@@ -283,8 +277,7 @@ static int time_rounds(const trial *t, aval_session *s, size_t rounds, double *s
     double repeats = ROUND_SECONDS / (one > 1e-7 ? one : 1e-7);
     for (size_t i = 0; i < rounds; i++)
         AVAL__TRY(time_round(t, s, repeats < 1 ? 1 : repeats > MOST_REPEATS ? MOST_REPEATS : (size_t)repeats, &times[i]));
-    qsort(times, rounds, sizeof *times, by_size);
-    *seconds = times[rounds / 2];
+    *seconds = aval__median(times, rounds);
     return AVAL_OK;
 }
 

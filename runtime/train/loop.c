@@ -280,15 +280,8 @@ static int prepare(trainer *t, const aval_dataset *train, const aval_dataset *te
     return t->scores != NULL ? AVAL_OK : AVAL_E_MEMORY;
 }
 
-static int by_size(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 static void fill_report(trainer *t, aval_train_report *report)
 {
-    if (t->rates.count > 1) qsort(t->rates.at, t->rates.count, sizeof *t->rates.at, by_size);
     const aval_train_report all = {
         .size = report->size,
         .steps = t->steps_here,
@@ -296,7 +289,7 @@ static void fill_report(trainer *t, aval_train_report *report)
         .train_loss = t->loss,
         .test_loss = t->test_loss,
         .test_accuracy = t->test_accuracy,
-        .examples_per_second = t->rates.count > 0 ? t->rates.at[t->rates.count / 2] : rate(t),
+        .examples_per_second = t->rates.count > 0 ? aval__median(t->rates.at, t->rates.count) : rate(t),
         .seconds = aval__seconds() - t->started,
         .seconds_to_first_step = t->first_step,
         .interrupted = t->position.epochs < t->recipe->options.epochs,
