@@ -137,6 +137,43 @@ static void squeezenet(net *n)
     net_classify(n, mean_of_channels(n, biased(n, x, channels, 1000, 1, 1, 0), 1000), 1000);
 }
 
+/* ---- MobileNetV2 -------------------------------------------------------------------------------------------------------------------- */
+
+static aval_value *relu6(net *n, aval_value *x)
+{
+    return aval_apply(n->g, "Clip", NULL, x, aval_graph_number(n->g, AVAL_FLOAT, 0), aval_graph_number(n->g, AVAL_FLOAT, 6));
+}
+
+/* Each channel has a filter of its own. */
+static aval_value *depthwise(net *n, aval_value *x, int64_t channels, int stride)
+{
+    char attrs[96];
+    snprintf(attrs, sizeof attrs, "group=%lld pads=[1,1,1,1] strides=[%d,%d]", (long long)channels, stride, stride);
+    return relu6(n, net_norm(n, aval_apply(n->g, "Conv", attrs, x, net_weight(n, AVAL_SHAPE(channels, 1, 3, 3))), channels));
+}
+
+/* MobileNetV2 of Sandler et al. 2018, table 2, on 3x224x224. */
+static void mobilenet(net *n)
+{
+    static const struct {
+        int64_t widening, channels;
+        int blocks, stride;
+    } stages[] = { { 1, 16, 1, 1 }, { 6, 24, 2, 2 }, { 6, 32, 3, 2 }, { 6, 64, 4, 2 }, { 6, 96, 3, 1 }, { 6, 160, 3, 2 }, { 6, 320, 1, 1 } };
+    aval_value *x = relu6(n, conv_norm(n, net_input(n, AVAL_SHAPE(n->batch, 3, 224, 224)), 3, 32, 3, 2));
+    int64_t channels = 32;
+    for (size_t i = 0; i < sizeof stages / sizeof *stages; i++) {
+        for (int block = 0; block < stages[i].blocks; block++) {
+            int64_t wide = stages[i].widening * channels, out = stages[i].channels;
+            aval_value *y = wide == channels ? x : relu6(n, conv_norm(n, x, channels, wide, 1, 1));
+            y = conv_norm(n, depthwise(n, y, wide, block == 0 ? stages[i].stride : 1), wide, out, 1, 1);
+            x = block == 0 ? y : aval_apply(n->g, "Add", NULL, x, y);
+            channels = out;
+        }
+    }
+    x = relu6(n, conv_norm(n, x, channels, 1280, 1, 1));
+    net_classify(n, net_dense(n, mean_of_channels(n, x, 1280), 1280, 1000), 1000);
+}
+
 /* ---- Sequences ------------------------------------------------------------------------------------------------------------------- */
 
 enum { WIDTH = 256, LENGTH = 128, HEADS = 4, LAYERS = 4 }; /* of the transformer */
@@ -192,6 +229,7 @@ const net_kind net_kinds[] = {
     { "lstm", "one layer, 256 wide, sequences of 64 times 128", BATCHES(32), lstm, false },
     { "resnet50", "ResNet-50 on 3x224x224", BATCHES(1), resnet50, true },
     { "squeezenet", "SqueezeNet 1.1 on 3x224x224", BATCHES(1), squeezenet, true },
+    { "mobilenet", "MobileNetV2 on 3x224x224", BATCHES(1), mobilenet, true },
     { NULL, NULL, NULL, NULL, false },
 };
 
