@@ -158,7 +158,9 @@ static void mobilenet(net *n)
     static const struct {
         int64_t widening, channels;
         int blocks, stride;
-    } stages[] = { { 1, 16, 1, 1 }, { 6, 24, 2, 2 }, { 6, 32, 3, 2 }, { 6, 64, 4, 2 }, { 6, 96, 3, 1 }, { 6, 160, 3, 2 }, { 6, 320, 1, 1 } };
+    } stages[] = {
+        { 1, 16, 1, 1 }, { 6, 24, 2, 2 }, { 6, 32, 3, 2 }, { 6, 64, 4, 2 }, { 6, 96, 3, 1 }, { 6, 160, 3, 2 }, { 6, 320, 1, 1 }
+    };
     aval_value *x = relu6(n, conv_norm(n, net_input(n, AVAL_SHAPE(n->batch, 3, 224, 224)), 3, 32, 3, 2));
     int64_t channels = 32;
     for (size_t i = 0; i < sizeof stages / sizeof *stages; i++) {

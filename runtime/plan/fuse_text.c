@@ -210,22 +210,31 @@ static bool has_loop(const generator *g)
     return !g->head && (is_cpu(g) || g->grid != NULL);
 }
 
+/* Whether input i is another element for each j of a row. */
+static bool varies(const generator *g, size_t i)
+{
+    return g->axes.varies[g->axes.count - 1] >> i & 1;
+}
+
 /* Where the element of input i lies, from p<i> on: in a loop, and in a head, the row's start b<i> and the place j in the row. */
 static void put_place(generator *g, aval__text *place, size_t i)
 {
     if (g->head) {
-        aval__text_add(place, g->axes.varies[g->axes.count - 1] >> i & 1 ? "row.b%zu + j" : "row.b%zu", i);
+        aval__text_add(place, varies(g, i) ? "row.b%zu + j" : "row.b%zu", i);
         return;
     }
     aval__text_add(place, "o%zu + ", i);
     if (!has_loop(g)) put_index(g, place, i, true);
-    else aval__text_add(place, g->axes.varies[g->axes.count - 1] >> i & 1 ? "b%zu + j" : "b%zu", i);
+    else aval__text_add(place, varies(g, i) ? "b%zu + j" : "b%zu", i);
 }
 
-static void put_loads(generator *g)
+enum { FIXED = 1, VARYING = 2 }; /* inputs by what they are in a row */
+
+static void put_loads(generator *g, unsigned which)
 {
     aval__text place = { 0 };
     for (size_t i = 0; i < g->cluster->n_inputs; i++) {
+        if (!(which & (varies(g, i) ? VARYING : FIXED))) continue;
         const aval_value *value = g->cluster->inputs[i];
         const aval__fused_type *type = aval__fused_type_of(value->tensor.type);
         char name[24], pointer[24];
@@ -289,21 +298,29 @@ static void put_coordinates(const generator *g, aval__text *text, const char *ty
     aval__text_add(text, "        const %s c0 = rest;\n", type);
 }
 
+/* Elements `first` to `end` of a row.  What does not vary in it is loaded before: the compiler may not know that nothing written is read there. */
+static void put_loop(generator *g, const char *first, const char *end)
+{
+    put_loads(g, FIXED);
+    aval__text_add(&g->body,
+                   "#pragma clang loop vectorize(assume_safety) interleave(enable)\n"
+                   "        for (long j = %s; j < %s; j++) {\n",
+                   first, end);
+    put_loads(g, VARYING);
+    put_nodes(g);
+    put_stores(g);
+    aval__text_add(&g->body, "        }\n");
+}
+
 /* `run` elements from i on, in a row. */
 static void put_line(generator *g)
 {
     for (size_t i = 0; i < g->cluster->n_inputs; i++) {
-        bool line = g->axes.varies[g->axes.count - 1] >> i & 1;
         aval__text_add(&g->body, "        const long b%zu = ", i);
-        put_index(g, &g->body, i, line);
+        put_index(g, &g->body, i, varies(g, i));
         aval__text_add(&g->body, ";\n");
     }
-    aval__text_add(&g->body, "#pragma clang loop vectorize(assume_safety) interleave(enable)\n"
-                             "        for (long j = 0; j < run; j++) {\n");
-    put_loads(g);
-    put_nodes(g);
-    put_stores(g);
-    aval__text_add(&g->body, "        }\n");
+    put_loop(g, "0", "run");
 }
 
 /* The elements from `first` to `end`, by runs along the last axis. */
@@ -331,7 +348,7 @@ static void put_lanes(generator *g)
     const char *index = aval__fuse_index(g->cluster, g->device);
     aval__text_add(&g->body, "    for (long at = first + lane; at < end; at += step) {\n        const %s i = (%s)at;\n", index, index);
     put_coordinates(g, &g->body, index);
-    put_loads(g);
+    put_loads(g, FIXED | VARYING);
     put_nodes(g);
     put_stores(g);
     aval__text_add(&g->body, "    }\n");
@@ -342,7 +359,7 @@ static void put_element(generator *g)
     if (g->cluster->joint != NULL) aval__fuse_joint_element(g->cluster, &g->body);
     else aval__text_add(&g->body, "    const INDEX i = (INDEX)get_global_id(0);\n    if (i < (INDEX)count) {\n");
     put_coordinates(g, &g->body, "INDEX");
-    put_loads(g);
+    put_loads(g, FIXED | VARYING);
     put_nodes(g);
     put_stores(g);
     aval__text_add(&g->body, "    }\n");
@@ -399,15 +416,9 @@ static void put_rows(generator *g)
     aval__text_add(&g->body, "    for (long row = first_row; row < end_row; row++) {\n");
     for (size_t i = 0; i < g->cluster->n_inputs; i++)
         aval__text_add(&g->body, "        const long b%zu = matrix * u%zu + row * v%zu;\n", i, i, i);
-    aval__text_add(&g->body,
-                   "        const long i = b%zu;\n"
-                   "#pragma clang loop vectorize(assume_safety) interleave(enable)\n"
-                   "        for (long j = first_column; j < end_column; j++) {\n",
-                   product);
-    put_loads(g);
-    put_nodes(g);
-    put_stores(g);
-    aval__text_add(&g->body, "        }\n    }\n");
+    aval__text_add(&g->body, "        const long i = b%zu;\n", product);
+    put_loop(g, "first_column", "end_column");
+    aval__text_add(&g->body, "    }\n");
 }
 
 /* One element, and where the run begins that it is in. */
@@ -423,7 +434,7 @@ static void put_run(generator *g)
         aval__text_add(&g->places, ";\n");
     }
     if (g->cluster->n_outputs > 1) aval__text_add(&g->places, "    row.i = i;\n");
-    put_loads(g);
+    put_loads(g, FIXED | VARYING);
     put_nodes(g);
     put_stores(g);
     aval__text_add(&g->body, "        return %s;\n", find_spelled(g, g->cluster->headed));
