@@ -45,6 +45,7 @@ typedef struct aval__unit {
     uint32_t held; /* readers of states that this unit updates, not in the order yet */
     uint32_t position;
     uint32_t rank; /* among units that are equally good: the order of the graph */
+    bool once; /* gives the same in every run, see once.c; known when it is recorded */
     bool again; /* computes what another unit has computed before; its results take the place of that one's */
     int64_t growth_bytes; /* memory in use after it less before it, as far as known */
 } aval__unit;
@@ -177,6 +178,14 @@ void aval__planner_replace_item(aval__planner *p, uint32_t item);
 /* Notes, for another attempt at planning, that the device cannot run the node; the reason is this thread's message.  Nothing is noted where
    no other device may be taken: then the message is the user's. */
 void aval__planner_refuse(aval__planner *p, const aval_node *node, uint32_t device);
+
+/* Whether what is in the item is the same in every run, until the store is changed; of units that were recorded. */
+bool aval__item_lasts(const aval__planner *p, uint32_t item);
+/* Whether the unit, run again, gives the same and nothing else is changed. */
+bool aval__unit_is_repeatable(const aval__planner *p, const aval__unit *u);
+/* Before and after a unit is recorded: finds out whether its steps are to run once, and keeps what they give. */
+void aval__planner_begin_once(aval__planner *p, aval__unit *u);
+void aval__planner_end_once(aval__planner *p, const aval__unit *u, size_t first_step);
 
 /* Asks the hook whether the unit's device may be trusted with it; `first_step` is the first of its steps. */
 int aval__planner_prove(aval__planner *p, const aval__unit *u, const aval__groups *groups, size_t first_step);

@@ -77,7 +77,7 @@ static bool is_deterministic(const aval_node *node)
     return def->kind == AVAL__EXPRESSION || (def->op && def->op->deterministic);
 }
 
-static bool is_repeatable(const aval__planner *p, const aval__unit *u)
+bool aval__unit_is_repeatable(const aval__planner *p, const aval__unit *u)
 {
     if (!u->node || (!u->cluster && !is_deterministic(u->node))) return false; /* NULL: a copy between devices */
     for (uint32_t i = 0; i < u->n_writes; i++) {
@@ -101,7 +101,7 @@ static uint32_t last_there(const simulation *s, uint32_t item)
 static void set_deadlines(simulation *s)
 {
     const aval__planner *p = s->p;
-    for (uint32_t i = 0; i < p->units.count; i++) s->repeatable[i] = is_repeatable(p, &p->units.at[i]);
+    for (uint32_t i = 0; i < p->units.count; i++) s->repeatable[i] = aval__unit_is_repeatable(p, &p->units.at[i]);
     for (size_t at = 0; at < p->order.count; at++) {
         uint32_t unit = p->order.at[at], deadline = AVAL__AFTER;
         const uint32_t *reads = reads_of(s, unit), *writes = writes_of(s, unit);

@@ -284,7 +284,7 @@ static bool is_learning(const aval__planner *p)
 
 static int record_unit(aval__planner *p, uint32_t unit)
 {
-    const aval__unit *u = &p->units.at[unit];
+    aval__unit *u = &p->units.at[unit];
     aval__recording r = { .p = p, .unit = u, .position = u->position, .device = u->device };
     size_t n_steps = p->steps.count, n_storages = p->storages.count, n_products = p->products.count, listed = n_steps;
     uint32_t first_output = 0;
@@ -293,6 +293,7 @@ static int record_unit(aval__planner *p, uint32_t unit)
         if (aval__unit_writes(p, u)[i] != AVAL__NONE) aval__planner_replace_item(p, aval__unit_writes(p, u)[i]);
     AVAL__TRY(label_unit(p, u, &r.label));
     AVAL__TRY(choose_groups(&r));
+    aval__planner_begin_once(p, u);
     for (uint32_t i = 0; i < u->n_reads; i++) {
         uint32_t item = aval__unit_reads(p, u)[i];
         if (item != AVAL__NONE && p->items.at[item].producer == AVAL__NONE) AVAL__TRY(aval__planner_fixed_slot(p, item));
@@ -307,6 +308,7 @@ static int record_unit(aval__planner *p, uint32_t unit)
         status = aval__record_apart(&r, u->tail);
     }
     if (status < 0) return status;
+    aval__planner_end_once(p, u, n_steps);
     AVAL__TRY(aval__planner_prove(p, u, &r.groups, n_steps));
     bool silent = p->steps.count == n_steps;
     uint64_t moved = silent ? 0 : moved_bytes(&r, n_storages);

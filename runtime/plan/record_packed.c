@@ -28,6 +28,10 @@ static bool is_fixed(const aval__recording *r, const aval__port *port, bool *onc
 {
     aval__planner *p = r->p;
     const aval__storage *storage = &p->storages.at[port->storage];
+    if (port->item != AVAL__NONE && p->items.at[port->item].producer != AVAL__NONE) {
+        *once = aval__item_lasts(p, port->item);
+        if (*once) return true;
+    }
     if (storage->slot == AVAL__NONE || storage->value == NULL || port->item == AVAL__NONE) return false;
     uint32_t source = aval__planner_item(p, storage->value, r->device);
     if (source == AVAL__NONE) return false;
