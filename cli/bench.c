@@ -1,5 +1,6 @@
 /* aval bench: measures this machine's devices and aval itself. */
 #include "bench.h"
+#include "files.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -80,13 +81,14 @@ static int check_names(aval_context *ctx, const cli_options *options, bool nets_
 {
     for (size_t i = 0; i < options->n_rest; i++) {
         char names[256] = "";
+        if (cli_is_onnx(options->rest[i])) continue;
         if (nets_only ? net_find(options->rest[i]) != NULL : is_case(options->rest[i]) || is_op(ctx, options->rest[i])) continue;
         for (size_t k = 0; !nets_only && k < sizeof cases / sizeof *cases; k++)
             snprintf(names + strlen(names), sizeof names - strlen(names), "%s, ", cases[k].name);
         for (const net_kind *kind = net_kinds; kind->name; kind++)
             snprintf(names + strlen(names), sizeof names - strlen(names), "%s%s", kind->name, kind[1].name ? ", " : "");
-        return cli_fail(CLI_USAGE, "no %s '%s'; there are %s%s", nets_only ? "network" : "benchmark", options->rest[i], names,
-                        nets_only ? "" : ", and every operator by name (`aval ops`)");
+        return cli_fail(CLI_USAGE, "no %s '%s'; there are %s%s, and models in files that end in .onnx", nets_only ? "network" : "benchmark",
+                        options->rest[i], names, nets_only ? "" : ", every operator by name (`aval ops`)");
     }
     return CLI_OK;
 }
@@ -125,7 +127,8 @@ static int run_cases(bench *b, const cli_options *options)
     for (const net_kind *kind = net_kinds; status == 0 && kind->name; kind++)
         if (is_asked(options, kind->name)) status = bench_net(b, kind);
     for (size_t i = 0; status == 0 && i < options->n_rest; i++)
-        if (!is_case(options->rest[i])) status = run_op(b, options->rest[i]);
+        if (!is_case(options->rest[i]))
+            status = cli_is_onnx(options->rest[i]) ? bench_model(b, options->rest[i]) : run_op(b, options->rest[i]);
     return status;
 }
 

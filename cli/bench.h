@@ -65,7 +65,9 @@ int bench_rows(bench *b);
 /* `name`: with its domain. */
 int bench_op(bench *b, const aval_op *op, const char *name);
 int bench_net(bench *b, const net_kind *kind);
+/* An ONNX model, forward on made-up inputs. */
+int bench_model(bench *b, const char *file);
 /* A net's steps within b->memory beside those without that bound: arenas, and the cost predicted and measured. */
-int bench_bounded(bench *b, const net_kind *kind, const net *n);
+int bench_bounded(bench *b, const net *n);
 
 #endif

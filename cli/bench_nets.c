@@ -1,4 +1,4 @@
-/* Training steps and inference of known networks on random data: how long they take, and with --roofline where the time goes. */
+/* Training steps and inference of known networks, and inference of models, on random data: how long they take, and with --roofline where the time goes. */
 #include "bench.h"
 #include "bench_profile.h"
 #include "nets.h"
@@ -24,7 +24,7 @@ static int warm_up(const bench *b, const net *n, aval_session *s)
     return status;
 }
 
-static int time_steps(bench *b, const net_kind *kind, const net *n, aval_session *s)
+static int time_steps(bench *b, const net *n, aval_session *s)
 {
     double ms[BENCH_MOST_STEPS], from = cli_seconds();
     size_t steps = 0;
@@ -38,13 +38,13 @@ static int time_steps(bench *b, const net_kind *kind, const net *n, aval_session
     if (status < 0) return status;
     char shape[64];
     snprintf(shape, sizeof shape, "%s, batch %lld", n->inference ? "inference" : "step", (long long)n->batch);
-    bench_row row = { .name = kind->name, .shape = shape, .figure_name = "examples_per_second" };
+    bench_row row = { .name = n->name, .shape = shape, .figure_name = "examples_per_second" };
     bench_times(&row, ms, steps);
     row.figure = 1e3 * (double)n->batch / row.median_ms;
     return bench_report(b, &row);
 }
 
-static int profile_steps(bench *b, const net_kind *kind, const net *n, aval_session *s)
+static int profile_steps(bench *b, const net *n, aval_session *s)
 {
     bench_profile *p = NULL;
     int status = bench_profile_create(&p);
@@ -52,8 +52,19 @@ static int profile_steps(bench *b, const net_kind *kind, const net *n, aval_sess
         status = step(n, s);
         if (status == 0) status = bench_profile_read(p, s);
     }
-    if (status == 0) status = bench_profile_show(p, b, kind, n);
+    if (status == 0) status = bench_profile_show(p, b, n);
     bench_profile_release(p);
+    return status;
+}
+
+static int bench_opened(bench *b, const net *n)
+{
+    aval_session *s = NULL;
+    if (b->memory > 0) return bench_bounded(b, n);
+    int status = aval_session_create(b->ctx, n->g, n->store, &s);
+    if (status == 0) status = warm_up(b, n, s);
+    if (status == 0) status = b->roofline ? profile_steps(b, n, s) : time_steps(b, n, s);
+    aval_session_release(s);
     return status;
 }
 
@@ -63,20 +74,20 @@ int bench_net(bench *b, const net_kind *kind)
     int status = 0;
     for (; status == 0 && *batches > 0; batches++) {
         net n;
-        aval_session *s = NULL;
         status = net_open(b->ctx, kind, *batches, b->inference || kind->inference, &n);
         if (status == 0 && b->save != NULL)
             status = aval_model_save(n.g, n.store, n.wanted, (const char *const[]){ "y" }, n.n_wanted, b->save);
-        if (status == 0 && b->memory > 0) {
-            status = bench_bounded(b, kind, &n);
-            net_close(&n);
-            continue;
-        }
-        if (status == 0) status = aval_session_create(b->ctx, n.g, n.store, &s);
-        if (status == 0) status = warm_up(b, &n, s);
-        if (status == 0) status = b->roofline ? profile_steps(b, kind, &n, s) : time_steps(b, kind, &n, s);
-        aval_session_release(s);
+        if (status == 0) status = bench_opened(b, &n);
         net_close(&n);
     }
+    return status;
+}
+
+int bench_model(bench *b, const char *file)
+{
+    net n;
+    int status = net_open_model(b->ctx, file, b->batch > 0 ? (int64_t)b->batch : 1, &n);
+    if (status == 0) status = bench_opened(b, &n);
+    net_close(&n);
     return status;
 }

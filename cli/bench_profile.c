@@ -58,7 +58,7 @@ static void judge(bench_profile *p, const bench_peaks *peaks)
     }
 }
 
-static int print_rows(bench *b, const net_kind *kind, const net *n, const bench_profile *p, const bench_peaks *peaks)
+static int print_rows(bench *b, const net *n, const bench_profile *p, const bench_peaks *peaks)
 {
     double total = 0, least = 0;
     for (size_t i = 0; i < p->n; i++) {
@@ -67,7 +67,7 @@ static int print_rows(bench *b, const net_kind *kind, const net *n, const bench_
     }
     for (size_t i = 0; b->rows != NULL && i < p->n; i++) {
         const bench_launch_row *row = &p->rows[i];
-        json_t *object = json_pack("{s:s, s:I, s:s, s:s, s:f, s:f, s:f, s:f}", "name", kind->name, "batch", (json_int_t)n->batch, "node",
+        json_t *object = json_pack("{s:s, s:I, s:s, s:s, s:f, s:f, s:f, s:f}", "name", n->name, "batch", (json_int_t)n->batch, "node",
                                    row->node, "command", row->command, "median_us", row->median_us, "bytes", row->bytes, "flops",
                                    row->flops, "least_us", row->least_us);
         if (object == NULL || json_array_append_new(b->rows, object) < 0) return AVAL_E_MEMORY;
@@ -75,7 +75,7 @@ static int print_rows(bench *b, const net_kind *kind, const net *n, const bench_
     if (b->rows != NULL) return 0;
     printf("%s, batch %lld: %zu commands of %.0f us in all; %.0f us (%.0f %%) would do at %.1f GB/s, which large tensors get here, and "
            "%.0f GFLOP/s, which large products get (more than 100 %%: from caches)\n",
-           kind->name, (long long)n->batch, p->n, total, least, 100 * least / total, peaks->gbytes_per_s, peaks->gflops);
+           n->name, (long long)n->batch, p->n, total, least, 100 * least / total, peaks->gbytes_per_s, peaks->gflops);
     printf("%9s %8s %8s %9s %9s  %s\n", "us", "lost us", "of peak", "GB/s", "GFLOP/s", "command and node");
     for (size_t i = 0; i < p->n; i++) {
         const bench_launch_row *row = &p->rows[i];
@@ -87,7 +87,7 @@ static int print_rows(bench *b, const net_kind *kind, const net *n, const bench_
 }
 
 /* The Trace Event Format, which Perfetto and chrome://tracing open: a track a device, a slice a command; the last step. */
-static int write_trace(const char *file, aval_context *ctx, const net_kind *kind, const bench_profile *p)
+static int write_trace(const char *file, aval_context *ctx, const char *name, const bench_profile *p)
 {
     json_t *events = json_array();
     for (size_t i = 0; i < p->n; i++) {
@@ -101,8 +101,7 @@ static int write_trace(const char *file, aval_context *ctx, const net_kind *kind
         json_array_append_new(events, json_pack("{s:s, s:s, s:i, s:i, s:{s:s}}", "name", "thread_name", "ph", "M", "pid", 1, "tid", (int)d,
                                                 "args", "name", info ? info->name : "device"));
     }
-    json_array_append_new(events,
-                          json_pack("{s:s, s:s, s:i, s:{s:s}}", "name", "process_name", "ph", "M", "pid", 1, "args", "name", kind->name));
+    json_array_append_new(events, json_pack("{s:s, s:s, s:i, s:{s:s}}", "name", "process_name", "ph", "M", "pid", 1, "args", "name", name));
     json_t *trace = json_pack("{s:o, s:s}", "traceEvents", events, "displayTimeUnit", "ns");
     int failed = trace == NULL || json_dump_file(trace, file, JSON_COMPACT) < 0;
     json_decref(trace);
@@ -129,16 +128,16 @@ int bench_profile_read(bench_profile *p, aval_session *s)
     return p->failed ? AVAL_E_MEMORY : status;
 }
 
-int bench_profile_show(bench_profile *p, bench *b, const net_kind *kind, const net *n)
+int bench_profile_show(bench_profile *p, bench *b, const net *n)
 {
     bench_peaks peaks;
     char title[96];
     int status = bench_measure_peaks(b, &peaks);
     if (status < 0) return status;
     judge(p, &peaks);
-    if (b->trace != NULL && write_trace(b->trace, b->ctx, kind, p) != CLI_OK) b->failed = true;
+    if (b->trace != NULL && write_trace(b->trace, b->ctx, n->name, p) != CLI_OK) b->failed = true;
     qsort(p->rows, p->n, sizeof *p->rows, by_lost_time);
-    snprintf(title, sizeof title, "%s, batch %lld", kind->name, (long long)n->batch);
+    snprintf(title, sizeof title, "%s, batch %lld", n->name, (long long)n->batch);
     if (b->plot != NULL && bench_plot(b->plot, title, p->rows, p->n, &peaks) != CLI_OK) b->failed = true;
-    return print_rows(b, kind, n, p, &peaks);
+    return print_rows(b, n, p, &peaks);
 }

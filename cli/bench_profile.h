@@ -21,7 +21,7 @@ void bench_profile_release(bench_profile *p); /* NULL is ignored */
 /* Adds the step that session `s` has run last; at most BENCH_PROFILED_STEPS of them, of the same plan. */
 int bench_profile_read(bench_profile *p, aval_session *s);
 /* Measures the device's peaks, then prints the commands, the worst first, and writes the files that `b` names. */
-int bench_profile_show(bench_profile *p, bench *b, const net_kind *kind, const net *n);
+int bench_profile_show(bench_profile *p, bench *b, const net *n);
 
 /* Draws the commands under the device's roof into the SVG file `file`, by gnuplot; returns a CLI exit code, with the message out. */
 int bench_plot(const char *file, const char *title, const bench_launch_row *rows, size_t n, const bench_peaks *peaks);

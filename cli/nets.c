@@ -244,7 +244,7 @@ const net_kind *net_find(const char *name)
 
 int net_open(aval_context *ctx, const net_kind *kind, int64_t batch, bool inference, net *n)
 {
-    *n = (net){ .ctx = ctx, .batch = batch, .inference = inference };
+    *n = (net){ .name = kind->name, .ctx = ctx, .batch = batch, .inference = inference };
     int status = aval_store_create(ctx, &n->store);
     if (status < 0) return status;
     n->g = aval_graph_create(ctx);
@@ -253,34 +253,78 @@ int net_open(aval_context *ctx, const net_kind *kind, int64_t batch, bool infere
     return status < 0 ? status : n->status;
 }
 
+/* Free first axes of inputs are the batch. */
+static int fix_inputs(const net *n)
+{
+    int status = AVAL_OK;
+    for (size_t i = 0; i < aval_model_input_count(n->model) && status == AVAL_OK; i++) {
+        aval_value *input = aval_model_input(n->model, i);
+        int64_t dims[AVAL_MAX_RANK];
+        int rank = aval_value_rank(input);
+        if (rank < 1 || aval_value_dims(input)[0] >= 0) continue;
+        memcpy(dims, aval_value_dims(input), (size_t)rank * sizeof *dims);
+        dims[0] = n->batch;
+        status =
+            aval_graph_replace(n->g, input, aval_graph_input(n->g, aval_value_name(input), aval_value_type(input), (size_t)rank, dims));
+    }
+    return status;
+}
+
+int net_open_model(aval_context *ctx, const char *file, int64_t batch, net *n)
+{
+    *n = (net){ .name = file, .ctx = ctx, .batch = batch, .inference = true };
+    int status = aval_model_load(ctx, file, &n->model);
+    if (status < 0) return status;
+    n->g = aval_model_graph(n->model);
+    n->store = aval_model_store(n->model);
+    n->n_wanted = aval_model_output_count(n->model);
+    if (n->n_wanted > sizeof n->wanted / sizeof *n->wanted) n->n_wanted = sizeof n->wanted / sizeof *n->wanted;
+    for (size_t i = 0; i < n->n_wanted; i++) n->wanted[i] = aval_model_output(n->model, i);
+    return fix_inputs(n);
+}
+
 void net_close(net *n)
 {
-    aval_graph_release(n->g);
-    aval_store_release(n->store);
+    if (n->model != NULL) {
+        aval_model_release(n->model);
+    } else {
+        aval_graph_release(n->g);
+        aval_store_release(n->store);
+    }
     *n = (net){ 0 };
 }
 
 /* ---- Data ------------------------------------------------------------------------------------------------------------------------ */
 
-static int feed_input(const net *n, aval_session *s)
+static int feed_input(aval_session *s, const aval_value *input)
 {
-    size_t count = 1;
-    for (int axis = 0; axis < aval_value_rank(n->input); axis++) count *= (size_t)aval_value_dims(n->input)[axis];
-    float *data = malloc(count * sizeof *data);
-    if (data == NULL) return AVAL_E_MEMORY;
+    const int64_t *dims = aval_value_dims(input);
+    size_t count = 1, bytes = aval_type_bytes(aval_value_type(input));
+    for (int axis = 0; axis < aval_value_rank(input); axis++) count *= dims[axis] > 0 ? (size_t)dims[axis] : 1; /* other free axes are 1 */
+    int64_t given[AVAL_MAX_RANK];
+    for (int axis = 0; axis < aval_value_rank(input); axis++) given[axis] = dims[axis] < 0 ? 1 : dims[axis];
+    float *data = calloc(count + 1, sizeof *data);
+    void *stored = calloc(count + 1, bytes > 0 ? bytes : 1);
+    int type = aval_value_type(input), status = data == NULL || stored == NULL ? AVAL_E_MEMORY : AVAL_OK;
+    bool real = type == AVAL_FLOAT || type == AVAL_DOUBLE || type == AVAL_FLOAT16 || type == AVAL_BFLOAT16;
     uint32_t state = 1;
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; status == AVAL_OK && real && i < count; i++) {
         state = state * 1664525u + 1013904223u;
         data[i] = (float)(state >> 8) / (1 << 23) - 1;
     }
-    int status = aval_session_feed(s, n->input, data, count * sizeof *data, NULL);
+    if (status == AVAL_OK && real) status = aval_convert(stored, type, data, AVAL_FLOAT, count);
+    if (status == AVAL_OK) status = aval_session_feed(s, input, stored, count * bytes, given);
     free(data);
+    free(stored);
     return status;
 }
 
 int net_feed(const net *n, aval_session *s)
 {
-    int status = feed_input(n, s);
+    int status = AVAL_OK;
+    for (size_t i = 0; n->model != NULL && status == AVAL_OK && i < aval_model_input_count(n->model); i++)
+        status = feed_input(s, aval_model_input(n->model, i));
+    if (n->model == NULL) status = feed_input(s, n->input);
     if (status < 0 || n->labels == NULL) return status;
     int64_t *labels = malloc((size_t)n->batch * sizeof *labels);
     if (labels == NULL) return AVAL_E_MEMORY;

@@ -9,8 +9,10 @@
 #define NETS_MOST_PARAMETERS 256
 
 typedef struct net {
+    const char *name;
     aval_context *ctx;
-    aval_graph *g;
+    aval_model *model; /* NULL: a known network */
+    aval_graph *g; /* these two are the model's where there is one */
     aval_store *store; /* parameters, velocities, running statistics, learning rate: all with a content */
     int64_t batch;
     bool inference; /* the result is wanted, nothing is learnt */
@@ -38,8 +40,10 @@ const net_kind *net_find(const char *name); /* NULL: none */
 
 /* Graph and store of a training step, or of inference; net_close in either case.  Returns a status. */
 int net_open(aval_context *ctx, const net_kind *kind, int64_t batch, bool inference, net *n);
+/* Inference of the model in an ONNX file; free first axes of its inputs are the batch.  `file` is its name, and must outlive it. */
+int net_open_model(aval_context *ctx, const char *file, int64_t batch, net *n);
 void net_close(net *n);
-/* Gives a session of the net's graph random examples. */
+/* Gives a session of the net's graph random examples; integers and bools that a model reads are 0. */
 int net_feed(const net *n, aval_session *s);
 
 #endif

@@ -68,51 +68,31 @@ int tune_product(aval_context *ctx, const tune_shape *z, const aval_tune_options
     return status;
 }
 
+static int tune_opened(const net *n, const aval_tune_options *options, aval_tune_function told, void *user, size_t *left)
+{
+    aval_session *s = NULL;
+    int status = aval_session_create(n->ctx, n->g, n->store, &s);
+    if (status == AVAL_OK) status = aval_session_tune(s, n->wanted, n->n_wanted, options, told, user, left);
+    aval_session_release(s);
+    return status;
+}
+
 int tune_net(aval_context *ctx, const net_kind *kind, int64_t batch, const aval_tune_options *options, aval_tune_function told, void *user,
              size_t *left)
 {
     net n;
-    aval_session *s = NULL;
     int status = net_open(ctx, kind, batch, kind->inference, &n);
-    if (status == AVAL_OK) status = aval_session_create(ctx, n.g, n.store, &s);
-    if (status == AVAL_OK) status = aval_session_tune(s, n.wanted, n.n_wanted, options, told, user, left);
-    aval_session_release(s);
+    if (status == AVAL_OK) status = tune_opened(&n, options, told, user, left);
     net_close(&n);
-    return status;
-}
-
-/* Free first axes of inputs are the batch. */
-static int fix_inputs(const aval_model *model, int64_t batch)
-{
-    int status = AVAL_OK;
-    for (size_t i = 0; i < aval_model_input_count(model) && status == AVAL_OK; i++) {
-        aval_value *input = aval_model_input(model, i);
-        int64_t dims[AVAL_MAX_RANK];
-        int rank = aval_value_rank(input);
-        if (rank < 1 || aval_value_dims(input)[0] >= 0) continue;
-        memcpy(dims, aval_value_dims(input), (size_t)rank * sizeof *dims);
-        dims[0] = batch;
-        aval_graph *g = aval_model_graph(model);
-        status = aval_graph_replace(g, input, aval_graph_input(g, aval_value_name(input), aval_value_type(input), (size_t)rank, dims));
-    }
     return status;
 }
 
 static int tune_model(tune *t, const char *file, size_t *left)
 {
-    aval_model *model = NULL;
-    aval_session *s = NULL;
-    aval_value **wanted = NULL;
-    int status = aval_model_load(t->ctx, file, &model);
-    size_t n = aval_model_output_count(model);
-    if (status == AVAL_OK && (wanted = calloc(n + 1, sizeof(aval_value *))) == NULL) status = AVAL_E_MEMORY;
-    for (size_t i = 0; status == AVAL_OK && i < n; i++) wanted[i] = aval_model_output(model, i);
-    if (status == AVAL_OK) status = fix_inputs(model, t->batch > 0 ? (int64_t)t->batch : 1);
-    if (status == AVAL_OK) status = aval_session_create(t->ctx, aval_model_graph(model), aval_model_store(model), &s);
-    if (status == AVAL_OK) status = aval_session_tune(s, wanted, n, &t->options, report, t, left);
-    aval_session_release(s);
-    aval_model_release(model);
-    free(wanted);
+    net n;
+    int status = net_open_model(t->ctx, file, t->batch > 0 ? (int64_t)t->batch : 1, &n);
+    if (status == AVAL_OK) status = tune_opened(&n, &t->options, report, t, left);
+    net_close(&n);
     return status;
 }
 
