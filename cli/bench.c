@@ -171,7 +171,7 @@ int cli_bench(int argc, const char **argv)
             cli_fail(CLI_USAGE, "--profile and --plot write one network's step: name one, as in `aval bench mlp --batch 128 --plot FILE`");
     if (exit_code == CLI_OK && trace != NULL) exit_code = check_writable(trace);
     if (exit_code == CLI_OK && plot != NULL) exit_code = check_writable(plot);
-    if (exit_code == CLI_OK && save != NULL && options.n_rest != 1)
+    if (exit_code == CLI_OK && save != NULL && (options.n_rest != 1 || net_find(options.rest[0]) == NULL))
         exit_code = cli_fail(CLI_USAGE, "--save writes one network: name one, as in `aval bench resnet50 --save resnet50.onnx`");
     if (exit_code != CLI_OK) goto done;
     b.batch = (size_t)examples;

@@ -98,8 +98,8 @@ Test(bench, plot_draws_the_commands_under_the_roof)
 
 Test(bench, inference_computes_forward_alone_and_saves_what_it_measures)
 {
-    char file[] = "/tmp/aval-bench-XXXXXX", line[128];
-    int fd = mkstemp(file);
+    char file[] = "/tmp/aval-bench-XXXXXX.onnx", line[128];
+    int fd = mkstemps(file, strlen(".onnx"));
     cr_assert_geq(fd, 0);
     close(fd);
     snprintf(line, sizeof line, "bench mlp --batch 4 --steps 1 --json --save %s", file);
@@ -109,13 +109,19 @@ Test(bench, inference_computes_forward_alone_and_saves_what_it_measures)
     struct stat saved;
     cr_assert_eq(stat(file, &saved), 0);
     cr_expect_gt(saved.st_size, 4 * (784 * 512 + 512 * 512 + 512 * 10), "weights are in the file");
-    unlink(file);
 
-    rows = parse(program_expect_ok("bench mlp --batch 4 --inference --roofline --json")->out);
-    double flops = 0;
-    for (size_t i = 0; i < json_array_size(rows); i++) flops += json_real_value(json_object_get(json_array_get(rows, i), "flops"));
-    cr_expect_eq(flops, 2.0 * 4 * (784 * 512 + 512 * 512 + 512 * 10), "%.0f", flops);
-    json_decref(rows);
+    /* the network, and the model that was saved */
+    for (int model = 0; model < 2; model++) {
+        snprintf(line, sizeof line, "bench %s --batch 4 --inference --roofline --json", model ? file : "mlp");
+        rows = parse(program_expect_ok(line)->out);
+        double flops = 0;
+        for (size_t i = 0; i < json_array_size(rows); i++) flops += json_real_value(json_object_get(json_array_get(rows, i), "flops"));
+        cr_expect_eq(flops, 2.0 * 4 * (784 * 512 + 512 * 512 + 512 * 10), "%.0f", flops);
+        json_decref(rows);
+    }
+    snprintf(line, sizeof line, "bench %s", file);
+    cr_expect_not_null(strstr(program_expect_ok(line)->out, "inference, batch 1"));
+    unlink(file);
 }
 
 Test(bench, memory_tells_the_arena_and_the_cost_predicted_and_measured)
@@ -139,6 +145,8 @@ Test(bench, refuses_what_it_cannot_measure)
     program_expect_refused("bench --memory 20M", 2, "that are named");
     program_expect_refused("bench mlp lenet --save /tmp/x.onnx", 2, "name one");
     program_expect_refused("bench resnet", 2, "resnet20");
+    program_expect_refused("bench /nowhere/net.onnx", 2, "/nowhere/net.onnx");
+    program_expect_refused("bench /nowhere/net.onnx --save /tmp/x.onnx", 2, "writes one network");
     program_expect_refused("bench gemm --roofline", 2, "no network 'gemm'");
     program_expect_refused("bench mlp lenet --profile /tmp/trace.json", 2, "name one");
     program_expect_refused("bench mlp lenet --plot /tmp/roof.svg", 2, "name one");
