@@ -79,11 +79,22 @@ typedef struct device_storages {
     size_t count;
 } device_storages;
 
-static void gather_one(const aval__planner *p, uint32_t device, uint32_t index, device_storages *out)
+/* To be placed: not in a slot of its own, nor inside another. */
+static bool is_open(const aval__storage *s, uint32_t device)
+{
+    return s->device == device && s->slot == AVAL__NONE && s->inside == AVAL__NONE;
+}
+
+static int by_first(const void *a, const void *b)
+{
+    const uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return (x > y) - (x < y);
+}
+
+static void gather_one(const aval__planner *p, uint32_t index, device_storages *out)
 {
     const aval__storage *s = &p->storages.at[index];
     uint32_t end = (uint32_t)p->order.count; /* "after the last unit" */
-    if (s->device != device || s->slot != AVAL__NONE) return;
     out->index[out->count] = index;
     out->intervals[out->count++] = (aval__interval){ .bytes = s->bytes, .first = s->first, .last = s->last < end ? s->last : end };
 }
@@ -91,15 +102,22 @@ static void gather_one(const aval__planner *p, uint32_t device, uint32_t index, 
 static int gather(aval__planner *p, uint32_t device, device_storages *out)
 {
     size_t n = 0;
-    for (size_t i = 0; i < p->storages.count; i++) n += p->storages.at[i].device == device && p->storages.at[i].slot == AVAL__NONE;
+    for (size_t i = 0; i < p->storages.count; i++) n += is_open(&p->storages.at[i], device);
     out->index = aval__arena_alloc(&p->scratch, sizeof *out->index * n);
     out->intervals = aval__arena_alloc(&p->scratch, sizeof *out->intervals * n);
-    if (!out->index || !out->intervals) return AVAL_E_MEMORY;
-    /* Storages are made in the order of the units, but for those that are there from the start whenever they were met: these come first. */
-    for (size_t i = 0; i < p->storages.count; i++)
-        if (p->storages.at[i].first == 0) gather_one(p, device, (uint32_t)i, out);
-    for (size_t i = 0; i < p->storages.count; i++)
-        if (p->storages.at[i].first > 0) gather_one(p, device, (uint32_t)i, out);
+    uint64_t *order = aval__arena_alloc(&p->scratch, sizeof *order * n), newest = 0;
+    if (!out->index || !out->intervals || !order) return AVAL_E_MEMORY;
+    /* Storages are made in the order of the units, but for those that were found out to be in use before. */
+    bool sorted = true;
+    n = 0;
+    for (size_t i = 0; i < p->storages.count; i++) {
+        if (!is_open(&p->storages.at[i], device)) continue;
+        order[n] = (uint64_t)p->storages.at[i].first << 32 | i;
+        sorted &= order[n] >= newest;
+        newest = order[n++];
+    }
+    if (!sorted) qsort(order, n, sizeof *order, by_first);
+    for (size_t i = 0; i < n; i++) gather_one(p, (uint32_t)order[i], out);
     return AVAL_OK;
 }
 
@@ -224,6 +242,7 @@ int aval__planner_memory(aval__planner *p)
         else AVAL__TRY(place_in_arenas(p, device, &in, live));
         AVAL__TRY(check_total(p, device));
     }
+    aval__planner_settle_nested(p);
     settle_steps(p);
     return AVAL_OK;
 }

@@ -52,9 +52,10 @@ typedef struct aval__unit {
 
 typedef struct aval__storage {
     uint64_t bytes; /* aligned */
-    uint64_t offset; /* bytes in the slot */
+    uint64_t offset; /* bytes in the slot, or in the storage that it lies inside */
     uint32_t device;
     uint32_t slot; /* AVAL__NONE: to be placed by memory.c */
+    uint32_t inside; /* a storage that was made later, of which it is a part, see nest.c; AVAL__NONE: none */
     uint32_t first, last; /* positions between which it is in use; last AVAL__AFTER: read after the run */
     const aval_value *value; /* for messages; NULL: scratch */
 } aval__storage;
@@ -202,6 +203,9 @@ uint64_t aval__planner_alignment(const aval__planner *p, uint32_t device);
 /* Bytes of the guard bands around values on this device; 0: the plan has none. */
 uint64_t aval__planner_guard(const aval__planner *p, uint32_t device);
 
+/* Slots and offsets of such parts, from those of the others. */
+void aval__planner_settle_nested(aval__planner *p);
+
 /* Where to put what is written: a storage each. */
 typedef struct aval__interval {
     uint64_t bytes, offset;
@@ -272,6 +276,8 @@ typedef struct aval__graft {
     aval__fused_kernel kernel; /* arguments */
 } aval__graft;
 
+/* Leaves out copies of a unit that does nothing else, where what is copied can be made in its place instead; `first_step` is the unit's first. */
+void aval__record_nest(aval__recording *r, size_t first_step);
 int aval__record_launch(aval_call *call, const aval_launch *launch);
 /* The port of a handle, NULL: it is not of this call. */
 aval__port *aval__record_port(const aval__recording *r, const aval_tensor *t);

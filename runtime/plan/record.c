@@ -18,6 +18,7 @@ int aval__planner_add_storage(aval__planner *p, uint32_t device, uint64_t bytes,
     return aval__vec_push(&p->storages, (aval__storage){ .bytes = aval__align(bytes > 0 ? bytes : 1, aval__planner_alignment(p, device)),
                                                          .device = device,
                                                          .slot = AVAL__NONE,
+                                                         .inside = AVAL__NONE,
                                                          .first = first,
                                                          .last = first,
                                                          .value = value });
@@ -308,6 +309,7 @@ static int record_unit(aval__planner *p, uint32_t unit)
         status = aval__record_apart(&r, u->tail);
     }
     if (status < 0) return status;
+    aval__record_nest(&r, n_steps);
     aval__planner_end_once(p, u, n_steps);
     AVAL__TRY(aval__planner_prove(p, u, &r.groups, n_steps));
     bool silent = p->steps.count == n_steps;
