@@ -14,7 +14,6 @@
 /* An argument is a pointer and a long, 16 bytes: 24 leave 640 of the 1,024 bytes that every device takes
    (CL_DEVICE_MAX_PARAMETER_SIZE) for sizes and attributes. */
 #define MOST_TENSORS AVAL__MOST_TENSORS
-#define MOST_NODES 64 /* keeps kernels short enough for registers and for compilers */
 
 typedef struct group {
     uint32_t n_nodes, n_inputs, n_outputs;
@@ -158,7 +157,7 @@ static bool unite(fusion *f, const aval_node *node)
             g->n_outputs--; /* its last outside use */
     }
     for (uint32_t i = 0; i < node->n_outputs; i++) g->n_outputs += is_written(f, node, i);
-    return g->n_nodes <= MOST_NODES && g->n_inputs + g->n_outputs <= MOST_TENSORS;
+    return g->n_nodes <= AVAL__MOST_NODES && g->n_inputs + g->n_outputs <= MOST_TENSORS;
 }
 
 static int place_node(fusion *f, const aval_node *node)

@@ -21,6 +21,7 @@ typedef struct aval__cluster {
 } aval__cluster;
 
 #define AVAL__MOST_TENSORS 24 /* inputs and outputs of a cluster of several nodes */
+#define AVAL__MOST_NODES 64 /* keeps kernels short enough for registers and for compilers, and a set of them in a word */
 #define AVAL__MOST_JOINED 32 /* members of a joint; few have parameters enough for more */
 
 /* Clusters of one launch: equal but for their tensors and sizes, of one axis each. */
@@ -47,10 +48,17 @@ int aval__fuse_tails(const aval_graph *g, aval_node *const *order, size_t n_orde
 
 /* Finds clusters that recorders' kernels may compute, of at least `least` elements, and sets their `headed`: an input that is AVAL_HEADED is all that
    reads it, and it need not be in memory (`needed`), or is AVAL_ROW_HEADED; the two as one unit leave the graph acyclic.  Runs after
-   aval__fuse_tails, whose pairs stay; with[node id], what tail_of is there, becomes the index of a node's head too.  Whether it is done so is
-   found out when the node is recorded. */
-int aval__fuse_heads(const aval_graph *g, aval_node *const *order, size_t n_order, const uint32_t *device_of, const bool *needed,
-                     const uint32_t *stage, int64_t least, aval__cluster *clusters, const uint32_t *cluster_of, uint32_t *with);
+   aval__fuse_tails, whose pairs stay; with[node id], what tail_of is there, becomes the index of a node's head too.  Clusters may be cut for it
+   (aval__fuse_cut), so that there are more of them.  Whether it is done so is found out when the node is recorded. */
+int aval__fuse_heads(aval__arena *arena, const aval_graph *g, aval_node *const *order, size_t n_order, const uint32_t *device_of,
+                     const bool *needed, int64_t least, aval__cluster **clusters, size_t *n_clusters, uint32_t *cluster_of, uint32_t *stage,
+                     uint32_t *with);
+
+/* Makes cluster `of` one that gives `value`, one of several outputs, and nothing else; the others are computed in a cluster of their own, or in the
+   one that reads them, where it is the only one.  cluster_of and stage are brought up to date; a node that both parts need is in both, and in
+   cluster_of in that of the others.  Lists lie in `arena`. */
+int aval__fuse_cut(aval__arena *arena, aval_node *const *order, size_t n_order, const bool *needed, uint32_t of, aval_value *value,
+                   aval__cluster **clusters, size_t *n_clusters, uint32_t *cluster_of, uint32_t *stage);
 /* Whether `run` neighbouring elements of the cluster's result, from a multiple of `run` on, are made of tensors' neighbours, or of the same
    elements throughout; where work-items walk over rows also whether it pays to look for where they lie once a run. */
 bool aval__fuse_runs(const aval__cluster *c, int64_t run, const aval_device_info *device);

@@ -74,16 +74,23 @@ static bool waits_for_head_only(const aval_node *node, uint32_t headed, const ui
 }
 
 /* Whether input k may be made by the node's kernels: nothing else needs what the cluster gives, or they write that to memory. */
-static bool may_be_made(const aval_node *node, uint32_t k, const aval__cluster *c, bool needed, uint32_t reads, const uint32_t *stage)
+static bool may_be_made(const aval_node *node, uint32_t k, const aval__cluster *c, bool alone, const uint32_t *stage)
 {
-    bool alone = reads == 1 && !needed;
     if (alone && c->n_outputs == 1) return true;
     return (has_flag(node, k, AVAL_ROW_HEADED) || (alone && has_flag(node, k, AVAL_READ_ONCE))) && waits_for_head_only(node, k, stage);
 }
 
-int aval__fuse_heads(const aval_graph *g, aval_node *const *order, size_t n_order, const uint32_t *device_of, const bool *needed,
-                     const uint32_t *stage, int64_t least, aval__cluster *clusters, const uint32_t *cluster_of, uint32_t *with)
+/* Whether the node's kernels compute input k, which nobody else reads, as they read it, but write nothing that is made with it. */
+static bool is_cut_off(const aval_node *node, uint32_t k, const aval__cluster *c, bool alone)
 {
+    return alone && c->n_outputs > 1 && has_flag(node, k, AVAL_HEADED) && !has_flag(node, k, AVAL_READ_ONCE);
+}
+
+int aval__fuse_heads(aval__arena *arena, const aval_graph *g, aval_node *const *order, size_t n_order, const uint32_t *device_of,
+                     const bool *needed, int64_t least, aval__cluster **clusters, size_t *n_clusters, uint32_t *cluster_of, uint32_t *stage,
+                     uint32_t *with)
+{
+    int status = AVAL_OK;
     uint32_t *reads = NULL;
     for (size_t i = 0; i < n_order; i++) {
         const aval_node *node = order[i];
@@ -91,16 +98,20 @@ int aval__fuse_heads(const aval_graph *g, aval_node *const *order, size_t n_orde
         for (uint32_t k = 0; k < node->n_inputs && with[node->id] == NONE; k++) {
             aval_value *value = has_flag(node, k, AVAL_HEADED | AVAL_ROW_HEADED) ? node->inputs[k] : NULL;
             uint32_t of = value == NULL || value->producer == NULL ? NONE : cluster_of[value->producer->id];
-            if (of == NONE || aval__tensor_count(&value->tensor) < least || !suits(&clusters[of], node, device_of, stage)) continue;
+            if (of == NONE || aval__tensor_count(&value->tensor) < least || !suits(&(*clusters)[of], node, device_of, stage)) continue;
             if (reads == NULL && (reads = count_reads(g, order, n_order, cluster_of)) == NULL) return AVAL_E_MEMORY;
             if (replaces_what_others_read(node, needed, reads)) continue;
-            if (!may_be_made(node, k, &clusters[of], needed[value->id], reads[value->id], stage)) continue;
-            clusters[of].headed = value;
+            bool alone = reads[value->id] == 1 && !needed[value->id];
+            if (is_cut_off(node, k, &(*clusters)[of], alone))
+                AVAL__TRY_DONE(aval__fuse_cut(arena, order, n_order, needed, of, value, clusters, n_clusters, cluster_of, stage));
+            if (!may_be_made(node, k, &(*clusters)[of], alone, stage)) continue;
+            (*clusters)[of].headed = value;
             with[node->id] = of;
         }
     }
+done:
     aval__free(reads);
-    return AVAL_OK;
+    return status;
 }
 
 bool aval__fuse_runs(const aval__cluster *c, int64_t run, const aval_device_info *device)

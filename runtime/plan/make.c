@@ -110,8 +110,8 @@ static int run_stages(aval__planner *p)
                                   p->cluster_of, p->stage));
     AVAL__TRY(aval__fuse_tails(p->g, p->nodes, p->n_nodes, p->device_of, p->stage, p->clusters, p->n_clusters, p->partner_of));
     if (request->least_head > 0)
-        AVAL__TRY(aval__fuse_heads(p->g, p->nodes, p->n_nodes, p->device_of, p->needed, p->stage, request->least_head, p->clusters,
-                                   p->cluster_of, p->partner_of));
+        AVAL__TRY(aval__fuse_heads(&p->scratch, p->g, p->nodes, p->n_nodes, p->device_of, p->needed, request->least_head, &p->clusters,
+                                   &p->n_clusters, p->cluster_of, p->stage, p->partner_of));
     if (request->joins != AVAL__JOINS_NONE && !p->recomputation) /* they keep what they wait for in memory */
         AVAL__TRY(
             aval__fuse_join(&p->scratch, p->g, p->root_state, p->updated, request->devices, request->joins, p->clusters, p->n_clusters));

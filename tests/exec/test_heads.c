@@ -248,6 +248,23 @@ static made likelihood(rig *r, const shape *s)
     return (made){ { two(r, "NegativeLogLikelihoodLoss", log, labels_of(r, s)) }, 1 };
 }
 
+/* Backward reads the probabilities, of which it makes all. */
+static made likelihood_with_gradients_of_probabilities(rig *r, const shape *s)
+{
+    aval_value *a = whole(r, "a", s), *shares = aval_apply(r->graph, "Sigmoid", NULL, a);
+    aval_value *loss = two(r, "NegativeLogLikelihoodLoss", aval_apply(r->graph, "Log", NULL, shares), labels_of(r, s));
+    return (made){ { loss, aval_graph_gradient(r->graph, loss, a, NULL) }, 2 };
+}
+
+/* The same where the probabilities are wanted too, and where one is made with them that is. */
+static made likelihood_of_wanted_probabilities(rig *r, const shape *s)
+{
+    made m = likelihood_with_gradients_of_probabilities(r, s);
+    aval_value *a = whole(r, "c", s), *shares = aval_apply(r->graph, "Sigmoid", NULL, two(r, "Mul", a, along(r, "bb", s, 1)));
+    aval_value *loss = two(r, "NegativeLogLikelihoodLoss", aval_apply(r->graph, "Log", NULL, shares), labels_of(r, s));
+    return (made){ { m.wanted[0], m.wanted[1], loss, two(r, "Mul", shares, a) }, 4 };
+}
+
 static made likelihood_with_gradients(rig *r, const shape *s)
 {
     aval_value *a = whole(r, "a", s), *x = two(r, "Mul", a, along(r, "bb", s, 1));
@@ -467,6 +484,19 @@ Test(heads, a_likelihood_computes_only_the_elements_of_its_labels)
     check(likelihood_with_gradients, &shapes[3], AVAL_MEMORY_ARENA, "(NegativeLogLikelihoodLoss) of Mul");
     setenv("AVAL_GROUP", "64", 1);
     check(likelihood_with_gradients, &shapes[3], AVAL_MEMORY_ARENA, "(NegativeLogLikelihoodLoss) of Mul");
+}
+
+/* What else the cluster gives is computed apart, or by the launch of backward that alone reads it. */
+Test(heads, a_likelihood_cuts_off_what_only_it_reads)
+{
+    const char *head = "(NegativeLogLikelihoodLoss) of Sigmoid, Log", *scaled = "(NegativeLogLikelihoodLoss) of Mul, Sigmoid, Log";
+    check(likelihood_with_gradients_of_probabilities, &shapes[0], AVAL_MEMORY_GUARDED, head);
+    check(likelihood_with_gradients_of_probabilities, &shapes[3], AVAL_MEMORY_ARENA, head);
+    check(likelihood_with_gradients_of_probabilities, &shapes[3], AVAL_MEMORY_ARENA, "fused Sigmoid, Log'0, Sigmoid'0");
+    check(likelihood_of_wanted_probabilities, &shapes[2], AVAL_MEMORY_ARENA, scaled);
+    check(likelihood_of_wanted_probabilities, &shapes[2], AVAL_MEMORY_GUARDED, scaled);
+    setenv("AVAL_GROUP", "64", 1);
+    check(likelihood_with_gradients_of_probabilities, &shapes[3], AVAL_MEMORY_ARENA, head);
 }
 
 Test(heads, rows_are_made_by_work_groups_too)
