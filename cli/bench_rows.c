@@ -73,13 +73,15 @@ static aval_value *build_residual_batch_norm(aval_graph *g, const row_case *c, a
     return normalise_batch(g, c, aval_apply(g, "Add", NULL, inputs[0], inputs[3]), inputs);
 }
 
-/* The mean of a loss by constant labels. */
+/* The mean of a loss by constant labels; classes are along axis 1. */
 static aval_value *apply_loss(aval_graph *g, const row_case *c, const char *op, aval_value *scores)
 {
-    int64_t *labels = malloc((size_t)c->dims[0] * sizeof *labels);
+    int64_t dims[4] = { c->dims[0] }, count = c->dims[0];
+    for (size_t i = 2; i < c->rank; i++) dims[i - 1] = c->dims[i], count *= c->dims[i];
+    int64_t *labels = malloc((size_t)count * sizeof *labels);
     if (labels == NULL) return NULL;
-    for (int64_t i = 0; i < c->dims[0]; i++) labels[i] = i * 7 % c->dims[1];
-    aval_value *of = aval_graph_constant(g, AVAL_INT64, AVAL_SHAPE(c->dims[0]), labels);
+    for (int64_t i = 0; i < count; i++) labels[i] = i * 7 % c->dims[1];
+    aval_value *of = aval_graph_constant(g, AVAL_INT64, c->rank - 1, dims, labels);
     free(labels);
     return aval_apply(g, op, NULL, scores, of);
 }
@@ -163,6 +165,7 @@ static const row_case cases[] = {
     { "batch_norm", 4, { 32, 64, 32, 32 }, 8, 2, { "mean", "var" }, build_batch_norm },
     { "residual_batch_norm", 4, { 32, 64, 32, 32 }, 8, 2, { "mean", "var" }, build_residual_batch_norm },
     { "cross_entropy", 2, { 1024, 1000 }, 8, 0, { 0 }, build_loss },
+    { "pixel_loss", 4, { 8, 21, 128, 128 }, 8, 0, { 0 }, build_loss },
 };
 
 static int64_t count_of(const aval_value *v)

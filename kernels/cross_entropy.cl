@@ -46,17 +46,46 @@ static ACC row_loss(__local ACC *shared, __global const S *x, __global S *log_pr
 #define LOSS_OF(r, label, weight) row_loss(shared, x + x_at, log_prob, log_prob_at, r, length, inner, label, weight, normal)
 #endif
 
+#if WG == 1 && !HEAD
+/* The losses of VN rows side by side, whose scores, labels and results begin where these point, as row_loss has them. */
+static void column_losses(__global const S *x, __global const I *labels, __global const S *weights, long weights_at, __global D *losses,
+                          __global S *log_prob, bool logs, long length, long inner, long ignored)
+{
+    V kept[NEAR_VECTORS], sum = 0;
+    T bests[VN], shifts[VN];
+    const V best = fetch_columns(x, kept, length, inner);
+    for (long j = 0; j < length; j++) sum += vector_exp(kept[j] - best);
+    const V shift = log(sum);
+    for (long j = 0; logs && j < length; j++) VSTORE(log_prob, j * inner, kept[j] - best - shift);
+    VPOKE(bests, best);
+    VPOKE(shifts, shift);
+    for (long k = 0; k < VN; k++) {
+        const long label = LOAD_I(labels, k);
+        const ACC weight = label_weight(label, weights, weights_at, length, ignored);
+        const T *score = (const T *)(kept + (COUNTS(weight) ? label : 0)) + k;
+        STORE_D(losses, k, COUNTS(weight) ? -weight * (*score - bests[k] - shifts[k]) : weight);
+    }
+}
+#endif
+
 /* The losses of all rows; log_prob may be absent.  Results: rows. */
 __kernel void loss_rows(__global const S *x, long x_at, __global const I *labels, long labels_at, __global const S *weights,
                         long weights_at, __global D *losses, long losses_at, __global S *log_prob, long log_prob_at, long rows, long chunk,
                         long length, long inner, long ignored, int normal HEAD_PARAMS)
 {
     __local ACC shared[WG];
-    EACH_RESULT(r, rows)
+    EACH_ROWS(r, n, rows, !normal)
     {
+        MAKE_ROW(r);
+#if WG == 1 && !HEAD
+        if (n > 1) {
+            column_losses(x + x_at + ROW_AT(r), labels + labels_at + r, weights, weights_at, losses + losses_at + r,
+                          log_prob + log_prob_at + ROW_AT(r), log_prob_at >= 0, length, inner, ignored);
+            continue;
+        }
+#endif
         const long label = LOAD_I(labels, labels_at + r);
         const ACC weight = label_weight(label, weights, weights_at, length, ignored);
-        MAKE_ROW(r);
         const ACC loss = LOSS_OF(r, label, weight);
         if (LANE == 0) STORE_D(losses, losses_at + r, loss);
     }
@@ -108,6 +137,32 @@ __kernel void loss_total(__global const D *losses, long losses_at, __global cons
     if (LANE == 0) STORE_TOTAL(total, total_at, mean ? sum / weight : sum);
 }
 
+#if WG == 1
+/* The gradients of VN rows side by side, by what loss_backward says; `up` is u weight of each, label as numbers of type T. */
+static void column_gradients(__global const S *x, __global const S *up_log, bool logs, __global S *dx, long length, long inner, V label,
+                             V up, int normal)
+{
+    V kept[NEAR_VECTORS], inverse = 0, sum = 0;
+    if (!normal) {
+        const V best = fetch_columns(x, kept, length, inner);
+        inverse = 1 / exp_columns(kept, length, best);
+    }
+    for (long j = 0; logs && j < length; j++) sum += VLOAD(up_log, j * inner);
+    for (long j = 0; j < length; j++) {
+        const V p = normal ? inverse : kept[j] * inverse;
+        V d = up * (p - (label == (V)(j) ? (V)(1) : (V)(0)));
+        if (logs) d += VLOAD(up_log, j * inner) - p * sum;
+        VSTORE(dx, j * inner, d);
+    }
+}
+#endif
+
+/* u weight of row r. */
+#define UPSTREAM(r, weight) \
+    (g_at >= 0 && (weight) != 0 \
+         ? share * (weight)*LOAD(g, g_at + (one ? 0 : (r))) * (factor_at >= 0 ? LOAD_D(factor, factor_at) : (TD)1) \
+         : (ACC)0)
+
 /* dx_j = u weight (softmax_j - [j = label]), without softmax_j where `normal`, + gl_j - softmax_j sum_k gl_k, with u the gradient of the row's
    loss: `share` times g of the row, or where `one` g[0] * factor[0] for all rows (factor absent: 1), and gl that of log_prob.  g or gl may be
    absent.  Results: rows. */
@@ -117,29 +172,40 @@ __kernel void loss_backward(__global const S *x, long x_at, __global const I *la
                             int normal, REAL share)
 {
     __local ACC shared[WG];
-    EACH_RESULT(r, rows)
+    EACH_ROWS(r, n, rows, true)
     {
         __global const S *from = x + x_at + ROW_AT(r), *up_log = gl + gl_at + ROW_AT(r);
         __global S *to = dx + dx_at + ROW_AT(r);
-        ACC best = 0, inverse = 0, up = 0, sum = 0;
+#if WG == 1
+        if (n > 1) {
+            T numbers[VN], ups[VN];
+            for (long k = 0; k < VN; k++) {
+                const long label = LOAD_I(labels, labels_at + r + k);
+                const ACC weight = label_weight(label, weights, weights_at, length, ignored);
+                numbers[k] = label;
+                ups[k] = UPSTREAM(r + k, weight);
+            }
+            column_gradients(from, up_log, gl_at >= 0, to, length, inner, VPEEK(numbers), VPEEK(ups), normal);
+            continue;
+        }
+#endif
+        ACC best = 0, inverse = 0, sum = 0;
         const bool kept = KEPT(inner) && !normal;
         if (!normal) {
             best = row_max(shared, from, length, inner);
             inverse = 1 / row_sum(shared, from, length, inner, best, to, kept);
         }
         const long label = LOAD_I(labels, labels_at + r);
-        const ACC weight = label_weight(label, weights, weights_at, length, ignored);
-        if (g_at >= 0 && weight != 0)
-            up = share * weight * LOAD(g, g_at + (one ? 0 : r)) * (factor_at >= 0 ? LOAD_D(factor, factor_at) : (TD)1);
+        const ACC weight = label_weight(label, weights, weights_at, length, ignored), up = UPSTREAM(r, weight);
         if (gl_at >= 0) {
             for (long j = LANE; j < length; j += WG) sum += LOAD(up_log, j * inner);
             sum = group_sum(shared, sum);
         }
         long j = LANE;
 #if WG == 1
-        if (kept && gl_at < 0) { /* the label's element is taken care of last */
-            const T scale = up * inverse;
-            for (; j + VN <= length; j += VN) VSTORE(to, j, VLOAD(to, j) * scale);
+        if (inner == 1 && (kept || normal) && gl_at < 0) { /* the label's element is taken care of last */
+            const V scale = up * inverse;
+            for (; j + VN <= length; j += VN) VSTORE(to, j, normal ? scale : VLOAD(to, j) * scale);
         }
         const long walked = j;
 #endif

@@ -132,7 +132,23 @@ __kernel void softmax_backward(__global const S *y, long y_at, __global const S 
 }
 
 #if WG == 1
-/* VN neighbouring rows at once. */
+/* VN neighbouring rows at once, of at most NEAR_VECTORS elements. */
+static void write_near_columns(__global const S *x, __global S *y, long length, long inner, int logarithm)
+{
+    V kept[NEAR_VECTORS];
+    const V best = fetch_columns(x, kept, length, inner);
+    if (logarithm) {
+        V sum = 0;
+        for (long j = 0; j < length; j++) sum += vector_exp(kept[j] - best);
+        const V shift = best + log(sum);
+        for (long j = 0; j < length; j++) VSTORE(y, j * inner, kept[j] - shift);
+    } else {
+        const V factor = 1 / exp_columns(kept, length, best);
+        for (long j = 0; j < length; j++) VSTORE(y, j * inner, kept[j] * factor);
+    }
+}
+
+/* VN neighbouring rows of any length. */
 static void write_columns(__global const S *x, __global S *y, long length, long inner, int logarithm)
 {
     V best = VLOAD(x, 0), sum = 0;
@@ -144,6 +160,18 @@ static void write_columns(__global const S *x, __global S *y, long length, long 
     } else {
         for (long j = 0; j < length; j++) VSTORE(y, j * inner, vector_exp(VLOAD(x, j * inner) - best) * factor);
     }
+}
+
+static void write_near_gradients(__global const S *y, __global const S *g, __global S *dx, long length, long inner, int logarithm)
+{
+    V out[NEAR_VECTORS], up[NEAR_VECTORS], sum = 0;
+    for (long j = 0; j < length; j++) {
+        out[j] = VLOAD(y, j * inner);
+        up[j] = VLOAD(g, j * inner);
+        sum += logarithm ? up[j] : up[j] * out[j];
+    }
+    for (long j = 0; j < length; j++)
+        VSTORE(dx, j * inner, logarithm ? up[j] - vector_exp(out[j]) * sum : out[j] * (up[j] - sum));
 }
 
 static void write_column_gradients(__global const S *y, __global const S *g, __global S *dx, long length, long inner, int logarithm)
@@ -172,6 +200,7 @@ __kernel void softmax_columns(__global const S *x, long x_at, __global S *y, lon
     x += x_at + at;
     y += y_at + at;
     long i = 0;
+    for (; length <= NEAR_VECTORS && i + VN <= n; i += VN) write_near_columns(x + i, y + i, length, inner, logarithm);
     for (; i + VN <= n; i += VN) write_columns(x + i, y + i, length, inner, logarithm);
     for (; i < n; i++) any_row(0, x + i, y + i, length, inner, logarithm);
 }
@@ -184,6 +213,7 @@ __kernel void softmax_columns_backward(__global const S *y, long y_at, __global 
     g += g_at + at;
     dx += dx_at + at;
     long i = 0;
+    for (; length <= NEAR_VECTORS && i + VN <= n; i += VN) write_near_gradients(y + i, g + i, dx + i, length, inner, logarithm);
     for (; i + VN <= n; i += VN) write_column_gradients(y + i, g + i, dx + i, length, inner, logarithm);
     for (; i < n; i++) any_row_gradient(0, y + i, g + i, dx + i, length, inner, logarithm);
 }

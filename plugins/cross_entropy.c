@@ -58,6 +58,14 @@ static int is_small(const aval_host *host, aval_call *call, const loss *l)
     return host->device(call)->group == 1 && l->rows * (l->classes < 16 ? 16 : l->classes) <= AT_ONCE;
 }
 
+/* Rows a work-item; of those that lie side by side CPUs take some at once (EACH_ROWS of scores.clh). */
+#define BESIDE 16
+static int64_t loss_chunk(const aval_device_info *device, const loss *l)
+{
+    int64_t chunk = chunk_of(device, l->rows, l->classes);
+    return device->group > 1 || l->inner < BESIDE ? chunk : (chunk + BESIDE - 1) / BESIDE * BESIDE;
+}
+
 /* Scores are read more than once: the rows are made.  Of logarithms only the labels' are needed. */
 static int take_producer(const aval_host *host, aval_call *call, const loss *l)
 {
@@ -80,8 +88,8 @@ static int record_forward(const aval_host *host, aval_call *call, int normal)
                                                         AVAL_I64(l.ignored), AVAL_I32(l.normal), AVAL_I32(l.mean))));
     if (!l.none || y == NULL) rows = host->scratch(call, sum_type(host->type(l.scores)), l.rows);
     if (rows == NULL) return host->fail(call, AVAL_PLUGIN_UNSUPPORTED, "no scratch memory for the losses of rows");
-    int64_t chunk = chunk_of(device, l.rows, l.classes), near = NEAR_ELEMENTS / l.classes;
-    /* rows that lie side by side are made together, and read one by one */
+    int64_t chunk = loss_chunk(device, &l), near = NEAR_ELEMENTS / l.classes / BESIDE * BESIDE;
+    /* rows that lie side by side are made together before they are read */
     if (device->group == 1 && l.inner > 1 && chunk > near) chunk = near < 1 ? 1 : near;
     TRY(host->launch(call, AVAL_LAUNCH(.kernel = "loss_rows", BY_CHUNKS(device, l.rows, chunk), .i_type = (uint32_t)host->type(l.labels),
                                        .d_type = (uint32_t)host->type(rows),
@@ -118,7 +126,7 @@ static int record_backward(const aval_host *host, aval_call *call, int normal)
                                            AVAL_ARGS(AVAL_READ(NULL), AVAL_READ(l.labels), AVAL_READ(l.weights), AVAL_WRITE(factor),
                                                      AVAL_I64(l.rows), AVAL_I64(l.classes), AVAL_I64(l.ignored), AVAL_I32(1)))));
     }
-    int64_t chunk = chunk_of(device, l.rows, l.classes);
+    int64_t chunk = loss_chunk(device, &l);
     return host->launch(call,
                         AVAL_LAUNCH(.kernel = "loss_backward", BY_CHUNKS(device, l.rows, chunk), .s_type = (uint32_t)type,
                                     .i_type = (uint32_t)host->type(l.labels), .d_type = (uint32_t)wide,
@@ -197,7 +205,9 @@ KIND(normal, 1)
         { .inputs = "[3,5] i64[3]{0,4,2} [5]{0.5..2}" }, { .inputs = "[3,5] i64[3]{0,4,2}", .attrs = "reduction='none'" }, \
         { .inputs = "[3,5] i64[3]{0,4,2} [5]{0.5..2}", .attrs = "ignore_index=4" }, { .inputs = "[2,3,2,2] i64[2,2,2]{0,1,2,0,1,2,0,1}" }, \
         { .inputs = "[2,3,1,2,1,2] i64[2,1,2,1,2]{0,1,2,0,1,2,0,1} [3]{0.5..2}", .attrs = "reduction='none' ignore_index=1" }, \
-        { .inputs = "[1,1] i64[1]{0}" }, { .inputs = "[0,3] i64[0]", .attrs = "reduction='sum'" }, \
+        { .inputs = "[2,5,19] i64[2,19]{0..4}", .why = "rows side by side, by vectors and a rest" }, \
+        { .inputs = "[2,5,35] i64[2,35]{0..4} [5]{0.5..2}", .attrs = "reduction='none' ignore_index=2" }, { .inputs = "[1,1] i64[1]{0}" }, \
+        { .inputs = "[0,3] i64[0]", .attrs = "reduction='sum'" }, \
         { .inputs = "[3,3] i64[3]{0,7,-100}", \
           .attrs = "reduction='none' ignore_index=-100", \
           .flags = AVAL_NO_GRADIENT_CHECK, \

@@ -55,6 +55,8 @@ def cases():
     yield "batch_norm", (32, 64, 32, 32), ((64,), (64,)), batch_norm
     yield "residual_batch_norm", (32, 64, 32, 32), ((64,), (64,), (32, 64, 32, 32)), residual_batch_norm
     yield "cross_entropy", (1024, 1000), (), lambda x: F.cross_entropy(x, labels)
+    pixels = (torch.arange(8 * 128 * 128) * 7 % 21).reshape(8, 128, 128)
+    yield "pixel_loss", (8, 21, 128, 128), (), lambda x: F.cross_entropy(x, pixels)
 
 
 def forward_of(function, inputs):
