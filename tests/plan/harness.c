@@ -10,6 +10,8 @@
 #define BINARY AVAL_PORTS({ .name = "x" }, { .name = "w" })
 #define HEADED AVAL_PORTS({ .name = "x", .flags = AVAL_HEADED | AVAL_READ_ONCE }, { .name = "w" })
 #define HEADED_SAMPLE BINARY_SAMPLE
+#define PICKED AVAL_PORTS({ .name = "x", .flags = AVAL_HEADED }, { .name = "w" })
+#define PICKED_SAMPLE BINARY_SAMPLE
 #define ROW_HEADED AVAL_PORTS({ .name = "x", .flags = AVAL_ROW_HEADED }, { .name = "w" })
 #define ROW_HEADED_SAMPLE BINARY_SAMPLE
 #define RESULT AVAL_PORTS({ .name = "y" })
@@ -233,6 +235,7 @@ static int fill_forward(const aval_host *host, aval_call *call)
 RECORDER(Mix, BINARY, .forward = mix_forward, .backward = mix_backward, .keeps = AVAL_KEEP_INPUT(0) | AVAL_KEEP_INPUT(1), .accumulates = 2);
 RECORDER(Meet, HEADED, .forward = mix_forward, .zero_gradient = 3, .no_gradient = "a test's");
 RECORDER(Take, HEADED, .forward = take_forward, .zero_gradient = 3, .no_gradient = "a test's");
+RECORDER(Pick, PICKED, .forward = take_forward, .zero_gradient = 3, .no_gradient = "a test's");
 RECORDER(Rows, ROW_HEADED, .forward = rows_forward, .zero_gradient = 3, .no_gradient = "a test's");
 RECORDER(Half, UNARY, .infer = half_infer, .forward = scale_forward, .backward = scale_backward);
 RECORDER(Double, UNARY, .infer = double_infer, .forward = scale_forward, .backward = scale_backward);
@@ -309,9 +312,9 @@ static const aval_plugin plugin = {
     .size = sizeof(aval_plugin),
     .name = "plan-tests",
     .version = "1",
-    .ops = (const aval_op *const[]){ &op_Mix,  &op_Meet,   &op_Take,      &op_Rows,   &op_View,   &op_Same,  &op_Rest, &op_Product,
-                                     &op_Lazy, &op_Greedy, &op_Forgetful, &op_Update, &op_Adapt,  &op_Step,  &op_Fill, &op_Add,
-                                     &op_Mul,  &op_Neg,    &op_Cast,      &op_Half,   &op_Double, &op_Local, NULL },
+    .ops = (const aval_op *const[]){ &op_Mix,     &op_Meet, &op_Take,   &op_Pick,      &op_Rows,   &op_View,   &op_Same,  &op_Rest,
+                                     &op_Product, &op_Lazy, &op_Greedy, &op_Forgetful, &op_Update, &op_Adapt,  &op_Step,  &op_Fill,
+                                     &op_Add,     &op_Mul,  &op_Neg,    &op_Cast,      &op_Half,   &op_Double, &op_Local, NULL },
     .sources = (const aval_kernel_source[]){ { "test.cl", "/* no kernel is built here */" }, { NULL, NULL } }
 };
 

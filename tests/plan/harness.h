@@ -26,6 +26,7 @@ aval_value *make_state(fixture *f, const char *name, int64_t rows, int64_t colum
 
 typedef struct simulated {
     size_t computed, made; /* values that launches computed as they read them, and that they made in memory before they read them */
+    size_t twice; /* nodes of expressions that two launches computed */
     size_t with_others; /* of both: so many that gave others beside */
     size_t joints; /* launches of several clusters */
 } simulated;

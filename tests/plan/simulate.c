@@ -14,6 +14,7 @@ typedef struct simulation {
     uint64_t **words; /* by slot: a tag for each 4 bytes */
     simulated counts;
     bool reached[1 << 16]; /* by value id: found while walking a cluster */
+    const aval__step *computed_by[1 << 16]; /* by node id: the last launch that did, of expressions */
 } simulation;
 
 /* The value that the plan calls by this number. */
@@ -69,15 +70,22 @@ static const aval_value *found(const simulation *s, const aval__arg *arg)
     return s->g->values.at[(word >> 32) - 1];
 }
 
+static void note_computed(simulation *s, const aval_node *node, const aval__step *step)
+{
+    s->counts.twice += s->computed_by[node->id] != NULL && s->computed_by[node->id] != step;
+    s->computed_by[node->id] = step;
+}
+
 /* From an output back to values that the launch read. */
-static void walk(simulation *s, const aval_value *v, const uint64_t *read, size_t n_read, const char *who)
+static void walk(simulation *s, const aval_value *v, const uint64_t *read, size_t n_read, const aval__step *step)
 {
     bool found_here = false; /* perhaps several times: a value and its alias */
     for (size_t i = 0; i < n_read; i++)
         if (tag(v, 0) == read[i]) s->reached[i] = found_here = true;
     if (found_here) return;
-    cr_assert(v->kind == AVAL__PRODUCED && v->producer->def->kind == AVAL__EXPRESSION, "%s does not read value %u", who, v->id);
-    for (uint32_t i = 0; i < v->producer->n_inputs; i++) walk(s, v->producer->inputs[i], read, n_read, who);
+    cr_assert(v->kind == AVAL__PRODUCED && v->producer->def->kind == AVAL__EXPRESSION, "%s does not read value %u", step->node, v->id);
+    note_computed(s, v->producer, step);
+    for (uint32_t i = 0; i < v->producer->n_inputs; i++) walk(s, v->producer->inputs[i], read, n_read, step);
 }
 
 /* What the arguments from `first` on are read for. */
@@ -113,7 +121,8 @@ static void run_fused(simulation *s, const aval__step *step)
     }
     for (uint32_t i = 0; i < step->n_values; i++) {
         const aval_value *v = numbered(s, s->plan->written[step->first_value + i].value);
-        for (uint32_t j = 0; j < v->producer->n_inputs; j++) walk(s, v->producer->inputs[j], read, n_all, step->node);
+        note_computed(s, v->producer, step);
+        for (uint32_t j = 0; j < v->producer->n_inputs; j++) walk(s, v->producer->inputs[j], read, n_all, step);
     }
     for (size_t i = 0; i < n_read; i++) cr_assert(s->reached[i], "%s reads what none of its nodes does", step->node);
     for (uint32_t i = 0; i < step->n_values; i++) {
@@ -129,10 +138,10 @@ static void run_head(simulation *s, const aval__step *step, uint32_t n_own, cons
     const aval__arg *arg = &step->args[input];
     uint64_t read[64];
     size_t n_read = list_read(s, step, n_own, read), n_stored = 0;
-    walk(s, node->inputs[input], read, n_read, step->node);
+    walk(s, node->inputs[input], read, n_read, step);
     for (uint32_t i = 0; i < step->n_values; i++) {
         const aval_value *v = numbered(s, s->plan->written[step->first_value + i].value);
-        if (v->producer != node) walk(s, v, read, n_read, step->node);
+        if (v->producer != node) walk(s, v, read, n_read, step);
     }
     for (size_t i = 0; i < n_read; i++) cr_assert(s->reached[i], "%s reads what its head does not", step->node);
     if (!arg->absent) put(s, arg->slot, arg->offset * 4, node->inputs[input]);

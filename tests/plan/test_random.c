@@ -16,8 +16,9 @@ static uint32_t draw(uint32_t limit)
 
 static aval_value *add_random_node(fixture *f, aval_value **values, size_t count)
 {
-    static const char *const ops[] = { "Mix", "Mix", "Same", "Add", "Mul", "Neg", "Mul", "Meet", "Take", "Take", "Rows", "Rows" };
-    uint32_t op = draw(f->request.least_head > 0 ? 12 : 7);
+    static const char *const ops[] = { "Mix",  "Mix",  "Same", "Add",  "Mul",  "Neg",  "Mul",
+                                       "Meet", "Take", "Take", "Rows", "Rows", "Pick", "Pick" };
+    uint32_t op = draw(f->request.least_head > 0 ? 14 : 7);
     size_t near = count > 6 && draw(3) ? 6 : count;
     aval_value *inputs[] = { values[count - 1 - draw((uint32_t)near)], values[draw((uint32_t)count)] };
     aval_node *node = aval_graph_node(f->g, ops[op], NULL, inputs, op == 2 || op == 5 ? 1 : 2);
@@ -80,6 +81,7 @@ static size_t plan_random(uint64_t seed, aval_memory_mode mode, size_t n_devices
     found.made += counts.made;
     found.joints += counts.joints;
     found.with_others += counts.with_others;
+    found.twice += counts.twice;
     size_t n_arenas = count_arenas(plan, largest_allocation_bytes);
     aval__plan_release(plan);
     fixture_close(&f);
@@ -109,12 +111,14 @@ Test(random_plans, every_read_finds_its_value_on_two_devices)
 Test(random_plans, every_read_finds_its_value_where_launches_compute_what_they_read)
 {
     for (uint64_t seed = 0; seed < 1000; seed++) plan_random(seed, AVAL_MEMORY_ARENA, 1 + seed % 2, 1 << 20, 1);
-    cr_expect(found.computed > 100 && found.made > 100 && found.with_others > 20, "%zu and %zu heads, %zu with others", found.computed,
-              found.made, found.with_others);
+    cr_expect(found.computed > 100 && found.made > 100 && found.with_others > 20 && found.twice > 20,
+              "%zu and %zu heads, %zu with others, %zu nodes of clusters that were cut", found.computed, found.made, found.with_others,
+              found.twice);
     found = (simulated){ 0 };
     for (uint64_t seed = 0; seed < 500; seed++) plan_random(seed, AVAL_MEMORY_GUARDED, 1, 1 << 20, 1);
-    cr_expect(found.computed > 50 && found.made > 50 && found.with_others > 10, "%zu and %zu heads, %zu with others", found.computed,
-              found.made, found.with_others);
+    cr_expect(found.computed > 50 && found.made > 50 && found.with_others > 10 && found.twice > 10,
+              "%zu and %zu heads, %zu with others, %zu nodes of clusters that were cut", found.computed, found.made, found.with_others,
+              found.twice);
 }
 
 Test(random_plans, every_read_finds_its_value_where_clusters_share_launches)
