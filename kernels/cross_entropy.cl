@@ -121,6 +121,22 @@ __kernel void loss_at_once(__global const S *x, long x_at, __global const I *lab
 #define STORE_TOTAL STORE
 #endif
 
+#if WG == 1 && D_TYPE != 10
+/* The sum of n losses, which D holds as wide as they are summed. */
+static ACC sum_losses(__global const D *losses, long n)
+{
+    V sum = 0, more = 0;
+    ACC rest = 0;
+    long i = 0;
+    for (; i + 2 * VN <= n; i += 2 * VN) {
+        sum += DLOAD(losses, i);
+        more += DLOAD(losses, i + VN);
+    }
+    for (; i < n; i++) rest += LOAD_D(losses, i);
+    return vector_sum(sum + more) + rest;
+}
+#endif
+
 /* total = sum of losses (1 when absent), divided by the sum of weights where `mean`.  One group. */
 __kernel void loss_total(__global const D *losses, long losses_at, __global const I *labels, long labels_at, __global const S *weights,
                          long weights_at, __global TOTAL *total, long total_at, long rows, long length, long ignored, int mean)
@@ -128,6 +144,13 @@ __kernel void loss_total(__global const D *losses, long losses_at, __global cons
     __local ACC shared[WG];
     GROUP_GUARD(1);
     ACC sum = 0, weight = 0;
+#if WG == 1 && D_TYPE != 10
+    if (losses_at >= 0 && weights_at < 0 && ignored == LONG_MIN) { /* each row weighs 1, or its loss is NaN */
+        sum = sum_losses(losses + losses_at, rows);
+        STORE_TOTAL(total, total_at, mean ? sum / rows : sum);
+        return;
+    }
+#endif
     for (long r = LANE; r < rows; r += WG) {
         if (losses_at >= 0) sum += LOAD_D(losses, losses_at + r);
         weight += label_weight(LOAD_I(labels, labels_at + r), weights, weights_at, length, ignored);
@@ -159,9 +182,8 @@ static void column_gradients(__global const S *x, __global const S *up_log, bool
 
 /* u weight of row r. */
 #define UPSTREAM(r, weight) \
-    (g_at >= 0 && (weight) != 0 \
-         ? share * (weight)*LOAD(g, g_at + (one ? 0 : (r))) * (factor_at >= 0 ? LOAD_D(factor, factor_at) : (TD)1) \
-         : (ACC)0)
+    (g_at >= 0 && (weight) != 0 ? share * (weight)*LOAD(g, g_at + (one ? 0 : (r))) * (factor_at >= 0 ? LOAD_D(factor, factor_at) : (TD)1) \
+                                : (ACC)0)
 
 /* dx_j = u weight (softmax_j - [j = label]), without softmax_j where `normal`, + gl_j - softmax_j sum_k gl_k, with u the gradient of the row's
    loss: `share` times g of the row, or where `one` g[0] * factor[0] for all rows (factor absent: 1), and gl that of log_prob.  g or gl may be

@@ -170,8 +170,7 @@ static void write_near_gradients(__global const S *y, __global const S *g, __glo
         up[j] = VLOAD(g, j * inner);
         sum += logarithm ? up[j] : up[j] * out[j];
     }
-    for (long j = 0; j < length; j++)
-        VSTORE(dx, j * inner, logarithm ? up[j] - vector_exp(out[j]) * sum : out[j] * (up[j] - sum));
+    for (long j = 0; j < length; j++) VSTORE(dx, j * inner, logarithm ? up[j] - vector_exp(out[j]) * sum : out[j] * (up[j] - sum));
 }
 
 static void write_column_gradients(__global const S *y, __global const S *g, __global S *dx, long length, long inner, int logarithm)

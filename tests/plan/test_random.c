@@ -111,12 +111,12 @@ Test(random_plans, every_read_finds_its_value_on_two_devices)
 Test(random_plans, every_read_finds_its_value_where_launches_compute_what_they_read)
 {
     for (uint64_t seed = 0; seed < 1000; seed++) plan_random(seed, AVAL_MEMORY_ARENA, 1 + seed % 2, 1 << 20, 1);
-    cr_expect(found.computed > 100 && found.made > 100 && found.with_others > 20 && found.twice > 20,
+    cr_expect(found.computed > 100 && found.made > 100 && found.with_others > 20 && found.twice > 10,
               "%zu and %zu heads, %zu with others, %zu nodes of clusters that were cut", found.computed, found.made, found.with_others,
               found.twice);
     found = (simulated){ 0 };
     for (uint64_t seed = 0; seed < 500; seed++) plan_random(seed, AVAL_MEMORY_GUARDED, 1, 1 << 20, 1);
-    cr_expect(found.computed > 50 && found.made > 50 && found.with_others > 10 && found.twice > 10,
+    cr_expect(found.computed > 50 && found.made > 50 && found.with_others > 10 && found.twice > 4,
               "%zu and %zu heads, %zu with others, %zu nodes of clusters that were cut", found.computed, found.made, found.with_others,
               found.twice);
 }
