@@ -9,7 +9,8 @@
 
 /* Of AVAL_PHASE_FORWARD.  The layout never changes: a later one has another name. */
 typedef struct aval_heads {
-    /* Asks that launches which read input t, whose port is AVAL_HEADED, compute it.  They read it in runs of `run` neighbouring elements, each from
+    /* Asks that launches which read input t, whose port is AVAL_HEADED, compute it: what else is made with it is written too where the port is
+       AVAL_READ_ONCE, and else computed apart, so that launches may read few elements of t.  They read it in runs of `run` neighbouring elements, each from
        a multiple of `run` on, or one element at a time (1).
        1: so it is.  Launches that name t as AVAL_READ are built with the head's text before the kernel file, in which HEAD is 1, and get its
        arguments after their own: kernels read t as kernels/head.clh says, and find nothing behind the pointer and offset that stand for it.
