@@ -7,8 +7,9 @@
 
 /* Filter of the transposed convolution of one phase: turned [channels, maps, taps], where tap j along an axis is tap
    first + (taps - 1 - j) * step of w [maps, channels, kernel]; both for each group.  Work-items: maps, channels, groups. */
-__kernel void turn_filters(__global const S *w, long w_at, __global S *turned, long turned_at, int maps, int channels, int kernel_z, int kernel_y, int kernel_x, int taps_z, int taps_y, int taps_x, int first_z, int first_y,
-                           int first_x, int step_z, int step_y, int step_x)
+__kernel void turn_filters(__global const S *w, long w_at, __global S *turned, long turned_at, int maps, int channels, int kernel_z,
+                           int kernel_y, int kernel_x, int taps_z, int taps_y, int taps_x, int first_z, int first_y, int first_x,
+                           int step_z, int step_y, int step_x)
 {
     const int map = get_global_id(0), channel = get_global_id(1);
     const long group = get_global_id(2);
@@ -25,8 +26,8 @@ __kernel void turn_filters(__global const S *w, long w_at, __global S *turned, l
 
 /* One phase [planes, phase] into x [planes, in]: element p of the phase along an axis is element first + p * stride of x.  Work-items: rows of the
    phase (or elements, see RUN), planes. */
-__kernel void spread_phase(__global const S *phase, long phase_at, __global S *x, long x_at, int in_z, int in_y, int in_x, int phase_z, int phase_y, int phase_x, int first_z, int first_y, int first_x,
-                           int stride_z, int stride_y, int stride_x)
+__kernel void spread_phase(__global const S *phase, long phase_at, __global S *x, long x_at, int in_z, int in_y, int in_x, int phase_z,
+                           int phase_y, int phase_x, int first_z, int first_y, int first_x, int stride_z, int stride_y, int stride_x)
 {
     const int row = ROW(phase_x);
     const long plane = get_global_id(1);

@@ -21,8 +21,6 @@
 
 #define SCRATCH __global uchar *scratch, long scratch_tensor
 #define PART(type, at) ((__global type *)(scratch + scratch_tensor + (at)))
-/* Windows of a band, and the first of them, among all of a map. */
-#define WINDOWS_OF(slices) ((slices)*out_y * out_x)
 
 /* ---- c = a patches ------------------------------------------------------------------------------------------------------------------ */
 
@@ -81,17 +79,18 @@ static void store_row(__global S *restrict c, __global const T *restrict sums, i
     for (; i < count; i++) STORE(c, i, sums[i]);
 }
 
-/* Work-items: runs of item_units units of all planes [images, groups] and bands; a band has band_slices slices of windows, of out_z.  A work-item has
-   item_bytes of scratch: filters, places from places_at on, sums from sums_at on, [MR, sums_step], and from copy_at on copies of channels of copy_step
-   elements. */
-__kernel void direct_windows(__global S *c, long c_tensor, long c_offset, long c_batch, long c_row, __global const S *x, long x_tensor, long x_offset,
-                             long x_batch, __global const S *a, long a_tensor, long a_offset, long a_batch, long a_row, long a_column, SCRATCH,
-                             long item_bytes, long places_at, long sums_at, long copy_at, int sums_step, int copy_step, int groups, int channels,
-                             int m, int k, int units, int item_units, int bands, int band_slices, WINDOW_PARAMETERS, REAL alpha,
-                             REAL beta TAIL_PARAMS)
+/* Work-items: runs of item_units units: an image's band of band_slices slices of windows, of out_z, in run_groups groups.  What is done for one plane after
+   the other in each step reads no memory that was just written in other pieces, which processors wait for.  x [images, groups, channels, in].  A work-item
+   has item_bytes of scratch: filters, places from places_at on, sums from sums_at on, [rows of filters, sums_step], and from copy_at on copies of channels
+   of copy_step elements. */
+__kernel void direct_windows(__global S *c, long c_tensor, long c_offset, long c_batch, long c_row, __global const S *x, long x_tensor,
+                             long x_offset, __global const S *a, long a_tensor, long a_offset, long a_batch, long a_row, long a_column,
+                             SCRATCH, long item_bytes, long places_at, long sums_at, long copy_at, int sums_step, int copy_step, int groups,
+                             int run_groups, int channels, int m, int k, int units, int item_units, int bands, int band_slices,
+                             WINDOW_PARAMETERS, REAL alpha, REAL beta TAIL_PARAMS)
 {
-    const int first_unit = get_global_id(0) * item_units, pitch = SHEET(x, out_x), plane_rows = SHEET(y, out_y),
-              slices = SHEET(z, band_slices);
+    const int first_unit = get_global_id(0) * item_units, runs = (groups + run_groups - 1) / run_groups, rows = (m + MR - 1) / MR * MR,
+              pitch = SHEET(x, out_x), plane_rows = SHEET(y, out_y), slices = SHEET(z, band_slices);
     const long own = get_global_id(0) * item_bytes;
     __global T *filters = PART(T, own), *sums = PART(T, own + sums_at), *copy = PART(T, own + copy_at);
     __global int *places = PART(int, own + places_at);
@@ -101,26 +100,30 @@ __kernel void direct_windows(__global S *c, long c_tensor, long c_offset, long c
         const int sheet = (at_z % SEEN(z) * SEEN(y) + at_y % SEEN(y)) * SEEN(x) + at_x % SEEN(x);
         places[p] = p / TAPS * copy_step + ((sheet * slices + at_z / SEEN(z)) * plane_rows + at_y / SEEN(y)) * pitch + at_x / SEEN(x);
     }
+    int bordered = 0; /* groups whose copies have zeros around them */
     for (int unit = first_unit; unit < min(first_unit + item_units, units); unit++) {
-        const long plane = unit / bands;
-        const int group = plane % groups, first = unit % bands * band_slices, some = min(band_slices, out_z - first);
-        __global S *result = c + c_tensor + c_offset + plane * c_batch + first * out_y * out_x;
-        __global const S *image = x + x_tensor + x_offset + plane * x_batch;
-        pack_filters(filters, a + a_tensor + a_offset + group * a_batch, a_row, a_column, m, k);
-        for (int channel = 0; channel < channels; channel++) {
-            copy_plane(copy + channel * copy_step, image + channel * IN_PLANE, bands > 1 || unit == first_unit, first, slices, plane_rows, pitch,
-                       SEEN(y), 1, SEEN(x), 1, WINDOW);
+        const int image = unit / bands / runs, group = unit / bands % runs * run_groups, some_groups = min(run_groups, groups - group),
+                  first = unit % bands * band_slices, some = min(band_slices, out_z - first);
+        const long plane = (long)image * groups + group;
+        copy_planes(copy, copy_step, x + x_tensor + x_offset + plane * channels * IN_PLANE, some_groups * channels,
+                    bands > 1 || some_groups > bordered, first, slices, plane_rows, pitch, SEEN(y), 1, SEEN(x), 1, WINDOW);
+        bordered = max(bordered, some_groups);
+        for (int i = 0; i < some_groups; i++)
+            pack_filters(filters + i * rows * k, a + a_tensor + a_offset + (group + i) * a_batch, a_row, a_column, m, k);
+        for (int row = 0; row < some_groups * rows; row += MR) {
+            sum_windows(sums + row * sums_step, sums_step, filters + row * k, places, copy + row / rows * channels * copy_step, k,
+                        ((some - 1) * plane_rows + out_y - 1) * pitch + out_x, alpha);
         }
-        for (int map = 0; map < m; map += MR) {
-            sum_windows(sums, sums_step, filters + map * k, places, copy, k, ((some - 1) * plane_rows + out_y - 1) * pitch + out_x, alpha);
-            for (int r = 0; r < min(MR, m - map); r++) {
-                for (int row = 0; row < some * out_y; row++) {
-                    store_row(result + (map + r) * c_row + row * out_x,
-                              sums + r * sums_step + (row / out_y * plane_rows + row % out_y) * pitch, out_x, beta);
+        for (int i = 0; i < some_groups; i++) {
+            for (int map = 0; map < m; map++) {
+                __global S *result = c + c_tensor + c_offset + (plane + i) * c_batch + map * c_row + first * out_y * out_x;
+                __global const T *from = sums + (i * rows + map) * sums_step;
+                for (int z = 0; z < some; z++) {
+                    for (int y = 0; y < out_y; y++, result += out_x) store_row(result, from + (z * plane_rows + y) * pitch, out_x, beta);
                 }
             }
         }
-        STORED(plane / groups, group * m, group * m + m, first * out_y * out_x, (first + some) * out_y * out_x)
+        STORED(image, group * m, (group + some_groups) * m, first * out_y * out_x, (first + some) * out_y * out_x)
     }
 }
 
@@ -159,15 +162,15 @@ static void sum_taps(__global T *restrict sums, bool add, __global const int *re
     EACH_ROW(ADD_UP)
 }
 
-/* Sums [parts, groups, m, k].  Work-items: runs of item_units units of all parts and groups; a part has part_images images.  A copy of a channel has sheets
+/* Sums [parts, groups, m, k].  Work-items: runs of item_units units: run_groups groups of a part, which has part_images images.  A copy of a channel has sheets
    for all taps along y and x, as long as out_y and out_x, so that windows lie as in a.  A work-item has item_bytes of scratch, from items_at on: places,
    sums of vectors from sums_at on, and from copy_at on copies of channels of copy_step elements. */
 __kernel void direct_filters(SCRATCH, long parts_at, long items_at, long item_bytes, long sums_at, long copy_at, __global const S *x,
-                             long x_tensor, long x_offset, long x_batch, __global const S *a, long a_tensor, long a_offset, long a_batch,
-                             long a_row, int copy_step, int groups, int channels, int m, int k, int units, int item_units, int images,
+                             long x_tensor, long x_offset, __global const S *a, long a_tensor, long a_offset, long a_batch, long a_row,
+                             int copy_step, int groups, int run_groups, int channels, int m, int k, int units, int item_units, int images,
                              int part_images, int band_slices, WINDOW_PARAMETERS)
 {
-    const int first_unit = get_global_id(0) * item_units, slices = SHEET(z, band_slices);
+    const int first_unit = get_global_id(0) * item_units, runs = (groups + run_groups - 1) / run_groups, slices = SHEET(z, band_slices);
     const long own = items_at + get_global_id(0) * item_bytes;
     __global int *places = PART(int, own);
     __global T *sums = PART(T, own + sums_at), *copy = PART(T, own + copy_at);
@@ -176,33 +179,36 @@ __kernel void direct_filters(SCRATCH, long parts_at, long items_at, long item_by
         const int sheet = at_z % SEEN(z) * kernel_y * kernel_x + tap % (kernel_y * kernel_x);
         places[p] = p / TAPS * copy_step + (sheet * slices + at_z / SEEN(z)) * out_y * out_x;
     }
+    int bordered = 0; /* groups whose copies have zeros around them */
     for (int unit = first_unit; unit < min(first_unit + item_units, units); unit++) {
-        const int group = unit % groups, first_image = unit / groups * part_images, end = min(first_image + part_images, images);
+        const int group = unit % runs * run_groups, some_groups = min(run_groups, groups - group), first_image = unit / runs * part_images,
+                  end = min(first_image + part_images, images);
         for (int image = first_image; image < end; image++) {
             const long plane = (long)image * groups + group;
             for (int first = 0; first < out_z; first += band_slices) {
                 const int count = min(band_slices, out_z - first) * out_y * out_x;
-                for (int channel = 0; channel < channels; channel++) {
-                    copy_plane(copy + channel * copy_step, x + x_tensor + x_offset + plane * x_batch + channel * IN_PLANE,
-                               band_slices < out_z || (unit == first_unit && image == first_image), first, slices, out_y, out_x, kernel_y,
-                               dilation_y, kernel_x, dilation_x, WINDOW);
-                }
-                for (int map = 0; map < m; map++) {
+                const bool add = image > first_image || first > 0;
+                copy_planes(copy, copy_step, x + x_tensor + x_offset + plane * channels * IN_PLANE, some_groups * channels,
+                            band_slices < out_z || some_groups > bordered, first, slices, out_y, out_x, kernel_y, dilation_y, kernel_x,
+                            dilation_x, WINDOW);
+                bordered = max(bordered, some_groups);
+                for (int row = 0; row < some_groups * m; row++) {
                     for (int p = 0; p < k; p += MR) {
-                        sum_taps(sums + (map * k + p) * VN, image > first_image || first > 0, places + p, min(MR, k - p), copy,
-                                 a + a_tensor + a_offset + plane * a_batch + map * a_row + (long)first * out_y * out_x, count);
+                        sum_taps(sums + (row * k + p) * VN, add, places + p, min(MR, k - p), copy + row / m * channels * copy_step,
+                                 a + a_tensor + a_offset + (plane + row / m) * a_batch + row % m * a_row + (long)first * out_y * out_x,
+                                 count);
                     }
                 }
             }
         }
-        __global T *part = PART(T, parts_at) + (long)unit * m * k;
-        for (int i = 0; i < m * k; i++) part[i] = vector_sum(VPEEK(sums + i * VN));
+        __global T *part = PART(T, parts_at) + ((long)(unit / runs) * groups + group) * m * k;
+        for (int i = 0; i < some_groups * m * k; i++) part[i] = vector_sum(VPEEK(sums + i * VN));
     }
 }
 
 /* c = alpha sum of all parts + beta c.  Work-items: rows of all groups. */
-__kernel void direct_sum(__global S *c, long c_tensor, long c_offset, long c_batch, long c_row, SCRATCH, long parts_at, int groups, int m, int k,
-                         int parts, REAL alpha, REAL beta TAIL_PARAMS)
+__kernel void direct_sum(__global S *c, long c_tensor, long c_offset, long c_batch, long c_row, SCRATCH, long parts_at, int groups, int m,
+                         int k, int parts, REAL alpha, REAL beta TAIL_PARAMS)
 {
     const int row = get_global_id(0);
     __global const T *sums = PART(T, parts_at) + (long)row * k;

@@ -226,28 +226,27 @@ static int record_phase(const aval_host *host, aval_call *call, const conv *c, c
     const aval_tensor *y = host->input(call, 0), *w = host->input(call, 1), *x = host->output(call, 0);
     int64_t taps = product(p->of_y.kernel, WINDOW_SPACE), places = product(p->of_y.out, WINDOW_SPACE), channels = c->at.channels;
     if (taps == 0 || places == 0) return 0;
-    TRY(host->launch(
-        call, AVAL_LAUNCH(.kernel = "turn_filters", .dims = 3, .global = { (uint64_t)c->maps, (uint64_t)channels, (uint64_t)c->groups },
-                          AVAL_ARGS(AVAL_READ(w), AVAL_UPDATE(turned), AVAL_I32(c->maps), AVAL_I32(channels), THREE(c->at.kernel),
-                                    THREE(p->of_y.kernel), THREE(p->first_tap), THREE(p->step)))));
-    TRY(host->gemm(call,
-                   &(aval_gemm){ .size = sizeof(aval_gemm),
-                                 .m = channels,
-                                 .n = places,
-                                 .k = c->maps * taps,
-                                 .batch = c->images * c->groups,
-                                 .groups = c->groups,
-                                 .alpha = 1,
-                                 .whole = only != 0,
-                                 .a = { .tensor = turned, .ld = c->maps * taps, .batch_stride = channels * c->maps * taps },
-                                 .b = { .tensor = y, .batch_stride = c->maps * c->pixels, .patches = &p->of_y },
-                                 .c = { .tensor = only ? x : part, .ld = places, .batch_stride = channels * places } }));
+    TRY(host->launch(call, AVAL_LAUNCH(.kernel = "turn_filters", .dims = 3,
+                                       .global = { (uint64_t)c->maps, (uint64_t)channels, (uint64_t)c->groups },
+                                       AVAL_ARGS(AVAL_READ(w), AVAL_UPDATE(turned), AVAL_I32(c->maps), AVAL_I32(channels),
+                                                 THREE(c->at.kernel), THREE(p->of_y.kernel), THREE(p->first_tap), THREE(p->step)))));
+    TRY(host->gemm(call, &(aval_gemm){ .size = sizeof(aval_gemm),
+                                       .m = channels,
+                                       .n = places,
+                                       .k = c->maps * taps,
+                                       .batch = c->images * c->groups,
+                                       .groups = c->groups,
+                                       .alpha = 1,
+                                       .whole = only != 0,
+                                       .a = { .tensor = turned, .ld = c->maps * taps, .batch_stride = channels * c->maps * taps },
+                                       .b = { .tensor = y, .batch_stride = c->maps * c->pixels, .patches = &p->of_y },
+                                       .c = { .tensor = only ? x : part, .ld = places, .batch_stride = channels * places } }));
     if (only) return 0;
     int64_t run = window_run(host, call);
-    return host->launch(
-        call, AVAL_LAUNCH(.kernel = "spread_phase", .dims = 2, AVAL_DEFINES({ "RUN", run }),
-                          .global = { window_items(p->of_y.out, run), (uint64_t)(c->images * c->groups * channels) },
-                          AVAL_ARGS(AVAL_READ(part), AVAL_UPDATE(x), THREE(c->at.in), THREE(p->of_y.out), THREE(p->first), THREE(c->at.stride))));
+    return host->launch(call, AVAL_LAUNCH(.kernel = "spread_phase", .dims = 2, AVAL_DEFINES({ "RUN", run }),
+                                          .global = { window_items(p->of_y.out, run), (uint64_t)(c->images * c->groups * channels) },
+                                          AVAL_ARGS(AVAL_READ(part), AVAL_UPDATE(x), THREE(c->at.in), THREE(p->of_y.out), THREE(p->first),
+                                                    THREE(c->at.stride))));
 }
 
 static int pointwise_transposed(const aval_host *host, aval_call *call, const conv *c)
@@ -510,7 +509,21 @@ static const aval_op convolution_op = {
         { .inputs = "[2,16,14,13] [33,16,5,5]", .attrs = "shape=[14,13] pads=[2,2]", .size_class = AVAL_LARGE },
         { .inputs = "[2,8,17,31] [24,8,5,3]", .attrs = "shape=[9,11] strides=[2,3] pads=[2,1]", .size_class = AVAL_LARGE },
         { .inputs = "[2,16,5,9,17] [9,16,2,3,2]", .attrs = "shape=[4,7,16]", .size_class = AVAL_LARGE },
-        { .inputs = "[2,32,28,28] [32,1,3,3]", .attrs = "shape=[28,28] group=32 pads=[1,1]", .size_class = AVAL_LARGE }),
+        { .inputs = "[2,32,28,28] [32,1,3,3]", .attrs = "shape=[28,28] group=32 pads=[1,1]", .size_class = AVAL_LARGE },
+        { .inputs = "[3,40,7,7] [80,1,3,3]",
+          .attrs = "shape=[7,7] group=40 pads=[1,1]",
+          .size_class = AVAL_LARGE,
+          .why = "planes that are gone through together" },
+        { .inputs = "[1,3,113,120] [3,1,5,5]",
+          .attrs = "shape=[57,60] group=3 strides=[2,2] pads=[2,2]",
+          .size_class = AVAL_LARGE,
+          .why = "planes in bands" },
+        { .inputs = "[2,12,17,15] [21,4,3,3]",
+          .attrs = "shape=[9,6] group=3 strides=[2,3] dilations=[1,2] pads=[1,2]",
+          .size_class = AVAL_LARGE,
+          .why = "several channels and maps of a group" },
+        { .inputs = "[2,6,50] [6,1,7]", .attrs = "shape=[46] group=6 dilations=[2] pads=[4]", .size_class = AVAL_LARGE },
+        { .inputs = "[2,4,5,9,17] [8,2,2,3,2]", .attrs = "shape=[4,5,16] group=2 strides=[1,2,1] pads=[0,1,0]", .size_class = AVAL_LARGE }),
 };
 
 static const aval_op transposed_op = {
@@ -528,20 +541,23 @@ static const aval_op transposed_op = {
     .forward = transposed_forward,
     .backward_body = transposed_backward,
     .reference = transposed_reference,
-    .samples =
-        AVAL_SAMPLES({ .inputs = "[2,4,3,4] [4,3,3,3]", .attrs = "shape=[5,6]" },
-                     { .inputs = "[2,4,3,6] [4,3,3,2]", .attrs = "shape=[5,6] strides=[2,1] pads=[1,0]" },
-                     { .inputs = "[1,4,3,3] [4,2,3,3]",
-                       .attrs = "shape=[8,7] strides=[3,2] dilations=[2,2] pads=[1,0]",
-                       .why = "phases that no tap reaches" },
-                     { .inputs = "[1,2,2,2] [2,3,1,1]", .attrs = "shape=[5,4] strides=[2,2]" },
-                     { .inputs = "[2,4,6,6] [4,2,3,3]", .attrs = "shape=[6,6] group=2 pads=[1,1]" },
-                     { .inputs = "[2,3,4] [3,2,3]", .attrs = "shape=[10] strides=[3]" },
-                     { .inputs = "[1,2,2,3,2] [2,3,2,2,3]", .attrs = "shape=[3,6,4] strides=[1,2,1]" },
-                     { .inputs = "[1,2,2,2] [2,3,3,3]", .attrs = "shape=[43,43] strides=[40,40]", .why = "many phases" },
-                     { .inputs = "[0,2,3,3] [2,1,2,2]", .attrs = "shape=[4,4]" },
-                     { .inputs = "[3,16,24,25] [16,8,3,3]", .attrs = "shape=[24,25] pads=[1,1]", .size_class = AVAL_LARGE },
-                     { .inputs = "[3,16,12,13] [16,9,3,4]", .attrs = "shape=[24,25] strides=[2,2] pads=[1,1]", .size_class = AVAL_LARGE }),
+    .samples = AVAL_SAMPLES(
+        { .inputs = "[2,4,3,4] [4,3,3,3]", .attrs = "shape=[5,6]" },
+        { .inputs = "[2,4,3,6] [4,3,3,2]", .attrs = "shape=[5,6] strides=[2,1] pads=[1,0]" },
+        { .inputs = "[1,4,3,3] [4,2,3,3]",
+          .attrs = "shape=[8,7] strides=[3,2] dilations=[2,2] pads=[1,0]",
+          .why = "phases that no tap reaches" },
+        { .inputs = "[1,2,2,2] [2,3,1,1]", .attrs = "shape=[5,4] strides=[2,2]" },
+        { .inputs = "[2,4,6,6] [4,2,3,3]", .attrs = "shape=[6,6] group=2 pads=[1,1]" },
+        { .inputs = "[2,3,4] [3,2,3]", .attrs = "shape=[10] strides=[3]" },
+        { .inputs = "[1,2,2,3,2] [2,3,2,2,3]", .attrs = "shape=[3,6,4] strides=[1,2,1]" },
+        { .inputs = "[1,2,2,2] [2,3,3,3]", .attrs = "shape=[43,43] strides=[40,40]", .why = "many phases" },
+        { .inputs = "[0,2,3,3] [2,1,2,2]", .attrs = "shape=[4,4]" },
+        { .inputs = "[2,6,4,5] [6,1,3,3]", .attrs = "shape=[8,9] group=6 strides=[2,2] pads=[1,1]", .why = "each channel by itself" },
+        { .inputs = "[2,24,14,14] [24,2,3,3]", .attrs = "shape=[14,14] group=12 pads=[1,1]", .size_class = AVAL_LARGE },
+        { .inputs = "[2,24,14,17] [24,1,5,3]", .attrs = "shape=[28,33] group=24 strides=[2,2] pads=[2,1]", .size_class = AVAL_LARGE },
+        { .inputs = "[3,16,24,25] [16,8,3,3]", .attrs = "shape=[24,25] pads=[1,1]", .size_class = AVAL_LARGE },
+        { .inputs = "[3,16,12,13] [16,9,3,4]", .attrs = "shape=[24,25] strides=[2,2] pads=[1,1]", .size_class = AVAL_LARGE }),
 };
 
 static const aval_op weights_op = {
@@ -566,6 +582,12 @@ static const aval_op weights_op = {
         { .inputs = "[2,3,9] [2,5,4]", .attrs = "shape=[4] strides=[2] pads=[1]" },
         { .inputs = "[1,2,4,5,6] [1,3,3,2,5]", .attrs = "shape=[2,3,2] strides=[1,2,1] pads=[0,1,0]" },
         { .inputs = "[2,6,5,5] [2,4,5,5]", .attrs = "shape=[1,1]" }, { .inputs = "[0,2,3,3] [0,1,2,2]", .attrs = "shape=[2,2]" },
+        { .inputs = "[2,6,4,5] [2,6,4,5]", .attrs = "shape=[3,3] group=6 pads=[1,1]", .why = "each channel by itself" },
+        { .inputs = "[9,40,7,7] [9,40,7,7]", .attrs = "shape=[3,3] group=40 pads=[1,1]", .size_class = AVAL_LARGE },
+        { .inputs = "[2,12,113,60] [2,9,57,30]",
+          .attrs = "shape=[5,3] group=3 strides=[2,2] pads=[2,1]",
+          .size_class = AVAL_LARGE,
+          .why = "planes in bands" },
         { .inputs = "[9,16,9,8] [9,20,9,8]", .attrs = "shape=[3,3] pads=[1,1]", .size_class = AVAL_LARGE },
         { .inputs = "[5,8,17,31] [5,33,9,11]", .attrs = "shape=[5,3] strides=[2,3] pads=[2,1]", .size_class = AVAL_LARGE }),
 };

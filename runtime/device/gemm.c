@@ -58,7 +58,8 @@ static int check_name(const char *name)
 /* Providers that come before the table's order; ends with NULL. */
 static const char *const *preferred(const aval_device_info *info, const aval_gemm *gemm)
 {
-    static const char *const of_cpu[] = { "direct", "winograd", "patches", "tiles", NULL }, *const of_grouped_cpu[] = { "groups", "tiles", NULL };
+    static const char *const of_cpu[] = { "direct", "winograd", "patches", "tiles", NULL }, *const of_grouped_cpu[] = { "groups", "tiles",
+                                                                                                                        NULL };
     static const char *const of_batch[] = { "groups", NULL }, *const none[] = { NULL };
     if (info->kind == AVAL_DEVICE_CPU) return info->group > 1 ? of_grouped_cpu : of_cpu;
     bool small_batch = gemm->batch > 1 && (double)gemm->m * (double)gemm->n * (double)gemm->k < SMALL_PRODUCT;

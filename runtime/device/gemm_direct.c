@@ -8,7 +8,8 @@
 
 #include <string.h>
 
-#define BAND_BYTES ((int64_t)48 << 10) /* of copies and sums that a work-item goes through at a time */
+#define BAND_BYTES ((int64_t)48 << 10) /* of copies and sums that a work-item goes through at a time, in its second-level cache */
+#define RUN_BYTES ((int64_t)8 << 10) /* of small planes that it goes through together, in its nearest cache */
 #define LEAST_SLICES 4 /* of a band that is made for work-items to have something to do */
 #define ITEMS_PER_UNIT 4 /* work-items for each compute unit, so that none waits for long at the end */
 #define MOST 32 /* channels and maps of a group, above which its matrices are worth a product of their own */
@@ -24,6 +25,7 @@ typedef struct layout {
     int64_t slices, plane_rows, pitch; /* of a sheet, see planes.clh */
     int64_t sheets; /* of a copy of a channel */
     int64_t band_slices, bands;
+    int64_t run_groups, runs; /* of groups that are gone through at a time */
     int64_t parts, part_images; /* over filters */
     int64_t units, item_units, items;
     int64_t copy_step, sums_step; /* elements */
@@ -75,19 +77,24 @@ static void lay_out_tile(layout *l, const aval_device_info *info)
     }
 }
 
-/* Of bands as large as the cache takes, and as many as all work-items need. */
-static void lay_out_bands(layout *l, int64_t planes, int64_t items)
+/* Bands of planes as large as the cache takes, or several groups of planes that are smaller, but so few that all work-items have something to do. */
+static void lay_out_bands(layout *l, int64_t items)
 {
+    const aval_gemm *g = &l->g;
     const aval_patches *p = &l->p;
-    int64_t slice = l->plane_rows * l->pitch, copied = p->channels * l->sheets * slice * seen_of(p, 0);
-    int64_t bytes = (copied + (l->over_filters ? 0 : l->rows * slice)) * l->bytes;
-    l->bands = smaller(p->out[0], divide_up(p->out[0] * bytes, BAND_BYTES));
-    int64_t wanted = smaller(divide_up(items, planes), p->out[0] / LEAST_SLICES);
+    const int64_t slice = l->plane_rows * l->pitch, sums = l->over_filters ? 0 : divide_up(g->m, l->rows) * l->rows;
+    const int64_t bytes = (p->channels * l->sheets * seen_of(p, 0) + sums) * slice * p->out[0] * l->bytes;
+    l->bands = smaller(p->out[0], divide_up(bytes, BAND_BYTES));
+    const int64_t wanted = smaller(divide_up(items, g->batch), p->out[0] / LEAST_SLICES);
     if (!l->over_filters && l->bands < wanted) l->bands = wanted;
     l->band_slices = divide_up(p->out[0], l->bands);
     l->bands = divide_up(p->out[0], l->band_slices);
     l->slices = sheet_of(p, 0, l->band_slices);
     l->copy_step = l->sheets * seen_of(p, 0) * l->slices * slice;
+    int64_t few = (l->over_filters ? g->groups : g->batch) / items, run = smaller(RUN_BYTES / bytes, few);
+    l->runs = l->bands > 1 || run < 1 ? g->groups : divide_up(g->groups, run);
+    l->run_groups = divide_up(g->groups, l->runs);
+    l->runs = divide_up(g->groups, l->run_groups);
 }
 
 static int64_t take(int64_t *end, int64_t bytes)
@@ -101,17 +108,17 @@ static void lay_out_windows(layout *l, int64_t items)
 {
     const aval_gemm *g = &l->g;
     const aval_patches *p = &l->p;
-    const int64_t tile = l->vectors * l->vector;
+    const int64_t tile = l->vectors * l->vector, rows = divide_up(g->m, l->rows) * l->rows;
     l->pitch = sheet_of(p, 2, p->out[2]);
     l->plane_rows = sheet_of(p, 1, p->out[1]);
     l->sheets = seen_of(p, 1) * seen_of(p, 2);
-    lay_out_bands(l, g->batch, items);
-    l->units = g->batch * l->bands;
+    lay_out_bands(l, items);
+    l->units = g->batch / g->groups * l->runs * l->bands;
     l->sums_step = divide_up(l->band_slices * l->plane_rows * l->pitch, tile) * tile;
-    take(&l->item_bytes, divide_up(g->m, l->rows) * l->rows * g->k * l->bytes);
+    take(&l->item_bytes, l->run_groups * rows * g->k * l->bytes);
     l->places_at = take(&l->item_bytes, g->k * 4);
-    l->sums_at = take(&l->item_bytes, l->rows * l->sums_step * l->bytes);
-    l->copy_at = take(&l->item_bytes, (p->channels * l->copy_step + tile) * l->bytes);
+    l->sums_at = take(&l->item_bytes, l->run_groups * rows * l->sums_step * l->bytes);
+    l->copy_at = take(&l->item_bytes, (l->run_groups * p->channels * l->copy_step + tile) * l->bytes);
 }
 
 static void lay_out_filters(layout *l, int64_t items)
@@ -122,14 +129,14 @@ static void lay_out_filters(layout *l, int64_t items)
     l->pitch = p->out[2];
     l->plane_rows = p->out[1];
     l->sheets = p->kernel[1] * p->kernel[2];
-    lay_out_bands(l, g->batch, items);
+    lay_out_bands(l, items);
     l->part_images = divide_up(images, smaller(images, divide_up(items, g->groups)));
     l->parts = divide_up(images, l->part_images);
-    l->units = l->parts * g->groups;
-    take(&l->parts_bytes, l->units * g->m * g->n * l->bytes);
+    l->units = l->parts * l->runs;
+    take(&l->parts_bytes, l->parts * g->groups * g->m * g->n * l->bytes);
     take(&l->item_bytes, g->n * 4);
-    l->sums_at = take(&l->item_bytes, g->m * g->n * l->vector * l->bytes);
-    l->copy_at = take(&l->item_bytes, (p->channels * l->copy_step + l->vector) * l->bytes);
+    l->sums_at = take(&l->item_bytes, l->run_groups * g->m * g->n * l->vector * l->bytes);
+    l->copy_at = take(&l->item_bytes, (l->run_groups * p->channels * l->copy_step + l->vector) * l->bytes);
 }
 
 static bool lay_out(const aval_device_info *info, const aval_gemm *gemm, int type, layout *l)
@@ -159,7 +166,7 @@ static int launch_items(aval__gemm_launch *to, const layout *l, const char *kern
 static void push_image(aval__gemm_launch *to, const layout *l)
 {
     push(to, (aval_arg)AVAL_READ(l->g.b.tensor));
-    LONGS(to, l->g.b.offset, l->g.b.batch_stride);
+    LONGS(to, l->g.b.offset);
     push(to, (aval_arg)AVAL_READ(l->g.a.tensor));
     LONGS(to, l->g.a.offset, l->g.a.batch_stride);
 }
@@ -185,7 +192,8 @@ static int record_windows(aval__gemm_launch *to, const layout *l, bool tail)
     LONGS(to, g->a.transposed ? 1 : g->a.ld, g->a.transposed ? g->a.ld : 1);
     push_scratch(to);
     LONGS(to, l->item_bytes, l->places_at, l->sums_at, l->copy_at);
-    INTS(to, l->sums_step, l->copy_step, g->groups, l->p.channels, g->m, g->k, l->units, l->item_units, l->bands, l->band_slices);
+    INTS(to, l->sums_step, l->copy_step, g->groups, l->run_groups, l->p.channels, g->m, g->k, l->units, l->item_units, l->bands,
+         l->band_slices);
     push_window(to, &l->p);
     push_scales(to, g->alpha, g->beta);
     to->flops = 2 * (double)g->m * (double)g->n * (double)g->k * (double)g->batch;
@@ -199,8 +207,8 @@ static int record_filters(aval__gemm_launch *to, const layout *l, bool tail)
     LONGS(to, 0, l->parts_bytes, l->item_bytes, l->sums_at, l->copy_at);
     push_image(to, l);
     LONGS(to, g->a.ld);
-    INTS(to, l->copy_step, g->groups, l->p.channels, g->m, g->n, l->units, l->item_units, g->batch / g->groups, l->part_images,
-         l->band_slices);
+    INTS(to, l->copy_step, g->groups, l->run_groups, l->p.channels, g->m, g->n, l->units, l->item_units, g->batch / g->groups,
+         l->part_images, l->band_slices);
     push_window(to, &l->p);
     to->flops = 2 * (double)g->m * (double)g->n * (double)g->k * (double)g->batch;
     AVAL__TRY(launch_items(to, l, "direct_filters", l->items, false));
@@ -225,9 +233,13 @@ static int supports(const aval_device_info *info, const aval_gemm *gemm, int typ
         return AVAL_E_UNSUPPORTED;
     bool windows = !g.b.transposed && !g.sum, filters = g.b.transposed && g.sum && !g.a.transposed;
     if ((!windows && !filters) || g.m == 0 || g.n == 0 || g.k == 0) return AVAL_E_UNSUPPORTED;
-    const int64_t channels = g.b.patches->channels, fewer = smaller(g.m, channels), more = g.m + channels - fewer;
+    const aval_patches *p = g.b.patches;
+    if (g.b.batch_stride != p->channels * p->in[0] * p->in[1] * p->in[2]) return AVAL_E_UNSUPPORTED;
+    const int64_t channels = p->channels, fewer = smaller(g.m, channels), more = g.m + channels - fewer;
     if ((more > MOST && fewer >= FEW) || !lay_out(info, gemm, type, &l)) return AVAL_E_UNSUPPORTED;
-    const int64_t sizes[] = { g.m, g.n, g.k, g.batch, l.units, g.m * g.n, l.p.channels * l.copy_step, l.rows * l.sums_step };
+    const int64_t sizes[] = {
+        g.m, g.n, g.k, g.batch, l.units, g.m * g.n, l.run_groups * channels * l.copy_step, l.run_groups * (g.m + 8) * l.sums_step
+    };
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
         if (!fits_int(sizes[i])) return AVAL_E_UNSUPPORTED;
     return AVAL_OK;
