@@ -21,7 +21,7 @@ static const bench_case cases[] = {
     { "memory", "arena against the most bytes alive, training graphs of a ResNet, a U-Net and a transformer", bench_memory, false },
     { "load", "reading and planning a ResNet-50 of 102 MB, and its arena against the most bytes alive", bench_load, false },
     { "gemm", "matrix products of a network's layers and of squares", bench_gemm, false },
-    { "conv", "convolutions of ResNets and a LeNet", bench_conv, false },
+    { "conv", "convolutions of ResNets, a LeNet, a MobileNet and a ResNeXt, and their gradients", bench_conv, false },
     { "start", "a new process, from its start to the end of a training step of mlp", bench_start, false },
     { "tune", "products of the nets: the untuned choice against the best that tuning finds", bench_tune, true },
     { "elementwise", "relu(a x + b) in one launch, which the memory's bandwidth bounds", bench_elementwise, false },

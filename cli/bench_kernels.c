@@ -80,29 +80,49 @@ int bench_gemm(bench *b)
 
 /* ---- conv ---- */
 
-/* Images, channels, side, maps, filter, stride; padded so that stride 1 keeps the side. */
+/* Images, channels, side, maps, filter, stride, groups; padded so that stride 1 keeps the side. */
 typedef struct conv_size {
-    int64_t images, channels, side, maps, filter, stride;
+    int64_t images, channels, side, maps, filter, stride, groups;
 } conv_size;
 
-static int time_conv(bench *b, const conv_size *z, bench_row *row)
+/* The convolution alone, then each gradient alone. */
+static int time_conv_ways(bench *b, const conv_size *z, aval_session *s, aval_value *const ways[3])
+{
+    static const char *const names[] = { "", ", by images", ", by filters" };
+    const double taps = (double)(z->channels / z->groups * z->filter * z->filter), out = (double)((z->side - 1) / z->stride + 1);
+    int status = 0;
+    for (size_t i = 0; status == 0 && i < 3; i++) {
+        char shape[128], groups[32] = "";
+        if (z->groups > 1) snprintf(groups, sizeof groups, " in %lld groups", (long long)z->groups);
+        snprintf(shape, sizeof shape, "%lld x %lld x %lld^2, %lld of %lld^2 / %lld%s%s", (long long)z->images, (long long)z->channels,
+                 (long long)z->side, (long long)z->maps, (long long)z->filter, (long long)z->stride, groups, names[i]);
+        bench_row row = { .name = "conv", .shape = shape };
+        status = time_runs(s, ways[i], QUEUED, &row);
+        if (status == 0) row.gflops = 2e-6 * (double)(z->images * z->maps) * out * out * taps / row.median_ms;
+        if (status == 0) status = bench_report(b, &row);
+    }
+    return status;
+}
+
+static int time_conv(bench *b, const conv_size *z)
 {
     char attrs[160];
-    const int64_t pad = z->filter / 2, x_dims[] = { z->images, z->channels, z->side, z->side },
-                  w_dims[] = { z->maps, z->channels, z->filter, z->filter };
-    const double taps = (double)(z->channels * z->filter * z->filter), out = (double)((z->side - 1) / z->stride + 1);
+    const int64_t pad = z->filter / 2, out = (z->side - 1) / z->stride + 1, channels = z->channels / z->groups;
+    const int64_t x_dims[] = { z->images, z->channels, z->side, z->side }, w_dims[] = { z->maps, channels, z->filter, z->filter },
+                  y_dims[] = { z->images, z->maps, out, out };
     aval_graph *g = aval_graph_create(b->ctx);
     aval_session *s = NULL;
-    snprintf(attrs, sizeof attrs, "pads=[%lld,%lld,%lld,%lld] strides=[%lld,%lld]", (long long)pad, (long long)pad, (long long)pad,
-             (long long)pad, (long long)z->stride, (long long)z->stride);
+    snprintf(attrs, sizeof attrs, "pads=[%lld,%lld,%lld,%lld] strides=[%lld,%lld] group=%lld", (long long)pad, (long long)pad,
+             (long long)pad, (long long)pad, (long long)z->stride, (long long)z->stride, (long long)z->groups);
     aval_value *x = aval_graph_input(g, "x", AVAL_FLOAT, 4, x_dims), *w = aval_graph_input(g, "w", AVAL_FLOAT, 4, w_dims);
-    aval_value *y = aval_apply(g, "Conv", attrs, x, w);
+    aval_value *upstream = aval_graph_input(g, "upstream", AVAL_FLOAT, 4, y_dims), *y = aval_apply(g, "Conv", attrs, x, w);
+    aval_value *const ways[] = { y, aval_graph_gradient(g, y, x, upstream), aval_graph_gradient(g, y, w, upstream) };
     int status = aval_graph_status(g);
     if (status == 0) status = aval_session_create(b->ctx, g, NULL, &s);
     if (status == 0) status = bench_feed(s, x, (size_t)(z->images * z->channels * z->side * z->side));
-    if (status == 0) status = bench_feed(s, w, (size_t)(z->maps * z->channels * z->filter * z->filter));
-    if (status == 0) status = time_runs(s, y, QUEUED, row);
-    if (status == 0) row->gflops = 2e-6 * (double)(z->images * z->maps) * out * out * taps / row->median_ms;
+    if (status == 0) status = bench_feed(s, w, (size_t)(z->maps * channels * z->filter * z->filter));
+    if (status == 0) status = bench_feed(s, upstream, (size_t)(z->images * z->maps * out * out));
+    if (status == 0) status = time_conv_ways(b, z, s, ways);
     aval_session_release(s);
     aval_graph_release(g);
     return status;
@@ -110,20 +130,16 @@ static int time_conv(bench *b, const conv_size *z, bench_row *row)
 
 int bench_conv(bench *b)
 {
-    /* two of ResNet-20, batch 32; three of ResNet-50, one image; two of a LeNet, batch 64 */
-    static const conv_size sizes[] = { { 32, 16, 32, 16, 3, 1 },   { 32, 32, 16, 64, 3, 2 },   { 1, 64, 56, 64, 3, 1 },
-                                       { 1, 256, 14, 1024, 1, 1 }, { 1, 512, 28, 1024, 1, 2 }, { 64, 1, 28, 32, 5, 1 },
-                                       { 64, 32, 14, 64, 5, 1 } };
+    /* two of ResNet-20, batch 32; three of ResNet-50, one image; two of a LeNet, batch 64; six of MobileNetV2, one image, and one in a batch of 16;
+       two of ResNeXt-50, one image */
+    static const conv_size sizes[] = { { 32, 16, 32, 16, 3, 1, 1 },    { 32, 32, 16, 64, 3, 2, 1 },     { 1, 64, 56, 64, 3, 1, 1 },
+                                       { 1, 256, 14, 1024, 1, 1, 1 },  { 1, 512, 28, 1024, 1, 2, 1 },   { 64, 1, 28, 32, 5, 1, 1 },
+                                       { 64, 32, 14, 64, 5, 1, 1 },    { 1, 32, 112, 32, 3, 1, 32 },    { 1, 96, 112, 96, 3, 2, 96 },
+                                       { 1, 144, 56, 144, 3, 1, 144 }, { 1, 192, 28, 192, 3, 2, 192 },  { 1, 576, 14, 576, 3, 1, 576 },
+                                       { 1, 960, 7, 960, 3, 1, 960 },  { 16, 192, 28, 192, 3, 1, 192 }, { 1, 128, 56, 128, 3, 1, 32 },
+                                       { 1, 512, 14, 512, 3, 1, 32 } };
     int status = 0;
-    for (size_t i = 0; status == 0 && i < sizeof sizes / sizeof *sizes; i++) {
-        char shape[96];
-        const conv_size *z = &sizes[i];
-        snprintf(shape, sizeof shape, "%lld x %lld x %lld^2, %lld of %lld^2 / %lld", (long long)z->images, (long long)z->channels,
-                 (long long)z->side, (long long)z->maps, (long long)z->filter, (long long)z->stride);
-        bench_row row = { .name = "conv", .shape = shape };
-        status = time_conv(b, z, &row);
-        if (status == 0) status = bench_report(b, &row);
-    }
+    for (size_t i = 0; status == 0 && i < sizeof sizes / sizeof *sizes; i++) status = time_conv(b, &sizes[i]);
     return status;
 }
 

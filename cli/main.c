@@ -47,7 +47,7 @@ static const struct {
     { "AVAL_CACHE_DIR",
       "built kernels, verdicts of checks, what was tuned; '' turns the cache off [$XDG_CACHE_HOME/aval, or ~/.cache/aval]" },
     { "AVAL_GEMM",
-      "what computes matrix products: clblast, groups, winograd, patches or tiles [what was tuned, else the last three on CPUs]" },
+      "what computes matrix products: clblast, groups, direct, winograd, patches or tiles [what was tuned, else the last four on CPUs]" },
     { "AVAL_TUNED", "0: what `aval tune` has found is not taken" },
     { "AVAL_TAILS", "1: what follows a product is computed as it is stored wherever it can be, 0: never [where it pays]" },
     { "AVAL_HEADS", "1: what is read once is computed as it is read wherever it can be, 0: never [where it pays]" },

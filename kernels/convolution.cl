@@ -6,15 +6,16 @@
 #include "window.clh"
 
 /* Filter of the transposed convolution of one phase: turned [channels, maps, taps], where tap j along an axis is tap
-   first + (taps - 1 - j) * step of w [maps, channels, kernel] from element w_first on.  Work-items: maps, channels. */
-__kernel void turn_filters(__global const S *w, long w_at, __global S *turned, long turned_at, long w_first, int maps, int channels,
-                           int kernel_z, int kernel_y, int kernel_x, int taps_z, int taps_y, int taps_x, int first_z, int first_y,
-                           int first_x, int step_z, int step_y, int step_x)
+   first + (taps - 1 - j) * step of w [maps, channels, kernel]; both for each group.  Work-items: maps, channels, groups. */
+__kernel void turn_filters(__global const S *w, long w_at, __global S *turned, long turned_at, int maps, int channels, int kernel_z,
+                           int kernel_y, int kernel_x, int taps_z, int taps_y, int taps_x, int first_z, int first_y, int first_x,
+                           int step_z, int step_y, int step_x)
 {
     const int map = get_global_id(0), channel = get_global_id(1);
+    const long group = get_global_id(2);
     if (map >= maps) return;
-    w += w_at + w_first + ((long)map * channels + channel) * kernel_z * kernel_y * kernel_x;
-    long to = turned_at + ((long)channel * maps + map) * taps_z * taps_y * taps_x;
+    w += w_at + ((group * maps + map) * channels + channel) * kernel_z * kernel_y * kernel_x;
+    long to = turned_at + ((group * channels + channel) * maps + map) * taps_z * taps_y * taps_x;
     for (int z = taps_z - 1; z >= 0; z--) {
         for (int y = taps_y - 1; y >= 0; y--) {
             const int row = ((first_z + z * step_z) * kernel_y + first_y + y * step_y) * kernel_x;
@@ -23,17 +24,17 @@ __kernel void turn_filters(__global const S *w, long w_at, __global S *turned, l
     }
 }
 
-/* One phase [images, channels, phase] into x [images, .., in] from element x_first on: element p of the phase along an axis is element
-   first + p * stride of x.  Work-items: rows of the phase (or elements, see RUN), images * channels. */
-__kernel void spread_phase(__global const S *phase, long phase_at, __global S *x, long x_at, long x_first, int channels, long image_step,
-                           int in_z, int in_y, int in_x, int phase_z, int phase_y, int phase_x, int first_z, int first_y, int first_x,
-                           int stride_z, int stride_y, int stride_x)
+/* One phase [planes, phase] into x [planes, in]: element p of the phase along an axis is element first + p * stride of x.  Work-items: rows of the
+   phase (or elements, see RUN), planes. */
+__kernel void spread_phase(__global const S *phase, long phase_at, __global S *x, long x_at, int in_z, int in_y, int in_x, int phase_z,
+                           int phase_y, int phase_x, int first_z, int first_y, int first_x, int stride_z, int stride_y, int stride_x)
 {
-    const int row = ROW(phase_x), plane = get_global_id(1);
+    const int row = ROW(phase_x);
+    const long plane = get_global_id(1);
     if (row >= phase_z * phase_y) return;
     const int z = first_z + row / phase_y * stride_z, y = first_y + row % phase_y * stride_y;
-    x += x_at + x_first + plane / channels * image_step + plane % channels * IN_PLANE + ((long)z * in_y + y) * in_x + first_x;
-    phase += phase_at + ((long)plane * phase_z * phase_y + row) * phase_x;
+    x += x_at + plane * IN_PLANE + ((long)z * in_y + y) * in_x + first_x;
+    phase += phase_at + (plane * phase_z * phase_y + row) * phase_x;
     EACH_RUN(first, phase_x)
     {
         for (int i = first; i < min(first + RUN, phase_x); i++) STORE(x, i * stride_x, LOAD(phase, i));

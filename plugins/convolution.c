@@ -107,17 +107,17 @@ static int weights_infer(const aval_host *host, aval_call *call)
     return conv_output(host, call, &weights);
 }
 
-/* ---- Operands of group g ----------------------------------------------------------------------------------------------------------- */
+/* ---- Operands ------------------------------------------------------------------------------------------------------------------------
+ * of all groups of all images: [images, groups] matrices of images and maps, [groups] of filters. */
 
-static aval_operand filters_of(const conv *c, const aval_tensor *w, int64_t g)
+static aval_operand filters_of(const conv *c, const aval_tensor *w)
 {
-    return (aval_operand){ .tensor = w, .offset = g * c->maps * c->depth, .ld = c->depth };
+    return (aval_operand){ .tensor = w, .ld = c->depth, .batch_stride = c->maps * c->depth };
 }
 
-static aval_operand maps_of(const conv *c, const aval_tensor *y, int64_t g)
+static aval_operand maps_of(const conv *c, const aval_tensor *y)
 {
-    return (
-        aval_operand){ .tensor = y, .offset = g * c->maps * c->pixels, .ld = c->pixels, .batch_stride = c->groups * c->maps * c->pixels };
+    return (aval_operand){ .tensor = y, .ld = c->pixels, .batch_stride = c->maps * c->pixels };
 }
 
 /* A filter of one element that meets each element of the image once: patches are the image as it lies. */
@@ -128,17 +128,22 @@ static int is_pointwise(const conv *c)
     return 1;
 }
 
-static aval_operand images_of(const conv *c, const aval_tensor *x, int64_t g)
+static aval_operand images_of(const conv *c, const aval_tensor *x)
 {
-    int64_t group = c->at.channels * c->places;
     return (aval_operand){
-        .tensor = x, .offset = g * group, .ld = c->places, .batch_stride = c->groups * group, .patches = is_pointwise(c) ? NULL : &c->at
+        .tensor = x, .ld = c->places, .batch_stride = c->at.channels * c->places, .patches = is_pointwise(c) ? NULL : &c->at
     };
 }
 
-static int has_few(const conv *c)
+/* CPUs have kernels for products with patches in groups, however few channels these have, and for patches that are images as they lie. */
+static int takes_patches(const aval_host *host, aval_call *call)
 {
-    return c->groups > 1 && (c->maps < FEW || c->at.channels < FEW);
+    return host->device(call)->kind == AVAL_DEVICE_CPU && host->device(call)->group == 1;
+}
+
+static int has_few(const aval_host *host, aval_call *call, const conv *c)
+{
+    return c->groups > 1 && (c->maps < FEW || c->at.channels < FEW) && !takes_patches(host, call);
 }
 
 /* ---- y = x * w --------------------------------------------------------------------------------------------------------------------- */
@@ -149,29 +154,26 @@ static int convolution_forward(const aval_host *host, aval_call *call)
     conv c;
     TRY(conv_read(host, call, &convolution, &c));
     if (host->count(y) == 0) return 0;
-    if (has_few(&c)) {
+    if (has_few(host, call, &c)) {
         int64_t run = window_run(host, call);
         return host->launch(call, AVAL_LAUNCH(.kernel = "convolve", .dims = 2, AVAL_DEFINES({ "RUN", run }),
                                               .global = { window_items(c.at.out, run), (uint64_t)(c.images * c.groups * c.maps) },
                                               AVAL_ARGS(AVAL_READ(x), AVAL_READ(w), AVAL_WRITE(y), AVAL_I32(c.at.channels),
                                                         AVAL_I32(c.maps), AVAL_I32(c.groups), WINDOW_ARGS(c.at))));
     }
-    for (int64_t g = 0; g < c.groups; g++) {
-        aval_operand images = images_of(&c, x, g);
-        /* CPUs have a kernel for patches that reads such images as they lie; elsewhere it is a product like others. */
-        if (host->device(call)->kind == AVAL_DEVICE_CPU) images.patches = &c.at;
-        TRY(host->gemm(call, &(aval_gemm){ .size = sizeof(aval_gemm),
-                                           .m = c.maps,
-                                           .n = c.pixels,
-                                           .k = c.depth,
-                                           .batch = c.images,
-                                           .alpha = 1,
-                                           .whole = c.groups == 1,
-                                           .a = filters_of(&c, w, g),
-                                           .b = images,
-                                           .c = maps_of(&c, y, g) }));
-    }
-    return 0;
+    aval_operand images = images_of(&c, x);
+    if (host->device(call)->kind == AVAL_DEVICE_CPU) images.patches = &c.at;
+    return host->gemm(call, &(aval_gemm){ .size = sizeof(aval_gemm),
+                                          .m = c.maps,
+                                          .n = c.pixels,
+                                          .k = c.depth,
+                                          .batch = c.images * c.groups,
+                                          .groups = c.groups,
+                                          .alpha = 1,
+                                          .whole = 1,
+                                          .a = filters_of(&c, w),
+                                          .b = images,
+                                          .c = maps_of(&c, y) });
 }
 
 /* ---- x = y *' w -------------------------------------------------------------------------------------------------------------------- */
@@ -217,60 +219,51 @@ static phase phase_of(const conv *c, int64_t number)
     return p;
 }
 
-/* Group g of a phase: turned filters times the patches of y, into x itself when it is the only phase. */
-static int record_phase(const aval_host *host, aval_call *call, const conv *c, const phase *p, int64_t g, int only,
-                        const aval_tensor *turned, const aval_tensor *part)
+/* A phase: turned filters times the patches of y, into x itself when it is the only one. */
+static int record_phase(const aval_host *host, aval_call *call, const conv *c, const phase *p, int only, const aval_tensor *turned,
+                        const aval_tensor *part)
 {
     const aval_tensor *y = host->input(call, 0), *w = host->input(call, 1), *x = host->output(call, 0);
     int64_t taps = product(p->of_y.kernel, WINDOW_SPACE), places = product(p->of_y.out, WINDOW_SPACE), channels = c->at.channels;
-    int64_t x_first = g * channels * c->places, image_step = c->groups * channels * c->places;
     if (taps == 0 || places == 0) return 0;
-    TRY(host->launch(
-        call, AVAL_LAUNCH(.kernel = "turn_filters", .dims = 2, .global = { (uint64_t)c->maps, (uint64_t)channels },
-                          AVAL_ARGS(AVAL_READ(w), AVAL_UPDATE(turned), AVAL_I64(g * c->maps * c->depth), AVAL_I32(c->maps),
-                                    AVAL_I32(channels), THREE(c->at.kernel), THREE(p->of_y.kernel), THREE(p->first_tap), THREE(p->step)))));
-    TRY(host->gemm(
-        call,
-        &(aval_gemm){
-            .size = sizeof(aval_gemm),
-            .m = channels,
-            .n = places,
-            .k = c->maps * taps,
-            .batch = c->images,
-            .alpha = 1,
-            .whole = only && c->groups == 1,
-            .a = { .tensor = turned, .ld = c->maps * taps },
-            .b = { .tensor = y, .offset = g * c->maps * c->pixels, .batch_stride = c->groups * c->maps * c->pixels, .patches = &p->of_y },
-            .c = { .tensor = only ? x : part,
-                   .offset = only ? x_first : 0,
-                   .ld = places,
-                   .batch_stride = only ? image_step : channels * places } }));
+    TRY(host->launch(call, AVAL_LAUNCH(.kernel = "turn_filters", .dims = 3,
+                                       .global = { (uint64_t)c->maps, (uint64_t)channels, (uint64_t)c->groups },
+                                       AVAL_ARGS(AVAL_READ(w), AVAL_UPDATE(turned), AVAL_I32(c->maps), AVAL_I32(channels),
+                                                 THREE(c->at.kernel), THREE(p->of_y.kernel), THREE(p->first_tap), THREE(p->step)))));
+    TRY(host->gemm(call, &(aval_gemm){ .size = sizeof(aval_gemm),
+                                       .m = channels,
+                                       .n = places,
+                                       .k = c->maps * taps,
+                                       .batch = c->images * c->groups,
+                                       .groups = c->groups,
+                                       .alpha = 1,
+                                       .whole = only != 0,
+                                       .a = { .tensor = turned, .ld = c->maps * taps, .batch_stride = channels * c->maps * taps },
+                                       .b = { .tensor = y, .batch_stride = c->maps * c->pixels, .patches = &p->of_y },
+                                       .c = { .tensor = only ? x : part, .ld = places, .batch_stride = channels * places } }));
     if (only) return 0;
     int64_t run = window_run(host, call);
-    return host->launch(call,
-                        AVAL_LAUNCH(.kernel = "spread_phase", .dims = 2, AVAL_DEFINES({ "RUN", run }),
-                                    .global = { window_items(p->of_y.out, run), (uint64_t)(c->images * channels) },
-                                    AVAL_ARGS(AVAL_READ(part), AVAL_UPDATE(x), AVAL_I64(x_first), AVAL_I32(channels), AVAL_I64(image_step),
-                                              THREE(c->at.in), THREE(p->of_y.out), THREE(p->first), THREE(c->at.stride))));
+    return host->launch(call, AVAL_LAUNCH(.kernel = "spread_phase", .dims = 2, AVAL_DEFINES({ "RUN", run }),
+                                          .global = { window_items(p->of_y.out, run), (uint64_t)(c->images * c->groups * channels) },
+                                          AVAL_ARGS(AVAL_READ(part), AVAL_UPDATE(x), THREE(c->at.in), THREE(p->of_y.out), THREE(p->first),
+                                                    THREE(c->at.stride))));
 }
 
 static int pointwise_transposed(const aval_host *host, aval_call *call, const conv *c)
 {
-    for (int64_t g = 0; g < c->groups; g++) {
-        aval_operand filters = filters_of(c, host->input(call, 1), g);
-        filters.transposed = 1;
-        TRY(host->gemm(call, &(aval_gemm){ .size = sizeof(aval_gemm),
-                                           .m = c->at.channels,
-                                           .n = c->pixels,
-                                           .k = c->maps,
-                                           .batch = c->images,
-                                           .alpha = 1,
-                                           .whole = c->groups == 1,
-                                           .a = filters,
-                                           .b = maps_of(c, host->input(call, 0), g),
-                                           .c = images_of(c, host->output(call, 0), g) }));
-    }
-    return 0;
+    aval_operand filters = filters_of(c, host->input(call, 1));
+    filters.transposed = 1;
+    return host->gemm(call, &(aval_gemm){ .size = sizeof(aval_gemm),
+                                          .m = c->at.channels,
+                                          .n = c->pixels,
+                                          .k = c->maps,
+                                          .batch = c->images * c->groups,
+                                          .groups = c->groups,
+                                          .alpha = 1,
+                                          .whole = 1,
+                                          .a = filters,
+                                          .b = maps_of(c, host->input(call, 0)),
+                                          .c = images_of(c, host->output(call, 0)) });
 }
 
 static int transposed_forward(const aval_host *host, aval_call *call)
@@ -282,29 +275,27 @@ static int transposed_forward(const aval_host *host, aval_call *call)
     int holes = 0;
     if (host->count(x) == 0) return 0;
     if (host->count(y) == 0 || c.depth == 0) return host->fill(call, x, 0);
-    if (has_few(&c) || phases > MOST_PHASES) {
+    if (has_few(host, call, &c) || phases > MOST_PHASES) {
         int64_t run = window_run(host, call);
         return host->launch(call, AVAL_LAUNCH(.kernel = "convolve_transposed", .dims = 2, AVAL_DEFINES({ "RUN", run }),
                                               .global = { window_items(c.at.in, run), (uint64_t)(c.images * c.groups * c.at.channels) },
                                               AVAL_ARGS(AVAL_READ(y), AVAL_READ(w), AVAL_WRITE(x), AVAL_I32(c.at.channels),
                                                         AVAL_I32(c.maps), AVAL_I32(c.groups), WINDOW_ARGS(c.at))));
     }
-    if (is_pointwise(&c)) return pointwise_transposed(host, call, &c);
+    if (is_pointwise(&c) && (c.groups == 1 || !takes_patches(host, call))) return pointwise_transposed(host, call, &c);
     for (int64_t i = 0; i < phases; i++) {
         phase p = phase_of(&c, i);
         int64_t places = product(p.of_y.out, WINDOW_SPACE);
         if (places > most) most = places;
         if (places > 0 && product(p.of_y.kernel, WINDOW_SPACE) == 0) holes = 1;
     }
-    turned = host->scratch(call, host->type(w), c.at.channels * c.maps * c.taps);
-    if (phases > 1) part = host->scratch(call, host->type(x), c.images * c.at.channels * most);
+    turned = host->scratch(call, host->type(w), c.groups * c.at.channels * c.maps * c.taps);
+    if (phases > 1) part = host->scratch(call, host->type(x), c.images * c.groups * c.at.channels * most);
     if (turned == NULL || (phases > 1 && part == NULL)) return host->fail(call, AVAL_PLUGIN_NO_MEMORY, "no memory for a phase");
     if (holes) TRY(host->fill(call, x, 0));
-    for (int64_t g = 0; g < c.groups; g++) {
-        for (int64_t i = 0; i < phases; i++) {
-            phase p = phase_of(&c, i);
-            TRY(record_phase(host, call, &c, &p, g, phases == 1, turned, part));
-        }
+    for (int64_t i = 0; i < phases; i++) {
+        phase p = phase_of(&c, i);
+        TRY(record_phase(host, call, &c, &p, phases == 1, turned, part));
     }
     return 0;
 }
@@ -318,29 +309,28 @@ static int weights_forward(const aval_host *host, aval_call *call)
     TRY(conv_read(host, call, &weights, &c));
     if (host->count(w) == 0) return 0;
     if (host->count(y) == 0) return host->fill(call, w, 0);
-    if (has_few(&c)) {
+    if (has_few(host, call, &c)) {
         const uint32_t group = host->device(call)->group;
         return host->launch(call,
                             AVAL_LAUNCH(.kernel = "convolve_weights", BY_GROUPS_WITH(group, host->count(w), "RUN", window_run(host, call)),
                                         AVAL_ARGS(AVAL_READ(x), AVAL_READ(y), AVAL_WRITE(w), AVAL_I32(c.images), AVAL_I32(c.at.channels),
                                                   AVAL_I32(c.maps), AVAL_I32(c.groups), WINDOW_ARGS(c.at))));
     }
-    for (int64_t g = 0; g < c.groups; g++) {
-        aval_operand patches = images_of(&c, x, g);
-        patches.transposed = 1;
-        TRY(host->gemm(call, &(aval_gemm){ .size = sizeof(aval_gemm),
-                                           .m = c.maps,
-                                           .n = c.depth,
-                                           .k = c.pixels,
-                                           .batch = c.images,
-                                           .alpha = 1,
-                                           .sum = 1,
-                                           .whole = c.groups == 1,
-                                           .a = maps_of(&c, y, g),
-                                           .b = patches,
-                                           .c = filters_of(&c, w, g) }));
-    }
-    return 0;
+    aval_operand patches = images_of(&c, x);
+    if (c.groups > 1 && takes_patches(host, call)) patches.patches = &c.at;
+    patches.transposed = 1;
+    return host->gemm(call, &(aval_gemm){ .size = sizeof(aval_gemm),
+                                          .m = c.maps,
+                                          .n = c.depth,
+                                          .k = c.pixels,
+                                          .batch = c.images * c.groups,
+                                          .groups = c.groups,
+                                          .alpha = 1,
+                                          .sum = 1,
+                                          .whole = 1,
+                                          .a = maps_of(&c, y),
+                                          .b = patches,
+                                          .c = filters_of(&c, w) });
 }
 
 /* ---- Gradients: these ops again ------------------------------------------------------------------------------------------------------ */
@@ -519,7 +509,21 @@ static const aval_op convolution_op = {
         { .inputs = "[2,16,14,13] [33,16,5,5]", .attrs = "shape=[14,13] pads=[2,2]", .size_class = AVAL_LARGE },
         { .inputs = "[2,8,17,31] [24,8,5,3]", .attrs = "shape=[9,11] strides=[2,3] pads=[2,1]", .size_class = AVAL_LARGE },
         { .inputs = "[2,16,5,9,17] [9,16,2,3,2]", .attrs = "shape=[4,7,16]", .size_class = AVAL_LARGE },
-        { .inputs = "[2,32,28,28] [32,1,3,3]", .attrs = "shape=[28,28] group=32 pads=[1,1]", .size_class = AVAL_LARGE }),
+        { .inputs = "[2,32,28,28] [32,1,3,3]", .attrs = "shape=[28,28] group=32 pads=[1,1]", .size_class = AVAL_LARGE },
+        { .inputs = "[3,40,7,7] [80,1,3,3]",
+          .attrs = "shape=[7,7] group=40 pads=[1,1]",
+          .size_class = AVAL_LARGE,
+          .why = "planes that are gone through together" },
+        { .inputs = "[1,3,113,120] [3,1,5,5]",
+          .attrs = "shape=[57,60] group=3 strides=[2,2] pads=[2,2]",
+          .size_class = AVAL_LARGE,
+          .why = "planes in bands" },
+        { .inputs = "[2,12,17,15] [21,4,3,3]",
+          .attrs = "shape=[9,6] group=3 strides=[2,3] dilations=[1,2] pads=[1,2]",
+          .size_class = AVAL_LARGE,
+          .why = "several channels and maps of a group" },
+        { .inputs = "[2,6,50] [6,1,7]", .attrs = "shape=[46] group=6 dilations=[2] pads=[4]", .size_class = AVAL_LARGE },
+        { .inputs = "[2,4,5,9,17] [8,2,2,3,2]", .attrs = "shape=[4,5,16] group=2 strides=[1,2,1] pads=[0,1,0]", .size_class = AVAL_LARGE }),
 };
 
 static const aval_op transposed_op = {
@@ -537,20 +541,23 @@ static const aval_op transposed_op = {
     .forward = transposed_forward,
     .backward_body = transposed_backward,
     .reference = transposed_reference,
-    .samples =
-        AVAL_SAMPLES({ .inputs = "[2,4,3,4] [4,3,3,3]", .attrs = "shape=[5,6]" },
-                     { .inputs = "[2,4,3,6] [4,3,3,2]", .attrs = "shape=[5,6] strides=[2,1] pads=[1,0]" },
-                     { .inputs = "[1,4,3,3] [4,2,3,3]",
-                       .attrs = "shape=[8,7] strides=[3,2] dilations=[2,2] pads=[1,0]",
-                       .why = "phases that no tap reaches" },
-                     { .inputs = "[1,2,2,2] [2,3,1,1]", .attrs = "shape=[5,4] strides=[2,2]" },
-                     { .inputs = "[2,4,6,6] [4,2,3,3]", .attrs = "shape=[6,6] group=2 pads=[1,1]" },
-                     { .inputs = "[2,3,4] [3,2,3]", .attrs = "shape=[10] strides=[3]" },
-                     { .inputs = "[1,2,2,3,2] [2,3,2,2,3]", .attrs = "shape=[3,6,4] strides=[1,2,1]" },
-                     { .inputs = "[1,2,2,2] [2,3,3,3]", .attrs = "shape=[43,43] strides=[40,40]", .why = "many phases" },
-                     { .inputs = "[0,2,3,3] [2,1,2,2]", .attrs = "shape=[4,4]" },
-                     { .inputs = "[3,16,24,25] [16,8,3,3]", .attrs = "shape=[24,25] pads=[1,1]", .size_class = AVAL_LARGE },
-                     { .inputs = "[3,16,12,13] [16,9,3,4]", .attrs = "shape=[24,25] strides=[2,2] pads=[1,1]", .size_class = AVAL_LARGE }),
+    .samples = AVAL_SAMPLES(
+        { .inputs = "[2,4,3,4] [4,3,3,3]", .attrs = "shape=[5,6]" },
+        { .inputs = "[2,4,3,6] [4,3,3,2]", .attrs = "shape=[5,6] strides=[2,1] pads=[1,0]" },
+        { .inputs = "[1,4,3,3] [4,2,3,3]",
+          .attrs = "shape=[8,7] strides=[3,2] dilations=[2,2] pads=[1,0]",
+          .why = "phases that no tap reaches" },
+        { .inputs = "[1,2,2,2] [2,3,1,1]", .attrs = "shape=[5,4] strides=[2,2]" },
+        { .inputs = "[2,4,6,6] [4,2,3,3]", .attrs = "shape=[6,6] group=2 pads=[1,1]" },
+        { .inputs = "[2,3,4] [3,2,3]", .attrs = "shape=[10] strides=[3]" },
+        { .inputs = "[1,2,2,3,2] [2,3,2,2,3]", .attrs = "shape=[3,6,4] strides=[1,2,1]" },
+        { .inputs = "[1,2,2,2] [2,3,3,3]", .attrs = "shape=[43,43] strides=[40,40]", .why = "many phases" },
+        { .inputs = "[0,2,3,3] [2,1,2,2]", .attrs = "shape=[4,4]" },
+        { .inputs = "[2,6,4,5] [6,1,3,3]", .attrs = "shape=[8,9] group=6 strides=[2,2] pads=[1,1]", .why = "each channel by itself" },
+        { .inputs = "[2,24,14,14] [24,2,3,3]", .attrs = "shape=[14,14] group=12 pads=[1,1]", .size_class = AVAL_LARGE },
+        { .inputs = "[2,24,14,17] [24,1,5,3]", .attrs = "shape=[28,33] group=24 strides=[2,2] pads=[2,1]", .size_class = AVAL_LARGE },
+        { .inputs = "[3,16,24,25] [16,8,3,3]", .attrs = "shape=[24,25] pads=[1,1]", .size_class = AVAL_LARGE },
+        { .inputs = "[3,16,12,13] [16,9,3,4]", .attrs = "shape=[24,25] strides=[2,2] pads=[1,1]", .size_class = AVAL_LARGE }),
 };
 
 static const aval_op weights_op = {
@@ -575,6 +582,12 @@ static const aval_op weights_op = {
         { .inputs = "[2,3,9] [2,5,4]", .attrs = "shape=[4] strides=[2] pads=[1]" },
         { .inputs = "[1,2,4,5,6] [1,3,3,2,5]", .attrs = "shape=[2,3,2] strides=[1,2,1] pads=[0,1,0]" },
         { .inputs = "[2,6,5,5] [2,4,5,5]", .attrs = "shape=[1,1]" }, { .inputs = "[0,2,3,3] [0,1,2,2]", .attrs = "shape=[2,2]" },
+        { .inputs = "[2,6,4,5] [2,6,4,5]", .attrs = "shape=[3,3] group=6 pads=[1,1]", .why = "each channel by itself" },
+        { .inputs = "[9,40,7,7] [9,40,7,7]", .attrs = "shape=[3,3] group=40 pads=[1,1]", .size_class = AVAL_LARGE },
+        { .inputs = "[2,12,113,60] [2,9,57,30]",
+          .attrs = "shape=[5,3] group=3 strides=[2,2] pads=[2,1]",
+          .size_class = AVAL_LARGE,
+          .why = "planes in bands" },
         { .inputs = "[9,16,9,8] [9,20,9,8]", .attrs = "shape=[3,3] pads=[1,1]", .size_class = AVAL_LARGE },
         { .inputs = "[5,8,17,31] [5,33,9,11]", .attrs = "shape=[5,3] strides=[2,3] pads=[2,1]", .size_class = AVAL_LARGE }),
 };

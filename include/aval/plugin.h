@@ -222,6 +222,9 @@ typedef struct aval_operand {
 /* c[b] = alpha op(a[b]) op(b[b]) + beta c[b], row-major, m x k times k x n, for each b of the batch; all three of one type.  With `sum` the
    batch is summed into one c (batch_stride of c is not used).  With beta 0 nothing of c is read.  Zero sizes are allowed: with k = 0 c becomes
    beta c.  c overlaps neither a nor b.
+   `groups`: 0, or how many different products the batch repeats in turn: product i of the batch reads matrix i % groups of a, or with `sum` is added to
+   matrix i % groups of c, batch_stride apart, each of them at most; `batch` is a multiple of it.  So [images, groups * rows, columns] lies as one c
+   where its batch_stride is m * n.
    `whole`: 1 says that c's tensor, named in aval_op.products, is this and nothing else, not touched afterwards: what comes next may be fused. */
 typedef struct aval_gemm {
     size_t size;
@@ -230,6 +233,7 @@ typedef struct aval_gemm {
     aval_operand a, b, c;
     uint32_t sum; /* 0 or 1 */
     uint32_t whole; /* 0 or 1 */
+    int64_t groups;
 } aval_gemm;
 
 /* ---- The table of host functions ---------------------------------------------------------------------------------------- */
@@ -532,6 +536,7 @@ _Static_assert(sizeof(aval_arg) == 40 && offsetof(aval_arg, more) == 32, "aval_a
 _Static_assert(sizeof(aval_define) == 16 && sizeof(aval_kernel_source) == 16, "aval_define, aval_kernel_source");
 _Static_assert(sizeof(aval_patches) == 160 && sizeof(aval_operand) == 56, "aval_patches, aval_operand");
 _Static_assert(offsetof(aval_gemm, a) == 56 && offsetof(aval_gemm, sum) == 224, "aval_gemm");
+_Static_assert(offsetof(aval_gemm, groups) == 232, "aval_gemm");
 _Static_assert(offsetof(aval_launch, args) == 72 && offsetof(aval_launch, flops) == 120, "aval_launch");
 _Static_assert(offsetof(aval_host, fail) == 16 && offsetof(aval_host, extension) == 288, "aval_host");
 _Static_assert(offsetof(aval_op, expressions) == 72 && offsetof(aval_op, samples) == 176, "aval_op");

@@ -109,6 +109,7 @@ typedef struct aval__gemm_provider {
     bool (*takes_tail)(const aval_device_info *info, const aval_gemm *gemm, int type);
     /* Computes with fractions of what it is given, so that a result of whole numbers is whole but for rounding. */
     bool rounds;
+    bool takes_groups; /* of aval_gemm; else it is asked for the products of each group by themselves */
     const struct aval__tuner *tuner; /* what may be chosen by measuring (tuning.h); NULL: nothing */
 } aval__gemm_provider;
 
@@ -118,6 +119,8 @@ const aval__gemm_provider *aval__gemm_provider_at(size_t i);
 /* The provider for a shape class on a device: AVAL_GEMM (environment; a provider's name) if it is set and supports the case, else the one that
    was tuned for it, else the first that supports it by the rules in gemm.c.  `packed`: which operands can be packed once for many products, as bits. */
 int aval__gemm_choose(const aval_device_info *info, const aval_gemm *gemm, int type, unsigned packed, size_t *provider);
+/* Whether the groups of a product that has some go to one provider, AVAL_GEMM's if it is set; else each is a product of its own. */
+bool aval__gemm_takes_groups(const aval_device_info *info, const aval_gemm *gemm, int type);
 /* Whether the provider takes a tail here and that pays. */
 bool aval__gemm_takes_tail(const aval__gemm_provider *provider, const aval_device_info *info, const aval_gemm *gemm, int type);
 

@@ -1,18 +1,19 @@
 /* The table of matrix-product providers and the rule that chooses among them. */
 #include "device/private.h"
 #include "device/tuning.h"
+#include "op/op.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 /* AVAL_GEMM names a provider: it is taken wherever it supports the case.  Otherwise
      - what was tuned for such a product on this device is taken (tuning.h);
-     - CPU devices take `winograd`, then `patches` for what they support, else `tiles`: CLBlast's kernels are laid out for GPUs, and reach a tenth of it
+     - CPU devices take `direct` for products of few channels in groups, `winograd`, then `patches` for what they support, else `tiles`: CLBlast's kernels are laid out for GPUs, and reach a tenth of it
        there (bench gemm).  With a work-group set by AVAL_GROUP they take `groups`, as a GPU does for what is not CLBlast's;
      - other devices take the first provider of this table that supports the case, but for batches of small products: each is a launch or more to CLBlast,
        which takes longer than the product, and all are one to `groups`. */
-static const aval__gemm_provider *const providers[] = { &aval__gemm_clblast, &aval__gemm_groups, &aval__gemm_winograd, &aval__gemm_patches,
-                                                        &aval__gemm_tiles };
+static const aval__gemm_provider *const providers[] = { &aval__gemm_clblast,  &aval__gemm_groups,  &aval__gemm_direct,
+                                                        &aval__gemm_winograd, &aval__gemm_patches, &aval__gemm_tiles };
 /* Products of one matrix of a batch below which starting a kernel, some 5 microseconds, is what counts: 10 microseconds at 3 TFLOP/s. */
 #define SMALL_PRODUCT (1 << 24)
 #define N_PROVIDERS (sizeof providers / sizeof providers[0])
@@ -29,6 +30,7 @@ const aval__gemm_provider *aval__gemm_provider_at(size_t i)
 
 static bool is_supported(const aval__gemm_provider *p, const aval_device_info *info, const aval_gemm *gemm, int type, unsigned packed)
 {
+    if (gemm->groups > 0 && !p->takes_groups) return false;
     return p->supports(info, gemm, type) == AVAL_OK || (packed != 0 && p->supports_packed && p->supports_packed(info, gemm, type, packed));
 }
 
@@ -50,13 +52,14 @@ static int check_name(const char *name)
     for (size_t i = 0; i < N_PROVIDERS; i++) {
         if (strcmp(providers[i]->name, name) == 0) return AVAL_OK;
     }
-    return aval__fail(AVAL_E_ARGUMENT, "AVAL_GEMM is '%s': expected clblast, groups, winograd, patches or tiles", name);
+    return aval__fail(AVAL_E_ARGUMENT, "AVAL_GEMM is '%s': expected clblast, groups, direct, winograd, patches or tiles", name);
 }
 
 /* Providers that come before the table's order; ends with NULL. */
 static const char *const *preferred(const aval_device_info *info, const aval_gemm *gemm)
 {
-    static const char *const of_cpu[] = { "winograd", "patches", "tiles", NULL }, *const of_grouped_cpu[] = { "groups", "tiles", NULL };
+    static const char *const of_cpu[] = { "direct", "winograd", "patches", "tiles", NULL }, *const of_grouped_cpu[] = { "groups", "tiles",
+                                                                                                                        NULL };
     static const char *const of_batch[] = { "groups", NULL }, *const none[] = { NULL };
     if (info->kind == AVAL_DEVICE_CPU) return info->group > 1 ? of_grouped_cpu : of_cpu;
     bool small_batch = gemm->batch > 1 && (double)gemm->m * (double)gemm->n * (double)gemm->k < SMALL_PRODUCT;
@@ -67,6 +70,14 @@ static bool find_tuned(const aval_device_info *info, const aval_gemm *gemm, int 
 {
     const aval__variant tuned = aval__tuning_find(info, gemm, type, NULL);
     return tuned.provider != NULL && find_supporting(tuned.provider->name, info, gemm, type, 0, provider);
+}
+
+bool aval__gemm_takes_groups(const aval_device_info *info, const aval_gemm *gemm, int type)
+{
+    const char *forced = getenv("AVAL_GEMM");
+    size_t provider;
+    if (forced != NULL && forced[0] == 0) forced = NULL;
+    return find_supporting(forced, info, gemm, type, 0, &provider);
 }
 
 int aval__gemm_choose(const aval_device_info *info, const aval_gemm *gemm, int type, unsigned packed, size_t *provider)
@@ -94,10 +105,9 @@ int aval__gemm_choose(const aval_device_info *info, const aval_gemm *gemm, int t
 bool aval__gemm_takes_tail(const aval__gemm_provider *provider, const aval_device_info *info, const aval_gemm *gemm, int type)
 {
     const char *forced = getenv("AVAL_TAILS");
-    int64_t batch = gemm->sum || gemm->batch == 0 ? 1 : gemm->batch;
     if (provider->takes_tail == NULL || !provider->takes_tail(info, gemm, type)) return false;
     if (forced != NULL && forced[0] != 0) return strcmp(forced, "0") != 0;
-    return gemm->m * gemm->n * batch >= LEAST_TAIL;
+    return gemm->m * gemm->n * aval__gemm_results(gemm) >= LEAST_TAIL;
 }
 
 bool aval__gemm_normalise(const aval_gemm *gemm, aval_gemm *out)

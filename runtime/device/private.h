@@ -102,7 +102,8 @@ aval__device *aval__device_of(const aval_device_info *info);
 void aval__clblast_apply_remembered(aval__device *device);
 extern const struct aval__tuner aval__clblast_tuner;
 
-extern const aval__gemm_provider aval__gemm_clblast, aval__gemm_groups, aval__gemm_winograd, aval__gemm_patches, aval__gemm_tiles;
+extern const aval__gemm_provider aval__gemm_clblast, aval__gemm_groups, aval__gemm_direct, aval__gemm_winograd, aval__gemm_patches,
+    aval__gemm_tiles;
 
 /* gemm.c: the same product with row-major c and with a batch of at least 1.  False when it has no such form. */
 bool aval__gemm_normalise(const aval_gemm *gemm, aval_gemm *out);

@@ -262,7 +262,7 @@ aval__variant aval__tuning_find(const aval_device_info *info, const aval_gemm *g
 {
     aval__variant found = { 0 };
     aval__device *device = aval__device_of(info);
-    if (device == NULL) return found;
+    if (device == NULL || gemm->groups > 0) return found; /* products in groups are not tuned */
     pthread_mutex_lock(&device->programs_lock);
     const struct aval__tuned *tuned = table_of(device);
     if (tuned != NULL && tuned->trial != NULL) {

@@ -63,11 +63,6 @@ static double start_of(int64_t at)
     return (double)(scramble((uint64_t)at + 77) % 5) - 2;
 }
 
-static int64_t matrices_of_result(const aval_gemm *g)
-{
-    return g->sum ? 1 : g->batch;
-}
-
 static int64_t place_in(const aval_operand *o, int64_t row, int64_t column)
 {
     return o->transposed ? column * o->ld + row : row * o->ld + column;
@@ -115,7 +110,7 @@ static int expect(aval__trial *t)
 {
     const aval_gemm *g = &t->gemm;
     double *bx = aval__alloc_array((size_t)g->k, sizeof *bx);
-    t->expected = aval__alloc_array((size_t)(g->m * matrices_of_result(g)), sizeof *t->expected);
+    t->expected = aval__alloc_array((size_t)(g->m * aval__gemm_results(g)), sizeof *t->expected);
     if (bx == NULL || t->expected == NULL) {
         aval__free(bx);
         return AVAL_E_MEMORY;
@@ -128,7 +123,7 @@ static int expect(aval__trial *t)
             for (int64_t p = 0; p < g->k; p++) *to += g->alpha * a[place_in(&g->a, i, p)] * bx[p];
         }
     }
-    for (int64_t row = 0; row < g->m * matrices_of_result(g) && g->beta != 0; row++) {
+    for (int64_t row = 0; row < g->m * aval__gemm_results(g) && g->beta != 0; row++) {
         int64_t at = row / g->m * g->c.batch_stride;
         for (int64_t j = 0; j < g->n; j++) t->expected[row] += g->beta * start_of(at + place_in(&g->c, row % g->m, j)) * weight(j);
     }
@@ -195,7 +190,7 @@ static int fill(aval__trial *t)
 {
     const aval_gemm *g = &t->gemm;
     int64_t a = extent(&g->a, g->batch, g->m, g->k), b = extent(&g->b, g->batch, g->k, g->n);
-    int64_t c = extent(&g->c, matrices_of_result(g), g->m, g->n) + GUARD;
+    int64_t c = extent(&g->c, aval__gemm_results(g), g->m, g->n) + GUARD;
     t->first = aval__alloc((size_t)(a + b));
     t->content = aval__alloc_array((size_t)c, aval_type_bytes(t->type));
     if (t->first == NULL || t->content == NULL) return AVAL_E_MEMORY;
@@ -214,7 +209,7 @@ static bool is_small(const aval_gemm *g)
     if ((double)g->m * (double)g->n * batch > most || (double)g->m * (double)g->k * batch > most) return false;
     if ((double)g->k * (double)g->n * (g->b.batch_stride == 0 ? 1 : batch) > most) return false;
     return extent(&g->a, g->batch, g->m, g->k) <= MOST_ELEMENTS && extent(&g->b, g->batch, g->k, g->n) <= MOST_ELEMENTS &&
-           extent(&g->c, matrices_of_result(g), g->m, g->n) <= MOST_ELEMENTS;
+           extent(&g->c, aval__gemm_results(g), g->m, g->n) <= MOST_ELEMENTS;
 }
 
 int aval__trial_create(aval__device *device, const aval_gemm *gemm, int type, aval__trial **out)
@@ -431,7 +426,7 @@ int aval__trial_judge(aval__trial *t, bool *right)
                              "clEnqueueReadBuffer", "a product that is tuned"));
     for (int64_t i = t->c.count - GUARD; i < t->c.count; i++)
         if (load(t->content, t->type, i) != start_of(i)) return AVAL_OK;
-    for (int64_t row = 0; row < g->m * matrices_of_result(g); row++) {
+    for (int64_t row = 0; row < g->m * aval__gemm_results(g); row++) {
         int64_t at = row / g->m * g->c.batch_stride;
         double sum = 0;
         for (int64_t j = 0; j < g->n; j++) sum += element_of_result(t, at + place_in(&g->c, row % g->m, j)) * weight(j);

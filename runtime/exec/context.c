@@ -13,6 +13,8 @@ static int gemm_choose(void *user, uint32_t device, const aval_gemm *gemm, int t
     aval_context *ctx = user;
     const aval_device_info *info = aval__device_info(ctx->opened.at[device]);
     size_t number;
+    choice->apart = gemm->groups > 0 && !aval__gemm_takes_groups(info, gemm, type);
+    if (choice->apart) return AVAL_OK;
     AVAL__TRY(aval__context_meet(ctx, device, gemm, type));
     AVAL__TRY(aval__gemm_choose(info, gemm, type, (choice->many[0] ? 1u : 0) | (choice->many[1] ? 2u : 0), &number));
     const aval__gemm_provider *provider = aval__gemm_provider_at(number);

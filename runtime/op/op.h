@@ -299,4 +299,11 @@ typedef struct aval__sample_input {
 const char *aval__sample_letters(int type);
 int aval__sample_parse(aval__arena *arena, const char *text, aval__sample_input **inputs, size_t *count);
 
+/* Matrices of c. */
+static inline int64_t aval__gemm_results(const aval_gemm *gemm)
+{
+    if (gemm->sum) return gemm->groups > 0 ? gemm->groups : 1;
+    return gemm->batch > 0 ? gemm->batch : 1;
+}
+
 #endif

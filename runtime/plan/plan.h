@@ -167,6 +167,7 @@ typedef struct aval__gemm_choice {
     const char *name; /* "clblast", "tiles" */
     uint64_t scratch_bytes;
     char tuned[160]; /* with which parameters, where measuring has decided: "tiles method=panels rows=14"; else "" */
+    bool apart; /* its groups are products by themselves, for each of which a choice is to be made; the rest is not set then */
     bool records; /* true: `record` gives ordinary launches; false: the session calls the provider */
     /* Of a and b: asked whether one packed copy can serve this product and others, answered with its bytes (0: the provider has no use
        for it), then given to gemm_record. */

@@ -71,7 +71,7 @@ int aval__record_graft_args(aval__recording *r, const aval__graft *graft)
 /* Whether the product gives all elements of its tensor, one after the other. */
 static bool fills(const aval_gemm *gemm)
 {
-    int64_t batch = gemm->sum || gemm->batch == 0 ? 1 : gemm->batch;
+    int64_t batch = aval__gemm_results(gemm);
     if (!gemm->whole || gemm->c.transposed || gemm->c.offset != 0 || gemm->c.ld != gemm->n) return false;
     if (batch > 1 && gemm->c.batch_stride != gemm->m * gemm->n) return false;
     return batch * gemm->m * gemm->n == aval__tensor_count(gemm->c.tensor);
@@ -81,9 +81,10 @@ int aval__record_begin_tail(aval__recording *r, const aval_gemm *gemm, const ava
 {
     aval__planner *p = r->p;
     const aval__cluster *tail = r->unit->tail;
+    const int64_t groups = gemm->groups > 0 ? gemm->groups : 1; /* whose rows lie one behind the other, see fills */
     aval__grid grid;
     if (c->item == AVAL__NONE || p->items.at[c->item].value != tail->product || !fills(gemm)) return AVAL_OK;
-    if (!aval__fuse_grid(tail, gemm->sum || gemm->batch == 0 ? 1 : gemm->batch, gemm->m, gemm->n, &grid)) return AVAL_OK;
+    if (!aval__fuse_grid(tail, aval__gemm_results(gemm) / groups, groups * gemm->m, gemm->n, &grid)) return AVAL_OK;
     r->cluster = tail;
     AVAL__TRY(find_graft(r, &grid, false, aval__hash64(&grid.along_row, sizeof grid.along_row, 0x7a11 + grid.product), &r->tail));
     AVAL__TRY(aval__record_place_outputs(r, NULL));

@@ -236,6 +236,9 @@ static int check_gemm(const aval_gemm *gemm)
     if (gemm->m < 0 || gemm->n < 0 || gemm->k < 0 || gemm->batch < 0 || !gemm->a.tensor || !gemm->b.tensor || !gemm->c.tensor)
         return aval__fail(AVAL_E_PLUGIN, "gemm: expected three operands and sizes of 0 or more");
     if (gemm->whole > 1 || gemm->sum > 1) return aval__fail(AVAL_E_PLUGIN, "gemm: expected whole and sum to be 0 or 1");
+    if (gemm->groups < 0 || (gemm->groups > 0 && batches(gemm) % gemm->groups != 0))
+        return aval__fail(AVAL_E_PLUGIN, "gemm: groups is %lld, expected 0 or a divisor of batch, %lld", (long long)gemm->groups,
+                          (long long)batches(gemm));
     AVAL__TRY(check_unused(&gemm->a, "a", false));
     AVAL__TRY(check_unused(&gemm->b, "b", true));
     AVAL__TRY(check_unused(&gemm->c, "c", false));
@@ -243,15 +246,15 @@ static int check_gemm(const aval_gemm *gemm)
         return aval__fail(AVAL_E_PLUGIN, "gemm: expected operands of one type, found %s, %s and %s", aval_type_name(gemm->a.tensor->type),
                           aval_type_name(gemm->b.tensor->type), aval_type_name(gemm->c.tensor->type));
     if (gemm->m == 0 || gemm->n == 0) return AVAL_OK;
-    AVAL__TRY(check_operand(&gemm->a, "a", gemm->m, gemm->k, batches(gemm)));
+    AVAL__TRY(check_operand(&gemm->a, "a", gemm->m, gemm->k, gemm->groups > 0 && !gemm->sum ? gemm->groups : batches(gemm)));
     AVAL__TRY(check_operand(&gemm->b, "b", gemm->k, gemm->n, batches(gemm)));
-    return check_operand(&gemm->c, "c", gemm->m, gemm->n, gemm->sum ? 1 : batches(gemm));
+    return check_operand(&gemm->c, "c", gemm->m, gemm->n, aval__gemm_results(gemm));
 }
 
 /* Zeros in every row of c, in as few fills as its layout allows. */
 static int fill_result(aval__recording *r, const aval_gemm *gemm, const aval__port *c)
 {
-    int64_t batch = gemm->sum ? 1 : batches(gemm), rows = gemm->m, length = gemm->n;
+    int64_t batch = aval__gemm_results(gemm), rows = gemm->m, length = gemm->n;
     if (gemm->c.ld == length) length *= rows, rows = 1;
     if (rows == 1 && (batch == 1 || gemm->c.batch_stride == length)) length *= batch, batch = 1;
     for (int64_t b = 0; b < batch; b++)
@@ -327,7 +330,40 @@ static int note_tuned(aval__planner *p, size_t first, const char *tuned)
     return tuned[0] && !kept ? AVAL_E_MEMORY : AVAL_OK;
 }
 
+static int record_product(aval_call *call, const aval_gemm *gemm);
+
+/* Products of `number` alone, one an image. */
+static aval_gemm group_of(const aval_gemm *gemm, int64_t number)
+{
+    aval_gemm g = *gemm;
+    aval_operand *const operands[] = { &g.a, &g.b, &g.c };
+    for (int i = 0; i < 3; i++) {
+        operands[i]->offset += number * operands[i]->batch_stride;
+        operands[i]->batch_stride *= g.groups;
+    }
+    (g.sum ? &g.c : &g.a)->batch_stride = 0;
+    g.batch = batches(gemm) / g.groups;
+    g.whole = g.whole && g.groups == 1;
+    g.groups = 0;
+    return g;
+}
+
+static int record_groups(aval_call *call, const aval_gemm *gemm)
+{
+    for (int64_t i = 0; i < gemm->groups; i++) {
+        const aval_gemm group = group_of(gemm, i);
+        AVAL__TRY(record_product(call, &group));
+    }
+    return AVAL_OK;
+}
+
 int aval__record_gemm(aval_call *call, const aval_gemm *gemm)
+{
+    AVAL__TRY(check_gemm(gemm));
+    return gemm->groups == 1 ? record_groups(call, gemm) : record_product(call, gemm);
+}
+
+static int record_product(aval_call *call, const aval_gemm *gemm)
 {
     aval__recording *r = call->user;
     const aval__plan_hooks *hooks = r->p->request->hooks;
@@ -335,7 +371,6 @@ int aval__record_gemm(aval_call *call, const aval_gemm *gemm)
     aval__port *ports[3];
     aval__packed *packed[2];
     const aval_tensor *scratch = NULL;
-    AVAL__TRY(check_gemm(gemm));
     AVAL__TRY(aval__record_readable(call, gemm->a.tensor, "gemm a", &ports[0]));
     AVAL__TRY(aval__record_readable(call, gemm->b.tensor, "gemm b", &ports[1]));
     AVAL__TRY(aval__record_writable(call, gemm->c.tensor, "gemm c", &ports[2]));
@@ -349,6 +384,7 @@ int aval__record_gemm(aval_call *call, const aval_gemm *gemm)
         choice.many[i] = packed[i] != NULL;
     }
     AVAL__TRY(hooks->gemm_choose(hooks->user, r->device, gemm, type, &choice));
+    if (choice.apart) return record_groups(call, gemm);
     for (int i = 0; i < 2; i++)
         if (packed[i] && choice.packed_bytes[i] > 0)
             AVAL__TRY(aval__record_packed(call, gemm, type, &choice, i, packed[i], &choice.packed[i]));

@@ -197,6 +197,55 @@ static char *read_page(void)
     return text;
 }
 
+Test(choices, cpus_take_tiles_and_gpus_take_clblast_where_it_can)
+{
+    const aval_patches patches = {
+        .channels = 1, .in = { 1, 4, 4 }, .kernel = { 1, 2, 2 }, .stride = { 1, 1, 1 }, .dilation = { 1, 1, 1 }, .out = { 1, 3, 3 }
+    };
+    aval_gemm g = { .size = sizeof g, .m = 4, .n = 9, .k = 4, .a.ld = 4, .b.ld = 9, .c.ld = 9 };
+    aval_device_info cpu = { .size = sizeof cpu, .kind = AVAL_DEVICE_CPU, .group = 1, .max_group = 256, .name = "fake", .fp64 = 1 },
+                     gpu = cpu;
+    gpu.kind = AVAL_DEVICE_GPU;
+    gpu.group = 256;
+    gpu.local_bytes = 32 << 10;
+    size_t found;
+    unsetenv("AVAL_GEMM");
+    cr_assert_eq(aval__gemm_choose(&cpu, &g, AVAL_FLOAT, 0, &found), AVAL_OK);
+    cr_expect_str_eq(aval__gemm_provider_at(found)->name, "tiles");
+    cr_assert_eq(aval__gemm_choose(&gpu, &g, AVAL_DOUBLE, 0, &found), AVAL_OK);
+    cr_expect_str_eq(aval__gemm_provider_at(found)->name, "clblast");
+    cr_assert_eq(aval__gemm_choose(&gpu, &g, AVAL_FLOAT16, 0, &found), AVAL_OK);
+    cr_expect_str_eq(aval__gemm_provider_at(found)->name, "groups");
+    g.batch = 12;
+    cr_assert_eq(aval__gemm_choose(&gpu, &g, AVAL_FLOAT, 0, &found), AVAL_OK);
+    cr_expect_str_eq(aval__gemm_provider_at(found)->name, "groups", "one launch instead of 12");
+    g.batch = 0;
+    setenv("AVAL_GEMM", "clblast", 1);
+    cr_assert_eq(aval__gemm_choose(&cpu, &g, AVAL_FLOAT, 0, &found), AVAL_OK);
+    cr_expect_str_eq(aval__gemm_provider_at(found)->name, "clblast");
+    gpu.max_group = 32;
+    cr_assert_eq(aval__gemm_choose(&gpu, &g, AVAL_FLOAT, 0, &found), AVAL_OK);
+    cr_expect_str_eq(aval__gemm_provider_at(found)->name, "tiles", "CLBlast's groups are larger");
+    g.b.patches = &patches;
+    cr_assert_eq(aval__gemm_choose(&cpu, &g, AVAL_FLOAT, 0, &found), AVAL_OK);
+    cr_expect_str_eq(aval__gemm_provider_at(found)->name, "tiles");
+    g.groups = g.batch = 2;
+    g.a.batch_stride = g.b.batch_stride = 16;
+    cr_expect_not(aval__gemm_takes_groups(&cpu, &g, AVAL_FLOAT), "AVAL_GEMM takes none");
+    unsetenv("AVAL_GEMM");
+    cr_expect(aval__gemm_takes_groups(&cpu, &g, AVAL_FLOAT));
+    cr_assert_eq(aval__gemm_choose(&cpu, &g, AVAL_FLOAT, 0, &found), AVAL_OK);
+    cr_expect_str_eq(aval__gemm_provider_at(found)->name, "direct");
+    cr_expect_not(aval__gemm_takes_groups(&gpu, &g, AVAL_FLOAT));
+    g.groups = 0;
+    setenv("AVAL_GEMM", "magic", 1);
+    cr_expect_eq(aval__gemm_choose(&cpu, &g, AVAL_FLOAT, 0, &found), AVAL_E_ARGUMENT);
+    cr_expect_not_null(strstr(aval_error(), "expected clblast, groups, direct, winograd, patches or tiles"));
+    unsetenv("AVAL_GEMM");
+    gpu.fp64 = 0;
+    cr_expect_eq(aval__gemm_choose(&gpu, &g, AVAL_DOUBLE, 0, &found), AVAL_E_UNSUPPORTED);
+}
+
 Test(choices, of_the_page_about_devices_are_what_is_chosen)
 {
     static char table_text[1 << 15];

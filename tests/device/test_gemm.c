@@ -13,6 +13,7 @@ typedef struct product {
     int64_t shift; /* extra elements before each matrix and after each row */
     int type;
     const aval_patches *patches;
+    int64_t groups;
 } product;
 
 /* An operand on the host: its stored matrices, all in one array. */
@@ -93,14 +94,14 @@ static void add_products(const product *p, const double *a, const double *b, dou
 
 static void expect(const product *p, const aval_gemm *g, const stored *a, const stored *b, double *c)
 {
-    int64_t batch = p->batch ? p->batch : 1;
+    const int64_t batch = p->batch ? p->batch : 1, groups = p->groups ? p->groups : 1;
     double *rows = calloc((size_t)(p->m * p->k) + 1, sizeof *rows), *columns = calloc((size_t)(p->n * p->k) + 1, sizeof *columns);
     double *sums = calloc((size_t)(p->m * p->n) + 1, sizeof *sums);
-    for (int64_t z = 0; z < (p->sum ? 1 : batch); z++) {
+    for (int64_t z = 0; z < aval__gemm_results(g); z++) {
         memset(sums, 0, (size_t)(p->m * p->n) * sizeof *sums);
-        for (int64_t s = 0; s < (p->sum ? batch : 1); s++) {
-            gather(&g->a, a->at, z + s, p->m, p->k, false, rows);
-            gather(&g->b, b->at, z + s, p->n, p->k, true, columns);
+        for (int64_t i = z; i < (p->sum ? batch : z + 1); i += groups) {
+            gather(&g->a, a->at, p->groups && !p->sum ? i % groups : i, p->m, p->k, false, rows);
+            gather(&g->b, b->at, i, p->n, p->k, true, columns);
             add_products(p, rows, columns, sums);
         }
         for (int64_t i = 0; i < p->m * p->n; i++) {
@@ -146,6 +147,7 @@ static aval_operand lay(const product *p, int64_t rows, int64_t columns, unsigne
 
 static bool supported(const aval__gemm_provider *provider, const aval_device_info *info, const aval_gemm *g, int type, unsigned packed)
 {
+    if (g->groups > 0 && !provider->takes_groups) return false;
     if (provider->supports(info, g, type) == AVAL_OK) return true;
     return packed != 0 && provider->supports_packed && provider->supports_packed(info, g, type, packed);
 }
@@ -154,12 +156,18 @@ static void check_packed(harness *h, const aval__gemm_provider *provider, const 
 {
     uint64_t state = 42;
     int64_t a_count, b_count, c_count;
-    aval_gemm g = {
-        .size = sizeof g, .m = p->m, .n = p->n, .k = p->k, .batch = p->batch, .alpha = p->alpha, .beta = p->beta, .sum = p->sum
-    };
+    aval_gemm g = { .size = sizeof g,
+                    .m = p->m,
+                    .n = p->n,
+                    .k = p->k,
+                    .batch = p->batch,
+                    .alpha = p->alpha,
+                    .beta = p->beta,
+                    .sum = p->sum,
+                    .groups = p->groups };
     g.a = lay(p, p->m, p->k, p->a_transposed, p->a_shared, &a_count);
     g.b = lay(p, p->k, p->n, p->b_transposed, p->b_shared, &b_count);
-    g.c = lay(p, p->m, p->n, p->c_transposed, p->sum, &c_count);
+    g.c = lay(p, p->m, p->n, p->c_transposed, p->sum && p->groups == 0, &c_count);
     if (p->patches != NULL) {
         g.b.patches = p->patches;
         g.b.batch_stride = p->b_shared ? 0 : image_count(p->patches) + p->shift;
@@ -201,8 +209,8 @@ static void check(harness *h, const aval__gemm_provider *provider, const product
     for (unsigned packed = 0; packed < (provider->packed_bytes ? 4u : 1u); packed++) check_packed(h, provider, p, packed);
 }
 
-static const aval__gemm_provider *const providers[] = { &aval__gemm_clblast, &aval__gemm_groups, &aval__gemm_winograd, &aval__gemm_patches,
-                                                        &aval__gemm_tiles };
+static const aval__gemm_provider *const providers[] = { &aval__gemm_clblast,  &aval__gemm_groups,  &aval__gemm_direct,
+                                                        &aval__gemm_winograd, &aval__gemm_patches, &aval__gemm_tiles };
 #define N_PROVIDERS (sizeof providers / sizeof providers[0])
 
 static void check_all(const product *products, size_t count)
@@ -476,6 +484,45 @@ Test(gemm, filters_that_are_packed_meet_windows_in_every_height_of_a_tile)
     harness_close(&h);
 }
 
+/* Planes in bands, in runs and alone; one map to more than a tile has; whole vectors of windows and less. */
+Test(gemm, convolves_groups_of_few_channels)
+{
+    static const aval_patches forms[] = {
+        { 1, { 1, 7, 7 }, { 1, 3, 3 }, { 1, 1, 1 }, { 0, 1, 1 }, { 1, 1, 1 }, { 1, 7, 7 }, NULL },
+        { 1, { 1, 130, 45 }, { 1, 3, 3 }, { 1, 2, 2 }, { 0, 1, 1 }, { 1, 1, 1 }, { 1, 65, 23 }, NULL },
+        { 2, { 1, 90, 80 }, { 1, 5, 3 }, { 1, 1, 1 }, { 0, 2, 1 }, { 1, 1, 1 }, { 1, 90, 80 }, NULL },
+        { 3, { 1, 9, 40 }, { 1, 2, 4 }, { 1, 3, 2 }, { 0, -1, 3 }, { 1, 2, 3 }, { 1, 4, 19 }, NULL },
+        { 1, { 1, 1, 50 }, { 1, 1, 3 }, { 1, 1, 3 }, { 0, 0, 2 }, { 1, 1, 2 }, { 1, 1, 17 }, NULL },
+        { 5, { 6, 5, 7 }, { 2, 3, 2 }, { 1, 2, 1 }, { 1, 1, 0 }, { 1, 1, 1 }, { 7, 3, 6 }, NULL },
+        { 9, { 1, 6, 6 }, { 1, 1, 1 }, { 1, 4, 1 }, { 0, 0, 0 }, { 1, 1, 1 }, { 1, 2, 6 }, NULL },
+    };
+    static const int64_t maps[] = { 1, 2, 3, 11 };
+    harness h;
+    harness_open(&h);
+    for (size_t i = 0; i < sizeof forms / sizeof forms[0] * 16; i++) {
+        const aval_patches *form = &forms[i / 16];
+        const int64_t depth = form->channels * form->kernel[0] * form->kernel[1] * form->kernel[2],
+                      windows = form->out[0] * form->out[1] * form->out[2];
+        const bool filters = i & 1;
+        const product p = { .m = maps[i / 4 % 4],
+                            .n = filters ? depth : windows,
+                            .k = filters ? windows : depth,
+                            .a_transposed = !filters && i & 4,
+                            .b_transposed = filters,
+                            .batch = i & 2 ? 42 : 18,
+                            .groups = i & 2 ? 42 : 6,
+                            .sum = filters,
+                            .alpha = 1 + 0.5 * (double)(i & 1),
+                            .beta = i & 2 ? 0.5 : 0,
+                            .type = i % 3 == 0   ? AVAL_FLOAT
+                                    : i % 3 == 1 ? AVAL_DOUBLE
+                                                 : AVAL_FLOAT16,
+                            .patches = form };
+        check(&h, &aval__gemm_direct, &p);
+    }
+    harness_close(&h);
+}
+
 Test(gemm, repeats_bit_for_bit)
 {
     harness h;
@@ -505,44 +552,4 @@ Test(gemm, repeats_bit_for_bit)
     free(a), free(b), free(first), free(again);
     clReleaseMemObject(pa.buffer), clReleaseMemObject(pb.buffer), clReleaseMemObject(pc.buffer);
     harness_close(&h);
-}
-
-Test(gemm, cpus_take_tiles_and_gpus_take_clblast_where_it_can)
-{
-    const aval_patches patches = {
-        .channels = 1, .in = { 1, 4, 4 }, .kernel = { 1, 2, 2 }, .stride = { 1, 1, 1 }, .dilation = { 1, 1, 1 }, .out = { 1, 3, 3 }
-    };
-    aval_gemm g = { .size = sizeof g, .m = 4, .n = 9, .k = 4, .a.ld = 4, .b.ld = 9, .c.ld = 9 };
-    aval_device_info cpu = { .size = sizeof cpu, .kind = AVAL_DEVICE_CPU, .group = 1, .max_group = 256, .name = "fake", .fp64 = 1 },
-                     gpu = cpu;
-    gpu.kind = AVAL_DEVICE_GPU;
-    gpu.group = 256;
-    gpu.local_bytes = 32 << 10;
-    size_t found;
-    unsetenv("AVAL_GEMM");
-    cr_assert_eq(aval__gemm_choose(&cpu, &g, AVAL_FLOAT, 0, &found), AVAL_OK);
-    cr_expect_str_eq(aval__gemm_provider_at(found)->name, "tiles");
-    cr_assert_eq(aval__gemm_choose(&gpu, &g, AVAL_DOUBLE, 0, &found), AVAL_OK);
-    cr_expect_str_eq(aval__gemm_provider_at(found)->name, "clblast");
-    cr_assert_eq(aval__gemm_choose(&gpu, &g, AVAL_FLOAT16, 0, &found), AVAL_OK);
-    cr_expect_str_eq(aval__gemm_provider_at(found)->name, "groups");
-    g.batch = 12;
-    cr_assert_eq(aval__gemm_choose(&gpu, &g, AVAL_FLOAT, 0, &found), AVAL_OK);
-    cr_expect_str_eq(aval__gemm_provider_at(found)->name, "groups", "one launch instead of 12");
-    g.batch = 0;
-    setenv("AVAL_GEMM", "clblast", 1);
-    cr_assert_eq(aval__gemm_choose(&cpu, &g, AVAL_FLOAT, 0, &found), AVAL_OK);
-    cr_expect_str_eq(aval__gemm_provider_at(found)->name, "clblast");
-    gpu.max_group = 32;
-    cr_assert_eq(aval__gemm_choose(&gpu, &g, AVAL_FLOAT, 0, &found), AVAL_OK);
-    cr_expect_str_eq(aval__gemm_provider_at(found)->name, "tiles", "CLBlast's groups are larger");
-    g.b.patches = &patches;
-    cr_assert_eq(aval__gemm_choose(&cpu, &g, AVAL_FLOAT, 0, &found), AVAL_OK);
-    cr_expect_str_eq(aval__gemm_provider_at(found)->name, "tiles");
-    setenv("AVAL_GEMM", "magic", 1);
-    cr_expect_eq(aval__gemm_choose(&cpu, &g, AVAL_FLOAT, 0, &found), AVAL_E_ARGUMENT);
-    cr_expect_not_null(strstr(aval_error(), "expected clblast, groups, winograd, patches or tiles"));
-    unsetenv("AVAL_GEMM");
-    gpu.fp64 = 0;
-    cr_expect_eq(aval__gemm_choose(&gpu, &g, AVAL_DOUBLE, 0, &found), AVAL_E_UNSUPPORTED);
 }

@@ -122,6 +122,30 @@ static made convolution_of_one(rig *r, const form *f)
     return convolution(r, f, 1, filled);
 }
 
+/* The same in groups of one map and k channels, or of three maps and k channels. */
+static made convolution_in_groups(rig *r, const form *f)
+{
+    char attrs[64];
+    const int64_t groups = f->m == 3 ? 1 : f->m % 3 == 0 ? f->m / 3 : f->m;
+    const int64_t x[] = { f->batch, groups * f->k, f->n, f->n }, w[] = { f->m, f->k, 3, 3 };
+    snprintf(attrs, sizeof attrs, "group=%lld strides=[2,2] pads=[1,1,1,1]", (long long)groups);
+    aval_value *y = aval_apply(r->graph, "Conv", attrs, filled(r, "x", 4, x), filled(r, "ww", 4, w), filled(r, "bias", 1, &f->m));
+    return (made){ { aval_apply(r->graph, "Relu", NULL, y) }, 1 };
+}
+
+/* A cluster behind each gradient, whose images it is the product of in the first, and of which filters are in the second. */
+static made gradients_of_groups(rig *r, const form *f)
+{
+    char attrs[64];
+    const int64_t x[] = { f->batch, f->m * f->k, f->n, f->n }, w[] = { f->m, f->k, 3, 3 }, y[] = { f->batch, f->m, f->n, f->n };
+    snprintf(attrs, sizeof attrs, "group=%lld pads=[1,1,1,1]", (long long)f->m);
+    aval_value *images = filled(r, "x", 4, x), *filters = filled(r, "ww", 4, w), *upstream = filled(r, "up", 4, y);
+    aval_value *maps = aval_apply(r->graph, "Conv", attrs, images, filters);
+    aval_value *by_images = aval_graph_gradient(r->graph, maps, images, upstream),
+               *by_filters = aval_graph_gradient(r->graph, maps, filters, upstream);
+    return (made){ { aval_apply(r->graph, "Relu", NULL, by_images), aval_apply(r->graph, "Tanh", NULL, by_filters) }, 2 };
+}
+
 /* In a context of its own; *bytes and *plan are to be freed. */
 static size_t run(builder build, const form *f, const char *tails, aval_memory_mode mode, unsigned char **bytes, char **plan)
 {
@@ -201,6 +225,15 @@ Test(tails, convolutions)
         check_modes(convolution_of_three, &forms[i], "over_pixels");
         check(convolution_of_one, &forms[i], AVAL_MEMORY_ARENA, "gemm_panels");
     }
+}
+
+Test(tails, convolutions_in_groups)
+{
+    check_modes(convolution_in_groups, &(const form){ 13, 19, 1, 3 }, "direct_windows");
+    check(convolution_in_groups, &(const form){ 12, 15, 5, 2 }, AVAL_MEMORY_ARENA, "direct_windows");
+    check(convolution_in_groups, &(const form){ 7, 70, 1, 1 }, AVAL_MEMORY_ARENA, "direct_windows");
+    check(gradients_of_groups, &(const form){ 7, 12, 1, 3 }, AVAL_MEMORY_ARENA, "direct_windows");
+    check(gradients_of_groups, &(const form){ 7, 12, 3, 3 }, AVAL_MEMORY_ARENA, "direct_sum");
 }
 
 Test(tails, convolutions_whose_filters_are_packed_once)

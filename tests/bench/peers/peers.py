@@ -36,6 +36,7 @@ NETS = {
 INFERENCE = {
     "resnet50": (["resnet50", "--batch", "1"], 0.6),
     "squeezenet": (["squeezenet", "--batch", "1"], 0.6),
+    "mobilenet": (["mobilenet", "--batch", "1"], 0.6),
     "transformer": (["transformer", "--batch", "1", "--inference"], 0.7),
 }
 TINYGRAD = ["mlp-32", "mlp-128", "mlp-512", "lenet-64", "resnet20-32"]  # what worker_tinygrad.py has
