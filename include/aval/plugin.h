@@ -222,9 +222,8 @@ typedef struct aval_operand {
 /* c[b] = alpha op(a[b]) op(b[b]) + beta c[b], row-major, m x k times k x n, for each b of the batch; all three of one type.  With `sum` the
    batch is summed into one c (batch_stride of c is not used).  With beta 0 nothing of c is read.  Zero sizes are allowed: with k = 0 c becomes
    beta c.  c overlaps neither a nor b.
-   `groups`: 0, or how many different products the batch repeats in turn: product i of the batch reads matrix i % groups of a, or with `sum` is added to
-   matrix i % groups of c, batch_stride apart, each of them at most; `batch` is a multiple of it.  So [images, groups * rows, columns] lies as one c
-   where its batch_stride is m * n.
+   `groups`: 0, or a divisor of `batch`, which is [images, groups] then: product i reads matrix i % groups of a; with `sum` it reads matrix i, and is
+   added to matrix i % groups of c, so that images are summed group by group.  Grouped convolution is one such product, its gradients are two.
    `whole`: 1 says that c's tensor, named in aval_op.products, is this and nothing else, not touched afterwards: what comes next may be fused. */
 typedef struct aval_gemm {
     size_t size;

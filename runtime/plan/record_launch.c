@@ -332,7 +332,7 @@ static int note_tuned(aval__planner *p, size_t first, const char *tuned)
 
 static int record_product(aval_call *call, const aval_gemm *gemm);
 
-/* Products of `number` alone, one an image. */
+/* The products of group `number` alone, one an image. */
 static aval_gemm group_of(const aval_gemm *gemm, int64_t number)
 {
     aval_gemm g = *gemm;
