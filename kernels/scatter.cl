@@ -32,13 +32,13 @@ __kernel void element_keys(__global const I *indices, long indices_at, __global 
     keys[keys_at + i] = (uint)(row < 0 ? rows : row);
 }
 
-/* keys [n] of GatherND, see gather_tuples.  Work-items: n. */
+/* keys [n] of GatherND: per_batch tuples read the same batch_rows slices.  Work-items: n. */
 __kernel void tuple_keys(__global const I *indices, long indices_at, __global uint *keys, long keys_at, long n, long rows, long per_batch,
                          long batch_rows, int depth, EIGHT(d), EIGHT(s))
 {
     long i = get_global_id(0);
     if (i >= n) return;
-    long row = row_of_tuple(indices, indices_at + i * depth, depth, d0, d1, d2, d3, d4, d5, d6, d7, s0, s1, s2, s3, s4, s5, s6, s7);
+    long row = place_of_tuple(indices, indices_at + i * depth, depth, d0, d1, d2, d3, d4, d5, d6, d7, s0, s1, s2, s3, s4, s5, s6, s7);
     keys[keys_at + i] = (uint)(row < 0 ? rows : i / per_batch * batch_rows + row);
 }
 

@@ -1,5 +1,5 @@
 /* Operators that make tensors larger: Pad, CenterCropPad, Tile, Expand.  A tile is a pad that wraps around. */
-#include "support.h"
+#include "walk.h"
 
 #include "shape.cl.h"
 
@@ -47,9 +47,10 @@ static int pad_launch(const aval_host *host, aval_call *call, const aval_tensor 
         merges = !moved;
     }
     if (host->count(y) == 0) return 0;
-    return host->launch(call, AVAL_LAUNCH(.kernel = "pad", EACH(host->count(y)), .s_type = aval_carrier(host->type(y)),
-                                          AVAL_ARGS(AVAL_READ(x), AVAL_READ(value), AVAL_WRITE(y), AVAL_I64(host->count(y)),
-                                                    AVAL_I32((int)p->mode), AVAL_I32(first), EIGHT(to), EIGHT(from), EIGHT(before))));
+    walk w = walk_over(host->device(call), to + first, 8 - first);
+    return host->launch(call, AVAL_LAUNCH(.kernel = "pad", BY_WALK(host->device(call), w), .s_type = aval_carrier(host->type(y)),
+                                          AVAL_ARGS(AVAL_READ(x), AVAL_READ(value), AVAL_WRITE(y), AVAL_I32((int)p->mode), WALK(w),
+                                                    EIGHT(from), EIGHT(before))));
 }
 
 static void pad_reference_run(const aval_host *host, aval_call *call, const aval_tensor *value, const padding *p)
