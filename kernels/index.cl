@@ -2,6 +2,7 @@
  * stands for any type of the same size. */
 #include "common.clh"
 #include "walk.clh"
+#include "run.clh"
 #include "index.clh"
 
 #ifndef DEPTH

@@ -2,6 +2,7 @@
  * for any type of the same size. */
 #include "common.clh"
 #include "walk.clh"
+#include "run.clh"
 
 /* to[to_first + sum i_a ts_a] = from[from_first + sum i_a fs_a] for all indices i of the box.  Work-items: the walk's. */
 __kernel void copy_box(__global S *to, long to_at, __global const S *from, long from_at, long to_first, long from_first, WALK, EIGHT(ts),
@@ -24,12 +25,13 @@ __kernel void copy_box(__global S *to, long to_at, __global const S *from, long 
 #define JOIN_(a, b) a##b
 #define JOIN(a, b) JOIN_(a, b)
 #define FOUR JOIN(S, 4)
-#define STRIP 16
+#define STRIP 64 /* as in box.h */
+#define BLOCK 16 /* a side of what stays in the nearest cache: a line of four-byte elements */
 
 /* to[j * to_step + k] = from[k * from_step + j] for j below `rows` and k below `columns`, in squares of four. */
-static void turn(__global S *restrict to, long to_step, __global const S *restrict from, long from_step, int rows, long columns)
+static void turn(__global S *restrict to, long to_step, __global const S *restrict from, long from_step, int rows, int columns)
 {
-    long k = 0;
+    int k = 0;
     for (; k + 4 <= columns; k += 4) {
         __global const S *at = from + k * from_step;
         int j = 0;
@@ -50,28 +52,22 @@ static void turn(__global S *restrict to, long to_step, __global const S *restri
     }
 }
 
-/* The same where the last axis but one has neighbours in `from` and the last one in `to` (fs6 = ts7 = 1), for CPU devices: matrices that are
-   transposed, in strips of STRIP rows.  Work-items: n, the strips of d6 times the product of the lengths of the axes before. */
-__kernel void copy_turned(__global S *to, long to_at, __global const S *from, long from_at, long n, long to_first, long from_first, long d0,
-                          long d1, long d2, long d3, long d4, long d5, long d6, long d7, long ts0, long ts1, long ts2, long ts3, long ts4,
-                          long ts5, long ts6, long ts7, long fs0, long fs1, long fs2, long fs3, long fs4, long fs5, long fs6, long fs7)
+/* copy_box where the last axis but one has neighbours in `from` and the last one in `to`, for CPU devices: matrices that are transposed, in strips of
+   STRIP of their `rows` rows, which d6 counts.  Work-items: the walk's. */
+__kernel void copy_turned(__global S *to, long to_at, __global const S *from, long from_at, long to_first, long from_first, long rows,
+                          long to_step, WALK, EIGHT(ts), EIGHT(fs))
 {
-    const long strips = (d6 + STRIP - 1) / STRIP;
-    long i = get_global_id(0);
-    if (i >= n) return;
-    const long first = i % strips * STRIP, d[6] = { d0, d1, d2, d3, d4, d5 };
-    const long ts[6] = { ts0, ts1, ts2, ts3, ts4, ts5 }, fs[6] = { fs0, fs1, fs2, fs3, fs4, fs5 };
-    i /= strips;
-    to += to_at + to_first + first * ts6;
-    from += from_at + from_first + first;
-#pragma unroll
-    for (int a = 5; a >= 8 - AXES; a--) {
-        const long index = i % d[a];
-        i /= d[a];
-        to += index * ts[a];
-        from += index * fs[a];
+    to += to_at + to_first;
+    from += from_at + from_first;
+    EACH_PIECE
+    {
+        const long t = WALKED(ts) + PIECE_AT, f = WALKED(fs) + PIECE_AT * fs7;
+        const int strip = (int)min((long)STRIP, rows - index[6] * STRIP), columns = (int)PIECE_LENGTH;
+        for (int k = 0; k < columns; k += BLOCK) {
+            for (int j = 0; j < strip; j += BLOCK)
+                turn(to + t + j * to_step + k, to_step, from + f + k * fs7 + j, fs7, min(BLOCK, strip - j), min(BLOCK, columns - k));
+        }
     }
-    turn(to, ts6, from, fs7, (int)min((long)STRIP, d6 - first), d7);
 }
 #endif
 
@@ -90,16 +86,25 @@ __kernel void range(__global const S *start, long start_at, __global const S *de
     if (i < n) STORE(y, y_at + i, LOAD(start, start_at) + (T)i * LOAD(delta, delta_at));
 }
 
-/* y = x, but of each sequence the first elements, as many as `lengths` [batch] says, in the opposite order.  Neighbours in time lie
-   time_step elements apart, those in the batch batch_step; a length that does not fit leaves its sequence as it is.  Work-items: n. */
-__kernel void reverse_sequence(__global const S *x, long x_at, __global const I *lengths, long lengths_at, __global S *y, long y_at, long n,
-                               long time, long time_step, long batch, long batch_step)
+/* y = x [d5, d6, d7], but of each sequence the first elements, as many as `lengths` [batch] says, in the opposite order.  Axis 5 is time and 6 the
+   batch, or (time_second) the other way round; neighbours in time lie time_step elements apart.  A length that does not fit leaves its sequence as it is.
+   Work-items: the walk's. */
+__kernel void reverse_sequence(__global const S *x, long x_at, __global const I *lengths, long lengths_at, __global S *y, long y_at,
+                               int time_second, long time_step, WALK)
 {
-    long i = get_global_id(0);
-    if (i >= n) return;
-    long t = i / time_step % time, length = LOAD_I(lengths, lengths_at + i / batch_step % batch);
-    long from = t < length && length <= time ? length - 1 - t : t;
-    y[y_at + i] = x[x_at + i + (from - t) * time_step];
+    x += x_at;
+    y += y_at;
+    EACH_PIECE
+    {
+        const long time = time_second ? d6 : d5, t = time_second ? index[6] : index[5];
+        const long length = LOAD_I(lengths, lengths_at + (time_second ? index[5] : index[6]));
+        const long from = place + ((t < length && length <= time ? length - 1 - t : t) - t) * time_step;
+#if WG == 1
+        copy_run(y + place, 1, x + from, 1, PIECE_LENGTH);
+#else
+        y[place] = x[from];
+#endif
+    }
 }
 
 /* Which index of an axis of `length` elements stands at i, which may lie outside: -1, the constant (mode 0), mirrored at the edges (1), the

@@ -56,22 +56,36 @@ static inline void box_choose_rows(box *b)
     if (b->dims[last] < LEAST_RUN && longest != last) box_exchange(b, last, longest);
 }
 
-/* Strips of rows that a CPU transposes by work-items of their own: with neighbours of `from` along the last axis but one and neighbours of `to`
-   along the last.  0: it is no transposition, or a small one. */
-static inline int64_t box_strips(box *b, int64_t count)
+/* Does a CPU transpose: has `from` neighbours along one axis, which becomes the last but one, and `to` along another, which becomes the last? */
+static inline int box_is_turned(box *b)
 {
-    enum { LEAST_SIDE = 8, STRIP = 16 /* as in shape.cl */ };
+    enum { LEAST_SIDE = 8 };
     uint32_t row = b->rank, column = b->rank;
     for (uint32_t i = 0; i < b->rank; i++) {
         if (b->from[i] == 1) row = i;
         if (b->to[i] == 1) column = i;
     }
-    if (row == b->rank || column == b->rank || row == column) return 0;
-    int64_t rows = b->dims[row], columns = b->dims[column];
-    if (rows < LEAST_SIDE || columns < LEAST_SIDE) return 0;
+    if (row == b->rank || column == b->rank || row == column || b->dims[row] < LEAST_SIDE || b->dims[column] < LEAST_SIDE) return 0;
     box_exchange(b, column, b->rank - 1);
     box_exchange(b, row == b->rank - 1 ? column : row, b->rank - 2);
-    return count / rows / columns * ((rows + STRIP - 1) / STRIP);
+    return 1;
+}
+
+/* copy_turned of a box that is, in strips of rows. */
+static inline int box_turn(const aval_host *host, aval_call *call, const aval_tensor *to, const aval_tensor *from, box b)
+{
+    enum { STRIP = 64, COLUMNS = 256 /* in a piece: as much of both sides as stays in a core's second cache */ };
+    uint32_t row = b.rank - 2;
+    int64_t rows = b.dims[row], to_step = b.to[row], ts[8], fs[8];
+    b.dims[row] = (rows + STRIP - 1) / STRIP;
+    b.to[row] *= STRIP;
+    b.from[row] *= STRIP;
+    walk w = walk_in_pieces(host->device(call), b.dims, b.rank, COLUMNS);
+    right_aligned(b.to, b.rank, 0, ts);
+    right_aligned(b.from, b.rank, 0, fs);
+    return host->launch(call, AVAL_LAUNCH(.kernel = "copy_turned", BY_WALK(host->device(call), w), .s_type = aval_carrier(host->type(to)),
+                                          AVAL_ARGS(AVAL_UPDATE(to), AVAL_READ(from), AVAL_I64(b.to_first), AVAL_I64(b.from_first),
+                                                    AVAL_I64(rows), AVAL_I64(to_step), WALK(w), EIGHT(ts), EIGHT(fs))));
 }
 
 /* `to` need not be written whole. */
@@ -82,18 +96,12 @@ static inline int box_copy(const aval_host *host, aval_call *call, const aval_te
     box_simplify(&b);
     if (b.rank == 0 || (b.rank == 1 && b.to[0] == 1 && b.from[0] == 1)) return host->copy(call, to, b.to_first, from, b.from_first, count);
     const aval_device_info *device = host->device(call);
-    uint32_t s_type = aval_carrier(host->type(to));
-    int64_t strips = device->group == 1 ? box_strips(&b, count) : 0;
-    if (device->group == 1 && strips == 0) box_choose_rows(&b);
+    if (device->group == 1 && box_is_turned(&b)) return box_turn(host, call, to, from, b);
+    if (device->group == 1) box_choose_rows(&b);
     walk w = walk_over(device, b.dims, b.rank);
     right_aligned(b.to, b.rank, 0, ts);
     right_aligned(b.from, b.rank, 0, fs);
-    if (strips > 0)
-        return host->launch(call, AVAL_LAUNCH(.kernel = "copy_turned", .global = { (uint64_t)strips }, .local = { 1 }, .s_type = s_type,
-                                              AVAL_DEFINES({ "AXES", b.rank }),
-                                              AVAL_ARGS(AVAL_UPDATE(to), AVAL_READ(from), AVAL_I64(strips), AVAL_I64(b.to_first),
-                                                        AVAL_I64(b.from_first), EIGHT(w.dims), EIGHT(ts), EIGHT(fs))));
-    return host->launch(call, AVAL_LAUNCH(.kernel = "copy_box", BY_WALK(device, w), .s_type = s_type,
+    return host->launch(call, AVAL_LAUNCH(.kernel = "copy_box", BY_WALK(device, w), .s_type = aval_carrier(host->type(to)),
                                           AVAL_ARGS(AVAL_UPDATE(to), AVAL_READ(from), AVAL_I64(b.to_first), AVAL_I64(b.from_first), WALK(w),
                                                     EIGHT(ts), EIGHT(fs))));
 }

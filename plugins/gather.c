@@ -30,7 +30,8 @@ static box gather_box(const index_map *m)
 static int gather_launch(const aval_host *host, aval_call *call, const index_map *m)
 {
     const aval_tensor *x = host->input(call, 0), *indices = host->input(call, 1), *y = host->output(call, 0);
-    int64_t of_indices[8], of_x[8], lengths[8] = { m->form == INDEX_AXIS ? m->rows : m->length }, steps[8] = { m->form == INDEX_AXIS ? m->inner : m->step };
+    int64_t of_indices[8], of_x[8], lengths[8] = { m->form == INDEX_AXIS ? m->rows : m->length },
+                                    steps[8] = { m->form == INDEX_AXIS ? m->inner : m->step };
     int depth = m->form == INDEX_TUPLES ? m->depth : 1;
     if (host->count(y) == 0) return 0;
     if (host->count(x) == 0) return host->fill(call, y, 0);
@@ -197,10 +198,12 @@ static int gradient_forward(const aval_host *host, aval_call *call)
     TRY(index_sort(host, call, &m, host->input(call, 1), (uint32_t)host->type(g), &s));
     /* A group for a row of few columns would have nothing to do for most of it. */
     uint32_t group = m.inner < 16 ? 1 : host->device(call)->group;
-    return host->launch(call, AVAL_LAUNCH(.kernel = "sum_rows", .global = { (uint64_t)(m.outer * m.rows) * group },
-                                          .local = { group == 1 ? 0 : group }, AVAL_DEFINES({ "WG", group }), .i_type = s.i_type,
+    int64_t results = m.outer * m.rows, chunk = chunk_of(host->device(call), results, m.inner);
+    return host->launch(call, AVAL_LAUNCH(.kernel = "sum_rows", .global = { (uint64_t)((results + chunk - 1) / chunk) * group },
+                                          .local = { group == 1 && host->device(call)->group > 1 ? 0 : group },
+                                          AVAL_DEFINES({ "WG", group }), .i_type = s.i_type,
                                           AVAL_ARGS(AVAL_READ(g), AVAL_READ(s.keys), AVAL_READ(s.order), AVAL_WRITE(dx), AVAL_I64(m.outer),
-                                                    AVAL_I64(m.rows), AVAL_I64(m.count), AVAL_I64(m.inner))));
+                                                    AVAL_I64(m.rows), AVAL_I64(m.count), AVAL_I64(m.inner), AVAL_I64(chunk))));
 }
 
 static int gradient_reference(const aval_host *host, aval_call *call)
