@@ -22,9 +22,6 @@ __kernel void copy_box(__global S *to, long to_at, __global const S *from, long 
 }
 
 #if WG == 1
-#define JOIN_(a, b) a##b
-#define JOIN(a, b) JOIN_(a, b)
-#define FOUR JOIN(S, 4)
 #define STRIP 64 /* as in box.h */
 #define BLOCK 16 /* a side of what stays in the nearest cache: a line of four-byte elements */
 
