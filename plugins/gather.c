@@ -258,6 +258,8 @@ static const aval_op gather_op = {
         { .inputs = "[1] i64[1]{0}" }, { .inputs = "[5,3] i64[3]{7,-6,1}", .why = "out of range" },
         { .inputs = "[40,33] i64[300]{0..39}", .why = "enough for a sort by digits" },
         { .inputs = "[300,257] i64[64]{0..299}", .size_class = AVAL_LARGE },
+        { .inputs = "[3,2,2501] i64[3]{2,-3,9}", .size_class = AVAL_LARGE, .why = "rows of several pieces" },
+        { .inputs = "[2,9] i64[5001]{-9..9}", .attrs = "axis=1", .size_class = AVAL_LARGE, .why = "rows of several pieces" },
         { .inputs = "[70000,2] i64[5000]{0..69999}", .size_class = AVAL_LARGE, .why = "more rows than two digits have" }),
 };
 static const aval_op elements_op = {

@@ -433,7 +433,12 @@ static const aval_op pad_op = {
                             { .inputs = "[2,2,3] i32[4]{1,0,0,1} [1] i32[2]{0,2}" }, { .inputs = "[] i64[0]" },
                             { .inputs = "[0,2] i64[4]{1,0,1,0} []" }, { .inputs = "i64[3]{1,2,3} i64[2]{1,1} i64[]{7}" },
                             { .inputs = "[1,2,1,2,1,2,1,2] i64[16]{1,0,1,0,1,0,1,0,0,1,0,1,0,1,0,1}", .why = "highest rank" },
-                            { .inputs = "[300,257] i64[4]{1,2,3,4}", .attrs = "mode='reflect'", .size_class = AVAL_LARGE }),
+                            { .inputs = "[300,257] i64[4]{1,2,3,4}", .attrs = "mode='reflect'", .size_class = AVAL_LARGE },
+                            { .inputs = "[2,5000] i64[4]{1,6000,1,9000}",
+                              .attrs = "mode='reflect'",
+                              .size_class = AVAL_LARGE,
+                              .why = "rows of several pieces" },
+                            { .inputs = "[2,5000] i64[4]{1,6000,1,-1} []", .size_class = AVAL_LARGE, .why = "rows of several pieces" }),
 };
 static const aval_op pad_op_2 = {
     .size = sizeof(aval_op),
@@ -483,7 +488,8 @@ static const aval_op tile_op = {
     .samples = AVAL_SAMPLES({ .inputs = "[2,3] i64[2]{2,3}" }, { .inputs = "[2,1,2] i64[3]{1,4,1}" }, { .inputs = "[] i64[0]" },
                             { .inputs = "[2,3] i64[2]{1,0}", .flags = AVAL_NO_GRADIENT_CHECK, .why = "nothing comes out" },
                             { .inputs = "[0,3] i64[2]{2,2}" }, { .inputs = "b[2]{0,1} i64[1]{3}" },
-                            { .inputs = "[13,17] i64[2]{20,19}", .size_class = AVAL_LARGE }),
+                            { .inputs = "[13,17] i64[2]{20,19}", .size_class = AVAL_LARGE },
+                            { .inputs = "[2,3001] i64[2]{2,3}", .size_class = AVAL_LARGE, .why = "rows of several pieces" }),
 };
 static const aval_op expand_op = {
     .size = sizeof(aval_op),

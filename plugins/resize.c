@@ -417,7 +417,9 @@ static const aval_op resize_op = {
         { .inputs = "[7] - f32[1]{0.5}", .attrs = "mode='linear' coordinate_transformation_mode='half_pixel_symmetric'" },
         { .inputs = "[2,3] - f32[2]{1,1}", .why = "nothing to do" }, { .inputs = "i64[3]{1,2,3} - f32[1]{2}" },
         { .inputs = "[0,2] - f32[2]{2,2}" }, { .inputs = "[1] - - i64[1]{3}", .attrs = "mode='cubic'" },
-        { .inputs = "[1,2,130,140] - f32[4]{1,1,2,2}", .attrs = "mode='linear'", .size_class = AVAL_LARGE }),
+        { .inputs = "[1,2,130,140] - f32[4]{1,1,2,2}", .attrs = "mode='linear'", .size_class = AVAL_LARGE },
+        { .inputs = "[2,2501] - f32[2]{2,2}", .attrs = "mode='linear'", .size_class = AVAL_LARGE, .why = "rows of several pieces" },
+        { .inputs = "[2,3,4500] - f32[3]{1,2,1}", .attrs = "mode='linear'", .size_class = AVAL_LARGE, .why = "rows of several pieces" }),
 };
 static const aval_op resize_op_10 = {
     .size = sizeof(aval_op),

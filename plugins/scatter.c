@@ -311,6 +311,7 @@ static const aval_op tuples_op = {
                      { .inputs = "[4,3] i64[3,1]{1,0,1} [3,3]", .attrs = "reduction='max'", .flags = AVAL_DISTINCT },
                      { .inputs = "b[3]{0,0,1} i64[1,1]{0} b[1]{1}" }, { .inputs = "[3,2] i64[0,1] [0,2]" },
                      { .inputs = "[20,7] i32[300,1]{0..19} [300,7]", .attrs = "reduction='add'", .why = "enough for a sort by digits" },
+                     { .inputs = "[3,5001] i64[2,1]{2,0} [2,5001]", .size_class = AVAL_LARGE, .why = "rows of several pieces" },
                      { .inputs = "[300,257] i64[400,1]{0..299} [400,257]", .attrs = "reduction='add'", .size_class = AVAL_LARGE }),
 };
 static const aval_op gradient_op = {
