@@ -80,7 +80,7 @@ static inline int box_turn(const aval_host *host, aval_call *call, const aval_te
     b.dims[row] = (rows + STRIP - 1) / STRIP;
     b.to[row] *= STRIP;
     b.from[row] *= STRIP;
-    walk w = walk_in_pieces(host->device(call), b.dims, b.rank, COLUMNS);
+    walk w = walk_in_pieces(host->device(call), b.dims, b.rank, COLUMNS, STRIP);
     right_aligned(b.to, b.rank, 0, ts);
     right_aligned(b.from, b.rank, 0, fs);
     return host->launch(call, AVAL_LAUNCH(.kernel = "copy_turned", BY_WALK(host->device(call), w), .s_type = aval_carrier(host->type(to)),

@@ -17,20 +17,20 @@ static inline void right_aligned(const int64_t *numbers, uint32_t rank, int64_t 
     for (uint32_t i = 0; i < 8; i++) eight[i] = i + rank < 8 ? others : numbers[i + rank - 8];
 }
 
-/* Over a box with elements, in pieces of at most `piece` on CPUs. */
-static inline walk walk_in_pieces(const aval_device_info *device, const int64_t *dims, uint32_t rank, int64_t piece)
+/* Over a box with elements, on CPUs in pieces of at most `piece` places, at each of which `across` elements are moved. */
+static inline walk walk_in_pieces(const aval_device_info *device, const int64_t *dims, uint32_t rank, int64_t piece, int64_t across)
 {
     walk w = { .piece = device->group == 1 ? piece : 1, .axes = rank < 1 ? 1 : rank };
     right_aligned(dims, rank, 1, w.dims);
     w.pieces = (w.dims[7] + w.piece - 1) / w.piece;
     w.n = product(w.dims, 7) * w.pieces;
-    w.chunk = chunk_of(device, w.n, w.dims[7] < w.piece ? w.dims[7] : w.piece);
+    w.chunk = chunk_of(device, w.n, (w.dims[7] < w.piece ? w.dims[7] : w.piece) * across);
     return w;
 }
 
 static inline walk walk_over(const aval_device_info *device, const int64_t *dims, uint32_t rank)
 {
-    return walk_in_pieces(device, dims, rank, PIECE_ELEMENTS);
+    return walk_in_pieces(device, dims, rank, PIECE_ELEMENTS, 1);
 }
 
 /* BY_WALK_WITH: with one more macro. */
