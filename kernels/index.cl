@@ -1,36 +1,34 @@
 /* Gather, GatherElements, GatherND: copies of what indices name; what is out of range gives 0.  Elements are not computed with, so that S
  * stands for any type of the same size. */
 #include "common.clh"
+#include "walk.clh"
+#include "run.clh"
 #include "index.clh"
 
-/* y [outer, count, inner] = x [outer, length, inner] at indices [count].  Work-items: outer * count * inner. */
-__kernel void gather(__global const S *x, long x_at, __global const I *indices, long indices_at, __global S *y, long y_at, long outer,
-                     long length, long count, long inner)
-{
-    long i = get_global_id(0), column = i % inner, j = i / inner % count, o = i / inner / count;
-    if (o >= outer) return;
-    long row = row_in(LOAD_I(indices, indices_at + j), length);
-    y[y_at + i] = row >= 0 ? x[x_at + (o * length + row) * inner + column] : (S)0;
-}
+#ifndef DEPTH
+#define DEPTH 1 /* how many indices together name a place */
+#endif
 
-/* y [n] = x at the element that each index names (row_of_element).  Work-items: n. */
-__kernel void gather_elements(__global const S *x, long x_at, __global const I *indices, long indices_at, __global S *y, long y_at, long n,
-                              int first, long length, long step, EIGHT(d), EIGHT(s))
+/* y [d0 .. d7] = x at the places that indices name: those of an element start at sum i_a is_a, and count from sum i_a xs_a of x on along axes of lengths
+   l0 .. with s0 .. elements between neighbours.  Work-items: the walk's, over y. */
+__kernel void gather(__global const S *x, long x_at, __global const I *indices, long indices_at, __global S *y, long y_at, WALK, EIGHT(is),
+                     EIGHT(xs), EIGHT(l), EIGHT(s))
 {
-    long i = get_global_id(0);
-    if (i >= n) return;
-    long row = row_of_element(LOAD_I(indices, indices_at + i), i, first, length, step, d0, d1, d2, d3, d4, d5, d6, d7, s0, s1, s2, s3, s4,
-                              s5, s6, s7);
-    y[y_at + i] = row >= 0 ? x[x_at + row] : (S)0;
-}
-
-/* y [n, inner] = the slice of x that each of n tuples of indices names; per_batch tuples read the same batch_rows slices.
-   Work-items: n * inner. */
-__kernel void gather_tuples(__global const S *x, long x_at, __global const I *indices, long indices_at, __global S *y, long y_at, long n,
-                            long inner, long per_batch, long batch_rows, int depth, EIGHT(d), EIGHT(s))
-{
-    long i = get_global_id(0), j = i / inner;
-    if (j >= n) return;
-    long row = row_of_tuple(indices, indices_at + j * depth, depth, d0, d1, d2, d3, d4, d5, d6, d7, s0, s1, s2, s3, s4, s5, s6, s7);
-    y[y_at + i] = row >= 0 ? x[x_at + (j / per_batch * batch_rows + row) * inner + i % inner] : (S)0;
+    x += x_at;
+    y += y_at;
+    EACH_PIECE
+    {
+        const long i = indices_at + WALKED(is) + PIECE_AT * is7, own = WALKED(xs) + PIECE_AT * xs7;
+#if WG == 1
+        if (is7 == 0) {
+            const long at = place_of_tuple(indices, i, DEPTH, EIGHT_OF(l), EIGHT_OF(s));
+            if (at >= 0) copy_run(y + place, 1, x + own + at, xs7, PIECE_LENGTH);
+            else fill_run(y + place, (S)0, PIECE_LENGTH);
+        } else
+#endif
+            for (long k = 0; k < PIECE_LENGTH; k++) {
+                const long at = place_of_tuple(indices, i + k * is7, DEPTH, EIGHT_OF(l), EIGHT_OF(s));
+                y[place + k] = at >= 0 ? x[own + k * xs7 + at] : (S)0;
+            }
+    }
 }

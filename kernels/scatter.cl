@@ -4,6 +4,8 @@
 #include "common.clh"
 #include "index.clh"
 #include "sort.clh"
+#define AXES 2 /* of all walks here */
+#include "walk.clh"
 
 /* NaN is not equal to itself; for integers that is never so. */
 #ifdef __clang__
@@ -11,6 +13,11 @@
 #endif
 
 #define COLUMNS 8 /* of a work-item at a time, in sum_rows */
+#if WG == 1
+#define RUN 16 /* the same in scatter_rows */
+#else
+#define RUN 1
+#endif
 
 /* keys [n] of Gather.  Work-items: n. */
 __kernel void axis_keys(__global const I *indices, long indices_at, __global uint *keys, long keys_at, long n, long rows)
@@ -32,37 +39,50 @@ __kernel void element_keys(__global const I *indices, long indices_at, __global 
     keys[keys_at + i] = (uint)(row < 0 ? rows : row);
 }
 
-/* keys [n] of GatherND, see gather_tuples.  Work-items: n. */
+/* keys [n] of GatherND: per_batch tuples read the same batch_rows slices.  Work-items: n. */
 __kernel void tuple_keys(__global const I *indices, long indices_at, __global uint *keys, long keys_at, long n, long rows, long per_batch,
                          long batch_rows, int depth, EIGHT(d), EIGHT(s))
 {
     long i = get_global_id(0);
     if (i >= n) return;
-    long row = row_of_tuple(indices, indices_at + i * depth, depth, d0, d1, d2, d3, d4, d5, d6, d7, s0, s1, s2, s3, s4, s5, s6, s7);
+    long row = place_of_tuple(indices, indices_at + i * depth, depth, d0, d1, d2, d3, d4, d5, d6, d7, s0, s1, s2, s3, s4, s5, s6, s7);
     keys[keys_at + i] = (uint)(row < 0 ? rows : i / per_batch * batch_rows + row);
 }
 
 /* dx [outer, rows, inner] = the sum of the rows of g [outer, n, inner] that have the row's key.
-   Groups: outer * rows; the lanes of a group share out the columns. */
+   Results: outer * rows; the lanes of a group share out the columns. */
 __kernel NARROW void sum_rows(__global const S *g, long g_at, __global const uint *sorted, long sorted_at, __global const uint *order,
-                              long order_at, __global S *dx, long dx_at, long outer, long rows, long n, long inner)
+                              long order_at, __global S *dx, long dx_at, long outer, long rows, long n, long inner, long chunk)
 {
-    long row = GROUP % rows, o = GROUP / rows;
-    if (o >= outer) return;
+    long behind = -1; /* the stretch of the row before */
     sorted += sorted_at;
     order += order_at;
-    long first = sort_find(sorted, n, (uint)row);
-    for (long c = LANE; c < inner; c += COLUMNS * WG) {
-        ACC sum[COLUMNS] = { 0 };
-        for (long k = first; k < n && sorted[k] == (uint)row; k++) {
-            long from = g_at + (o * n + order[k]) * inner;
+    g += g_at;
+    dx += dx_at;
+    EACH_RESULT(r, outer * rows)
+    {
+        const uint row = (uint)(r % rows);
+        const long first = behind < 0 || row == 0 ? sort_find(sorted, n, row) : behind;
+        __global const S *all = g + r / rows * n * inner;
+        for (behind = first; behind < n && sorted[behind] == row; behind++) {}
+        for (long c = LANE; c < inner; c += COLUMNS * WG) {
+            const int whole = c + (COLUMNS - 1) * WG < inner;
+            ACC sum[COLUMNS] = { 0 };
+            for (long k = first; k < behind; k++) {
+                __global const S *from = all + order[k] * inner + c;
+                if (whole) {
+#pragma unroll
+                    for (int q = 0; q < COLUMNS; q++) sum[q] += LOAD(from, q * WG);
+                } else {
+#pragma unroll
+                    for (int q = 0; q < COLUMNS; q++)
+                        if (c + q * WG < inner) sum[q] += LOAD(from, q * WG);
+                }
+            }
 #pragma unroll
             for (int q = 0; q < COLUMNS; q++)
-                if (c + q * WG < inner) sum[q] += LOAD(g, from + c + q * WG);
+                if (c + q * WG < inner) STORE(dx, r * inner + c + q * WG, (T)sum[q]);
         }
-#pragma unroll
-        for (int q = 0; q < COLUMNS; q++)
-            if (c + q * WG < inner) STORE(dx, dx_at + (o * rows + row) * inner + c + q * WG, (T)sum[q]);
     }
 }
 
@@ -80,27 +100,38 @@ static int wins(int reduction, T b, T a)
 }
 
 /* y [rows, inner], which holds the data, takes in updates [n, inner], those of each row in their order.
-   Work-items: n * inner; the one at the first key of a row does all of the row's updates in its column. */
+   Work-items: the walk's, over the updates; the one at the first key of a row does all of the row's updates in its columns. */
 __kernel void scatter_rows(__global const S *updates, long updates_at, __global const uint *sorted, long sorted_at,
-                           __global const uint *order, long order_at, __global S *y, long y_at, long rows, long n, long inner,
-                           int reduction)
+                           __global const uint *order, long order_at, __global S *y, long y_at, long rows, int reduction, WALK)
 {
-    long i = get_global_id(0), k = i / inner, column = i % inner;
-    if (k >= n) return;
     sorted += sorted_at;
     order += order_at;
-    uint row = sorted[k];
-    if (row >= rows || (k > 0 && sorted[k - 1] == row)) return;
-    long to = y_at + row * inner + column;
-    ACC a = LOAD(y, to);
-    for (; k < n && sorted[k] == row; k++) {
-        T b = LOAD(updates, updates_at + order[k] * inner + column);
-        if (reduction == REPLACE) a = b;
-        else if (reduction == ADD) a += b;
-        else if (reduction == MULTIPLY) a *= b;
-        else if (wins(reduction, b, (T)a)) a = b;
+    updates += updates_at;
+    EACH_PIECE
+    {
+        const long first = index[6];
+        const uint row = sorted[first];
+        long end = first;
+        if (row < rows && (first == 0 || sorted[first - 1] != row)) {
+            while (end < d6 && sorted[end] == row) end++;
+            for (long column = PIECE_AT; column < PIECE_AT + PIECE_LENGTH; column += RUN) {
+                const int few = (int)min((long)RUN, PIECE_AT + PIECE_LENGTH - column);
+                __global S *to = y + y_at + row * d7 + column;
+                ACC a[RUN];
+                for (int j = 0; j < few; j++) a[j] = LOAD(to, j);
+                for (long k = reduction == REPLACE ? end - 1 : first; k < end; k++) {
+                    for (int j = 0; j < few; j++) {
+                        const T b = LOAD(updates, order[k] * d7 + column + j);
+                        if (reduction == REPLACE) a[j] = b;
+                        else if (reduction == ADD) a[j] += b;
+                        else if (reduction == MULTIPLY) a[j] *= b;
+                        else if (wins(reduction, b, (T)a[j])) a[j] = b;
+                    }
+                }
+                for (int j = 0; j < few; j++) STORE(to, j, (T)a[j]);
+            }
+        }
     }
-    STORE(y, to, (T)a);
 }
 
 /* The gradients of scatter_rows where it multiplies or takes the smallest or largest: dx [rows, inner] holds the upstream gradient and

@@ -1,70 +1,34 @@
 /* Copies that move elements about: transposition, slices, concatenation, padding; and tensors made from shapes.  Elements are not computed with, so that S stands
  * for any type of the same size. */
 #include "common.clh"
+#include "walk.clh"
+#include "run.clh"
 
-#ifndef AXES
-#define AXES 8 /* how many of the eight axes below are in use: the last ones */
-#endif
-
-/* to[to_first + sum i_a ts_a] = from[from_first + sum i_a fs_a] for all indices i of a box with axes of lengths d0 .. d7.
-   Work-items: n, the product of the lengths. */
-__kernel void copy_strided(__global S *to, long to_at, __global const S *from, long from_at, long n, long to_first, long from_first,
-                           long d0, long d1, long d2, long d3, long d4, long d5, long d6, long d7, long ts0, long ts1, long ts2, long ts3,
-                           long ts4, long ts5, long ts6, long ts7, long fs0, long fs1, long fs2, long fs3, long fs4, long fs5, long fs6,
-                           long fs7)
+/* to[to_first + sum i_a ts_a] = from[from_first + sum i_a fs_a] for all indices i of the box.  Work-items: the walk's. */
+__kernel void copy_box(__global S *to, long to_at, __global const S *from, long from_at, long to_first, long from_first, WALK, EIGHT(ts),
+                       EIGHT(fs))
 {
-    long i = get_global_id(0);
-    if (i >= n) return;
-    to_at += to_first;
-    from_at += from_first;
-    const long d[8] = { d0, d1, d2, d3, d4, d5, d6, d7 }, ts[8] = { ts0, ts1, ts2, ts3, ts4, ts5, ts6, ts7 };
-    const long fs[8] = { fs0, fs1, fs2, fs3, fs4, fs5, fs6, fs7 };
-#pragma unroll
-    for (int a = 7; a > 8 - AXES; a--) {
-        long index = i % d[a];
-        i /= d[a];
-        to_at += index * ts[a];
-        from_at += index * fs[a];
-    }
-    to[to_at + i * ts[8 - AXES]] = from[from_at + i * fs[8 - AXES]];
-}
-
-/* The same, a run along the last axis a work-item, for CPU devices: places are worked out once a run.  Work-items: n, the product of the lengths
-   of all other axes. */
-__kernel void copy_runs(__global S *to, long to_at, __global const S *from, long from_at, long n, long to_first, long from_first, long d0,
-                        long d1, long d2, long d3, long d4, long d5, long d6, long d7, long ts0, long ts1, long ts2, long ts3, long ts4,
-                        long ts5, long ts6, long ts7, long fs0, long fs1, long fs2, long fs3, long fs4, long fs5, long fs6, long fs7)
-{
-    long i = get_global_id(0);
-    if (i >= n) return;
     to += to_at + to_first;
     from += from_at + from_first;
-    const long d[8] = { d0, d1, d2, d3, d4, d5, d6, d7 }, ts[8] = { ts0, ts1, ts2, ts3, ts4, ts5, ts6, ts7 };
-    const long fs[8] = { fs0, fs1, fs2, fs3, fs4, fs5, fs6, fs7 };
-#pragma unroll
-    for (int a = 6; a >= 8 - AXES; a--) {
-        const long index = a > 8 - AXES ? i % d[a] : i;
-        i /= d[a];
-        to += index * ts[a];
-        from += index * fs[a];
-    }
-    if (ts7 == 1 && fs7 == 1) {
-        for (long k = 0; k < d7; k++) to[k] = from[k];
-    } else {
-        for (long k = 0; k < d7; k++) to[k * ts7] = from[k * fs7];
+    EACH_PIECE
+    {
+        const long t = WALKED(ts) + PIECE_AT * ts7, f = WALKED(fs) + PIECE_AT * fs7;
+#if WG == 1
+        copy_run(to + t, ts7, from + f, fs7, PIECE_LENGTH);
+#else
+        to[t] = from[f];
+#endif
     }
 }
 
 #if WG == 1
-#define JOIN_(a, b) a##b
-#define JOIN(a, b) JOIN_(a, b)
-#define FOUR JOIN(S, 4)
-#define STRIP 16
+#define STRIP 64 /* as in box.h */
+#define BLOCK 16 /* a side of what stays in the nearest cache: a line of four-byte elements */
 
 /* to[j * to_step + k] = from[k * from_step + j] for j below `rows` and k below `columns`, in squares of four. */
-static void turn(__global S *restrict to, long to_step, __global const S *restrict from, long from_step, int rows, long columns)
+static void turn(__global S *restrict to, long to_step, __global const S *restrict from, long from_step, int rows, int columns)
 {
-    long k = 0;
+    int k = 0;
     for (; k + 4 <= columns; k += 4) {
         __global const S *at = from + k * from_step;
         int j = 0;
@@ -85,28 +49,22 @@ static void turn(__global S *restrict to, long to_step, __global const S *restri
     }
 }
 
-/* The same where the last axis but one has neighbours in `from` and the last one in `to` (fs6 = ts7 = 1), for CPU devices: matrices that are
-   transposed, in strips of STRIP rows.  Work-items: n, the strips of d6 times the product of the lengths of the axes before. */
-__kernel void copy_turned(__global S *to, long to_at, __global const S *from, long from_at, long n, long to_first, long from_first, long d0,
-                          long d1, long d2, long d3, long d4, long d5, long d6, long d7, long ts0, long ts1, long ts2, long ts3, long ts4,
-                          long ts5, long ts6, long ts7, long fs0, long fs1, long fs2, long fs3, long fs4, long fs5, long fs6, long fs7)
+/* copy_box where the last axis but one has neighbours in `from` and the last one in `to`, for CPU devices: matrices that are transposed, in strips of
+   STRIP of their `rows` rows, which d6 counts.  Work-items: the walk's. */
+__kernel void copy_turned(__global S *to, long to_at, __global const S *from, long from_at, long to_first, long from_first, long rows,
+                          long to_step, WALK, EIGHT(ts), EIGHT(fs))
 {
-    const long strips = (d6 + STRIP - 1) / STRIP;
-    long i = get_global_id(0);
-    if (i >= n) return;
-    const long first = i % strips * STRIP, d[6] = { d0, d1, d2, d3, d4, d5 };
-    const long ts[6] = { ts0, ts1, ts2, ts3, ts4, ts5 }, fs[6] = { fs0, fs1, fs2, fs3, fs4, fs5 };
-    i /= strips;
-    to += to_at + to_first + first * ts6;
-    from += from_at + from_first + first;
-#pragma unroll
-    for (int a = 5; a >= 8 - AXES; a--) {
-        const long index = i % d[a];
-        i /= d[a];
-        to += index * ts[a];
-        from += index * fs[a];
+    to += to_at + to_first;
+    from += from_at + from_first;
+    EACH_PIECE
+    {
+        const long t = WALKED(ts) + PIECE_AT, f = WALKED(fs) + PIECE_AT * fs7;
+        const int strip = (int)min((long)STRIP, rows - index[6] * STRIP), columns = (int)PIECE_LENGTH;
+        for (int k = 0; k < columns; k += BLOCK) {
+            for (int j = 0; j < strip; j += BLOCK)
+                turn(to + t + j * to_step + k, to_step, from + f + k * fs7 + j, fs7, min(BLOCK, strip - j), min(BLOCK, columns - k));
+        }
     }
-    turn(to, ts6, from, fs7, (int)min((long)STRIP, d6 - first), d7);
 }
 #endif
 
@@ -125,16 +83,25 @@ __kernel void range(__global const S *start, long start_at, __global const S *de
     if (i < n) STORE(y, y_at + i, LOAD(start, start_at) + (T)i * LOAD(delta, delta_at));
 }
 
-/* y = x, but of each sequence the first elements, as many as `lengths` [batch] says, in the opposite order.  Neighbours in time lie
-   time_step elements apart, those in the batch batch_step; a length that does not fit leaves its sequence as it is.  Work-items: n. */
-__kernel void reverse_sequence(__global const S *x, long x_at, __global const I *lengths, long lengths_at, __global S *y, long y_at, long n,
-                               long time, long time_step, long batch, long batch_step)
+/* y = x [d5, d6, d7], but of each sequence the first elements, as many as `lengths` [batch] says, in the opposite order.  Axis 5 is time and 6 the
+   batch, or (time_second) the other way round; neighbours in time lie time_step elements apart.  A length that does not fit leaves its sequence as it is.
+   Work-items: the walk's. */
+__kernel void reverse_sequence(__global const S *x, long x_at, __global const I *lengths, long lengths_at, __global S *y, long y_at,
+                               int time_second, long time_step, WALK)
 {
-    long i = get_global_id(0);
-    if (i >= n) return;
-    long t = i / time_step % time, length = LOAD_I(lengths, lengths_at + i / batch_step % batch);
-    long from = t < length && length <= time ? length - 1 - t : t;
-    y[y_at + i] = x[x_at + i + (from - t) * time_step];
+    x += x_at;
+    y += y_at;
+    EACH_PIECE
+    {
+        const long time = time_second ? d6 : d5, t = time_second ? index[6] : index[5];
+        const long length = LOAD_I(lengths, lengths_at + (time_second ? index[5] : index[6]));
+        const long from = place + ((t < length && length <= time ? length - 1 - t : t) - t) * time_step;
+#if WG == 1
+        copy_run(y + place, 1, x + from, 1, PIECE_LENGTH);
+#else
+        y[place] = x[from];
+#endif
+    }
 }
 
 /* Which index of an axis of `length` elements stands at i, which may lie outside: -1, the constant (mode 0), mirrored at the edges (1), the
@@ -149,25 +116,52 @@ static long pad_index(int mode, long i, long length)
     return i < length ? i : period - i;
 }
 
-/* y [o0 .. o7] = x [d0 .. d7], moved by b0 .. b7 and padded; axes before `first` have length 1.  `value` may be absent: zero.
-   Work-items: n, the elements of y. */
-__kernel void pad(__global const S *x, long x_at, __global const S *value, long value_at, __global S *y, long y_at, long n, int mode,
-                  int first, long o0, long o1, long o2, long o3, long o4, long o5, long o6, long o7, long d0, long d1, long d2, long d3,
-                  long d4, long d5, long d6, long d7, long b0, long b1, long b2, long b3, long b4, long b5, long b6, long b7)
+#if WG == 1
+/* n elements of a padded row, from place i of x [length] on, which may lie outside; mode -1: the filling alone.  Inside x, and outside where it is seen
+   again, elements lie side by side, in one order or the other. */
+static void pad_row(__global S *y, __global const S *x, int mode, long i, long length, S filling, long n)
 {
-    long i = get_global_id(0), rest = i, at = 0, stride = 1;
-    if (i >= n) return;
-    /* Vectors that are turned, since an array that is indexed by a variable would lie in memory. */
-    long8 o = (long8)(o0, o1, o2, o3, o4, o5, o6, o7), d = (long8)(d0, d1, d2, d3, d4, d5, d6, d7);
-    long8 b = (long8)(b0, b1, b2, b3, b4, b5, b6, b7);
-    for (int a = 7; a >= first; a--) {
-        long index = pad_index(mode, rest % o.s7 - b.s7, d.s7);
-        rest /= o.s7;
-        at = index < 0 || at < 0 ? -1 : at + index * stride;
-        stride *= d.s7;
-        o = o.s70123456;
-        d = d.s70123456;
-        b = b.s70123456;
+    for (long k = 0, few; k < n; k += few) {
+        const long from = i + k, outside = from < 0 ? -from : n, at = mode < 0 ? -1 : pad_index(mode, from, length);
+        const bool inside = from >= 0 && from < length;
+        if (at < 0) {
+            few = min(mode < 0 || from >= length ? n : outside, n - k);
+            fill_run(y + k, filling, few);
+        } else if (length == 1 ? mode != 0 : mode == 2 && !inside) {
+            few = min(length == 1 ? n : outside, n - k);
+            fill_run(y + k, x[at], few);
+        } else if (inside || mode == 3 || pad_index(mode, from + 1, length) > at) {
+            few = min(length - at, n - k);
+            copy_run(y + k, 1, x + at, 1, few);
+        } else {
+            few = min(at + 1, n - k);
+            copy_run(y + k, 1, x + at, -1, few);
+        }
     }
-    y[y_at + i] = at >= 0 ? x[x_at + at] : value_at >= 0 ? value[value_at] : (S)0;
+}
+#endif
+
+/* y [d0 .. d7] = x [x0 .. x7], moved by b0 .. b7 and padded.  `value` may be absent: zero.  Work-items: the walk's, over y. */
+__kernel void pad(__global const S *x, long x_at, __global const S *value, long value_at, __global S *y, long y_at, int mode, WALK, EIGHT(x),
+                  EIGHT(b))
+{
+    const S filling = value_at >= 0 ? value[value_at] : (S)0;
+    const long x_lengths[8] = { x0, x1, x2, x3, x4, x5, x6, x7 }, before[8] = { b0, b1, b2, b3, b4, b5, b6, b7 };
+    x += x_at;
+    y += y_at;
+    EACH_PIECE
+    {
+        long row = 0;
+#pragma unroll
+        for (int a = 8 - AXES; a < 7; a++) {
+            const long i = pad_index(mode, index[a] - before[a], x_lengths[a]);
+            row = i < 0 || row < 0 ? -1 : row * x_lengths[a] + i;
+        }
+#if WG == 1
+        pad_row(y + place, x + row * x7, row < 0 ? -1 : mode, PIECE_AT - b7, x7, filling, PIECE_LENGTH);
+#else
+        const long column = pad_index(mode, PIECE_AT - b7, x7);
+        y[place] = row >= 0 && column >= 0 ? x[row * x7 + column] : filling;
+#endif
+    }
 }

@@ -3,7 +3,7 @@
 #ifndef AVAL_PLUGINS_BOX_H
 #define AVAL_PLUGINS_BOX_H
 
-#include "support.h"
+#include "walk.h"
 
 /* A copy between two boxes of equal lengths with strides and first elements of their own. */
 typedef struct box {
@@ -46,61 +46,64 @@ static inline void box_exchange(box *b, uint32_t i, uint32_t k)
     b->dims[k] = dim, b->to[k] = to, b->from[k] = from;
 }
 
-/* Runs that a CPU copies by work-items of their own: along the last axis, or the longest where that is short.  0: too few, or too short. */
-static inline int64_t box_runs(box *b, int64_t count)
+/* The axis that a CPU takes for rows: the last, or the longest where that is short. */
+static inline void box_choose_rows(box *b)
 {
-    enum { LEAST_RUN = 8, LEAST_RUNS = 16 };
+    enum { LEAST_RUN = 8 };
     uint32_t last = b->rank - 1, longest = last;
     for (uint32_t i = 0; i < b->rank; i++)
         if (b->dims[i] > b->dims[longest]) longest = i;
     if (b->dims[last] < LEAST_RUN && longest != last) box_exchange(b, last, longest);
-    return b->dims[last] >= LEAST_RUN && count / b->dims[last] >= LEAST_RUNS ? count / b->dims[last] : 0;
 }
 
-/* Strips of rows that a CPU transposes by work-items of their own: with neighbours of `from` along the last axis but one and neighbours of `to`
-   along the last.  0: it is no transposition, or a small one. */
-static inline int64_t box_strips(box *b, int64_t count)
+/* Does a CPU transpose: has `from` neighbours along one axis, which becomes the last but one, and `to` along another, which becomes the last? */
+static inline int box_is_turned(box *b)
 {
-    enum { LEAST_SIDE = 8, STRIP = 16 /* as in shape.cl */ };
+    enum { LEAST_SIDE = 8 };
     uint32_t row = b->rank, column = b->rank;
     for (uint32_t i = 0; i < b->rank; i++) {
         if (b->from[i] == 1) row = i;
         if (b->to[i] == 1) column = i;
     }
-    if (row == b->rank || column == b->rank || row == column) return 0;
-    int64_t rows = b->dims[row], columns = b->dims[column];
-    if (rows < LEAST_SIDE || columns < LEAST_SIDE) return 0;
+    if (row == b->rank || column == b->rank || row == column || b->dims[row] < LEAST_SIDE || b->dims[column] < LEAST_SIDE) return 0;
     box_exchange(b, column, b->rank - 1);
     box_exchange(b, row == b->rank - 1 ? column : row, b->rank - 2);
-    return count / rows / columns * ((rows + STRIP - 1) / STRIP);
+    return 1;
+}
+
+/* copy_turned of a box that is, in strips of rows. */
+static inline int box_turn(const aval_host *host, aval_call *call, const aval_tensor *to, const aval_tensor *from, box b)
+{
+    enum { STRIP = 64, COLUMNS = 256 /* in a piece: as much of both sides as stays in a core's second cache */ };
+    uint32_t row = b.rank - 2;
+    int64_t rows = b.dims[row], to_step = b.to[row], ts[8], fs[8];
+    b.dims[row] = (rows + STRIP - 1) / STRIP;
+    b.to[row] *= STRIP;
+    b.from[row] *= STRIP;
+    walk w = walk_in_pieces(host->device(call), b.dims, b.rank, COLUMNS, STRIP);
+    right_aligned(b.to, b.rank, 0, ts);
+    right_aligned(b.from, b.rank, 0, fs);
+    return host->launch(call, AVAL_LAUNCH(.kernel = "copy_turned", BY_WALK(host->device(call), w), .s_type = aval_carrier(host->type(to)),
+                                          AVAL_ARGS(AVAL_UPDATE(to), AVAL_READ(from), AVAL_I64(b.to_first), AVAL_I64(b.from_first),
+                                                    AVAL_I64(rows), AVAL_I64(to_step), WALK(w), EIGHT(ts), EIGHT(fs))));
 }
 
 /* `to` need not be written whole. */
 static inline int box_copy(const aval_host *host, aval_call *call, const aval_tensor *to, const aval_tensor *from, box b)
 {
-    int64_t count = product(b.dims, b.rank), d[8], ts[8], fs[8];
+    int64_t count = product(b.dims, b.rank), ts[8], fs[8];
     if (count == 0) return 0;
     box_simplify(&b);
     if (b.rank == 0 || (b.rank == 1 && b.to[0] == 1 && b.from[0] == 1)) return host->copy(call, to, b.to_first, from, b.from_first, count);
-    int on_cpu = host->device(call)->group == 1 && b.rank > 1;
-    int64_t strips = on_cpu ? box_strips(&b, count) : 0, runs = on_cpu && strips == 0 ? box_runs(&b, count) : 0;
-    for (uint32_t i = 0; i < 8; i++) {
-        uint32_t axis = i + b.rank - 8; /* wraps below the first axis, on purpose */
-        int used = i + b.rank >= 8;
-        d[i] = used ? b.dims[axis] : 1;
-        ts[i] = used ? b.to[axis] : 0;
-        fs[i] = used ? b.from[axis] : 0;
-    }
-    if (strips > 0)
-        return host->launch(call, AVAL_LAUNCH(.kernel = "copy_turned", .global = { (uint64_t)strips }, .local = { 1 },
-                                              .s_type = aval_carrier(host->type(to)), AVAL_DEFINES({ "AXES", b.rank }),
-                                              AVAL_ARGS(AVAL_UPDATE(to), AVAL_READ(from), AVAL_I64(strips), AVAL_I64(b.to_first),
-                                                        AVAL_I64(b.from_first), EIGHT(d), EIGHT(ts), EIGHT(fs))));
-    int64_t items = runs > 0 ? runs : count;
-    return host->launch(call, AVAL_LAUNCH(.kernel = runs > 0 ? "copy_runs" : "copy_strided", EACH(items),
-                                          .s_type = aval_carrier(host->type(to)), AVAL_DEFINES({ "AXES", b.rank }),
-                                          AVAL_ARGS(AVAL_UPDATE(to), AVAL_READ(from), AVAL_I64(items), AVAL_I64(b.to_first),
-                                                    AVAL_I64(b.from_first), EIGHT(d), EIGHT(ts), EIGHT(fs))));
+    const aval_device_info *device = host->device(call);
+    if (device->group == 1 && box_is_turned(&b)) return box_turn(host, call, to, from, b);
+    if (device->group == 1) box_choose_rows(&b);
+    walk w = walk_over(device, b.dims, b.rank);
+    right_aligned(b.to, b.rank, 0, ts);
+    right_aligned(b.from, b.rank, 0, fs);
+    return host->launch(call, AVAL_LAUNCH(.kernel = "copy_box", BY_WALK(device, w), .s_type = aval_carrier(host->type(to)),
+                                          AVAL_ARGS(AVAL_UPDATE(to), AVAL_READ(from), AVAL_I64(b.to_first), AVAL_I64(b.from_first), WALK(w),
+                                                    EIGHT(ts), EIGHT(fs))));
 }
 
 /* A part of input 0, which fills output y: what lies in one piece is an alias. */

@@ -1,5 +1,6 @@
 /* Gather, GatherElements, GatherND, and their gradient, which is an op of its own: a kernel that computes, where gathers only copy, and an
  * ordinary node of a body, so that it can be differentiated again. */
+#include "box.h"
 #include "index.h"
 
 #include "index.cl.h"
@@ -7,25 +8,45 @@
 
 /* ---- What the three have in common ------------------------------------------------------------------------------------------------- */
 
+/* What the kernel walks over, y, with strides of the indices (to) and of the data (from). */
+static box gather_box(const index_map *m)
+{
+    box b = { .rank = 3, .dims = { m->outer, m->count, m->inner }, .to = { 0, 1, 0 }, .from = { m->rows * m->inner, 0, 1 } };
+    if (m->form == INDEX_TUPLES)
+        b = (box){ .rank = 3,
+                   .dims = { m->count / m->per_batch, m->per_batch, m->inner },
+                   .to = { m->per_batch * m->depth, m->depth, 0 },
+                   .from = { m->batch_rows * m->inner, 0, 1 } };
+    if (m->form == INDEX_ELEMENTS) {
+        b = (box){ .rank = 8 };
+        memcpy(b.dims, m->dims, sizeof b.dims);
+        memcpy(b.from, m->strides, sizeof b.from);
+        row_major(b.dims, b.rank, b.to);
+    }
+    box_simplify(&b);
+    return b;
+}
+
 static int gather_launch(const aval_host *host, aval_call *call, const index_map *m)
 {
     const aval_tensor *x = host->input(call, 0), *indices = host->input(call, 1), *y = host->output(call, 0);
-    uint32_t s_type = aval_carrier(host->type(x)), i_type = (uint32_t)host->type(indices);
+    int64_t of_indices[8], of_x[8], lengths[8] = { m->form == INDEX_AXIS ? m->rows : m->length },
+                                    steps[8] = { m->form == INDEX_AXIS ? m->inner : m->step };
+    int depth = m->form == INDEX_TUPLES ? m->depth : 1;
     if (host->count(y) == 0) return 0;
     if (host->count(x) == 0) return host->fill(call, y, 0);
-    if (m->form == INDEX_AXIS)
-        return host->launch(call, AVAL_LAUNCH(.kernel = "gather", EACH(host->count(y)), .s_type = s_type, .i_type = i_type,
-                                              AVAL_ARGS(AVAL_READ(x), AVAL_READ(indices), AVAL_WRITE(y), AVAL_I64(m->outer),
-                                                        AVAL_I64(m->rows), AVAL_I64(m->count), AVAL_I64(m->inner))));
-    if (m->form == INDEX_ELEMENTS)
-        return host->launch(call,
-                            AVAL_LAUNCH(.kernel = "gather_elements", EACH(m->count), .s_type = s_type, .i_type = i_type,
-                                        AVAL_ARGS(AVAL_READ(x), AVAL_READ(indices), AVAL_WRITE(y), AVAL_I64(m->count), AVAL_I32(m->first),
-                                                  AVAL_I64(m->length), AVAL_I64(m->step), EIGHT(m->dims), EIGHT(m->strides))));
-    return host->launch(call, AVAL_LAUNCH(.kernel = "gather_tuples", EACH(host->count(y)), .s_type = s_type, .i_type = i_type,
-                                          AVAL_ARGS(AVAL_READ(x), AVAL_READ(indices), AVAL_WRITE(y), AVAL_I64(m->count), AVAL_I64(m->inner),
-                                                    AVAL_I64(m->per_batch), AVAL_I64(m->batch_rows), AVAL_I32(m->depth), EIGHT(m->dims),
-                                                    EIGHT(m->strides))));
+    for (int k = 0; m->form == INDEX_TUPLES && k < depth; k++) {
+        lengths[k] = m->dims[k];
+        steps[k] = m->strides[k] * m->inner;
+    }
+    box b = gather_box(m);
+    walk w = walk_over(host->device(call), b.dims, b.rank);
+    right_aligned(b.to, b.rank, 0, of_indices);
+    right_aligned(b.from, b.rank, 0, of_x);
+    return host->launch(call, AVAL_LAUNCH(.kernel = "gather", BY_WALK_WITH(host->device(call), w, "DEPTH", depth),
+                                          .s_type = aval_carrier(host->type(x)), .i_type = (uint32_t)host->type(indices),
+                                          AVAL_ARGS(AVAL_READ(x), AVAL_READ(indices), AVAL_WRITE(y), WALK(w), EIGHT(of_indices),
+                                                    EIGHT(of_x), EIGHT(lengths), EIGHT(steps))));
 }
 
 static void gather_on_host(const aval_host *host, aval_call *call, const index_map *m)
@@ -177,10 +198,12 @@ static int gradient_forward(const aval_host *host, aval_call *call)
     TRY(index_sort(host, call, &m, host->input(call, 1), (uint32_t)host->type(g), &s));
     /* A group for a row of few columns would have nothing to do for most of it. */
     uint32_t group = m.inner < 16 ? 1 : host->device(call)->group;
-    return host->launch(call, AVAL_LAUNCH(.kernel = "sum_rows", .global = { (uint64_t)(m.outer * m.rows) * group },
-                                          .local = { group == 1 ? 0 : group }, AVAL_DEFINES({ "WG", group }), .i_type = s.i_type,
+    int64_t results = m.outer * m.rows, chunk = chunk_of(host->device(call), results, m.inner);
+    return host->launch(call, AVAL_LAUNCH(.kernel = "sum_rows", .global = { (uint64_t)((results + chunk - 1) / chunk) * group },
+                                          .local = { group == 1 && host->device(call)->group > 1 ? 0 : group },
+                                          AVAL_DEFINES({ "WG", group }), .i_type = s.i_type,
                                           AVAL_ARGS(AVAL_READ(g), AVAL_READ(s.keys), AVAL_READ(s.order), AVAL_WRITE(dx), AVAL_I64(m.outer),
-                                                    AVAL_I64(m.rows), AVAL_I64(m.count), AVAL_I64(m.inner))));
+                                                    AVAL_I64(m.rows), AVAL_I64(m.count), AVAL_I64(m.inner), AVAL_I64(chunk))));
 }
 
 static int gradient_reference(const aval_host *host, aval_call *call)
@@ -235,6 +258,8 @@ static const aval_op gather_op = {
         { .inputs = "[1] i64[1]{0}" }, { .inputs = "[5,3] i64[3]{7,-6,1}", .why = "out of range" },
         { .inputs = "[40,33] i64[300]{0..39}", .why = "enough for a sort by digits" },
         { .inputs = "[300,257] i64[64]{0..299}", .size_class = AVAL_LARGE },
+        { .inputs = "[3,2,2501] i64[3]{2,-3,9}", .size_class = AVAL_LARGE, .why = "rows of several pieces" },
+        { .inputs = "[2,9] i64[5001]{-9..9}", .attrs = "axis=1", .size_class = AVAL_LARGE, .why = "rows of several pieces" },
         { .inputs = "[70000,2] i64[5000]{0..69999}", .size_class = AVAL_LARGE, .why = "more rows than two digits have" }),
 };
 static const aval_op elements_op = {

@@ -176,14 +176,15 @@ static void reverse_steps(const aval_host *host, const aval_call *call, int64_t 
 static int reverse_forward(const aval_host *host, aval_call *call)
 {
     const aval_tensor *x = host->input(call, 0), *lengths = host->input(call, 1);
-    int64_t time_step, batch_step, n = host->count(x);
+    int64_t time_step, batch_step;
     reverse_steps(host, call, &time_step, &batch_step);
-    if (n == 0) return 0;
-    return host->launch(call, AVAL_LAUNCH(.kernel = "reverse_sequence", EACH(n), .s_type = aval_carrier(host->type(x)),
-                                          .i_type = (uint32_t)host->type(lengths),
-                                          AVAL_ARGS(AVAL_READ(x), AVAL_READ(lengths), AVAL_WRITE(host->output(call, 0)), AVAL_I64(n),
-                                                    AVAL_I64(host->dims(x)[host->attr_int(call, "time_axis")]), AVAL_I64(time_step),
-                                                    AVAL_I64(host->count(lengths)), AVAL_I64(batch_step))));
+    if (host->count(x) == 0) return 0;
+    const int64_t dims[] = { host->dims(x)[0], host->dims(x)[1], time_step < batch_step ? time_step : batch_step };
+    walk w = walk_over(host->device(call), dims, 3);
+    return host->launch(call, AVAL_LAUNCH(.kernel = "reverse_sequence", BY_WALK(host->device(call), w),
+                                          .s_type = aval_carrier(host->type(x)), .i_type = (uint32_t)host->type(lengths),
+                                          AVAL_ARGS(AVAL_READ(x), AVAL_READ(lengths), AVAL_WRITE(host->output(call, 0)),
+                                                    AVAL_I32(host->attr_int(call, "time_axis")), AVAL_I64(time_step), WALK(w))));
 }
 
 static int reverse_reference(const aval_host *host, aval_call *call)

@@ -1,5 +1,5 @@
 /* Operators that make tensors larger: Pad, CenterCropPad, Tile, Expand.  A tile is a pad that wraps around. */
-#include "support.h"
+#include "walk.h"
 
 #include "shape.cl.h"
 
@@ -47,9 +47,10 @@ static int pad_launch(const aval_host *host, aval_call *call, const aval_tensor 
         merges = !moved;
     }
     if (host->count(y) == 0) return 0;
-    return host->launch(call, AVAL_LAUNCH(.kernel = "pad", EACH(host->count(y)), .s_type = aval_carrier(host->type(y)),
-                                          AVAL_ARGS(AVAL_READ(x), AVAL_READ(value), AVAL_WRITE(y), AVAL_I64(host->count(y)),
-                                                    AVAL_I32((int)p->mode), AVAL_I32(first), EIGHT(to), EIGHT(from), EIGHT(before))));
+    walk w = walk_over(host->device(call), to + first, 8 - first);
+    return host->launch(call, AVAL_LAUNCH(.kernel = "pad", BY_WALK(host->device(call), w), .s_type = aval_carrier(host->type(y)),
+                                          AVAL_ARGS(AVAL_READ(x), AVAL_READ(value), AVAL_WRITE(y), AVAL_I32((int)p->mode), WALK(w),
+                                                    EIGHT(from), EIGHT(before))));
 }
 
 static void pad_reference_run(const aval_host *host, aval_call *call, const aval_tensor *value, const padding *p)
@@ -432,7 +433,12 @@ static const aval_op pad_op = {
                             { .inputs = "[2,2,3] i32[4]{1,0,0,1} [1] i32[2]{0,2}" }, { .inputs = "[] i64[0]" },
                             { .inputs = "[0,2] i64[4]{1,0,1,0} []" }, { .inputs = "i64[3]{1,2,3} i64[2]{1,1} i64[]{7}" },
                             { .inputs = "[1,2,1,2,1,2,1,2] i64[16]{1,0,1,0,1,0,1,0,0,1,0,1,0,1,0,1}", .why = "highest rank" },
-                            { .inputs = "[300,257] i64[4]{1,2,3,4}", .attrs = "mode='reflect'", .size_class = AVAL_LARGE }),
+                            { .inputs = "[300,257] i64[4]{1,2,3,4}", .attrs = "mode='reflect'", .size_class = AVAL_LARGE },
+                            { .inputs = "[2,5000] i64[4]{1,6000,1,9000}",
+                              .attrs = "mode='reflect'",
+                              .size_class = AVAL_LARGE,
+                              .why = "rows of several pieces" },
+                            { .inputs = "[2,5000] i64[4]{1,6000,1,-1} []", .size_class = AVAL_LARGE, .why = "rows of several pieces" }),
 };
 static const aval_op pad_op_2 = {
     .size = sizeof(aval_op),
@@ -482,7 +488,8 @@ static const aval_op tile_op = {
     .samples = AVAL_SAMPLES({ .inputs = "[2,3] i64[2]{2,3}" }, { .inputs = "[2,1,2] i64[3]{1,4,1}" }, { .inputs = "[] i64[0]" },
                             { .inputs = "[2,3] i64[2]{1,0}", .flags = AVAL_NO_GRADIENT_CHECK, .why = "nothing comes out" },
                             { .inputs = "[0,3] i64[2]{2,2}" }, { .inputs = "b[2]{0,1} i64[1]{3}" },
-                            { .inputs = "[13,17] i64[2]{20,19}", .size_class = AVAL_LARGE }),
+                            { .inputs = "[13,17] i64[2]{20,19}", .size_class = AVAL_LARGE },
+                            { .inputs = "[2,3001] i64[2]{2,3}", .size_class = AVAL_LARGE, .why = "rows of several pieces" }),
 };
 static const aval_op expand_op = {
     .size = sizeof(aval_op),

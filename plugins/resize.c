@@ -1,6 +1,6 @@
 /* Resize and Upsample: axis by axis, each by a table of weights (resize_table.h); and Interpolate, the kernel that applies a table. */
+#include "box.h"
 #include "resize_table.h"
-#include "support.h"
 
 #include "resize.cl.h"
 
@@ -26,11 +26,18 @@ static int interpolate_forward(const aval_host *host, aval_call *call)
     aval_split s = aval_split_at(host, x, aval_axis(host->attr_int(call, "axis"), host->rank(x)));
     if (host->count(y) == 0) return 0;
     if (host->count(x) == 0 || host->count(weights) == 0) return host->fill(call, y, 0);
-    return host->launch(call, AVAL_LAUNCH(.kernel = "interpolate", EACH(host->count(y)), .s_type = (uint32_t)host->type(x),
-                                          .d_type = (uint32_t)host->type(weights),
-                                          AVAL_ARGS(AVAL_READ(x), AVAL_READ(starts), AVAL_READ(weights), AVAL_WRITE(y), AVAL_I64(s.outer),
-                                                    AVAL_I64(s.length), AVAL_I64(host->count(starts)), AVAL_I64(s.inner),
-                                                    AVAL_I64(host->dims(weights)[1]))));
+    /* The walk over y, with strides of the table (to) and of x (from). */
+    box b = { .rank = 3, .dims = { s.outer, host->count(starts), s.inner }, .to = { 0, 1, 0 }, .from = { s.length * s.inner, 0, 1 } };
+    int64_t of_table[8], of_x[8];
+    box_simplify(&b);
+    walk w = walk_over(host->device(call), b.dims, b.rank);
+    right_aligned(b.to, b.rank, 0, of_table);
+    right_aligned(b.from, b.rank, 0, of_x);
+    return host->launch(call,
+                        AVAL_LAUNCH(.kernel = "interpolate", BY_WALK(host->device(call), w), .s_type = (uint32_t)host->type(x),
+                                    .d_type = (uint32_t)host->type(weights),
+                                    AVAL_ARGS(AVAL_READ(x), AVAL_READ(starts), AVAL_READ(weights), AVAL_WRITE(y), AVAL_I64(s.length),
+                                              AVAL_I64(s.inner), AVAL_I64(host->dims(weights)[1]), WALK(w), EIGHT(of_table), EIGHT(of_x))));
 }
 
 static int interpolate_reference(const aval_host *host, aval_call *call)
@@ -410,7 +417,9 @@ static const aval_op resize_op = {
         { .inputs = "[7] - f32[1]{0.5}", .attrs = "mode='linear' coordinate_transformation_mode='half_pixel_symmetric'" },
         { .inputs = "[2,3] - f32[2]{1,1}", .why = "nothing to do" }, { .inputs = "i64[3]{1,2,3} - f32[1]{2}" },
         { .inputs = "[0,2] - f32[2]{2,2}" }, { .inputs = "[1] - - i64[1]{3}", .attrs = "mode='cubic'" },
-        { .inputs = "[1,2,130,140] - f32[4]{1,1,2,2}", .attrs = "mode='linear'", .size_class = AVAL_LARGE }),
+        { .inputs = "[1,2,130,140] - f32[4]{1,1,2,2}", .attrs = "mode='linear'", .size_class = AVAL_LARGE },
+        { .inputs = "[2,2501] - f32[2]{2,2}", .attrs = "mode='linear'", .size_class = AVAL_LARGE, .why = "rows of several pieces" },
+        { .inputs = "[2,3,4500] - f32[3]{1,2,1}", .attrs = "mode='linear'", .size_class = AVAL_LARGE, .why = "rows of several pieces" }),
 };
 static const aval_op resize_op_10 = {
     .size = sizeof(aval_op),

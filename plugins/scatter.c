@@ -1,6 +1,7 @@
 /* ScatterElements, Scatter, ScatterND, and the gradient of those that multiply or take the smallest or largest.  Updates of one place are
  * taken in the order of their indices, so that the last one wins where nothing else is said; indices out of range are left out. */
 #include "index.h"
+#include "walk.h"
 
 #include "scatter.cl.h"
 
@@ -53,10 +54,11 @@ static int scatter_forward(const aval_host *host, aval_call *call, const index_m
     if (host->count(y) == 0 || host->count(updates) == 0) return 0;
     uint32_t s_type = r == SCATTER_REPLACE ? aval_carrier(host->type(x)) : (uint32_t)host->type(x);
     TRY(index_sort(host, call, m, host->input(call, 1), s_type, &s));
-    return host->launch(call, AVAL_LAUNCH(.kernel = "scatter_rows", EACH(host->count(updates)), .s_type = s_type, .i_type = s.i_type,
+    walk w = walk_over(host->device(call), (const int64_t[]){ m->count, m->inner }, 2);
+    return host->launch(call, AVAL_LAUNCH(.kernel = "scatter_rows", WALK_ITEMS(host->device(call), w), .s_type = s_type, .i_type = s.i_type,
                                           AVAL_DEFINES({ "WG", host->device(call)->group }),
                                           AVAL_ARGS(AVAL_READ(updates), AVAL_READ(s.keys), AVAL_READ(s.order), AVAL_UPDATE(y),
-                                                    AVAL_I64(m->rows), AVAL_I64(m->count), AVAL_I64(m->inner), AVAL_I32((int)r))));
+                                                    AVAL_I64(m->rows), AVAL_I32((int)r), WALK(w))));
 }
 
 static double combined(scatter_reduction r, double a, double b)
@@ -309,6 +311,7 @@ static const aval_op tuples_op = {
                      { .inputs = "[4,3] i64[3,1]{1,0,1} [3,3]", .attrs = "reduction='max'", .flags = AVAL_DISTINCT },
                      { .inputs = "b[3]{0,0,1} i64[1,1]{0} b[1]{1}" }, { .inputs = "[3,2] i64[0,1] [0,2]" },
                      { .inputs = "[20,7] i32[300,1]{0..19} [300,7]", .attrs = "reduction='add'", .why = "enough for a sort by digits" },
+                     { .inputs = "[3,5001] i64[2,1]{2,0} [2,5001]", .size_class = AVAL_LARGE, .why = "rows of several pieces" },
                      { .inputs = "[300,257] i64[400,1]{0..299} [400,257]", .attrs = "reduction='add'", .size_class = AVAL_LARGE }),
 };
 static const aval_op gradient_op = {

@@ -166,12 +166,13 @@ static const aval_op slice_op = {
     .forward = slice_forward,
     .backward = slice_backward,
     .reference = slice_reference,
-    .samples =
-        AVAL_SAMPLES({ .inputs = "[5,4] i64[1]{1} i64[1]{3}" }, { .inputs = "[5,4] i64[2]{0,1} i64[2]{5,-1} i64[2]{0,1} i64[2]{2,1}" },
-                     { .inputs = "[5,4] i64[1]{-1} i64[1]{-100} i64[1]{1} i64[1]{-1}", .why = "backwards" },
-                     { .inputs = "[5,4] i64[1]{2} i64[1]{2}", .why = "nothing" }, { .inputs = "[0,4] i64[1]{0} i64[1]{9}" },
-                     { .inputs = "[1] i64[1]{0} i64[1]{1}" }, { .inputs = "[5,4] i32[1]{-3} i32[1]{100} i32[1]{0} i32[1]{1}" },
-                     { .inputs = "[257,259] i64[1]{3} i64[1]{1000} i64[1]{1}", .size_class = AVAL_LARGE }),
+    .samples = AVAL_SAMPLES(
+        { .inputs = "[5,4] i64[1]{1} i64[1]{3}" }, { .inputs = "[5,4] i64[2]{0,1} i64[2]{5,-1} i64[2]{0,1} i64[2]{2,1}" },
+        { .inputs = "[5,4] i64[1]{-1} i64[1]{-100} i64[1]{1} i64[1]{-1}", .why = "backwards" },
+        { .inputs = "[5,4] i64[1]{2} i64[1]{2}", .why = "nothing" }, { .inputs = "[0,4] i64[1]{0} i64[1]{9}" },
+        { .inputs = "[1] i64[1]{0} i64[1]{1}" }, { .inputs = "[5,4] i32[1]{-3} i32[1]{100} i32[1]{0} i32[1]{1}" },
+        { .inputs = "[257,259] i64[1]{3} i64[1]{1000} i64[1]{1}", .size_class = AVAL_LARGE },
+        { .inputs = "[3,9001] i64[1]{-2} i64[1]{0} i64[1]{1} i64[1]{-2}", .size_class = AVAL_LARGE, .why = "rows of several pieces" }),
 };
 static const aval_op slice_op_1 = {
     .size = sizeof(aval_op),

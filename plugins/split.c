@@ -245,10 +245,11 @@ static const aval_op concat_op = {
     .forward = concat_forward,
     .backward_body = concat_backward,
     .reference = concat_reference,
-    .samples = AVAL_SAMPLES({ .inputs = "[2,3] [4,3]", .attrs = "axis=0" }, { .inputs = "[2,3] [2,1] [2,2]", .attrs = "axis=-1" },
-                            { .inputs = "[2,3]", .attrs = "axis=0" }, { .inputs = "[2,0] [2,3]", .attrs = "axis=1" },
-                            { .inputs = "[1] [1]", .attrs = "axis=0" },
-                            { .inputs = "[257,130] [257,129]", .attrs = "axis=1", .size_class = AVAL_LARGE }),
+    .samples = AVAL_SAMPLES(
+        { .inputs = "[2,3] [4,3]", .attrs = "axis=0" }, { .inputs = "[2,3] [2,1] [2,2]", .attrs = "axis=-1" },
+        { .inputs = "[2,3]", .attrs = "axis=0" }, { .inputs = "[2,0] [2,3]", .attrs = "axis=1" },
+        { .inputs = "[1] [1]", .attrs = "axis=0" }, { .inputs = "[257,130] [257,129]", .attrs = "axis=1", .size_class = AVAL_LARGE },
+        { .inputs = "[2,3,3001] [2,1,3001]", .attrs = "axis=1", .size_class = AVAL_LARGE, .why = "rows of several pieces" }),
 };
 
 AVAL_PLUGIN("split", "0.1.0", AVAL_SOURCES({ "shape.cl", shape_cl }), &split_op, &split_op_2, &concat_op)

@@ -45,6 +45,16 @@ def by_rows(file, kernel, rows, args):
     return {"file": file, "kernel": kernel, "defines": {"WG": 64}, "args": args, "global": [rows * 64, 1, 1], "local": [64, 1, 1]}
 
 
+def eight(row, column, others=0):
+    """A number for each of eight axes."""
+    return [*[others] * 6, row, column]
+
+
+def walk(rows, columns):
+    """Arguments of a walk over a matrix (kernels/walk.clh), an element a work-item."""
+    return [rows * columns, 1, columns, 1, *eight(rows, columns, others=1)]
+
+
 def each(file, kernel, items, args, **defines):
     return {"file": file, "kernel": kernel, "defines": defines, "args": args, "global": [(items + 63) // 64 * 64, 1, 1], "local": [64, 1, 1]}
 
@@ -67,9 +77,11 @@ CASES = {
     "layer normalisation":
         by_rows("row_norm.cl", "norm_rows", 8, [("x", 8 * 1024), 0, ("scale", 1024), 0, ("bias", 1024), 0, ("y", 8 * 1024), 0, ("mean", 8), 0, ("inverse", 8), 0,
                                                 8, 1, 1024, 1, 1024, 1, 1e-5]),
-    "gather of rows": each("index.cl", "gather", 16 * 64, [("x", 64 * 64), 0, ("indices", 32), 0, ("y", 16 * 64), 0, 1, 64, 16, 64], S_TYPE=6),
-    "copy of a box": each("shape.cl", "copy_strided", 4096, [("to", 4096), 0, ("from", 8192), 0, 4096, 0, 0, *[1] * 6, 64, 64, *[0] * 6, 64, 1, *[0] * 6, 128, 1], AXES=2),
-    "transposition": each("shape.cl", "copy_strided", 4096, [("to", 4096), 0, ("from", 4096), 0, 4096, 0, 0, *[1] * 6, 64, 64, *[0] * 6, 64, 1, *[0] * 6, 1, 64], AXES=2),
+    "gather of rows": each("index.cl", "gather", 16 * 64, [("x", 64 * 64), 0, ("indices", 32), 0, ("y", 16 * 64), 0, *walk(16, 64), *eight(1, 0),
+                                                           *eight(0, 1), 64, *[0] * 7, 64, *[0] * 7], S_TYPE=6, WG=64, AXES=2),
+    "copy of a box": each("shape.cl", "copy_box", 4096, [("to", 4096), 0, ("from", 8192), 0, 0, 0, *walk(64, 64), *eight(64, 1), *eight(128, 1)], WG=64, AXES=2),
+    "transposition": each("shape.cl", "copy_box", 4096, [("to", 4096), 0, ("from", 4096), 0, 0, 0, *walk(64, 64), *eight(64, 1), *eight(1, 64)], WG=64, AXES=2),
+    "padding": each("shape.cl", "pad", 4096, [("x", 62 * 62), 0, ("value", 1), 0, ("y", 4096), 0, 1, *walk(64, 64), *eight(62, 62, others=1), *eight(1, 1)], WG=64, AXES=2),
     "sums of rows": by_rows("reduce.cl", "reduce_any", 8, [("x", 8 * 1024), 0, ("y", 8), 0, 8, 1024, 1, 1024, 1, 1, 8, 0, 0, 0, 1024, 1, 1, 1024, 0, 0, 0, 1, 1.0, 1]),
     "largest of windows": {
         "file": "pool.cl", "kernel": "max_pool", "defines": {"RUN": 1}, "global": [1024, 1, 1], "local": [64, 1, 1],
@@ -150,7 +162,7 @@ PAGE = """# What neighbouring work-items fetch together
 Made by `tests/coalescing/run.py BUILD --write-docs` and held by `tests/vendors/run.sh`: kernels run on the host, and every access is traced. An access of 32 neighbouring
 work-items touches segments of 128 bytes; `taken` counts them over the whole launch, `least` counts what would hold as many bytes. Rows of local memory count the turns that 32
 banks of four bytes need. 1.00 is the best. Rows of images that begin between segments cost more, and so do operands of products that are walked along k, 64 bytes of a row at a time: the
-next step reads the other half of each segment, from the cache where there is one. Transposing reads a segment an element: copy_strided has no tile in local memory yet.
+next step reads the other half of each segment, from the cache where there is one. Transposing reads a segment an element: copy_box has no tile in local memory yet.
 
 | what | kernel | memory | taken | least | ratio |
 | --- | --- | --- | --- | --- | --- |
