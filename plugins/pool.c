@@ -65,6 +65,29 @@ static int64_t common_side(const window *w)
     return flat && square && p->kernel[2] >= 2 && p->kernel[2] <= 3 && p->stride[2] <= 2 ? p->kernel[2] : 0;
 }
 
+/* True where a CPU pools rows of windows by vectors: pool_rows has room for the columns of 16 windows (LINE of pool.cl). */
+static int by_rows(const window *w, int64_t run)
+{
+    const aval_patches *p = &w->at;
+    return run > 1 && (p->kernel[2] - 1) * p->dilation[2] + 16 * p->stride[2] <= 1024;
+}
+
+/* places: NULL, or of the largest; sum: 1 for sums, divided as `divide` says. */
+static int pool_rows(const aval_host *host, aval_call *call, const window *w, const aval_tensor *places, int columns_first, int sum,
+                     int64_t divide)
+{
+    const aval_tensor *x = host->input(call, 0), *y = host->output(call, 0);
+    const aval_patches *p = &w->at;
+    int64_t planes = planes_of(host, x), rows = planes * p->out[0] * p->out[1], side = common_side(w);
+    int64_t item_rows = chunk_of(host->device(call), rows, p->in[2] * p->kernel[0] * p->kernel[1]);
+    return host->launch(call, AVAL_LAUNCH(.kernel = "pool_rows",
+                                          AVAL_DEFINES({ "RUN", window_run(host, call) }, { "SIDE", side },
+                                                       { "STEP", side > 0 ? p->stride[2] : 1 }, { "SUM", sum }),
+                                          .global = { (uint64_t)((rows + item_rows - 1) / item_rows) }, .local = { 1 },
+                                          AVAL_ARGS(AVAL_READ(x), AVAL_WRITE(y), AVAL_WRITE(places), AVAL_I32(columns_first),
+                                                    AVAL_I32(divide), AVAL_I64(planes), AVAL_I64(item_rows), WINDOW_ARGS(*p))));
+}
+
 static int max_pool_forward(const aval_host *host, aval_call *call)
 {
     const aval_tensor *x = host->input(call, 0), *y = host->output(call, 0),
@@ -72,20 +95,13 @@ static int max_pool_forward(const aval_host *host, aval_call *call)
     window w;
     TRY(max_pool_read(host, call, &w));
     if (host->count(y) == 0) return 0;
-    const aval_arg columns_first = AVAL_I32(host->attr_int(call, "storage_order") != 0);
-    int64_t run = window_run(host, call), planes = planes_of(host, x), rows = planes * w.at.out[0] * w.at.out[1];
-    if (run == 1)
-        return host->launch(call,
-                            AVAL_LAUNCH(.kernel = "max_pool", .dims = 2, AVAL_DEFINES({ "RUN", run }),
-                                        .global = { window_items(w.at.out, run), (uint64_t)planes },
-                                        AVAL_ARGS(AVAL_READ(x), AVAL_WRITE(y), AVAL_WRITE(places), columns_first, WINDOW_ARGS(w.at))));
-    int64_t side = common_side(&w);
-    int64_t item_rows = chunk_of(host->device(call), rows, w.at.in[2] * w.at.kernel[0] * w.at.kernel[1]);
-    return host->launch(call, AVAL_LAUNCH(.kernel = "max_pool_rows",
-                                          AVAL_DEFINES({ "RUN", run }, { "SIDE", side }, { "STEP", side > 0 ? w.at.stride[2] : 1 }),
-                                          .global = { (uint64_t)((rows + item_rows - 1) / item_rows) }, .local = { 1 },
-                                          AVAL_ARGS(AVAL_READ(x), AVAL_WRITE(y), AVAL_WRITE(places), columns_first, AVAL_I64(planes),
-                                                    AVAL_I64(item_rows), WINDOW_ARGS(w.at))));
+    int columns_first = host->attr_int(call, "storage_order") != 0;
+    int64_t run = window_run(host, call);
+    if (by_rows(&w, run)) return pool_rows(host, call, &w, places, columns_first, 0, 0);
+    return host->launch(
+        call, AVAL_LAUNCH(.kernel = "max_pool", .dims = 2, AVAL_DEFINES({ "RUN", 1 }),
+                          .global = { window_items(w.at.out, 1), (uint64_t)planes_of(host, x) },
+                          AVAL_ARGS(AVAL_READ(x), AVAL_WRITE(y), AVAL_WRITE(places), AVAL_I32(columns_first), WINDOW_ARGS(w.at))));
 }
 
 /* No two windows share an element. */
@@ -184,6 +200,7 @@ static int sums_forward(const aval_host *host, aval_call *call, int spread)
     if (host->count(to) == 0) return 0;
     if (host->count(from) == 0) return host->fill(call, to, 0);
     int64_t run = window_run(host, call);
+    if (!spread && by_rows(&w, run)) return pool_rows(host, call, &w, NULL, 0, 1, host->attr_int(call, "divide"));
     return host->launch(
         call, AVAL_LAUNCH(.kernel = spread ? "window_spread" : "window_sum", .dims = 2, AVAL_DEFINES({ "RUN", run }),
                           .global = { window_items(spread ? w.at.in : w.at.out, run), (uint64_t)planes_of(host, from) },
