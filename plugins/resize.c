@@ -26,11 +26,16 @@ static int interpolate_forward(const aval_host *host, aval_call *call)
     aval_split s = aval_split_at(host, x, aval_axis(host->attr_int(call, "axis"), host->rank(x)));
     if (host->count(y) == 0) return 0;
     if (host->count(x) == 0 || host->count(weights) == 0) return host->fill(call, y, 0);
-    return host->launch(call, AVAL_LAUNCH(.kernel = "interpolate", EACH(host->count(y)), .s_type = (uint32_t)host->type(x),
-                                          .d_type = (uint32_t)host->type(weights),
-                                          AVAL_ARGS(AVAL_READ(x), AVAL_READ(starts), AVAL_READ(weights), AVAL_WRITE(y), AVAL_I64(s.outer),
-                                                    AVAL_I64(s.length), AVAL_I64(host->count(starts)), AVAL_I64(s.inner),
-                                                    AVAL_I64(host->dims(weights)[1]))));
+    const aval_device_info *device = host->device(call);
+    const int64_t together = device->group == 1 && s.inner > 1 ? 16 : 1;
+    const int64_t items = s.outer * host->count(starts) * ((s.inner + together - 1) / together);
+    const int64_t chunk = chunk_of(device, items, host->count(y) / items);
+    return host->launch(
+        call,
+        AVAL_LAUNCH(.kernel = "interpolate", EACH((items + chunk - 1) / chunk), .local = { device->group == 1 ? 1 : 0 },
+                    .s_type = (uint32_t)host->type(x), .d_type = (uint32_t)host->type(weights), AVAL_DEFINES({ "SIDE_BY_SIDE", together }),
+                    AVAL_ARGS(AVAL_READ(x), AVAL_READ(starts), AVAL_READ(weights), AVAL_WRITE(y), AVAL_I64(s.outer), AVAL_I64(s.length),
+                              AVAL_I64(host->count(starts)), AVAL_I64(s.inner), AVAL_I64(host->dims(weights)[1]), AVAL_I64(chunk))));
 }
 
 static int interpolate_reference(const aval_host *host, aval_call *call)
