@@ -453,3 +453,56 @@ __kernel NARROW void window_spread(__global const S *y, long y_at, __global S *x
         for (int j = 0; j < length; j++) STORE(x, to + j, sum[j]);
     }
 }
+
+#if RUN > 1
+#define SPAN 256 /* columns of the image that are made at a time */
+
+/* The same by rows, for CPU devices.  What the windows of each column hand out is added up over the rows that see this row of the image, so that windows
+   share this work, and then spread along x.  A window reaches over at most LINE columns.  Work-items: item_rows rows of the image each, counted
+   through all planes. */
+__kernel void spread_rows(__global const S *y, long y_at, __global S *x, long x_at, int divide, long planes, long item_rows,
+                          WINDOW_PARAMETERS)
+{
+    const int reach = (kernel_x - 1) * dilation_x, plane_rows = in_z * in_y;
+    const long first_row = get_global_id(0) * item_rows, end_row = min(first_row + item_rows, planes * plane_rows);
+    T line[SPAN + LINE], sum[SPAN];
+    for (long row = first_row; row < end_row; row++) {
+        const int iz = row % plane_rows / in_y, iy = row % in_y;
+        __global const S *from = y + y_at + row / plane_rows * OUT_PLANE;
+        for (int first = 0; first < in_x; first += SPAN) {
+            const int length = min(SPAN, in_x - first), begin = max(0, (first + pad_x - reach + stride_x - 1) / stride_x);
+            const int end = min(out_x, (first + length - 1 + pad_x) / stride_x + 1);
+            for (int i = 0; i < end - begin; i++) line[i] = 0;
+            for (int kz = kernel_z - 1; kz >= 0; kz--) {
+                const int oz = window_at(iz + pad_z - kz * dilation_z, stride_z, out_z);
+                for (int ky = kernel_y - 1; oz >= 0 && ky >= 0; ky--) {
+                    const int oy = window_at(iy + pad_y - ky * dilation_y, stride_y, out_y);
+                    if (oy < 0) continue;
+                    const T lines = divide != 1 ? 1
+                                                : taps_within(oz * stride_z - pad_z, kernel_z, dilation_z, in_z) *
+                                                      taps_within(oy * stride_y - pad_y, kernel_y, dilation_y, in_y);
+                    const int at = (oz * out_y + oy) * out_x + begin;
+                    for (int i = 0; i < end - begin; i++) line[i] += LOAD(from, at + i) / lines;
+                }
+            }
+            for (int i = 0; divide != 0 && i < end - begin; i++) {
+                const int start = (begin + i) * stride_x - pad_x;
+                const bool whole = start >= 0 && start + reach < in_x;
+                line[i] /= divide == 2 ? TAPS : whole ? kernel_x : max(1, taps_within(start, kernel_x, dilation_x, in_x));
+            }
+            for (int j = 0; j < length; j++) sum[j] = 0;
+            for (int kx = kernel_x - 1; kx >= 0; kx--) {
+                const int shift = kx * dilation_x - pad_x - first; /* window ox reaches element ox * stride_x + shift of the span */
+                const int from_window = max(begin, max(0, stride_x - 1 - shift) / stride_x);
+                const int to_window = shift >= length ? from_window : min(end, (length - 1 - shift) / stride_x + 1);
+                if (stride_x == 1) {
+                    for (int ox = from_window; ox < to_window; ox++) sum[ox + shift] += line[ox - begin];
+                } else {
+                    for (int ox = from_window; ox < to_window; ox++) sum[ox * stride_x + shift] += line[ox - begin];
+                }
+            }
+            for (int j = 0; j < length; j++) STORE(x, x_at + row * in_x + first + j, sum[j]);
+        }
+    }
+}
+#endif

@@ -192,6 +192,18 @@ static int sums_infer(const aval_host *host, aval_call *call, int spread)
     return window_output(host, call, 0, host->type(from), host->dims(from)[0], w.at.channels, w.axes, spread ? w.at.in : w.at.out);
 }
 
+static int spread_rows(const aval_host *host, aval_call *call, const window *w)
+{
+    const aval_tensor *y = host->input(call, 0), *x = host->output(call, 0);
+    const aval_patches *p = &w->at;
+    int64_t planes = planes_of(host, x), rows = planes * p->in[0] * p->in[1];
+    int64_t item_rows = chunk_of(host->device(call), rows, p->in[2] * p->kernel[0] * p->kernel[1]);
+    return host->launch(call, AVAL_LAUNCH(.kernel = "spread_rows", AVAL_DEFINES({ "RUN", window_run(host, call) }),
+                                          .global = { (uint64_t)((rows + item_rows - 1) / item_rows) }, .local = { 1 },
+                                          AVAL_ARGS(AVAL_READ(y), AVAL_WRITE(x), AVAL_I32(host->attr_int(call, "divide")), AVAL_I64(planes),
+                                                    AVAL_I64(item_rows), WINDOW_ARGS(*p))));
+}
+
 static int sums_forward(const aval_host *host, aval_call *call, int spread)
 {
     const aval_tensor *from = host->input(call, 0), *to = host->output(call, 0);
@@ -200,7 +212,8 @@ static int sums_forward(const aval_host *host, aval_call *call, int spread)
     if (host->count(to) == 0) return 0;
     if (host->count(from) == 0) return host->fill(call, to, 0);
     int64_t run = window_run(host, call);
-    if (!spread && by_rows(&w, run)) return pool_rows(host, call, &w, NULL, 0, 1, host->attr_int(call, "divide"));
+    if (by_rows(&w, run))
+        return spread ? spread_rows(host, call, &w) : pool_rows(host, call, &w, NULL, 0, 1, host->attr_int(call, "divide"));
     return host->launch(
         call, AVAL_LAUNCH(.kernel = spread ? "window_spread" : "window_sum", .dims = 2, AVAL_DEFINES({ "RUN", run }),
                           .global = { window_items(spread ? w.at.in : w.at.out, run), (uint64_t)planes_of(host, from) },
@@ -415,7 +428,12 @@ static const aval_op max_pool_op = {
         { .inputs = "[2,3,40,37]",
           .attrs = "kernel_shape=[5,4] strides=[2,3] dilations=[1,2] pads=[1,2,0,1]",
           .flags = AVAL_DISTINCT,
-          .size_class = AVAL_LARGE }),
+          .size_class = AVAL_LARGE },
+        { .inputs = "[1,1,1,1300]",
+          .attrs = "kernel_shape=[1,2] dilations=[1,1100]",
+          .flags = AVAL_DISTINCT,
+          .size_class = AVAL_LARGE,
+          .why = "windows that reach over more columns than are gone through at a time" }),
 };
 
 #define SUMS_ATTRS(of_shape) \
@@ -443,7 +461,15 @@ static const aval_op window_sum_op = {
                             { .inputs = "[0,1,2,2]", .attrs = "shape=[1,1] kernel_shape=[2,2]" },
                             { .inputs = "[2,8,40,50]",
                               .attrs = "shape=[20,25] kernel_shape=[3,3] strides=[2,2] pads=[1,1] divide=1",
-                              .size_class = AVAL_LARGE }),
+                              .size_class = AVAL_LARGE },
+                            { .inputs = "[1,2,6,1300]",
+                              .attrs = "shape=[6,1300] kernel_shape=[3,5] pads=[1,4] dilations=[1,2] divide=1",
+                              .size_class = AVAL_LARGE,
+                              .why = "more columns than are gone through at a time" },
+                            { .inputs = "[1,1,1,1300]",
+                              .attrs = "shape=[1,200] kernel_shape=[1,2] dilations=[1,1100] divide=2",
+                              .size_class = AVAL_LARGE,
+                              .why = "windows that reach over more columns than that" }),
 };
 
 static const aval_op window_spread_op = {
@@ -457,7 +483,11 @@ static const aval_op window_spread_op = {
     .reference = window_spread_reference,
     .samples = AVAL_SAMPLES({ .inputs = "[2,2,3,3]", .attrs = "shape=[5,6] kernel_shape=[2,3] strides=[2,2] pads=[1,1] divide=1" },
                             { .inputs = "[1,2,2,3,2]", .attrs = "shape=[3,5,4] kernel_shape=[2,3,2] strides=[1,1,2] divide=2" },
-                            { .inputs = "[0,1,2,2]", .attrs = "shape=[3,3] kernel_shape=[2,2]" }),
+                            { .inputs = "[0,1,2,2]", .attrs = "shape=[3,3] kernel_shape=[2,2]" },
+                            { .inputs = "[1,2,4,300]",
+                              .attrs = "shape=[8,600] kernel_shape=[3,3] strides=[2,2] pads=[1,1] divide=1",
+                              .size_class = AVAL_LARGE,
+                              .why = "more columns than are made at a time" }),
 };
 
 static const aval_op average_op = {
