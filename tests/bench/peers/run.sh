@@ -8,9 +8,9 @@ here=$(dirname "$(readlink -f "$0")")
 . "$here/../../../.ci/packages.sh"
 need_packages $AVAL_PEER_PACKAGES
 venv=${AVAL_PEERS:-${XDG_CACHE_HOME:-$HOME/.cache}/aval-peers}
-if ! [ -x "$venv/bin/python" ] || ! "$venv/bin/python" -c 'import torch, numpy, tinygrad, onnxruntime' 2>/dev/null; then
-    echo "installing PyTorch, onnxruntime, tinygrad and numpy into $venv" >&2
+if ! [ -x "$venv/bin/python" ] || ! "$venv/bin/python" -c 'import torch, numpy, tinygrad, onnx, onnxruntime' 2>/dev/null; then
+    echo "installing PyTorch, onnx, onnxruntime, tinygrad and numpy into $venv" >&2
     python3 -m venv "$venv"
-    "$venv/bin/pip" install --quiet torch onnxruntime tinygrad numpy
+    "$venv/bin/pip" install --quiet torch onnx onnxruntime tinygrad numpy
 fi
 exec python3 "$here/peers.py" --python "$venv/bin/python" "$@"
