@@ -17,6 +17,7 @@
 #define BORDER 1
 #define REFLECTION 2
 #define CUBIC_A ((T)-0.75f)
+#define MOST_TAPS 64 /* four along each of three axes */
 
 /* What a point reads along one axis. */
 typedef struct {
@@ -146,14 +147,32 @@ __kernel NARROW void grid_sample(__global const S *image, long image_at, __globa
     if (i >= n * points) return;
     axis_taps x, y, z;
     taps_of_point(grid, grid_at + i * axes, axes, d, h, w, mode, padding, align, &x, &y, &z);
+#if WG == 1
+    /* A CPU keeps arrays in its nearest cache: what the taps read is listed once for all channels. */
+    long at[MOST_TAPS];
+    T weights[MOST_TAPS];
+    int taps = 0;
+    for (int k = 0; k < x.count * y.count * z.count; k++) {
+        const long element = tap_element(&x, &y, &z, h, w);
+        if (element >= 0) {
+            at[taps] = element;
+            weights[taps++] = x.weights.x * y.weights.x * z.weights.x;
+        }
+        turn_all(&x, &y, &z, k);
+    }
+#endif
     for (long c = 0; c < channels; c++) {
         long from = image_at + (i / points * channels + c) * size;
         ACC sum = 0;
+#if WG == 1
+        for (int k = 0; k < taps; k++) sum += weights[k] * LOAD(image, from + at[k]);
+#else
         for (int k = 0; k < x.count * y.count * z.count; k++) {
             const long at = tap_element(&x, &y, &z, h, w);
             if (at >= 0) sum += x.weights.x * y.weights.x * z.weights.x * LOAD(image, from + at);
             turn_all(&x, &y, &z, k);
         }
+#endif
         STORE(out, out_at + (i / points * channels + c) * points + i % points, sum);
     }
 }

@@ -76,8 +76,17 @@ __kernel void max_pool(__global const S *x, long x_at, __global S *y, long y_at,
 #define STEP 1
 #endif
 
-/* ---- The same for CPU devices, by vectors ---------------------------------------------------------------------------------------- */
+/* How many taps of a window that begins at `start` lie in the image. */
+static int taps_within(int start, int kernel_length, int dilation, int length)
+{
+    return max(0, end_tap(start, kernel_length, dilation, length) - first_tap(start, dilation));
+}
 
+/* ---- By vectors, for CPU devices: the largest of windows, or with SUM=1 their sums ------------------------------------------------- */
+
+#ifndef SUM
+#define SUM 0
+#endif
 #if RUN > 1
 #define CAT_(a, b) a##b
 #define CAT(a, b) CAT_(a, b)
@@ -89,30 +98,27 @@ __kernel void max_pool(__global const S *x, long x_at, __global S *y, long y_at,
 #endif
 #if S_TYPE == 10
 #define LOAD16(p) vload_half16(0, p)
-#define STORE16(v, p) store16(v, p) /* PoCL 3.1 crashes in vstore_half16_rte */
+#define STORE16(v, p) STORE_HALF16(p, 0, v)
 #else
 #define LOAD16(p) CAT(convert_, T16)(vload16(0, p))
 #define STORE16(v, p) vstore16(CAT(convert_, CAT(S, 16))(v), 0, p)
 #endif
-#if S_TYPE == 1 || S_TYPE == 10 || S_TYPE == 11
-#define LOWEST ((T)-INFINITY) /* what a window that sees nothing is given */
-#define NONE(most) (most)
+/* JOINED: what stands for `so_far` and element v; EMPTY: for no element; GIVEN: what a window is given. */
+#if SUM
+#define EMPTY ((T)0)
+#define JOINED(v, so_far) ((so_far) + (v))
+#elif S_TYPE == 1 || S_TYPE == 10 || S_TYPE == 11
+#define EMPTY ((T)-INFINITY)
+#define GIVEN(joined) (joined)
 #else
-#define LOWEST ((T)INT_MIN) /* below all elements, which are bytes */
-#define NONE(most) select(most, (T16)(0), most == (T16)(LOWEST))
+#define EMPTY ((T)INT_MIN) /* below all elements, which are bytes */
+#define GIVEN(joined) select(joined, (T16)(0), joined == (T16)(EMPTY))
 #endif
-#define LARGER(v, most) select(most, v, (MASK16)((v) > (most) || IS_NAN(v)))
+#if !SUM
+#define JOINED(v, so_far) select(so_far, v, (MASK16)((v) > (so_far) || IS_NAN(v)))
+#endif
 #define COUNT16 ((int16)(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15))
-#define LINE 1024 /* columns of the image that are gone through at a time */
-
-#if S_TYPE == 10
-static void store16(T16 v, __global S *p)
-{
-    T each[16];
-    vstore16(v, 0, each);
-    for (int j = 0; j < 16; j++) STORE(p, j, each[j]);
-}
-#endif
+#define LINE 1024 /* columns of the image that are gone through at a time; as in plugins/pool.c */
 
 static T16 every(const T *line, int stride)
 {
@@ -137,15 +143,15 @@ typedef struct {
     int first_z, end_z, first_y, end_y, at;
 } seen_rows;
 
-/* line[i] = the largest of what column `column + i` of the image has in the rows seen, for i < span and up to 15 more; LOWEST outside.  At
+/* line[i] = what column `column + i` of the image has in the rows seen, joined, for i < span and up to 15 more; EMPTY outside.  At
    most `readable` elements of x are there. */
-static void largest_of_columns(T *line, int span, __global const S *x, long readable, int column, const seen_rows *rows, int step_z,
-                               int step_y, int in_x)
+static void join_columns(T *line, int span, __global const S *x, long readable, int column, const seen_rows *rows, int step_z, int step_y,
+                         int in_x)
 {
     const int first = clamp(-column, 0, span), end = clamp(in_x - column, first, span);
-    for (int i = 0; i < first; i++) line[i] = LOWEST;
+    for (int i = 0; i < first; i++) line[i] = EMPTY;
     for (int i = first; i < end; i += 16) {
-        T16 most = LOWEST;
+        T16 joined = EMPTY;
         for (int kz = rows->first_z; kz < rows->end_z; kz++) {
             for (int ky = rows->first_y; ky < rows->end_y; ky++) {
                 const int at = rows->at + kz * step_z + ky * step_y + column + i;
@@ -154,41 +160,41 @@ static void largest_of_columns(T *line, int span, __global const S *x, long read
                     v = LOAD16(x + at);
                 } else {
                     T each[16];
-                    for (int j = 0; j < 16; j++) each[j] = at + j < readable ? LOAD(x, at + j) : LOWEST;
+                    for (int j = 0; j < 16; j++) each[j] = at + j < readable ? LOAD(x, at + j) : EMPTY;
                     v = vload16(0, each);
                 }
-                most = LARGER(v, most);
+                joined = JOINED(v, joined);
             }
         }
-        vstore16(most, 0, line + i);
+        vstore16(joined, 0, line + i);
     }
-    for (int i = end; i < span; i += 16) vstore16((T16)(LOWEST), 0, line + i);
+    for (int i = end; i < span; i += 16) vstore16((T16)(EMPTY), 0, line + i);
 }
 
-/* The largest elements of sixteen windows that lie in x, the first window's first tap in column `column`. */
-static T16 largest_inside(__global const S *x, int column, const seen_rows *rows, int step_z, int step_y, int kernel_x, int stride_x,
-                          int dilation_x)
+/* Sixteen windows that lie in x, each joined, the first window's first tap in column `column`. */
+static T16 joined_inside(__global const S *x, int column, const seen_rows *rows, int step_z, int step_y, int kernel_x, int stride_x,
+                         int dilation_x)
 {
-    T16 most = LOWEST;
+    T16 joined = EMPTY;
     for (int kz = rows->first_z; kz < rows->end_z; kz++) {
         for (int ky = rows->first_y; ky < rows->end_y; ky++) {
             for (int kx = 0; kx < kernel_x; kx++) {
                 const T16 v = every_of_image(x + rows->at + kz * step_z + ky * step_y + column + kx * dilation_x, stride_x);
-                most = LARGER(v, most);
+                joined = JOINED(v, joined);
             }
         }
     }
-    return most;
+    return joined;
 }
 
-static T16 largest_of_line(const T *line, int kernel_x, int stride_x, int dilation_x)
+static T16 joined_of_line(const T *line, int kernel_x, int stride_x, int dilation_x)
 {
-    T16 most = every(line, stride_x);
+    T16 joined = every(line, stride_x);
     for (int kx = 1; kx < kernel_x; kx++) {
         const T16 v = every(line + kx * dilation_x, stride_x);
-        most = LARGER(v, most);
+        joined = JOINED(v, joined);
     }
-    return most;
+    return joined;
 }
 
 /* Places of sixteen windows' largest elements `most`, the first window's first tap in column `column`: the first tap that is as large, sought
@@ -237,10 +243,23 @@ static void store_places(__global long *places, long at, int16 place, int length
         places[at + j] = each[j] < 0 ? -1 : plane + (columns_first ? to_columns(each[j], in_z, in_y, in_x) : each[j]);
 }
 
+#if SUM
+/* What the sums of sixteen windows are divided by, as DIVISOR below has it. */
+static T16 divisors(int divide, const seen_rows *rows, int column, int in_x, int taps, int kernel_x, int stride_x, int dilation_x)
+{
+    if (divide != 1) return (T16)(divide == 0 ? 1 : taps);
+    const int16 start = column + COUNT16 * stride_x;
+    const int16 seen = min((in_x - start + dilation_x - 1) / dilation_x, kernel_x) - max((dilation_x - 1 - start) / dilation_x, 0);
+    const int lines = max(rows->end_z - rows->first_z, 0) * max(rows->end_y - rows->first_y, 0);
+    return CAT(convert_, T16)(max(max(seen, 0) * lines, 1));
+}
+#define GIVEN(joined) ((joined) / divisors(divide, &rows, column, in_x, TAPS, kernel_x, stride_x, dilation_x))
+#endif
+
 /* One row of windows from window `to` of all on, the last that this work-item stores being `end` - 1; x begins its plane.  Where windows
-   overlap, columns are reduced first, so that windows share this work. */
-static void max_pool_row(__global const S *x, long readable, __global S *y, __global long *places, bool wants_places, int columns_first,
-                         long plane, int oz, int oy, long to, long end, T *line, WINDOW_PARAMETERS)
+   overlap, columns are joined first, so that windows share this work. */
+static void pool_row(__global const S *x, long readable, __global S *y, __global long *places, bool wants_places, int columns_first,
+                     int divide, long plane, int oz, int oy, long to, long end, T *line, WINDOW_PARAMETERS)
 {
     const int z = oz * stride_z - pad_z, from_y = oy * stride_y - pad_y, reach = (kernel_x - 1) * dilation_x;
     const int step_z = dilation_z * in_y * in_x, step_y = dilation_y * in_x;
@@ -256,18 +275,17 @@ static void max_pool_row(__global const S *x, long readable, __global S *y, __gl
     for (int first = 0; first < out_x; first += some) {
         const int count = min(some, out_x - first);
         if (!direct)
-            largest_of_columns(line, (count - 1) * stride_x + reach + 1, x, readable, first * stride_x - pad_x, &rows, step_z, step_y,
-                               in_x);
+            join_columns(line, (count - 1) * stride_x + reach + 1, x, readable, first * stride_x - pad_x, &rows, step_z, step_y, in_x);
         for (int j = 0; j < count; j += 16) {
             const long at = to + first + j;
             const int length = min(16, count - j), column = (first + j) * stride_x - pad_x;
             const bool all = length == 16 || at + 16 <= end;
-            const T16 most = direct ? largest_inside(x, column, &rows, step_z, step_y, kernel_x, stride_x, dilation_x)
-                                    : largest_of_line(line + j * stride_x, kernel_x, stride_x, dilation_x);
-            store_windows(y, at, NONE(most), length, all);
+            const T16 joined = direct ? joined_inside(x, column, &rows, step_z, step_y, kernel_x, stride_x, dilation_x)
+                                      : joined_of_line(line + j * stride_x, kernel_x, stride_x, dilation_x);
+            store_windows(y, at, GIVEN(joined), length, all);
             if (!wants_places) continue;
             if (plane + first_row + column >= 0 && last_row + column + reach + 16 * stride_x <= readable) {
-                const int16 place = places_of(most, x, column, &rows, step_z, step_y, in_x, kernel_x, stride_x, dilation_x);
+                const int16 place = places_of(joined, x, column, &rows, step_z, step_y, in_x, kernel_x, stride_x, dilation_x);
                 store_places(places, at, place, length, all, plane, columns_first, in_z, in_y, in_x);
                 continue;
             }
@@ -280,10 +298,10 @@ static void max_pool_row(__global const S *x, long readable, __global S *y, __gl
     }
 }
 
-/* As max_pool.  Work-items: item_rows rows of windows each, counted through all planes.  Windows of a row that are more than LINE apart are
-   looked at one by one.  SIDE > 0: windows are SIDE x SIDE neighbours, STEP apart, of images of two axes; their loops are unrolled. */
-__kernel void max_pool_rows(__global const S *x, long x_at, __global S *y, long y_at, __global long *places, long places_at,
-                            int columns_first, long planes, long item_rows, WINDOW_PARAMETERS)
+/* As max_pool, or with SUM as window_sum, which has no places.  Work-items: item_rows rows of windows each, counted through all planes.  16 windows
+   are within LINE columns.  SIDE > 0: windows are SIDE x SIDE neighbours, STEP apart, of images of two axes; their loops are unrolled. */
+__kernel void pool_rows(__global const S *x, long x_at, __global S *y, long y_at, __global long *places, long places_at, int columns_first,
+                        int divide, long planes, long item_rows, WINDOW_PARAMETERS)
 {
 #if SIDE > 0
     in_z = out_z = kernel_z = stride_z = dilation_z = dilation_y = dilation_x = 1;
@@ -300,18 +318,8 @@ __kernel void max_pool_rows(__global const S *x, long x_at, __global S *y, long 
     y += y_at;
     if (places_at >= 0) places += places_at;
     for (long row = begin; row < end; row++) {
-        if ((kernel_x - 1) * (long)dilation_x + 16 * (long)stride_x <= LINE) {
-            max_pool_row(x + plane, planes * IN_PLANE - plane, y, places, places_at >= 0, columns_first, plane, oz, oy, row * out_x,
-                         end * out_x, line, WINDOW);
-        } else {
-            for (int ox = 0; ox < out_x; ox++) {
-                T best;
-                const int place = largest_of_window(x + plane, oz, oy, ox, &best, WINDOW);
-                STORE(y, row * out_x + ox, best);
-                if (places_at < 0) continue;
-                places[row * out_x + ox] = place < 0 ? -1 : plane + (columns_first ? to_columns(place, in_z, in_y, in_x) : place);
-            }
-        }
+        pool_row(x + plane, planes * IN_PLANE - plane, y, places, !SUM && places_at >= 0, columns_first, divide, plane, oz, oy, row * out_x,
+                 end * out_x, line, WINDOW);
         if (++oy < out_y) continue;
         oy = 0;
         if (++oz < out_z) continue;
@@ -375,12 +383,6 @@ __kernel void max_pool_backward(__global const S *g, long g_at, __global const l
         }
         for (int j = 0; j < length; j++) STORE(dx, dx_at + plane + at + j, sum[j]);
     }
-}
-
-/* How many taps of a window that begins at `start` lie in the image. */
-static int taps_within(int start, int kernel_length, int dilation, int length)
-{
-    return max(0, end_tap(start, kernel_length, dilation, length) - first_tap(start, dilation));
 }
 
 /* What a window's sum is divided by: 1; with divide 1 its elements in the image (1 where there is none); with divide 2 all its elements. */
@@ -451,3 +453,56 @@ __kernel NARROW void window_spread(__global const S *y, long y_at, __global S *x
         for (int j = 0; j < length; j++) STORE(x, to + j, sum[j]);
     }
 }
+
+#if RUN > 1
+#define SPAN 256 /* columns of the image that are made at a time */
+
+/* The same by rows, for CPU devices.  What the windows of each column hand out is added up over the rows that see this row of the image, so that windows
+   share this work, and then spread along x.  A window reaches over at most LINE columns.  Work-items: item_rows rows of the image each, counted
+   through all planes. */
+__kernel void spread_rows(__global const S *y, long y_at, __global S *x, long x_at, int divide, long planes, long item_rows,
+                          WINDOW_PARAMETERS)
+{
+    const int reach = (kernel_x - 1) * dilation_x, plane_rows = in_z * in_y;
+    const long first_row = get_global_id(0) * item_rows, end_row = min(first_row + item_rows, planes * plane_rows);
+    T line[SPAN + LINE], sum[SPAN];
+    for (long row = first_row; row < end_row; row++) {
+        const int iz = row % plane_rows / in_y, iy = row % in_y;
+        __global const S *from = y + y_at + row / plane_rows * OUT_PLANE;
+        for (int first = 0; first < in_x; first += SPAN) {
+            const int length = min(SPAN, in_x - first), begin = max(0, (first + pad_x - reach + stride_x - 1) / stride_x);
+            const int end = min(out_x, (first + length - 1 + pad_x) / stride_x + 1);
+            for (int i = 0; i < end - begin; i++) line[i] = 0;
+            for (int kz = kernel_z - 1; kz >= 0; kz--) {
+                const int oz = window_at(iz + pad_z - kz * dilation_z, stride_z, out_z);
+                for (int ky = kernel_y - 1; oz >= 0 && ky >= 0; ky--) {
+                    const int oy = window_at(iy + pad_y - ky * dilation_y, stride_y, out_y);
+                    if (oy < 0) continue;
+                    const T lines = divide != 1 ? 1
+                                                : taps_within(oz * stride_z - pad_z, kernel_z, dilation_z, in_z) *
+                                                      taps_within(oy * stride_y - pad_y, kernel_y, dilation_y, in_y);
+                    const int at = (oz * out_y + oy) * out_x + begin;
+                    for (int i = 0; i < end - begin; i++) line[i] += LOAD(from, at + i) / lines;
+                }
+            }
+            for (int i = 0; divide != 0 && i < end - begin; i++) {
+                const int start = (begin + i) * stride_x - pad_x;
+                const bool whole = start >= 0 && start + reach < in_x;
+                line[i] /= divide == 2 ? TAPS : whole ? kernel_x : max(1, taps_within(start, kernel_x, dilation_x, in_x));
+            }
+            for (int j = 0; j < length; j++) sum[j] = 0;
+            for (int kx = kernel_x - 1; kx >= 0; kx--) {
+                const int shift = kx * dilation_x - pad_x - first; /* window ox reaches element ox * stride_x + shift of the span */
+                const int from_window = max(begin, max(0, stride_x - 1 - shift) / stride_x);
+                const int to_window = shift >= length ? from_window : min(end, (length - 1 - shift) / stride_x + 1);
+                if (stride_x == 1) {
+                    for (int ox = from_window; ox < to_window; ox++) sum[ox + shift] += line[ox - begin];
+                } else {
+                    for (int ox = from_window; ox < to_window; ox++) sum[ox * stride_x + shift] += line[ox - begin];
+                }
+            }
+            for (int j = 0; j < length; j++) STORE(x, x_at + row * in_x + first + j, sum[j]);
+        }
+    }
+}
+#endif

@@ -129,19 +129,69 @@ __kernel void arg_columns(__global const S *x, long x_at, __global long *y, long
 }
 
 /* ---- TopK ---------------------------------------------------------------------------------------------------------------------------
- * A merge sort of places [rows, length]: runs of RUN elements, then runs of twice the length until one is left.  Each element finds its
- * new place by counting, so that all of them move at once. */
+ * On CPUs by a heap.  Elsewhere a merge sort of places [rows, length]: runs of RUN elements, then runs of twice the length until one is left.  Each
+ * element finds its new place by counting, so that all of them move at once. */
 #define RUN 64
 
-/* Whether element j stands before element k of the row at x: by value (NaN is larger than numbers), then by place. */
-static int before(__global const S *x, long inner, int largest, int j, int k)
+/* Whether element j, a, stands before element k, b: by value (NaN is larger than numbers), then by place. */
+static int stands_before(T a, int j, T b, int k, int largest)
 {
-    T a = LOAD(x, j * inner), b = LOAD(x, k * inner);
     int nan_a = a != a, nan_b = b != b;
     if (nan_a != nan_b) return largest ? nan_a : nan_b;
     if (a == b || nan_a) return j < k;
     return largest ? a > b : a < b;
 }
+
+/* The same of the row at x. */
+static int before(__global const S *x, long inner, int largest, int j, int k)
+{
+    return stands_before(LOAD(x, j * inner), j, LOAD(x, k * inner), k, largest);
+}
+
+#if WG == 1
+/* Lets `place` sink from node `at` on in a heap of n places, in which each stands behind its children. */
+static void sink(__global int *heap, long n, long at, int place, __global const S *x, long inner, int largest)
+{
+    for (long child = 2 * at + 1; child < n; child = 2 * at + 1) {
+        if (child + 1 < n && before(x, inner, largest, heap[child], heap[child + 1])) child++;
+        if (!before(x, inner, largest, place, heap[child])) break;
+        heap[at] = heap[child];
+        at = child;
+    }
+    heap[at] = place;
+}
+
+/* values and indices [outer, k, inner] of the first k; either may be absent.  For CPUs: a work-item goes once through a row, with a heap of the
+   places that stand first so far, of which the last is at the root; most elements stand behind that.  Taken off the root one by one, they come
+   in order, from behind.  heaps: [rows, k].  Work-items: ceil(rows / chunk). */
+__kernel void select_first(__global const S *x, long x_at, __global int *heaps, long heaps_at, __global S *values, long values_at,
+                           __global long *indices, long indices_at, long rows, long length, long inner, long k, int largest, long chunk)
+{
+    EACH_RESULT(r, rows)
+    {
+        __global const S *row = x + x_at + ROW_AT(r);
+        __global int *heap = heaps + heaps_at + r * k;
+        const long to = r / inner * k * inner + r % inner;
+        for (int i = 0; i < k; i++) heap[i] = i;
+        for (long i = k / 2; i-- > 0;) sink(heap, k, i, heap[i], row, inner, largest);
+        T last = LOAD(row, heap[0] * inner);
+        for (int j = (int)k; j < length; j++) {
+            if (!stands_before(LOAD(row, j * inner), j, last, heap[0], largest)) continue;
+            sink(heap, k, 0, j, row, inner, largest);
+            last = LOAD(row, heap[0] * inner);
+        }
+        for (long n = k - 1; n > 0; n--) {
+            const int root = heap[0];
+            sink(heap, n, 0, heap[n], row, inner, largest);
+            heap[n] = root;
+        }
+        for (long i = 0; i < k; i++) {
+            if (values_at >= 0) STORE(values, values_at + to + i * inner, LOAD(row, heap[i] * inner));
+            if (indices_at >= 0) indices[indices_at + to + i * inner] = heap[i];
+        }
+    }
+}
+#endif
 
 /* Work-items: rows * length. */
 __kernel void sort_runs(__global const S *x, long x_at, __global int *places, long places_at, long rows, long length, long inner,

@@ -1,8 +1,6 @@
 /* Normalisations as bodies: LRN over neighbouring channels, LpNormalization to a norm of 1, MeanVarianceNormalization over any axes. */
 #include "support.h"
 
-#include "window_sum.cl.h"
-
 typedef const aval_tensor *tensor;
 
 static int binary(const aval_host *host, aval_call *call, const char *op, const char *attrs, tensor a, tensor b, tensor *out)
@@ -14,57 +12,6 @@ static int binary(const aval_host *host, aval_call *call, const char *op, const 
 static int unary(const aval_host *host, aval_call *call, const char *op, const char *attrs, tensor x, tensor *out)
 {
     return host->apply(call, op, attrs, 1, &x, 1, out);
-}
-
-/* ---- Sums over neighbouring channels ------------------------------------------------------------------------------------------------- */
-
-static int window_infer(const aval_host *host, aval_call *call)
-{
-    tensor x = host->input(call, 0);
-    if (host->rank(x) < 2)
-        return host->fail(call, AVAL_PLUGIN_BAD_SHAPE, "input X has %u axes, expected at least 2: batch and channels",
-                          (unsigned)host->rank(x));
-    int64_t ahead = host->attr_int(call, "ahead"), behind = host->attr_int(call, "behind");
-    if (ahead < 0 || behind < 0 || ahead > INT32_MAX || behind > INT32_MAX)
-        return host->fail(call, AVAL_PLUGIN_BAD_ARGUMENT, "attributes ahead and behind are %lld and %lld, expected 0 to 2^31 - 1",
-                          (long long)ahead, (long long)behind);
-    return aval_infer_like(host, call, 0, 0);
-}
-
-static int window_forward(const aval_host *host, aval_call *call)
-{
-    tensor x = host->input(call, 0);
-    aval_split s = aval_split_at(host, x, 1);
-    if (host->count(x) == 0) return 0;
-    return host->launch(
-        call, AVAL_LAUNCH(.kernel = "window_sum", EACH(host->count(x)),
-                          AVAL_ARGS(AVAL_READ(x), AVAL_WRITE(host->output(call, 0)), AVAL_I64(host->count(x)), AVAL_I64(s.length),
-                                    AVAL_I64(s.inner), AVAL_I64(host->attr_int(call, "ahead")), AVAL_I64(host->attr_int(call, "behind")))));
-}
-
-static int window_backward(const aval_host *host, aval_call *call)
-{
-    tensor g;
-    text attrs = { 0 };
-    text_int(&attrs, "ahead", host->attr_int(call, "behind"));
-    text_int(&attrs, "behind", host->attr_int(call, "ahead"));
-    TRY(unary(host, call, "aval::ChannelWindowSum", attrs.at, host->upstream(call, 0), &g));
-    return host->yield(call, 0, g);
-}
-
-static int window_reference(const aval_host *host, aval_call *call)
-{
-    tensor x = host->input(call, 0);
-    aval_split s = aval_split_at(host, x, 1);
-    int64_t ahead = host->attr_int(call, "ahead"), behind = host->attr_int(call, "behind");
-    for (int64_t i = 0; i < host->count(x); i++) {
-        int64_t c = i / s.inner % s.length;
-        double sum = 0;
-        for (int64_t k = 0; k < s.length; k++)
-            if (k >= c - ahead && k <= c + behind) sum += host->real(call, x)[i + (k - c) * s.inner];
-        host->real(call, host->output(call, 0))[i] = sum;
-    }
-    return 0;
 }
 
 /* ---- LRN ----------------------------------------------------------------------------------------------------------------------------- */
@@ -81,18 +28,47 @@ static int lrn_infer(const aval_host *host, aval_call *call)
     return aval_infer_like(host, call, 0, 0);
 }
 
+/* The sum of the channels around each, `ahead` before it and `behind` after it: a resampling along them whose weights are all 1. */
+static int sum_channels(const aval_host *host, aval_call *call, int64_t ahead, int64_t behind, tensor x, tensor *out)
+{
+    const int64_t channels = host->dims(x)[1], window = ahead + behind + 1, dims[] = { channels, window };
+    const aval_type type = host->type(x) == AVAL_DOUBLE ? AVAL_DOUBLE : AVAL_FLOAT;
+    int32_t *starts = malloc((2 * (size_t)channels + 1) * sizeof *starts);
+    double *ones = malloc((size_t)(channels * window + 1) * sizeof *ones);
+    tensor inputs[5] = { x };
+    text attrs = { 0 };
+    int status = starts != NULL && ones != NULL
+                     ? 0
+                     : host->fail(call, AVAL_PLUGIN_NO_MEMORY, "no memory for windows of %lld channels", (long long)channels);
+    for (int64_t i = 0; status >= 0 && i < channels; i++) {
+        starts[i] = (int32_t)(i - ahead);
+        starts[channels + i] = (int32_t)(i - behind);
+    }
+    for (int64_t i = 0; status >= 0 && i < channels * window; i++) ones[i] = 1;
+    if (status >= 0) status = constant_reals(host, call, type, ones, 2, dims, &inputs[2]);
+    if (status >= 0) {
+        inputs[1] = host->constant(call, AVAL_INT32, 1, &channels, starts);
+        inputs[3] = host->constant(call, AVAL_INT32, 1, &channels, starts + channels);
+        inputs[4] = inputs[2];
+        text_int(&attrs, "axis", 1);
+        status = host->apply(call, "aval::Interpolate", attrs.at, 5, inputs, 1, out);
+    }
+    free(ones);
+    free(starts);
+    return status;
+}
+
 static int lrn_body(const aval_host *host, aval_call *call)
 {
     tensor x = host->input(call, 0), t;
-    int64_t size = host->attr_int(call, "size");
-    text window = { 0 }, attrs = { 0 };
-    text_int(&window, "ahead", (size - 1) / 2);
-    text_int(&window, "behind", size / 2);
+    const int64_t size = host->attr_int(call, "size"), most = host->dims(x)[1]; /* no window sees more */
+    const int64_t ahead = (size - 1) / 2, behind = size / 2;
+    text attrs = { 0 };
     text_real(&attrs, "alpha", host->attr_float(call, "alpha") / (double)size);
     text_real(&attrs, "beta", host->attr_float(call, "beta"));
     text_real(&attrs, "bias", host->attr_float(call, "bias"));
     TRY(unary(host, call, "aval::Square", NULL, x, &t));
-    TRY(unary(host, call, "aval::ChannelWindowSum", window.at, t, &t));
+    TRY(sum_channels(host, call, ahead < most ? ahead : most, behind < most ? behind : most, t, &t));
     TRY(binary(host, call, "aval::LRNTerm", attrs.at, x, t, &t));
     return host->yield(call, 0, t);
 }
@@ -151,23 +127,6 @@ static int variance_body(const aval_host *host, aval_call *call)
     .size = sizeof(aval_op), .name = op_name, .since = version, .deterministic = 1, .inputs = AVAL_PORTS({ .name = "X" }), \
     .outputs = AVAL_PORTS({ .name = "Y" }), .body = body_function
 
-static const aval_op window_sum = {
-    .size = sizeof(aval_op),
-    .name = "ChannelWindowSum",
-    .domain = "aval",
-    .since = 1,
-    .deterministic = 1,
-    .doc = "The sum of neighbouring channels: of each, some ahead of it and some behind.",
-    .inputs = AVAL_PORTS({ .name = "X" }),
-    .outputs = AVAL_PORTS({ .name = "Y" }),
-    .attrs = AVAL_ATTRS(COUNT("ahead", "0", "channels before"), COUNT("behind", "0", "channels after")),
-    .infer = window_infer,
-    .forward = window_forward,
-    .backward_body = window_backward,
-    .reference = window_reference,
-    .samples = AVAL_SAMPLES({ .inputs = "[2,5,3]", .attrs = "ahead=1 behind=2" }, { .inputs = "[2,3]", .attrs = "behind=9" },
-                            { .inputs = "[0,3]" }, { .inputs = "[3,50,500]", .attrs = "ahead=2 behind=2", .size_class = AVAL_LARGE }),
-};
 static const aval_op lrn_term = {
     EXPRESSION("LRNTerm", "X * pow(bias + alpha * sum, -beta)", "X", "sum"),
     .doc = "X / (bias + alpha sum)^beta.",
@@ -211,5 +170,4 @@ static const aval_op mean_variance = {
     .samples = AVAL_SAMPLES({ .inputs = "[2,3,4,5]" }, { .inputs = "[5,4]", .attrs = "axes=[1]" }, { .inputs = "[0,3,2,2]" }),
 };
 
-AVAL_PLUGIN("local_norm", "0.1.0", AVAL_SOURCES({ "window_sum.cl", window_sum_cl }), &window_sum, &lrn_term, &lrn, &quotient, &lp,
-            &over_deviation, &mean_variance)
+AVAL_PLUGIN("local_norm", "0.1.0", NULL, &lrn_term, &lrn, &quotient, &lp, &over_deviation, &mean_variance)

@@ -65,6 +65,29 @@ static int64_t common_side(const window *w)
     return flat && square && p->kernel[2] >= 2 && p->kernel[2] <= 3 && p->stride[2] <= 2 ? p->kernel[2] : 0;
 }
 
+/* True where a CPU pools rows of windows by vectors: pool_rows has room for the columns of 16 windows (LINE of pool.cl). */
+static int by_rows(const window *w, int64_t run)
+{
+    const aval_patches *p = &w->at;
+    return run > 1 && (p->kernel[2] - 1) * p->dilation[2] + 16 * p->stride[2] <= 1024;
+}
+
+/* places: NULL, or of the largest; sum: 1 for sums, divided as `divide` says. */
+static int pool_rows(const aval_host *host, aval_call *call, const window *w, const aval_tensor *places, int columns_first, int sum,
+                     int64_t divide)
+{
+    const aval_tensor *x = host->input(call, 0), *y = host->output(call, 0);
+    const aval_patches *p = &w->at;
+    int64_t planes = planes_of(host, x), rows = planes * p->out[0] * p->out[1], side = common_side(w);
+    int64_t item_rows = chunk_of(host->device(call), rows, p->in[2] * p->kernel[0] * p->kernel[1]);
+    return host->launch(call, AVAL_LAUNCH(.kernel = "pool_rows",
+                                          AVAL_DEFINES({ "RUN", window_run(host, call) }, { "SIDE", side },
+                                                       { "STEP", side > 0 ? p->stride[2] : 1 }, { "SUM", sum }),
+                                          .global = { (uint64_t)((rows + item_rows - 1) / item_rows) }, .local = { 1 },
+                                          AVAL_ARGS(AVAL_READ(x), AVAL_WRITE(y), AVAL_WRITE(places), AVAL_I32(columns_first),
+                                                    AVAL_I32(divide), AVAL_I64(planes), AVAL_I64(item_rows), WINDOW_ARGS(*p))));
+}
+
 static int max_pool_forward(const aval_host *host, aval_call *call)
 {
     const aval_tensor *x = host->input(call, 0), *y = host->output(call, 0),
@@ -72,20 +95,13 @@ static int max_pool_forward(const aval_host *host, aval_call *call)
     window w;
     TRY(max_pool_read(host, call, &w));
     if (host->count(y) == 0) return 0;
-    const aval_arg columns_first = AVAL_I32(host->attr_int(call, "storage_order") != 0);
-    int64_t run = window_run(host, call), planes = planes_of(host, x), rows = planes * w.at.out[0] * w.at.out[1];
-    if (run == 1)
-        return host->launch(call,
-                            AVAL_LAUNCH(.kernel = "max_pool", .dims = 2, AVAL_DEFINES({ "RUN", run }),
-                                        .global = { window_items(w.at.out, run), (uint64_t)planes },
-                                        AVAL_ARGS(AVAL_READ(x), AVAL_WRITE(y), AVAL_WRITE(places), columns_first, WINDOW_ARGS(w.at))));
-    int64_t side = common_side(&w);
-    int64_t item_rows = chunk_of(host->device(call), rows, w.at.in[2] * w.at.kernel[0] * w.at.kernel[1]);
-    return host->launch(call, AVAL_LAUNCH(.kernel = "max_pool_rows",
-                                          AVAL_DEFINES({ "RUN", run }, { "SIDE", side }, { "STEP", side > 0 ? w.at.stride[2] : 1 }),
-                                          .global = { (uint64_t)((rows + item_rows - 1) / item_rows) }, .local = { 1 },
-                                          AVAL_ARGS(AVAL_READ(x), AVAL_WRITE(y), AVAL_WRITE(places), columns_first, AVAL_I64(planes),
-                                                    AVAL_I64(item_rows), WINDOW_ARGS(w.at))));
+    int columns_first = host->attr_int(call, "storage_order") != 0;
+    int64_t run = window_run(host, call);
+    if (by_rows(&w, run)) return pool_rows(host, call, &w, places, columns_first, 0, 0);
+    return host->launch(
+        call, AVAL_LAUNCH(.kernel = "max_pool", .dims = 2, AVAL_DEFINES({ "RUN", 1 }),
+                          .global = { window_items(w.at.out, 1), (uint64_t)planes_of(host, x) },
+                          AVAL_ARGS(AVAL_READ(x), AVAL_WRITE(y), AVAL_WRITE(places), AVAL_I32(columns_first), WINDOW_ARGS(w.at))));
 }
 
 /* No two windows share an element. */
@@ -176,6 +192,18 @@ static int sums_infer(const aval_host *host, aval_call *call, int spread)
     return window_output(host, call, 0, host->type(from), host->dims(from)[0], w.at.channels, w.axes, spread ? w.at.in : w.at.out);
 }
 
+static int spread_rows(const aval_host *host, aval_call *call, const window *w)
+{
+    const aval_tensor *y = host->input(call, 0), *x = host->output(call, 0);
+    const aval_patches *p = &w->at;
+    int64_t planes = planes_of(host, x), rows = planes * p->in[0] * p->in[1];
+    int64_t item_rows = chunk_of(host->device(call), rows, p->in[2] * p->kernel[0] * p->kernel[1]);
+    return host->launch(call, AVAL_LAUNCH(.kernel = "spread_rows", AVAL_DEFINES({ "RUN", window_run(host, call) }),
+                                          .global = { (uint64_t)((rows + item_rows - 1) / item_rows) }, .local = { 1 },
+                                          AVAL_ARGS(AVAL_READ(y), AVAL_WRITE(x), AVAL_I32(host->attr_int(call, "divide")), AVAL_I64(planes),
+                                                    AVAL_I64(item_rows), WINDOW_ARGS(*p))));
+}
+
 static int sums_forward(const aval_host *host, aval_call *call, int spread)
 {
     const aval_tensor *from = host->input(call, 0), *to = host->output(call, 0);
@@ -184,6 +212,8 @@ static int sums_forward(const aval_host *host, aval_call *call, int spread)
     if (host->count(to) == 0) return 0;
     if (host->count(from) == 0) return host->fill(call, to, 0);
     int64_t run = window_run(host, call);
+    if (by_rows(&w, run))
+        return spread ? spread_rows(host, call, &w) : pool_rows(host, call, &w, NULL, 0, 1, host->attr_int(call, "divide"));
     return host->launch(
         call, AVAL_LAUNCH(.kernel = spread ? "window_spread" : "window_sum", .dims = 2, AVAL_DEFINES({ "RUN", run }),
                           .global = { window_items(spread ? w.at.in : w.at.out, run), (uint64_t)planes_of(host, from) },
@@ -398,7 +428,12 @@ static const aval_op max_pool_op = {
         { .inputs = "[2,3,40,37]",
           .attrs = "kernel_shape=[5,4] strides=[2,3] dilations=[1,2] pads=[1,2,0,1]",
           .flags = AVAL_DISTINCT,
-          .size_class = AVAL_LARGE }),
+          .size_class = AVAL_LARGE },
+        { .inputs = "[1,1,1,1300]",
+          .attrs = "kernel_shape=[1,2] dilations=[1,1100]",
+          .flags = AVAL_DISTINCT,
+          .size_class = AVAL_LARGE,
+          .why = "windows that reach over more columns than are gone through at a time" }),
 };
 
 #define SUMS_ATTRS(of_shape) \
@@ -426,7 +461,15 @@ static const aval_op window_sum_op = {
                             { .inputs = "[0,1,2,2]", .attrs = "shape=[1,1] kernel_shape=[2,2]" },
                             { .inputs = "[2,8,40,50]",
                               .attrs = "shape=[20,25] kernel_shape=[3,3] strides=[2,2] pads=[1,1] divide=1",
-                              .size_class = AVAL_LARGE }),
+                              .size_class = AVAL_LARGE },
+                            { .inputs = "[1,2,6,1300]",
+                              .attrs = "shape=[6,1300] kernel_shape=[3,5] pads=[1,4] dilations=[1,2] divide=1",
+                              .size_class = AVAL_LARGE,
+                              .why = "more columns than are gone through at a time" },
+                            { .inputs = "[1,1,1,1300]",
+                              .attrs = "shape=[1,200] kernel_shape=[1,2] dilations=[1,1100] divide=2",
+                              .size_class = AVAL_LARGE,
+                              .why = "windows that reach over more columns than that" }),
 };
 
 static const aval_op window_spread_op = {
@@ -440,7 +483,11 @@ static const aval_op window_spread_op = {
     .reference = window_spread_reference,
     .samples = AVAL_SAMPLES({ .inputs = "[2,2,3,3]", .attrs = "shape=[5,6] kernel_shape=[2,3] strides=[2,2] pads=[1,1] divide=1" },
                             { .inputs = "[1,2,2,3,2]", .attrs = "shape=[3,5,4] kernel_shape=[2,3,2] strides=[1,1,2] divide=2" },
-                            { .inputs = "[0,1,2,2]", .attrs = "shape=[3,3] kernel_shape=[2,2]" }),
+                            { .inputs = "[0,1,2,2]", .attrs = "shape=[3,3] kernel_shape=[2,2]" },
+                            { .inputs = "[1,2,4,300]",
+                              .attrs = "shape=[8,600] kernel_shape=[3,3] strides=[2,2] pads=[1,1] divide=1",
+                              .size_class = AVAL_LARGE,
+                              .why = "more columns than are made at a time" }),
 };
 
 static const aval_op average_op = {

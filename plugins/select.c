@@ -191,6 +191,15 @@ static int top_forward(const aval_host *host, aval_call *call)
     aval_split s = split(host, call);
     int64_t rows = s.outer * s.inner, k = *(const int64_t *)host->content(call, 1);
     if (rows * k == 0) return 0;
+    if (group == 1) {
+        const int64_t chunk = chunk_of(host->device(call), rows, s.length);
+        places = host->scratch(call, AVAL_INT32, rows * k);
+        if (places == NULL) return host->fail(call, AVAL_PLUGIN_UNSUPPORTED, "no scratch memory for places");
+        return host->launch(call,
+                            AVAL_LAUNCH(.kernel = "select_first", BY_CHUNKS(host->device(call), rows, chunk),
+                                        AVAL_ARGS(AVAL_READ(x), AVAL_WRITE(places), AVAL_WRITE(values), AVAL_WRITE(indices), AVAL_I64(rows),
+                                                  AVAL_I64(s.length), AVAL_I64(s.inner), AVAL_I64(k), AVAL_I32(largest), AVAL_I64(chunk))));
+    }
     places = host->scratch(call, AVAL_INT32, rows * s.length);
     other = host->scratch(call, AVAL_INT32, s.length > RUN ? rows * s.length : 1);
     if (places == NULL || other == NULL) return host->fail(call, AVAL_PLUGIN_UNSUPPORTED, "no scratch memory for places");
