@@ -192,6 +192,8 @@ BITS(bit_or)
     { \
         .name = #id, .arity = n, .binds = AVAL__B_ATOM, .real = real_##id, .code = text, .by = { __VA_ARGS__ } \
     }
+/* One of kernels/functions.clh. */
+#define OF_FLOATS(id, derivative) FUNCTION(id, 1, "aval_of(" #id ", $0)", derivative)
 #define EXACT(id, n, text, int_id, its_natural, int_text, ...) \
     { \
         .name = #id, .arity = n, .binds = AVAL__B_ATOM, .real = real_##id, .integer = int_##int_id, .natural = its_natural, .code = text, \
@@ -234,27 +236,27 @@ const aval__operation aval__operations[] = {
                          "$0 != 0 ? $1 : $2",
                          { NULL, "a ? 1 : 0", "a ? 0 : 1" } },
     /* By the base: 0 x inf would be NaN at base 0 and power 0.  By the power: only where log exists; x^b at x = 0 and b > 0 is 0 for all b. */
-    [AVAL__X_POW] = EXACT(pow, 2, "pow($0, $1)", pow, natural_pow, "aval_int_pow($T, $0, $1)", "b == 0 ? 0 : b * pow(a, b - 1)",
+    [AVAL__X_POW] = EXACT(pow, 2, "aval_pow($0, $1)", pow, natural_pow, "aval_int_pow($T, $0, $1)", "b == 0 ? 0 : b * pow(a, b - 1)",
                           "a > 0 ? y * log(a) : 0"),
     [AVAL__X_FUNCTIONS] = EXACT(abs, 1, "fabs($0)", abs, int_same, "$0 < 0 ? ($T)(0 - ($U)$0) : $0", "sign(a)"),
-    FUNCTION(acos, 1, "acos($0)", "-rsqrt(1 - a * a)"),
-    FUNCTION(acosh, 1, "acosh($0)", "rsqrt(a * a - 1)"),
-    FUNCTION(asin, 1, "asin($0)", "rsqrt(1 - a * a)"),
-    FUNCTION(asinh, 1, "asinh($0)", "rsqrt(a * a + 1)"),
-    FUNCTION(atan, 1, "atan($0)", "1 / (1 + a * a)"),
-    FUNCTION(atanh, 1, "atanh($0)", "1 / (1 - a * a)"),
+    OF_FLOATS(acos, "-rsqrt(1 - a * a)"),
+    OF_FLOATS(acosh, "rsqrt(a * a - 1)"),
+    OF_FLOATS(asin, "rsqrt(1 - a * a)"),
+    OF_FLOATS(asinh, "rsqrt(a * a + 1)"),
+    OF_FLOATS(atan, "1 / (1 + a * a)"),
+    OF_FLOATS(atanh, "1 / (1 - a * a)"),
     EXACT(ceil, 1, "ceil($0)", same, NULL, "$0", NULL),
-    FUNCTION(cos, 1, "cos($0)", "-sin(a)"),
-    FUNCTION(cosh, 1, "cosh($0)", "sinh(a)"),
-    FUNCTION(erf, 1, "erf($0)", "1.1283791670955126 * exp(-a * a)"), /* 2 / sqrt(pi) */
+    OF_FLOATS(cos, "-sin(a)"),
+    OF_FLOATS(cosh, "sinh(a)"),
+    OF_FLOATS(erf, "1.1283791670955126 * exp(-a * a)"), /* 2 / sqrt(pi) */
     FUNCTION(exp, 1, "exp($0)", "y"),
-    FUNCTION(expm1, 1, "expm1($0)", "exp(a)"),
+    OF_FLOATS(expm1, "exp(a)"),
     EXACT(floor, 1, "floor($0)", same, NULL, "$0", NULL),
     EXACT(fmod, 2, "fmod($0, $1)", fmod, natural_fmod, "aval_int_mod($T, $0, $1)", "1", "(y - a) / b"),
     EXACT(isinf, 1, "isinf($0)", never, NULL, "0", NULL),
     EXACT(isnan, 1, "isnan($0)", never, NULL, "0", NULL),
-    FUNCTION(log, 1, "log($0)", "1 / a"),
-    FUNCTION(log1p, 1, "log1p($0)", "1 / (1 + a)"),
+    OF_FLOATS(log, "1 / a"),
+    OF_FLOATS(log1p, "1 / (1 + a)"),
     EXACT(max, 2, "aval_max($0, $1)", max, natural_max, "$0 >= $1 ? $0 : $1", "a >= b ? 1 : 0", "a >= b ? 0 : 1"),
     EXACT(min, 2, "aval_min($0, $1)", min, natural_min, "$0 <= $1 ? $0 : $1", "a <= b ? 1 : 0", "a <= b ? 0 : 1"),
     EXACT(mod, 2, "aval_mod($0, $1)", mod, natural_fmod, "aval_int_floor_mod($T, $0, $1)", "1", "(y - a) / b"),
@@ -262,11 +264,11 @@ const aval__operation aval__operations[] = {
     FUNCTION(rsqrt, 1, "rsqrt($0)", "-0.5 * y / a"),
     FUNCTION(sigmoid, 1, "aval_sigmoid($0)", "y * (1 - y)"),
     EXACT(sign, 1, "($0 > 0) - ($0 < 0)", sign, int_nonzero, "($0 > 0) - ($0 < 0)", NULL),
-    FUNCTION(sin, 1, "sin($0)", "cos(a)"),
-    FUNCTION(sinh, 1, "sinh($0)", "cosh(a)"),
+    OF_FLOATS(sin, "cos(a)"),
+    OF_FLOATS(sinh, "cosh(a)"),
     FUNCTION(sqrt, 1, "sqrt($0)", "0.5 / y"), /* infinite at 0, as mathematics has it */
-    FUNCTION(tan, 1, "tan($0)", "1 + y * y"),
-    FUNCTION(tanh, 1, "aval_tanh($0)", "1 - y * y"),
+    OF_FLOATS(tan, "1 + y * y"),
+    OF_FLOATS(tanh, "1 - y * y"),
 };
 
 const uint32_t aval__operation_count = sizeof aval__operations / sizeof *aval__operations;

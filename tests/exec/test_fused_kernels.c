@@ -5,7 +5,9 @@
 #include "plan/fuse.h"
 
 #include <criterion/criterion.h>
+#include <float.h>
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define MOST 6
@@ -298,15 +300,21 @@ static void compare_with_host(const struct built *b, const char *name)
     }
 }
 
+static aval__device *open_best(aval__devices **devices)
+{
+    aval__device *device;
+    size_t index;
+    cr_assert_eq(aval__devices_create(NULL, devices), AVAL_OK, "%s", aval_error());
+    cr_assert_eq(aval__devices_best(*devices, &index), AVAL_OK, "%s", aval_error());
+    cr_assert_eq(aval__device_open(*devices, index, &device), AVAL_OK, "%s", aval_error());
+    return device;
+}
+
 Test(fused_kernels, fused_and_single_launches_of_both_forms_give_equal_bits_and_agree_with_the_host)
 {
     static const uint32_t kinds[] = { AVAL_DEVICE_CPU, AVAL_DEVICE_GPU };
     aval__devices *devices;
-    aval__device *device;
-    size_t index;
-    cr_assert_eq(aval__devices_create(NULL, &devices), AVAL_OK, "%s", aval_error());
-    cr_assert_eq(aval__devices_best(devices, &index), AVAL_OK, "%s", aval_error());
-    cr_assert_eq(aval__device_open(devices, index, &device), AVAL_OK, "%s", aval_error());
+    aval__device *device = open_best(&devices);
     for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
         struct built b;
         void *before[MOST];
@@ -325,6 +333,105 @@ Test(fused_kernels, fused_and_single_launches_of_both_forms_give_equal_bits_and_
         }
         aval__arena_release(&b.arena);
     }
+    aval__device_close(device);
+    aval__devices_release(devices);
+}
+
+/* ---- Functions of floats ---------------------------------------------------------------------------------------------------------- */
+
+#define AT_ONCE (1 << 20)
+
+/* Largest errors in units in the last place: of kernels/functions.clh where division and roots are rounded to the nearest, and of OpenCL.  Where its
+   result has a value for C's double function, so has the device's, special ones and signs of zeros included. */
+static const struct float_function {
+    const char *expression;
+    double most, most_of_opencl;
+} float_functions[] = {
+    { "acos(a)", 1.5, 4 },  { "acosh(a)", 2.5, 4 }, { "asin(a)", 2.5, 4 },  { "asinh(a)", 2, 4 },  { "atan(a)", 1.5, 5 },
+    { "atanh(a)", 2.5, 5 }, { "cos(a)", 3, 4 },     { "cosh(a)", 2, 4 },    { "erf(a)", 1.5, 16 }, { "expm1(a)", 2, 3 },
+    { "log(a)", 1, 3 },     { "log1p(a)", 1, 2 },   { "pow(a, b)", 4, 16 }, { "sin(a)", 3, 4 },    { "sinh(a)", 3, 4 },
+    { "tan(a)", 4.5, 5 },   { "tanh(a)", 3, 5 },
+};
+
+/* Of a block of floats whose bits are `step` apart; b such that most powers are numbers, and special pairs first. */
+static void fill_floats(float *a, float *b, uint32_t first, uint32_t step)
+{
+    static const float special[] = { 0,         -0.0f,      1,       -1,     INFINITY,    -INFINITY,   NAN,         0.5f,
+                                     -0.5f,     2,          -2,      3,      -3,          1e9f,        -1e9f,       1e-9f,
+                                     0x1p-149f, -0x1p-149f, FLT_MAX, -1e38f, 16777215.0f, 33554436.0f, 0.999999940f };
+    const size_t n = sizeof special / sizeof *special;
+    uint64_t state = first + 1;
+    for (size_t i = 0; i < AT_ONCE; i++) {
+        const uint32_t bits = first + (uint32_t)i * step;
+        memcpy(&a[i], &bits, sizeof bits);
+        state = state * 6364136223846793005u + 1442695040888963407u;
+        const double log_of_result = (double)(state >> 40) * 0x1p-24 * 300 - 150, y = log_of_result / log2(fabs((double)a[i]));
+        b[i] = (float)(state >> 33 & 1 ? y : nearbyint(y));
+        if (first == 0 && i < n * n) a[i] = special[i / n], b[i] = special[i % n];
+    }
+}
+
+/* How many units in the last place `found` is away from `exact`; infinite where one is special and the other is not. */
+static double units_between(float found, double exact)
+{
+    const float nearest = (float)exact;
+    if (isnan(nearest) || isnan(found)) return isnan(nearest) && isnan(found) ? 0 : INFINITY;
+    if (nearest == 0 && (found != 0 || signbit(found) != signbit(nearest)))
+        return fabs(found) <= FLT_TRUE_MIN && !signbit(found) == !signbit(nearest) ? 1 : INFINITY;
+    if (isinf(nearest) && isinf(found)) return found == nearest ? 0 : INFINITY;
+    if (isinf(exact) || exact == 0) return found == nearest ? 0 : INFINITY;
+    const int exponent = ilogb(exact) < -126 ? -126 : ilogb(exact);
+    const double value = isinf(found) ? copysign(0x1p128, (double)found) : (double)found;
+    return fabs(value - exact) / ldexp(1, exponent - 23);
+}
+
+static bool is_subnormal(double x)
+{
+    return x != 0 && fabs(x) < FLT_MIN;
+}
+
+static bool computes_subnormals(aval__device *device)
+{
+    cl_device_fp_config config = 0;
+    cr_assert_eq(clGetDeviceInfo(aval__device_id(device), CL_DEVICE_SINGLE_FP_CONFIG, sizeof config, &config, NULL), CL_SUCCESS);
+    return (config & CL_FP_DENORM) != 0;
+}
+
+static void check_function(aval__device *device, const struct float_function *f, uint32_t step)
+{
+    const struct kernel_case c = { f->expression,
+                                   { { AVAL_FLOAT, 1, { AT_ONCE } }, { AVAL_FLOAT, 1, { AT_ONCE } } },
+                                   { { f->expression, AVAL_FLOAT } },
+                                   { 0, 1, { AT_ONCE } } };
+    const bool is_cpu = aval__device_info(device)->kind == AVAL_DEVICE_CPU, subnormals = computes_subnormals(device);
+    const double most = is_cpu ? f->most : f->most_of_opencl;
+    struct built b;
+    build(&b, &c);
+    float *in[] = { b.data[0], b.data[1] };
+    const float *found = b.data[MOST];
+    for (uint64_t first = 0; first < (uint64_t)1 << 32; first += (uint64_t)AT_ONCE * step) {
+        fill_floats(in[0], in[1], (uint32_t)first, step);
+        run(&b, device, aval__device_info(device)->kind, 0, 1);
+        for (int64_t i = 0; i < AT_ONCE; i++) {
+            const double exact = aval__expr_real(b.trees[0], leaf_real, &(struct element){ &b, i });
+            if (!subnormals && (is_subnormal(exact) || is_subnormal((double)in[0][i]) || is_subnormal((double)in[1][i]))) continue;
+            const double units = units_between(found[i], exact);
+            cr_assert(units <= most, "%s of %a (and %a) is %a, expected %a: %.2f units", f->expression, (double)in[0][i], (double)in[1][i],
+                      (double)found[i], exact, units);
+        }
+    }
+    aval__arena_release(&b.arena);
+}
+
+/* AVAL_FLOAT_STEP=1: of all floats, which takes an hour and a half. */
+Test(fused_kernels, functions_of_floats_are_within_their_bounds)
+{
+    const char *asked = getenv("AVAL_FLOAT_STEP");
+    const uint32_t step = asked == NULL ? 2039 : (uint32_t)strtoul(asked, NULL, 10);
+    aval__devices *devices;
+    aval__device *device = open_best(&devices);
+    cr_assert(step > 0 && step < 4096, "AVAL_FLOAT_STEP=%s: expected 1 to 4095", asked);
+    for (size_t i = 0; i < sizeof float_functions / sizeof *float_functions; i++) check_function(device, &float_functions[i], step);
     aval__device_close(device);
     aval__devices_release(devices);
 }
