@@ -5,11 +5,10 @@
 /* Whether `bytes` bytes from the start of storage `part` on may lie in `whole`, an output that this unit has given a storage of its own. */
 static bool may_nest(const aval__recording *r, const aval__storage *part, uint64_t bytes, const aval__storage *whole)
 {
-    const aval__planner *p = r->p;
     if (whole->slot != AVAL__NONE || whole <= part) return false; /* not new */
     if (part->slot != AVAL__NONE || part->inside != AVAL__NONE || part->device != whole->device) return false;
-    /* All that lies in the part's storage is needed no longer, and is no longer than the part. */
-    return part->last <= r->position && part->bytes == aval__align(bytes, aval__planner_alignment(p, r->device));
+    /* All that lies in the part's storage is needed no longer, and is no longer than the part.  `bytes` of the storage are rounded up. */
+    return part->last <= r->position && part->value != NULL && aval__tensor_bytes(&part->value->tensor) == bytes;
 }
 
 /* Copies alone, that fill one output from its first byte to its last: anything else may write where a part lies by then, or read the part when that is
