@@ -78,11 +78,21 @@ def cases():
     yield "CumSum", "CumSum", [ROWS, number(1, numpy.int64)], {}
     yield "Transpose", "Transpose", [(2048, 2048)], {"perm": [1, 0]}
     yield "Transpose to NHWC", "Transpose", [IMAGES], {"perm": [0, 2, 3, 1]}
+    yield "Transpose of heads", "Transpose", [(16, 128, 12, 64)], {"perm": [0, 2, 1, 3]}
+    yield "DepthToSpace", "DepthToSpace", [IMAGES], {"blocksize": 2}
     yield "Concat", "Concat", [IMAGES, IMAGES], {"axis": 1}
+    yield "Concat of columns", "Concat", [(4096, 256), (4096, 256)], {"axis": 1}
+    yield "Split", "Split", [(4096, 768)], {"axis": 1, "num_outputs": 3}
     yield "Slice", "Slice", [IMAGES, ints(0, 0, 1, 1), ints(8, 64, 55, 55)], {}
+    yield "Slice by steps", "Slice", [IMAGES, ints(0, 0), ints(56, 56), ints(2, 3), ints(2, 2)], {}
     yield "Pad", "Pad", [IMAGES, ints(0, 0, 1, 1, 0, 0, 1, 1)], {}
+    yield "Pad mirrored", "Pad", [IMAGES, ints(0, 0, 1, 1, 0, 0, 1, 1)], {"mode": "reflect"}
+    yield "Tile", "Tile", [(64, 1, 56), ints(1, 56, 1)], {}
     yield "Expand", "Expand", [(64, 1, 1), ints(*IMAGES)], {}
+    yield "Gather", "Gather", [weights(30000, 768), indices(30000, 64, 128)], {}
+    yield "GatherND", "GatherND", [(512, 64, 64), indices(64, 512, 1000, 1)], {"batch_dims": 1}
     yield "GatherElements", "GatherElements", [(4096, 512), indices(512, 4096, 512)], {"axis": 1}
+    yield "ScatterND", "ScatterND", [(4096, 256), random.permutation(4096)[:2048].reshape(-1, 1), weights(2048, 256)], {}
     yield "ScatterElements", "ScatterElements", [(4096, 512), indices(512, 4096, 128), weights(4096, 128)], {"axis": 1, "reduction": "add"}
     twice = [IMAGES, None, numpy.array([1, 1, 2, 2], numpy.float32)]
     yield "Resize nearest", "Resize", twice, {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
@@ -109,7 +119,7 @@ def model(op, inputs, attributes, op_set):
         names.append("" if given is None else f"x{i}")
         if isinstance(given, tuple): fed.append(helper.make_tensor_value_info(names[i], TensorProto.FLOAT, given))
         elif given is not None: held.append(numpy_helper.from_array(given, names[i]))
-    outputs = ["y", "places"] if op == "TopK" else ["y"]
+    outputs = [f"y{i}" for i in range(attributes.get("num_outputs", 2 if op == "TopK" else 1))]
     node = helper.make_node(op, names, outputs, **attributes)
     graph = helper.make_graph([node], op, fed, [helper.make_empty_tensor_value_info(name) for name in outputs], held)
     made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", op_set)])

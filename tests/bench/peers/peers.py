@@ -53,9 +53,7 @@ PRODUCTS = {
 CLBLAST_BAR = 6
 # Least ratio of all cases of `aval bench rows`.
 ROWS_BAR = 1.0
-# Least ratio of operators that move data: within 1.5 times of onnxruntime.
-MOVES_BAR = 0.67
-CASES = [*NETS, *INFERENCE, "gemm", "rows", "moves", "start", "tinygrad", "mnist", "scaling"]
+CASES = [*NETS, *INFERENCE, "gemm", "rows", "start", "tinygrad", "mnist", "scaling"]
 # An epoch of the lenet on MNIST: options of `aval train`, the accuracy that both must reach, the bar.
 MNIST = ["lenet", "--batch", "64", "--epochs", "1", "--lr", "0.03", "--momentum", "0.9"]
 MNIST_ACCURACY, MNIST_BAR = 0.98, 1.0
@@ -127,13 +125,6 @@ class Systems:
         for row in self.peer("worker_torch_rows.py", [], **QUIET):
             times[f"{row['name']} {row['shape']}"][row["variant"]] = row["median_ms"]
         return times
-
-    def moves(self):
-        """{name: {system: ms}} of operators that move data, from models of one each."""
-        with tempfile.TemporaryDirectory() as folder:
-            files = {row["name"]: os.path.join(folder, f"{row['name']}.onnx") for row in self.peer("models_of_moves.py", [folder])}
-            return {name: {"aval": self.aval(["--quiet", file])[0]["median_ms"],
-                           "onnxruntime": self.peer("worker_onnxruntime.py", [file])[0]["median_ms"]} for name, file in files.items()}
 
     def tinygrad(self, name):
         return {"tinygrad": self.peer("worker_tinygrad.py", NETS[name][1], OCL_ICD_VENDORS=POCL, DEV="CL", TRAINING="1")[0]["median_ms"]}
@@ -208,10 +199,6 @@ def main():
                 print(f"{name:40} aval {times['aval']:9.3f} ms   no peer has this row", flush=True)
                 continue
             rows.append(print_row(name, [r[name] for r in rounds], ROWS_BAR))
-    if asked("moves"):
-        rounds = [systems.moves() for _ in range(options.rounds)]
-        for name in rounds[0]:
-            rows.append(print_row(name, [r[name] for r in rounds], MOVES_BAR))
     if asked("tinygrad"):
         for name in TINYGRAD:
             samples = [{"aval": systems.aval(NETS[name][0])[0]["median_ms"], **systems.tinygrad(name)} for _ in range(options.rounds)]
