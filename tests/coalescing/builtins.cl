@@ -9,10 +9,12 @@ VECTORS(float)
     type __attribute__((overloadable)) max(type x, type y) { return x > y ? x : y; }
 ORDERED(int)
 ORDERED(long)
+ORDERED(float)
 float __attribute__((overloadable)) exp(float x) { return __builtin_expf(x); }
 float __attribute__((overloadable)) log(float x) { return __builtin_logf(x); }
 float __attribute__((overloadable)) tanh(float x) { return __builtin_tanhf(x); }
 float __attribute__((overloadable)) sqrt(float x) { return __builtin_sqrtf(x); }
 float __attribute__((overloadable)) rsqrt(float x) { return 1 / __builtin_sqrtf(x); }
 float __attribute__((overloadable)) fmax(float x, float y) { return __builtin_fmaxf(x, y); }
+ushort __attribute__((overloadable)) convert_ushort(uint x) { return (ushort)x; }
 int __attribute__((overloadable)) isnan(float x) { return x != x; }

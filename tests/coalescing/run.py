@@ -18,7 +18,8 @@ ROOT = os.path.dirname(os.path.dirname(HERE))
 DOCS = os.path.join(ROOT, "docs", "coalescing.md")
 CLANG = "clang-15"
 SEGMENT = 128
-LANGUAGE = ["-x", "cl", "-cl-std=CL1.2", "-target", "x86_64-linux-gnu", "-Xclang", "-finclude-default-header", "-w"]
+# Not as for a CPU, where kernels take other ways.
+LANGUAGE = ["-x", "cl", "-cl-std=CL1.2", "-target", "x86_64-linux-gnu", "-Xclang", "-finclude-default-header", "-w", "-U__x86_64__", "-U__aarch64__"]
 # One access of the source is one access here: nothing is put together or taken apart.
 PLAIN = ["-O1", "-fPIC", "-fno-vectorize", "-fno-slp-vectorize", "-fsanitize-coverage=trace-pc-guard,trace-loads,trace-stores"]
 
