@@ -296,7 +296,8 @@ void net_close(net *n)
 
 /* ---- Data ------------------------------------------------------------------------------------------------------------------------ */
 
-static int feed_input(aval_session *s, const aval_value *input)
+/* `seed`: other inputs get other numbers. */
+static int feed_input(aval_session *s, const aval_value *input, uint32_t seed)
 {
     const int64_t *dims = aval_value_dims(input);
     size_t count = 1, bytes = aval_type_bytes(aval_value_type(input));
@@ -307,10 +308,9 @@ static int feed_input(aval_session *s, const aval_value *input)
     void *stored = calloc(count + 1, bytes > 0 ? bytes : 1);
     int type = aval_value_type(input), status = data == NULL || stored == NULL ? AVAL_E_MEMORY : AVAL_OK;
     bool real = type == AVAL_FLOAT || type == AVAL_DOUBLE || type == AVAL_FLOAT16 || type == AVAL_BFLOAT16;
-    uint32_t state = 1;
     for (size_t i = 0; status == AVAL_OK && real && i < count; i++) {
-        state = state * 1664525u + 1013904223u;
-        data[i] = (float)(state >> 8) / (1 << 23) - 1;
+        seed = seed * 1664525u + 1013904223u;
+        data[i] = (float)(seed >> 8) / (1 << 23) - 1;
     }
     if (status == AVAL_OK && real) status = aval_convert(stored, type, data, AVAL_FLOAT, count);
     if (status == AVAL_OK) status = aval_session_feed(s, input, stored, count * bytes, given);
@@ -323,8 +323,8 @@ int net_feed(const net *n, aval_session *s)
 {
     int status = AVAL_OK;
     for (size_t i = 0; n->model != NULL && status == AVAL_OK && i < aval_model_input_count(n->model); i++)
-        status = feed_input(s, aval_model_input(n->model, i));
-    if (n->model == NULL) status = feed_input(s, n->input);
+        status = feed_input(s, aval_model_input(n->model, i), (uint32_t)i + 1);
+    if (n->model == NULL) status = feed_input(s, n->input, 1);
     if (status < 0 || n->labels == NULL) return status;
     int64_t *labels = malloc((size_t)n->batch * sizeof *labels);
     if (labels == NULL) return AVAL_E_MEMORY;
