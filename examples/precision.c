@@ -61,7 +61,7 @@ static double train(int by_precision, double rate, const double *x, const double
 int main(int argc, char **argv)
 {
     static const char *const names[] = { "variance", "precision" };
-    static const double rates[] = { 0.04, 0.16 };
+    static const double rates[] = { 0.04, 0.25 };
     static double x[POINTS], y[POINTS], found[2][2][POINTS], wanted[POINTS];
     double last[2][2], rise[2][2], wrong[2];
     for (int i = 0; i < POINTS; i++) {
