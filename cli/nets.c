@@ -300,10 +300,12 @@ void net_close(net *n)
 static int feed_input(aval_session *s, const aval_value *input, uint32_t seed)
 {
     const int64_t *dims = aval_value_dims(input);
-    size_t count = 1, bytes = aval_type_bytes(aval_value_type(input));
-    for (int axis = 0; axis < aval_value_rank(input); axis++) count *= dims[axis] > 0 ? (size_t)dims[axis] : 1; /* other free axes are 1 */
     int64_t given[AVAL_MAX_RANK];
-    for (int axis = 0; axis < aval_value_rank(input); axis++) given[axis] = dims[axis] < 0 ? 1 : dims[axis];
+    size_t count = 1, bytes = aval_type_bytes(aval_value_type(input));
+    for (int axis = 0; axis < aval_value_rank(input); axis++) {
+        given[axis] = dims[axis] < 0 ? 1 : dims[axis]; /* free ones that are no batch */
+        count *= (size_t)given[axis];
+    }
     float *data = calloc(count + 1, sizeof *data);
     void *stored = calloc(count + 1, bytes > 0 ? bytes : 1);
     int type = aval_value_type(input), status = data == NULL || stored == NULL ? AVAL_E_MEMORY : AVAL_OK;

@@ -203,9 +203,6 @@ uint64_t aval__planner_alignment(const aval__planner *p, uint32_t device);
 /* Bytes of the guard bands around values on this device; 0: the plan has none. */
 uint64_t aval__planner_guard(const aval__planner *p, uint32_t device);
 
-/* Slots and offsets of such parts, from those of the others. */
-void aval__planner_settle_nested(aval__planner *p);
-
 /* Where to put what is written: a storage each. */
 typedef struct aval__interval {
     uint64_t bytes, offset;
@@ -278,6 +275,8 @@ typedef struct aval__graft {
 
 /* Leaves out copies of a unit that does nothing else, where what is copied can be made in its place instead; `first_step` is the unit's first. */
 void aval__record_nest(aval__recording *r, size_t first_step);
+/* Gives storages that lie inside others their slots and offsets, once those have theirs. */
+void aval__planner_settle_nested(aval__planner *p);
 int aval__record_launch(aval_call *call, const aval_launch *launch);
 /* The port of a handle, NULL: it is not of this call. */
 aval__port *aval__record_port(const aval__recording *r, const aval_tensor *t);
