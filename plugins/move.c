@@ -213,6 +213,7 @@ static int reverse_backward(const aval_host *host, aval_call *call)
 static const aval_op transpose_op = {
     .size = sizeof(aval_op),
     .name = "Transpose",
+    .role = AVAL_ROLE_TRANSPOSE,
     .since = 1,
     .deterministic = 1,
     .kernels = "shape.cl",

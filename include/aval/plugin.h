@@ -224,6 +224,9 @@ typedef struct aval_operand {
    beta c.  c overlaps neither a nor b.
    `groups`: 0, or a divisor of `batch`, which is [images, groups] then: product i reads matrix i % groups of a; with `sum` it reads matrix i, and is
    added to matrix i % groups of c, so that images are summed group by group.  Grouped convolution is one such product, its gradients are two.
+   `b_block`, `c_block`: 0, or divisors of the channels of b's images and of the rows of c, those of all groups counted, which lie in blocks of so many then:
+   images [channels / block][places][block], rows [rows / block][n][block]; strides from one matrix to the next say how many elements one has, as they do
+   otherwise.  With patches alone, and where every device computes them: see aval_blocks.
    `whole`: 1 says that c's tensor, named in aval_op.products, is this and nothing else, not touched afterwards: what comes next may be fused. */
 typedef struct aval_gemm {
     size_t size;
@@ -233,6 +236,7 @@ typedef struct aval_gemm {
     uint32_t sum; /* 0 or 1 */
     uint32_t whole; /* 0 or 1 */
     int64_t groups;
+    int64_t b_block, c_block;
 } aval_gemm;
 
 /* ---- The table of host functions ---------------------------------------------------------------------------------------- */
@@ -402,7 +406,8 @@ typedef enum aval_role {
     AVAL_ROLE_FILL = 2, /* no input; attributes dims (ints), value (float), type (int): a tensor of equal elements */
     AVAL_ROLE_CAST = 3, /* one input; attribute `to` (int, element type) */
     AVAL_ROLE_REDUCE_SUM = 4, /* inputs data, axes (int64, content); attribute keepdims: sums over axes */
-    AVAL_ROLE_RESHAPE = 5 /* inputs data, shape (int64, content): the same elements in another shape */
+    AVAL_ROLE_RESHAPE = 5, /* inputs data, shape (int64, content): the same elements in another shape */
+    AVAL_ROLE_TRANSPOSE = 6 /* input data; attribute perm (ints): axis i of the result is axis perm[i] of data */
 } aval_role;
 
 typedef enum aval_size_class {
@@ -445,6 +450,28 @@ typedef struct aval_sample_more {
     }
 
 typedef int (*aval_op_function)(const aval_host *host, aval_call *call);
+
+/* What an op would save if channels, the second axis, of some of its inputs and outputs lay in blocks: [images, channels, ...] as
+   [images, channels / block, ..., block].  Bit i is input i, bit AVAL_BLOCKED_OUTPUT + i output i.  All numbers are 0 before the call. */
+#define AVAL_BLOCKED_OUTPUT 8
+typedef struct aval_blocks_gain {
+    size_t size;
+    uint32_t may; /* these may be in blocks; 0: none */
+    uint32_t together; /* 1: all of those or none */
+    double saved
+        [16]; /* by bit: bytes that would not be moved through memory, negative: more would; what is computed faster counts as such too */
+} aval_blocks_gain;
+
+/* How plans choose the order of an op's channels in memory: nodes between which blocks save more than turning their tensors costs at the borders
+   become nodes of `op`. */
+typedef struct aval_blocks {
+    size_t size;
+    const char *
+        op; /* "domain::Name" of what computes the same: with an attribute `blocks` (ints) behind its own, the length of a block of each input,
+                       then of each output, 0: as it is */
+    /* Called as infer is, with the device that the node is for and the length of a block, which divides the channels of those that are asked about. */
+    int (*gain)(const aval_host *host, aval_call *call, const aval_device_info *device, int64_t block, aval_blocks_gain *gain);
+} aval_blocks;
 
 /* An operator.  Forward is given in exactly one of three ways: `expressions`, `forward` or `body`.
    Backward is given in at most one of: `derivatives` (expressions only; what is missing is derived symbolically),
@@ -500,6 +527,7 @@ typedef struct aval_op {
     /* Why there is no gradient where one could be looked for: of an op with none, or whose derivative is 0; for the table of operators. */
     const char *no_gradient;
     uint64_t products; /* AVAL_PRODUCT_OUTPUT(i) | AVAL_PRODUCT_GRADIENT(i): may be made by one gemm, which is then `whole` */
+    const aval_blocks *blocks; /* NULL: nothing of it is in blocks */
 } aval_op;
 
 typedef struct aval_kernel_source {
@@ -535,11 +563,12 @@ _Static_assert(sizeof(aval_arg) == 40 && offsetof(aval_arg, more) == 32, "aval_a
 _Static_assert(sizeof(aval_define) == 16 && sizeof(aval_kernel_source) == 16, "aval_define, aval_kernel_source");
 _Static_assert(sizeof(aval_patches) == 160 && sizeof(aval_operand) == 56, "aval_patches, aval_operand");
 _Static_assert(offsetof(aval_gemm, a) == 56 && offsetof(aval_gemm, sum) == 224, "aval_gemm");
-_Static_assert(offsetof(aval_gemm, groups) == 232, "aval_gemm");
+_Static_assert(offsetof(aval_gemm, groups) == 232 && offsetof(aval_gemm, b_block) == 240, "aval_gemm");
 _Static_assert(offsetof(aval_launch, args) == 72 && offsetof(aval_launch, flops) == 120, "aval_launch");
 _Static_assert(offsetof(aval_host, fail) == 16 && offsetof(aval_host, extension) == 288, "aval_host");
 _Static_assert(offsetof(aval_op, expressions) == 72 && offsetof(aval_op, samples) == 176, "aval_op");
-_Static_assert(offsetof(aval_op, products) == 192, "aval_op");
+_Static_assert(offsetof(aval_op, products) == 192 && offsetof(aval_op, blocks) == 200, "aval_op");
+_Static_assert(offsetof(aval_blocks_gain, saved) == 16 && offsetof(aval_blocks, gain) == 16, "aval_blocks");
 _Static_assert(offsetof(aval_device_info, local_bytes) == 88 && offsetof(aval_device_info, denormals) == 120, "aval_device_info");
 #endif
 

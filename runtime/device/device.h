@@ -109,6 +109,8 @@ typedef struct aval__gemm_provider {
     bool (*takes_tail)(const aval_device_info *info, const aval_gemm *gemm, int type);
     /* Computes with fractions of what it is given, so that a result of whole numbers is whole but for rounding. */
     bool rounds;
+    /* Whether it computes a product whose images or rows lie in blocks (aval_gemm.b_block, c_block); NULL: never. */
+    bool (*takes_blocks)(const aval_device_info *info, const aval_gemm *gemm, int type);
     bool takes_groups; /* of aval_gemm; else it is asked for the products of each group by themselves */
     const struct aval__tuner *tuner; /* what may be chosen by measuring (tuning.h); NULL: nothing */
 } aval__gemm_provider;

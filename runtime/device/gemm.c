@@ -31,6 +31,7 @@ const aval__gemm_provider *aval__gemm_provider_at(size_t i)
 static bool is_supported(const aval__gemm_provider *p, const aval_device_info *info, const aval_gemm *gemm, int type, unsigned packed)
 {
     if (gemm->groups > 0 && !p->takes_groups) return false;
+    if ((gemm->b_block > 0 || gemm->c_block > 0) && (p->takes_blocks == NULL || !p->takes_blocks(info, gemm, type))) return false;
     return p->supports(info, gemm, type) == AVAL_OK || (packed != 0 && p->supports_packed && p->supports_packed(info, gemm, type, packed));
 }
 

@@ -71,7 +71,9 @@ static int check_identity(const place *at)
         return refuse(at, "domain", "expected letters, digits, '_', '.' and '-', found '%.80s'", op->domain);
     }
     if (op->since < 1) return refuse(at, "since", "expected a version from 1 on, found %u", (unsigned)op->since);
-    if (op->role > AVAL_ROLE_RESHAPE) { return refuse(at, "role", "expected at most %d, found %u", AVAL_ROLE_RESHAPE, (unsigned)op->role); }
+    if (op->role > AVAL_ROLE_TRANSPOSE) {
+        return refuse(at, "role", "expected at most %d, found %u", AVAL_ROLE_TRANSPOSE, (unsigned)op->role);
+    }
     if (op->products && !op->forward && !op->backward) {
         return refuse(at, "products", "expected 0 in an op without recorders, found %#x", (unsigned)op->products);
     }

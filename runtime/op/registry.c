@@ -47,7 +47,7 @@ struct aval__registry {
     plugin_list plugins; /* in the order of loading */
     def_list defs; /* sorted, all versions */
     def_list newest; /* sorted, newest version of each */
-    const aval__opdef *roles[AVAL_ROLE_RESHAPE + 1];
+    const aval__opdef *roles[AVAL_ROLE_TRANSPOSE + 1];
 
     pthread_mutex_t derived_lock; /* of what follows */
     aval__arena derived_arena;
@@ -392,7 +392,7 @@ void aval__registry_hint(const aval__registry *r, const char *name, char *hint, 
 
 const aval__opdef *aval__registry_role(const aval__registry *r, aval_role role)
 {
-    if (role <= AVAL_ROLE_NONE || role > AVAL_ROLE_RESHAPE) return NULL;
+    if (role <= AVAL_ROLE_NONE || role > AVAL_ROLE_TRANSPOSE) return NULL;
     pthread_rwlock_rdlock(lock_of(r));
     const aval__opdef *def = r->roles[role];
     pthread_rwlock_unlock(lock_of(r));

@@ -231,6 +231,20 @@ static int check_operand(const aval_operand *operand, const char *name, int64_t 
                       (long long)aval__tensor_count(operand->tensor));
 }
 
+/* Blocks divide what lies in them, so that the elements of a matrix are as many as without. */
+static int check_blocks(const aval_gemm *gemm)
+{
+    const int64_t groups = gemm->groups > 0 ? gemm->groups : 1, b = gemm->b_block, c = gemm->c_block;
+    if (b == 0 && c == 0) return AVAL_OK;
+    const aval_patches *p = gemm->b.patches;
+    bool fits = p && !gemm->sum && !gemm->c.transposed && !gemm->b.transposed && b >= 0 && c >= 0;
+    if (fits && (b == 0 || groups * p->channels % b == 0) && (c == 0 || (groups * gemm->m % c == 0 && gemm->c.ld == gemm->n)))
+        return AVAL_OK;
+    return aval__fail(AVAL_E_PLUGIN,
+                      "gemm: b_block %lld and c_block %lld: expected 0 or divisors of channels and rows, of a product with patches",
+                      (long long)b, (long long)c);
+}
+
 static int check_gemm(const aval_gemm *gemm)
 {
     if (gemm->m < 0 || gemm->n < 0 || gemm->k < 0 || gemm->batch < 0 || !gemm->a.tensor || !gemm->b.tensor || !gemm->c.tensor)
@@ -239,6 +253,7 @@ static int check_gemm(const aval_gemm *gemm)
     if (gemm->groups < 0 || (gemm->groups > 0 && batches(gemm) % gemm->groups != 0))
         return aval__fail(AVAL_E_PLUGIN, "gemm: groups is %lld, expected 0 or a divisor of batch, %lld", (long long)gemm->groups,
                           (long long)batches(gemm));
+    AVAL__TRY(check_blocks(gemm));
     AVAL__TRY(check_unused(&gemm->a, "a", false));
     AVAL__TRY(check_unused(&gemm->b, "b", true));
     AVAL__TRY(check_unused(&gemm->c, "c", false));

@@ -1,0 +1,205 @@
+/* Convolution of images whose channels lie in blocks of a vector, [images, channels / block, space ..., block]: what plans make of aval::Convolution
+ * where that moves and computes less (runtime/plan/blocks.c). */
+#include "window.h"
+
+#include "blocks.cl.h"
+
+typedef struct blocked {
+    size_t axes;
+    aval_patches at; /* channels: of a group */
+    int64_t images, groups, maps; /* maps: of a group */
+    int64_t blocks[2]; /* of x and of y; 1: channels one after the other, as ONNX has them */
+    int64_t places, taps, pixels; /* elements of a channel of x, of a filter's channel, of a map of y */
+} blocked;
+
+static int read_blocks(const aval_host *host, aval_call *call, blocked *c)
+{
+    size_t n;
+    const int64_t *blocks = host->attr_ints(call, "blocks", &n);
+    for (size_t i = 0; n == 2 && i < 2; i++) c->blocks[i] = blocks[i] > 1 ? blocks[i] : 1;
+    if (n != 2 || blocks[0] < 0 || blocks[1] < 0 || blocks[0] > INT32_MAX || blocks[1] > INT32_MAX)
+        return host->fail(call, AVAL_PLUGIN_BAD_ARGUMENT, "attribute blocks has %zu numbers, expected 2 of 0 or more: of X and of Y", n);
+    return 0;
+}
+
+static int read_lengths(const aval_host *host, aval_call *call, blocked *c)
+{
+    const aval_tensor *x = host->input(call, 0), *w = host->input(call, 1);
+    const uint32_t rank = host->rank(x) - (c->blocks[0] > 1);
+    TRY(window_space(host, call, "W", w, &c->axes, c->at.kernel));
+    if (rank != 2 + c->axes || (c->blocks[0] > 1 && host->dims(x)[rank] != c->blocks[0]))
+        return host->fail(call, AVAL_PLUGIN_BAD_SHAPE, "input X has %u axes, expected [images, channels / %lld, %zu of space%s]",
+                          (unsigned)host->rank(x), (long long)c->blocks[0], c->axes, c->blocks[0] > 1 ? ", block" : "");
+    for (size_t i = 0; i < WINDOW_SPACE; i++) {
+        c->at.in[i] = i + c->axes < WINDOW_SPACE ? 1 : host->dims(x)[2 + i + c->axes - WINDOW_SPACE];
+        if (c->at.in[i] > INT32_MAX / 4) return host->fail(call, AVAL_PLUGIN_UNSUPPORTED, "input X is too long in an axis of space");
+    }
+    TRY(window_axes(host, call, "shape", c->axes, 0, 1, c->at.out));
+    TRY(window_axes(host, call, "strides", c->axes, 1, 1, c->at.stride));
+    TRY(window_axes(host, call, "dilations", c->axes, 1, 1, c->at.dilation));
+    return window_ints(host, call, "pads", c->axes, -(INT32_MAX / 4), 0, c->at.pad + WINDOW_SPACE - c->axes);
+}
+
+static int read_convolution(const aval_host *host, aval_call *call, blocked *c)
+{
+    const int64_t *w = host->dims(host->input(call, 1));
+    *c = (blocked){ .groups = host->attr_int(call, "group") };
+    TRY(read_blocks(host, call, c));
+    TRY(read_lengths(host, call, c));
+    const int64_t channels = product_of(host->dims(host->input(call, 0))[1], c->blocks[0]);
+    if (c->groups < 1 || product_of(w[1], c->groups) != channels || w[0] % c->groups != 0 || w[0] % c->blocks[1] != 0)
+        return host->fail(
+            call, AVAL_PLUGIN_BAD_SHAPE,
+            "input W has %lld channels and %lld maps for images of %lld channels in %lld groups: expected channels = W's times "
+            "groups, and maps that are a multiple of groups and of Y's block, %lld",
+            (long long)w[1], (long long)w[0], (long long)channels, (long long)c->groups, (long long)c->blocks[1]);
+    c->images = host->dims(host->input(call, 0))[0];
+    c->at.channels = w[1];
+    c->maps = w[0] / c->groups;
+    c->places = product(c->at.in, WINDOW_SPACE);
+    c->taps = product(c->at.kernel, WINDOW_SPACE);
+    c->pixels = product(c->at.out, WINDOW_SPACE);
+    return 0;
+}
+
+static int convolution_infer(const aval_host *host, aval_call *call)
+{
+    blocked c;
+    TRY(read_convolution(host, call, &c));
+    int64_t dims[3 + WINDOW_SPACE] = { c.images, c.groups * c.maps / c.blocks[1] };
+    uint32_t rank = 2;
+    for (size_t i = WINDOW_SPACE - c.axes; i < WINDOW_SPACE; i++) dims[rank++] = c.at.out[i];
+    if (c.blocks[1] > 1) dims[rank++] = c.blocks[1];
+    return host->set_output(call, 0, host->type(host->input(call, 0)), rank, dims);
+}
+
+/* What providers of products compute: on CPUs, all channels together or each by itself. */
+static int is_product(const aval_host *host, aval_call *call, const blocked *c)
+{
+    const aval_device_info *device = host->device(call);
+    if (device->kind != AVAL_DEVICE_CPU || device->group > 1 || c->at.channels * c->taps == 0) return 0;
+    return c->groups == 1 || (c->at.channels == 1 && c->maps == 1 && c->blocks[0] == c->blocks[1] && c->blocks[0] > 1);
+}
+
+static int convolution_forward(const aval_host *host, aval_call *call)
+{
+    const aval_tensor *x = host->input(call, 0), *w = host->input(call, 1), *y = host->output(call, 0);
+    blocked c;
+    TRY(read_convolution(host, call, &c));
+    if (host->count(y) == 0) return 0;
+    if (!is_product(host, call, &c))
+        return host->launch(call,
+                            AVAL_LAUNCH(.kernel = "convolve_blocks", EACH(host->count(y)),
+                                        AVAL_ARGS(AVAL_READ(x), AVAL_READ(w), AVAL_WRITE(y), AVAL_I32(c.images),
+                                                  AVAL_I32(c.groups * c.at.channels), AVAL_I32(c.at.channels), AVAL_I32(c.groups * c.maps),
+                                                  AVAL_I32(c.maps), AVAL_I32(c.blocks[0]), AVAL_I32(c.blocks[1]), WINDOW_ARGS(c.at))));
+    const int64_t depth = c.at.channels * c.taps;
+    return host->gemm(call, &(aval_gemm){ .size = sizeof(aval_gemm),
+                                          .m = c.maps,
+                                          .n = c.pixels,
+                                          .k = depth,
+                                          .batch = c.images * c.groups,
+                                          .groups = c.groups,
+                                          .b_block = c.blocks[0] > 1 ? c.blocks[0] : 0,
+                                          .c_block = c.blocks[1] > 1 ? c.blocks[1] : 0,
+                                          .alpha = 1,
+                                          .whole = 1,
+                                          .a = { .tensor = w, .ld = depth, .batch_stride = c.maps * depth },
+                                          .b = { .tensor = x, .batch_stride = c.at.channels * c.places, .patches = &c.at },
+                                          .c = { .tensor = y, .ld = c.pixels, .batch_stride = c.maps * c.pixels } });
+}
+
+/* Where element (channel, place) of an image lies, in blocks. */
+static int64_t element_of(int64_t channel, int64_t place, int64_t places, int64_t block)
+{
+    return (channel / block * places + place) * block + channel % block;
+}
+
+/* The place that a filter's tap sees at a pixel; -1: padding. */
+static int64_t place_under(const aval_patches *p, int64_t pixel, int64_t tap)
+{
+    int64_t at = 0, place[WINDOW_SPACE];
+    for (int i = WINDOW_SPACE - 1; i >= 0; i--) {
+        place[i] = pixel % p->out[i] * p->stride[i] + tap % p->kernel[i] * p->dilation[i] - p->pad[i];
+        if (place[i] < 0 || place[i] >= p->in[i]) return -1;
+        pixel /= p->out[i];
+        tap /= p->kernel[i];
+    }
+    for (int i = 0; i < WINDOW_SPACE; i++) at = at * p->in[i] + place[i];
+    return at;
+}
+
+static int convolution_reference(const aval_host *host, aval_call *call)
+{
+    blocked c;
+    TRY(read_convolution(host, call, &c));
+    const double *x = host->real(call, host->input(call, 0)), *w = host->real(call, host->input(call, 1));
+    double *y = host->real(call, host->output(call, 0));
+    for (int64_t map = 0; map < c.images * c.groups * c.maps; map++) {
+        const int64_t image = map / (c.groups * c.maps), own = map % (c.groups * c.maps);
+        for (int64_t pixel = 0; pixel < c.pixels; pixel++) {
+            double sum = 0;
+            for (int64_t i = 0; i < c.at.channels * c.taps; i++) {
+                const int64_t channel = own / c.maps * c.at.channels + i / c.taps, place = place_under(&c.at, pixel, i % c.taps);
+                if (place < 0) continue;
+                sum += w[own * c.at.channels * c.taps + i] *
+                       x[image * c.groups * c.at.channels * c.places + element_of(channel, place, c.places, c.blocks[0])];
+            }
+            y[image * c.groups * c.maps * c.pixels + element_of(own, pixel, c.pixels, c.blocks[1])] = sum;
+        }
+    }
+    return 0;
+}
+
+#define CASE(inputs_, attrs_, size, reason) \
+    { \
+        .inputs = inputs_, .attrs = attrs_, .flags = AVAL_NO_GRADIENT_CHECK, .size_class = size, .why = reason \
+    }
+
+static const aval_op convolution_op = {
+    .size = sizeof(aval_op),
+    .name = "BlockedConvolution",
+    .domain = "aval",
+    .since = 1,
+    .deterministic = 1,
+    .products = AVAL_PRODUCT_OUTPUT(0),
+    .doc = "aval::Convolution of images whose channels lie in blocks, [images, channels / block, space ..., block].",
+    .inputs = AVAL_PORTS({ .name = "X" }, { .name = "W", .like = AVAL_LIKE(0) }),
+    .outputs = AVAL_PORTS({ .name = "Y" }),
+    .attrs =
+        AVAL_ATTRS({ .name = "group", .type = AVAL_ATTR_INT, .initial = "1", .doc = "channels are convolved in so many separate groups" },
+                   { .name = "shape", .type = AVAL_ATTR_INTS, .required = 1, .doc = "lengths of Y's axes of space" },
+                   { .name = "strides", .type = AVAL_ATTR_INTS, .doc = "from one window to the next; 1 without it" },
+                   { .name = "pads", .type = AVAL_ATTR_INTS, .doc = "zeros before each axis of X, negative: cut off; 0 without it" },
+                   { .name = "dilations", .type = AVAL_ATTR_INTS, .doc = "from one element of a window to the next; 1 without it" },
+                   { .name = "blocks", .type = AVAL_ATTR_INTS, .required = 1, .doc = "length of a block of X, of Y; 0: no blocks" }),
+    .infer = convolution_infer,
+    .forward = convolution_forward,
+    .reference = convolution_reference,
+    .no_gradient = "plans put it in the place of aval::Convolution when gradients are nodes already",
+    .samples = AVAL_SAMPLES(
+        CASE("[2,2,5,6,4] [8,8,3,3]", "shape=[5,6] pads=[1,1] blocks=[4,4]", AVAL_SMALL, "the commonest"),
+        CASE("[2,3,5,6] [8,3,3,3]", "shape=[3,3] strides=[2,2] pads=[1,1] blocks=[0,8]", AVAL_SMALL, "into blocks"),
+        CASE("[2,1,5,6,8] [3,8,1,1]", "shape=[5,6] blocks=[8,0]", AVAL_SMALL, "out of blocks"),
+        CASE("[2,2,5,6,4] [8,1,3,3]", "group=8 shape=[5,6] pads=[1,1] blocks=[4,4]", AVAL_SMALL, "each channel by itself"),
+        CASE("[1,2,7,6,4] [8,1,3,2]", "group=8 shape=[3,3] strides=[2,2] dilations=[2,1] pads=[1,0] blocks=[4,4]", AVAL_SMALL,
+             "and stepwise"),
+        CASE("[1,2,5,4,4] [8,4,3,3]", "group=2 shape=[5,4] pads=[1,1] blocks=[4,2]", AVAL_SMALL, "groups of several channels"),
+        CASE("[2,1,9,4] [4,4,4]", "shape=[4] strides=[2] pads=[1] blocks=[4,4]", AVAL_SMALL, "one axis"),
+        CASE("[1,1,3,4,5,4] [8,4,2,2,3]", "shape=[3,2,5] strides=[1,2,1] pads=[0,1,1] blocks=[4,8]", AVAL_SMALL, "three axes"),
+        CASE("[0,2,3,3,4] [8,8,2,2]", "shape=[2,2] blocks=[4,4]", AVAL_SMALL, "no images"),
+        CASE("[1,4,4,4] [4,4,3,3]", "shape=[4,4] pads=[-1,1] blocks=[0,0]", AVAL_SMALL, "no blocks, a negative pad"),
+        CASE("[2,2,29,27,16] [48,32,1,1]", "shape=[29,27] blocks=[16,16]", AVAL_LARGE, "images as they lie"),
+        CASE("[2,3,14,15,8] [24,24,1,1]", "shape=[14,15] blocks=[8,8]", AVAL_LARGE, "vectors of 8"),
+        CASE("[1,24,20,21] [64,24,1,1]", "shape=[20,21] blocks=[0,16]", AVAL_LARGE, "an image as it lies into blocks"),
+        CASE("[1,4,20,21,16] [24,64,1,1]", "shape=[20,21] blocks=[16,0]", AVAL_LARGE, "and out of them"),
+        CASE("[3,2,17,30,16] [32,32,3,3]", "shape=[17,30] pads=[1,1] blocks=[16,16]", AVAL_LARGE, "3 x 3"),
+        CASE("[1,3,60,57] [32,3,3,3]", "shape=[30,29] strides=[2,2] pads=[1,1] blocks=[0,16]", AVAL_LARGE, "the first of a net"),
+        CASE("[1,2,23,24,16] [48,32,1,1]", "shape=[12,12] strides=[2,2] blocks=[16,16]", AVAL_LARGE, "every second element"),
+        CASE("[3,4,7,7,16] [64,1,3,3]", "group=64 shape=[7,7] pads=[1,1] blocks=[16,16]", AVAL_LARGE, "small planes of a channel each"),
+        CASE("[1,3,56,57,16] [48,1,3,3]", "group=48 shape=[28,29] strides=[2,2] pads=[1,1] blocks=[16,16]", AVAL_LARGE, "every second"),
+        CASE("[2,4,19,31,8] [32,1,5,5]", "group=32 shape=[19,31] pads=[2,2] blocks=[8,8]", AVAL_LARGE, "5 x 5, vectors of 8"),
+        CASE("[1,2,9,50,41,4] [8,1,3,3,3]", "group=8 shape=[9,50,41] pads=[1,1,1] blocks=[4,4]", AVAL_LARGE, "three axes")),
+};
+
+AVAL_PLUGIN("blocks", "0.1.0", AVAL_SOURCES({ "blocks.cl", blocks_cl }), &convolution_op)
