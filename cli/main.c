@@ -51,6 +51,7 @@ static const struct {
     { "AVAL_TUNED", "0: what `aval tune` has found is not taken" },
     { "AVAL_TAILS", "1: what follows a product is computed as it is stored wherever it can be, 0: never [where it pays]" },
     { "AVAL_HEADS", "1: what is read once is computed as it is read wherever it can be, 0: never [where it pays]" },
+    { "AVAL_BLOCKS", "1: channels of images lie in blocks of a vector wherever they can, 0: nowhere [where it pays]" },
     { "AVAL_JOINS", "1: what computes the same, as updates of parameters do, shares a launch wherever it can, 0: never [where it pays]" },
     { "AVAL_GROUP", "work-group of reductions, a power of two, for tests [1 on CPUs, the largest on GPUs]" },
     { "AVAL_LAUNCH_WORK", "most operations of a launch before it is split, 0 for no bound [half a second's on GPUs, 0 on CPUs]" },

@@ -77,7 +77,7 @@ static int convolution_infer(const aval_host *host, aval_call *call)
 static int is_product(const aval_host *host, aval_call *call, const blocked *c)
 {
     const aval_device_info *device = host->device(call);
-    if (device->kind != AVAL_DEVICE_CPU || device->group > 1 || c->at.channels * c->taps == 0) return 0;
+    return 0;     if (device->kind != AVAL_DEVICE_CPU || device->group > 1 || c->at.channels * c->taps == 0) return 0;
     return c->groups == 1 || (c->at.channels == 1 && c->maps == 1 && c->blocks[0] == c->blocks[1] && c->blocks[0] > 1);
 }
 

@@ -176,6 +176,44 @@ static int convolution_forward(const aval_host *host, aval_call *call)
                                           .c = maps_of(&c, y) });
 }
 
+/* ---- Channels in blocks ------------------------------------------------------------------------------------------------------------ */
+
+static double bytes_of(const aval_host *host, const aval_tensor *t, int64_t elements)
+{
+    return (double)elements * (host->type(t) == AVAL_DOUBLE ? 8 : host->type(t) == AVAL_FLOAT16 ? 2 : 4);
+}
+
+/* What Winograd's filtering computes with fewer multiplications, which blocks do not make up for. */
+static int suits_winograd(const conv *c)
+{
+    for (int i = 0; i < WINDOW_SPACE; i++)
+        if (c->at.stride[i] != 1 || c->at.dilation[i] != 1 || c->at.kernel[i] != (i == 0 ? 1 : 3)) return 0;
+    return c->groups == 1 && c->at.channels >= 16 && c->maps >= 16;
+}
+
+/* Depthwise convolution of blocks copies no images with borders; results of others need not be turned from vectors of maps. */
+static int convolution_blocks_gain(const aval_host *host, aval_call *call, const aval_device_info *device, int64_t block,
+                                   aval_blocks_gain *gain)
+{
+    const aval_tensor *x = host->input(call, 0);
+    const uint32_t of_x = 1, of_y = 1u << AVAL_BLOCKED_OUTPUT;
+    conv c;
+    (void)block;
+    TRY(conv_read(host, call, &convolution, &c));
+    if (device->kind != AVAL_DEVICE_CPU || device->group > 1 || suits_winograd(&c)) return 0;
+    const int depthwise = c.groups > 1 && c.at.channels == 1 && c.maps == 1;
+    if (c.groups > 1 && !depthwise) return 0;
+    gain->may = of_x | of_y;
+    gain->together = (uint32_t)depthwise;
+    gain->saved[0] = depthwise ? 2 * bytes_of(host, x, host->count(x)) : 0;
+    gain->saved[AVAL_BLOCKED_OUTPUT] = (depthwise ? 2 : 0.5) * bytes_of(host, x, c.images * c.groups * c.maps * c.pixels);
+    return 0;
+}
+
+static const aval_blocks convolution_blocks = { .size = sizeof(aval_blocks),
+                                                .op = "aval::BlockedConvolution",
+                                                .gain = convolution_blocks_gain };
+
 /* ---- x = y *' w -------------------------------------------------------------------------------------------------------------------- */
 
 /* Elements first, first + stride ... of x along each axis see the same taps of w, first_tap, first_tap + step ...: they are a convolution of y
@@ -481,6 +519,7 @@ static const aval_op convolution_op = {
     .since = 1,
     .deterministic = 1,
     .products = AVAL_PRODUCT_OUTPUT(0),
+    .blocks = &convolution_blocks,
     .doc = "Images X convolved with filters W: the sums of products that Conv adds a bias to.",
     .inputs = AVAL_PORTS({ .name = "X" }, { .name = "W", .like = AVAL_LIKE(0) }),
     .outputs = AVAL_PORTS({ .name = "Y" }),

@@ -42,7 +42,7 @@ static inline bool fits_int(int64_t x)
 /* Floats in the vectors that kernels for CPUs are built for. */
 static inline int64_t vector_floats(const aval_device_info *info)
 {
-    return info->float_vector_width >= 16 ? 16 : info->float_vector_width >= 8 ? 8 : 4;
+    return aval__vector_floats(info);
 }
 
 /* Bytes of the type that kernels on gemm_operands.clh compute elements of a storage type in; 0: they cannot be built for it. */

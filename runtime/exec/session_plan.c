@@ -145,6 +145,13 @@ static aval__joins which_joins(void)
     return strcmp(forced, "0") != 0 ? AVAL__JOINS_ALL : AVAL__JOINS_NONE;
 }
 
+static aval__blocks which_blocks(void)
+{
+    const char *forced = getenv("AVAL_BLOCKS");
+    if (forced == NULL || forced[0] == 0) return AVAL__BLOCKS_WHERE_THEY_PAY;
+    return strcmp(forced, "0") != 0 ? AVAL__BLOCKS_ALL : AVAL__BLOCKS_NONE;
+}
+
 int aval__session_look(aval_session *s, aval__look *l, aval__bound_plan **bound, aval__shared_plan **out)
 {
     int status = AVAL_OK;
@@ -174,6 +181,7 @@ int aval__session_look(aval_session *s, aval__look *l, aval__bound_plan **bound,
         .strict = s->strict,
         .least_head = least_head(),
         .joins = which_joins(),
+        .blocks = which_blocks(),
         .tuning = aval__context_tuning(s->context),
         .log = aval__context_log(s->context),
     };

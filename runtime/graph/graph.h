@@ -215,6 +215,11 @@ int aval__graph_expand(aval_graph *g, aval_value *const *wanted, size_t n_wanted
    order of what is left, as aval__graph_order does. */
 int aval__graph_fold(aval_graph *g, aval_value *const *wanted, size_t n_wanted, size_t limit_bytes, aval_node ***order, size_t *count);
 
+/* Lets the channels of images lie in blocks of `block` where that saves more than turning tensors costs (`all`: wherever it can be), by what ops say of
+   `device`, on which all nodes run (aval_blocks of aval/plugin.h).  *order is all that `wanted` need, as aval__graph_order gives it, before and after. */
+int aval__graph_block(aval_graph *g, aval_value *const *wanted, size_t n_wanted, const aval_device_info *device, int64_t block, bool all,
+                      aval_node ***order, size_t *count);
+
 /* Ids of the values that something needs, in an order that follows from the links alone.  A value's number is its place there. */
 typedef AVAL__VEC(uint32_t) aval__numbering;
 

@@ -105,6 +105,8 @@ void aval__backward_set_base(aval_node *node, size_t i, aval_value *base);
 int aval__role_add(aval_graph *g, aval_value *a, aval_value *b, aval_value **out);
 int aval__role_fill(aval_graph *g, const aval_tensor *shape, double number, aval_value **out);
 int aval__role_cast(aval_graph *g, aval_value *x, int type, aval_value **out);
+int aval__role_reshape(aval_graph *g, aval_value *x, const aval_tensor *shape, aval_value **out);
+int aval__role_transpose(aval_graph *g, aval_value *x, const int64_t *perm, aval_value **out); /* a number for each axis of x */
 /* Sums x over the axes along which `shape` was broadcast to it. */
 int aval__role_unbroadcast(aval_graph *g, aval_value *x, const aval_tensor *shape, aval_value **out);
 

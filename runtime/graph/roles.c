@@ -6,7 +6,8 @@ static const char *const purposes[] = { [AVAL_ROLE_ADD] = "ADD, which sums gradi
                                         [AVAL_ROLE_FILL] = "FILL, which makes ones and zeros",
                                         [AVAL_ROLE_CAST] = "CAST, which changes element types and copies values",
                                         [AVAL_ROLE_REDUCE_SUM] = "REDUCE_SUM, which sums gradients over broadcast axes",
-                                        [AVAL_ROLE_RESHAPE] = "RESHAPE, which gives gradients the shape of a broadcast input" };
+                                        [AVAL_ROLE_RESHAPE] = "RESHAPE, which gives gradients the shape of a broadcast input",
+                                        [AVAL_ROLE_TRANSPOSE] = "TRANSPOSE, which turns channels into blocks" };
 
 static int add_role(aval_graph *g, aval_role role, const char *text, aval_value *const *inputs, size_t n_inputs, aval_value **out)
 {
@@ -67,6 +68,22 @@ int aval__role_unbroadcast(aval_graph *g, aval_value *x, const aval_tensor *shap
         AVAL__TRY(add_role(g, AVAL_ROLE_REDUCE_SUM, text, (aval_value *const[]){ *out, list }, 2, out));
     }
     if (aval__tensor_same_shape(&(*out)->tensor, shape)) return AVAL_OK;
+    return aval__role_reshape(g, *out, shape, out);
+}
+
+int aval__role_reshape(aval_graph *g, aval_value *x, const aval_tensor *shape, aval_value **out)
+{
+    aval_value *list = NULL;
     AVAL__TRY(add_ints(g, shape->dims, (size_t)shape->rank, &list));
-    return add_role(g, AVAL_ROLE_RESHAPE, NULL, (aval_value *const[]){ *out, list }, 2, out);
+    return add_role(g, AVAL_ROLE_RESHAPE, NULL, (aval_value *const[]){ x, list }, 2, out);
+}
+
+int aval__role_transpose(aval_graph *g, aval_value *x, const int64_t *perm, aval_value **out)
+{
+    aval__text text = { 0 };
+    for (int32_t i = 0; i < x->tensor.rank; i++) aval__text_add(&text, "%s%lld", i > 0 ? "," : "perm=[", (long long)perm[i]);
+    aval__text_add(&text, "]");
+    int status = text.failed ? AVAL_E_MEMORY : add_role(g, AVAL_ROLE_TRANSPOSE, text.at, (aval_value *const[]){ x }, 1, out);
+    aval__text_release(&text);
+    return status;
 }

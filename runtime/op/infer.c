@@ -240,6 +240,39 @@ int aval__infer(const aval__opdef *def, const aval__attrs *attrs, const char *no
     return status < 0 ? aval__call_blame(def, node, status) : AVAL_OK;
 }
 
+/* ---- Blocks ------------------------------------------------------------------------------------------------------------------------------ */
+
+typedef struct blocks_question {
+    const aval_device_info *device;
+    int64_t block;
+    aval_blocks_gain *gain;
+} blocks_question;
+
+static int ask_for_gain(const aval_host *host, aval_call *call)
+{
+    const blocks_question *question = call->user;
+    return call->def->op->blocks->gain(host, call, question->device, question->block, question->gain);
+}
+
+int aval__infer_blocks(const aval__opdef *def, const aval__attrs *attrs, const char *node, const aval_tensor *const *inputs,
+                       size_t n_inputs, const aval_device_info *device, int64_t block, aval_blocks_gain *gain)
+{
+    static const aval__call_table nothing = { 0 };
+    blocks_question question = { device, block, gain };
+    aval_call call = {
+        .phase = AVAL_PHASE_INFER,
+        .def = def,
+        .attrs = attrs,
+        .node = node,
+        .inputs = inputs,
+        .n_inputs = n_inputs,
+        .table = &nothing,
+        .user = &question,
+    };
+    *gain = (aval_blocks_gain){ .size = sizeof *gain };
+    return aval__call_run(&call, ask_for_gain);
+}
+
 size_t aval__infer_count(const aval__opdef *def, const aval__attrs *attrs, const aval_tensor *const *inputs, size_t n_inputs,
                          const void *(*content)(void *user, size_t i), void *user)
 {

@@ -261,6 +261,10 @@ int aval__call_run(aval_call *call, aval_op_function function);
 int aval__infer(const aval__opdef *def, const aval__attrs *attrs, const char *node, const aval_tensor *const *inputs, size_t n_inputs,
                 aval_tensor *const *outputs, size_t n_outputs, const void *(*content)(void *user, size_t i), void *user);
 
+/* What the op would save by channels in blocks (aval_op.blocks, which must not be NULL); *gain is zeroed before. */
+int aval__infer_blocks(const aval__opdef *def, const aval__attrs *attrs, const char *node, const aval_tensor *const *inputs,
+                       size_t n_inputs, const aval_device_info *device, int64_t block, aval_blocks_gain *gain);
+
 /* How many outputs a node has: those declared, or, with a variadic last one, as many as infer sets.  Where infer fails its message is left to
    the inference of the node itself. */
 size_t aval__infer_count(const aval__opdef *def, const aval__attrs *attrs, const aval_tensor *const *inputs, size_t n_inputs,
@@ -298,6 +302,12 @@ typedef struct aval__sample_input {
 /* How a sample's text spells the element type; AVAL_NONE: the type under test. */
 const char *aval__sample_letters(int type);
 int aval__sample_parse(aval__arena *arena, const char *text, aval__sample_input **inputs, size_t *count);
+
+/* Floats in the vectors that kernels for CPUs are built for. */
+static inline int64_t aval__vector_floats(const aval_device_info *info)
+{
+    return info->float_vector_width >= 16 ? 16 : info->float_vector_width >= 8 ? 8 : 4;
+}
 
 /* Matrices of c. */
 static inline int64_t aval__gemm_results(const aval_gemm *gemm)

@@ -77,6 +77,8 @@ static int check_identity(const place *at)
     if (op->products && !op->forward && !op->backward) {
         return refuse(at, "products", "expected 0 in an op without recorders, found %#x", (unsigned)op->products);
     }
+    if (op->blocks && (op->blocks->size < sizeof *op->blocks || !op->blocks->op || !op->blocks->gain || !op->forward))
+        return refuse(at, "blocks", "expected an op's name and a function, of an op with recorders; found something else");
     if (!op->doc || !*op->doc) return refuse(at, "doc", "expected a line of text, found %s", op->doc ? "an empty one" : "NULL");
     return AVAL_OK;
 }

@@ -69,15 +69,16 @@ bool aval__fuse_runs(const aval__cluster *c, int64_t run, const aval_device_info
 int aval__fuse_join(aval__arena *arena, const aval_graph *g, const uint32_t *root_state, const bool *updated,
                     const aval_device_info *const *devices, aval__joins joins, aval__cluster *clusters, size_t n_clusters);
 
-/* A cluster's space as the result of a product, `batch` matrices of rows and columns: element (z, row, column) of input i is its element
-   z * matrix_step[i] + row * row_step[i], and + column where bit i of along_row is set. */
+/* A cluster's space as the result of a product, `batch` times `blocks` matrices of rows and columns: element (z, row, column) of input i is its element
+   z / blocks * matrix_step[i] + z % blocks * block_step[i] + row * row_step[i], and + column where bit i of along_row is set. */
 typedef struct aval__grid {
-    int64_t matrix_step[10], row_step[10]; /* by input */
+    int64_t matrix_step[10], block_step[10], row_step[10]; /* by input */
+    int64_t blocks, columns;
     uint64_t along_row;
     uint32_t product; /* the input that is the product's result */
 } aval__grid;
 /* False where an input's elements do not lie so. */
-bool aval__fuse_grid(const aval__cluster *c, int64_t batch, int64_t rows, int64_t columns, aval__grid *grid);
+bool aval__fuse_grid(const aval__cluster *c, int64_t batch, int64_t blocks, int64_t rows, int64_t columns, aval__grid *grid);
 
 /* Where a long argument comes from. */
 typedef enum aval__fused_origin {
@@ -86,6 +87,8 @@ typedef enum aval__fused_origin {
     AVAL__FUSED_COUNT,
     AVAL__FUSED_CHUNK,
     AVAL__FUSED_MATRIX_STEP,
+    AVAL__FUSED_BLOCKS,
+    AVAL__FUSED_BLOCK_STEP,
     AVAL__FUSED_ROW_STEP,
     AVAL__FUSED_ATTRIBUTE
 } aval__fused_origin;

@@ -121,6 +121,8 @@ int aval__fuse_arguments(const aval__cluster *cluster, const aval__grid *grid, c
         case AVAL__FUSED_COUNT: arg->integer = (int64_t)count; break;
         case AVAL__FUSED_CHUNK: arg->integer = (int64_t)chunk_of(count, device); break;
         case AVAL__FUSED_MATRIX_STEP: arg->integer = grid->matrix_step[arg->index]; break;
+        case AVAL__FUSED_BLOCKS: arg->integer = grid->blocks; break;
+        case AVAL__FUSED_BLOCK_STEP: arg->integer = grid->block_step[arg->index]; break;
         case AVAL__FUSED_ROW_STEP: arg->integer = grid->row_step[arg->index]; break;
         case AVAL__FUSED_ATTRIBUTE: AVAL__TRY(set_attribute(cluster->nodes[arg->index], arg)); break;
         }

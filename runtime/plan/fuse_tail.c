@@ -96,24 +96,25 @@ static bool take_axes(const aval_tensor *space, int64_t count, int32_t end, int3
     return found == count;
 }
 
-bool aval__fuse_grid(const aval__cluster *c, int64_t batch, int64_t rows, int64_t columns, aval__grid *grid)
+bool aval__fuse_grid(const aval__cluster *c, int64_t batch, int64_t blocks, int64_t rows, int64_t columns, aval__grid *grid)
 {
-    const int64_t counts[] = { columns, rows, batch };
+    const int64_t counts[] = { columns, rows, blocks, batch };
     int64_t inner[MOST_TENSORS];
     int32_t end = c->space->rank;
-    *grid = (aval__grid){ 0 };
+    *grid = (aval__grid){ .blocks = blocks, .columns = columns };
+    int64_t *const steps[] = { NULL, grid->row_step, grid->block_step, grid->matrix_step };
     for (size_t i = 0; i < c->n_inputs; i++) {
         inner[i] = 1;
         if (c->inputs[i] == c->product) grid->product = (uint32_t)i;
     }
-    for (int group = 0; group < 3; group++) {
+    for (int group = 0; group < 4; group++) {
         int32_t first;
         if (!take_axes(c->space, counts[group], end, &first)) return false;
         for (size_t i = 0; i < c->n_inputs; i++) {
             int64_t step;
             if (!group_step(c, i, first, end, &inner[i], &step)) return false;
             if (group == 0) grid->along_row |= (uint64_t)(step != 0) << i;
-            else *(group == 1 ? &grid->row_step[i] : &grid->matrix_step[i]) = step;
+            else steps[group][i] = step;
         }
         end = first;
     }

@@ -409,15 +409,28 @@ static void put_range(generator *g)
 static void put_rows(generator *g)
 {
     size_t product = g->grid->product;
+    const bool blocked = g->grid->blocks > 1;
+    char columns[24];
     for (size_t i = 0; i < g->cluster->n_inputs; i++) {
         put_long(g, "u", i, AVAL__FUSED_MATRIX_STEP);
+        if (blocked) put_long(g, "w", i, AVAL__FUSED_BLOCK_STEP);
         put_long(g, "v", i, AVAL__FUSED_ROW_STEP);
     }
+    if (blocked) {
+        put_long(g, "blocks", 0, AVAL__FUSED_BLOCKS);
+        aval__text_add(&g->body, "    const long image = matrix / blocks0, block = matrix %% blocks0;\n");
+    }
     aval__text_add(&g->body, "    for (long row = first_row; row < end_row; row++) {\n");
-    for (size_t i = 0; i < g->cluster->n_inputs; i++)
-        aval__text_add(&g->body, "        const long b%zu = matrix * u%zu + row * v%zu;\n", i, i, i);
+    for (size_t i = 0; i < g->cluster->n_inputs; i++) {
+        aval__text_add(&g->body, "        const long b%zu = row * v%zu + ", i, i);
+        if (blocked) aval__text_add(&g->body, "image * u%zu + block * w%zu;\n", i, i);
+        else aval__text_add(&g->body, "matrix * u%zu;\n", i);
+    }
     aval__text_add(&g->body, "        const long i = b%zu;\n", product);
-    put_loop(g, "first_column", "end_column");
+    snprintf(columns, sizeof columns, "%lld", (long long)g->grid->columns);
+    /* Rows of a block are whole: a loop whose length compilers know is a few vectors. */
+    if (blocked) put_loop(g, "0", columns);
+    else put_loop(g, "first_column", "end_column");
     aval__text_add(&g->body, "    }\n");
 }
 

@@ -50,7 +50,7 @@ int aval__plan_key(const aval__plan_request *request, aval__hash *key, aval__num
         if (v->kind == AVAL__INPUT || content) put_value(&text, i, v, request->shapes ? request->shapes[id] : NULL, content);
     }
     for (size_t i = 0; i < request->n_devices; i++) put_device(&text, request->devices[i]);
-    int32_t modes[] = { (int32_t)request->memory, request->strict, (int32_t)request->joins };
+    int32_t modes[] = { (int32_t)request->memory, request->strict, (int32_t)request->joins, (int32_t)request->blocks };
     put(&text, modes, sizeof modes);
     put(&text, &request->memory_bound, sizeof request->memory_bound);
     put(&text, &request->least_head, sizeof request->least_head);

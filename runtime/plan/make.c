@@ -93,12 +93,23 @@ static int allocate_tables(aval__planner *p)
     return all ? AVAL_OK : AVAL_E_MEMORY;
 }
 
+/* Values that checks compare, and those that are kept to be read, lie as the user's graph has them; so do those that devices hand to each other. */
+static int lay_out_blocks(aval__planner *p)
+{
+    const aval__plan_request *request = p->request;
+    const aval_device_info *device = request->devices[0];
+    if (request->blocks == AVAL__BLOCKS_NONE || request->memory != AVAL_MEMORY_ARENA || request->n_devices > 1) return AVAL_OK;
+    return aval__graph_block(p->g, p->wanted, request->n_wanted, device, aval__vector_floats(device), request->blocks == AVAL__BLOCKS_ALL,
+                             &p->nodes, &p->n_nodes);
+}
+
 static int run_stages(aval__planner *p)
 {
     const aval__plan_request *request = p->request;
     /* guarded plans are for checks, in which an op of constants alone is to run on the device too */
     size_t fold_bytes = request->memory == AVAL_MEMORY_GUARDED ? 0 : FOLD_BYTES;
     AVAL__TRY(aval__graph_fold(p->g, p->wanted, request->n_wanted, fold_bytes, &p->nodes, &p->n_nodes));
+    AVAL__TRY(lay_out_blocks(p));
     p->plan->statistics.nodes = p->n_nodes;
     AVAL__TRY(allocate_tables(p));
     for (size_t i = 0; i < request->n_wanted; i++) p->kept[p->wanted[i]->id] = true;

@@ -1,7 +1,7 @@
 /* The plan: an immutable schedule of launches and copies on (slot, offset) addresses, made from an expanded graph.  Knows no OpenCL:
  * what it must know of devices comes as aval_device_info and callbacks, so that tests pass fakes.
  *
- *     expanded graph -> drop, fold -> place (+ copies) -> fuse -> order -> record launches -> memory -> plan
+ *     expanded graph -> drop, fold -> blocks -> place (+ copies) -> fuse -> order -> record launches -> memory -> plan
  */
 #ifndef AVAL_PLAN_H
 #define AVAL_PLAN_H
@@ -215,6 +215,9 @@ typedef struct aval__plan_hooks {
 /* Which clusters share a launch with others that compute the same: none, all that can, or those which alone would leave much of the device idle. */
 typedef enum aval__joins { AVAL__JOINS_NONE, AVAL__JOINS_ALL, AVAL__JOINS_WHERE_THEY_PAY } aval__joins;
 
+/* Where channels of images lie in blocks of a vector: nowhere, wherever they can, or where ops say that it saves more than it costs. */
+typedef enum aval__blocks { AVAL__BLOCKS_NONE, AVAL__BLOCKS_ALL, AVAL__BLOCKS_WHERE_THEY_PAY } aval__blocks;
+
 typedef struct aval__plan_request {
     const aval_graph *graph; /* as the user built it; not changed */
     aval_value *const *wanted; /* of that graph */
@@ -235,6 +238,7 @@ typedef struct aval__plan_request {
     bool strict;
     int64_t least_head; /* elements from which on launches compute what they read instead of finding it in memory; 0: never */
     aval__joins joins; /* which small clusters share a launch */
+    aval__blocks blocks; /* of plans for one device, in arena mode */
     uint64_t tuning; /* of what `hooks` choose by, besides shapes and devices: plans of another number are others */
     const aval__log *log;
 } aval__plan_request;
