@@ -1,112 +1,109 @@
 /* Convolution of images whose channels lie in blocks of a vector, [images, channels / block, space ..., block]: what plans make of aval::Convolution
- * where that moves and computes less (runtime/plan/blocks.c). */
-#include "window.h"
+ * where that moves and computes less (runtime/graph/blocks.c). */
+#include "convolution.h"
 
 #include "blocks.cl.h"
 
 typedef struct blocked {
-    size_t axes;
-    aval_patches at; /* channels: of a group */
-    int64_t images, groups, maps; /* maps: of a group */
+    conv c;
     int64_t blocks[2]; /* of x and of y; 1: channels one after the other, as ONNX has them */
-    int64_t places, taps, pixels; /* elements of a channel of x, of a filter's channel, of a map of y */
 } blocked;
 
-static int read_blocks(const aval_host *host, aval_call *call, blocked *c)
+static int read_blocks(const aval_host *host, aval_call *call, blocked *b)
 {
     size_t n;
     const int64_t *blocks = host->attr_ints(call, "blocks", &n);
-    for (size_t i = 0; n == 2 && i < 2; i++) c->blocks[i] = blocks[i] > 1 ? blocks[i] : 1;
+    for (size_t i = 0; n == 2 && i < 2; i++) b->blocks[i] = blocks[i] > 1 ? blocks[i] : 1;
     if (n != 2 || blocks[0] < 0 || blocks[1] < 0 || blocks[0] > INT32_MAX || blocks[1] > INT32_MAX)
         return host->fail(call, AVAL_PLUGIN_BAD_ARGUMENT, "attribute blocks has %zu numbers, expected 2 of 0 or more: of X and of Y", n);
     return 0;
 }
 
-static int read_lengths(const aval_host *host, aval_call *call, blocked *c)
+static int read_lengths(const aval_host *host, aval_call *call, blocked *b)
 {
     const aval_tensor *x = host->input(call, 0), *w = host->input(call, 1);
-    const uint32_t rank = host->rank(x) - (c->blocks[0] > 1);
-    TRY(window_space(host, call, "W", w, &c->axes, c->at.kernel));
-    if (rank != 2 + c->axes || (c->blocks[0] > 1 && host->dims(x)[rank] != c->blocks[0]))
+    const uint32_t rank = host->rank(x) - (b->blocks[0] > 1);
+    TRY(window_space(host, call, "W", w, &b->c.axes, b->c.at.kernel));
+    if (rank != 2 + b->c.axes || (b->blocks[0] > 1 && host->dims(x)[rank] != b->blocks[0]))
         return host->fail(call, AVAL_PLUGIN_BAD_SHAPE, "input X has %u axes, expected [images, channels / %lld, %zu of space%s]",
-                          (unsigned)host->rank(x), (long long)c->blocks[0], c->axes, c->blocks[0] > 1 ? ", block" : "");
+                          (unsigned)host->rank(x), (long long)b->blocks[0], b->c.axes, b->blocks[0] > 1 ? ", block" : "");
     for (size_t i = 0; i < WINDOW_SPACE; i++) {
-        c->at.in[i] = i + c->axes < WINDOW_SPACE ? 1 : host->dims(x)[2 + i + c->axes - WINDOW_SPACE];
-        if (c->at.in[i] > INT32_MAX / 4) return host->fail(call, AVAL_PLUGIN_UNSUPPORTED, "input X is too long in an axis of space");
+        b->c.at.in[i] = i + b->c.axes < WINDOW_SPACE ? 1 : host->dims(x)[2 + i + b->c.axes - WINDOW_SPACE];
+        if (b->c.at.in[i] > INT32_MAX / 4) return host->fail(call, AVAL_PLUGIN_UNSUPPORTED, "input X is too long in an axis of space");
     }
-    TRY(window_axes(host, call, "shape", c->axes, 0, 1, c->at.out));
-    TRY(window_axes(host, call, "strides", c->axes, 1, 1, c->at.stride));
-    TRY(window_axes(host, call, "dilations", c->axes, 1, 1, c->at.dilation));
-    return window_ints(host, call, "pads", c->axes, -(INT32_MAX / 4), 0, c->at.pad + WINDOW_SPACE - c->axes);
+    TRY(window_axes(host, call, "shape", b->c.axes, 0, 1, b->c.at.out));
+    TRY(window_axes(host, call, "strides", b->c.axes, 1, 1, b->c.at.stride));
+    TRY(window_axes(host, call, "dilations", b->c.axes, 1, 1, b->c.at.dilation));
+    return window_ints(host, call, "pads", b->c.axes, -(INT32_MAX / 4), 0, b->c.at.pad + WINDOW_SPACE - b->c.axes);
 }
 
-static int read_convolution(const aval_host *host, aval_call *call, blocked *c)
+static int read_convolution(const aval_host *host, aval_call *call, blocked *b)
 {
     const int64_t *w = host->dims(host->input(call, 1));
-    *c = (blocked){ .groups = host->attr_int(call, "group") };
-    TRY(read_blocks(host, call, c));
-    TRY(read_lengths(host, call, c));
-    const int64_t channels = product_of(host->dims(host->input(call, 0))[1], c->blocks[0]);
-    if (c->groups < 1 || product_of(w[1], c->groups) != channels || w[0] % c->groups != 0 || w[0] % c->blocks[1] != 0)
+    *b = (blocked){ .c = { .groups = host->attr_int(call, "group") } };
+    TRY(read_blocks(host, call, b));
+    TRY(read_lengths(host, call, b));
+    const int64_t channels = product_of(host->dims(host->input(call, 0))[1], b->blocks[0]);
+    if (b->c.groups < 1 || product_of(w[1], b->c.groups) != channels || w[0] % b->c.groups != 0 || w[0] % b->blocks[1] != 0)
         return host->fail(
             call, AVAL_PLUGIN_BAD_SHAPE,
             "input W has %lld channels and %lld maps for images of %lld channels in %lld groups: expected channels = W's times "
             "groups, and maps that are a multiple of groups and of Y's block, %lld",
-            (long long)w[1], (long long)w[0], (long long)channels, (long long)c->groups, (long long)c->blocks[1]);
-    c->images = host->dims(host->input(call, 0))[0];
-    c->at.channels = w[1];
-    c->maps = w[0] / c->groups;
-    c->places = product(c->at.in, WINDOW_SPACE);
-    c->taps = product(c->at.kernel, WINDOW_SPACE);
-    c->pixels = product(c->at.out, WINDOW_SPACE);
+            (long long)w[1], (long long)w[0], (long long)channels, (long long)b->c.groups, (long long)b->blocks[1]);
+    b->c.images = host->dims(host->input(call, 0))[0];
+    b->c.at.channels = w[1];
+    b->c.maps = w[0] / b->c.groups;
+    b->c.places = product(b->c.at.in, WINDOW_SPACE);
+    b->c.taps = product(b->c.at.kernel, WINDOW_SPACE);
+    b->c.pixels = product(b->c.at.out, WINDOW_SPACE);
+    b->c.depth = b->c.at.channels * b->c.taps;
     return 0;
 }
 
 static int convolution_infer(const aval_host *host, aval_call *call)
 {
-    blocked c;
-    TRY(read_convolution(host, call, &c));
-    int64_t dims[3 + WINDOW_SPACE] = { c.images, c.groups * c.maps / c.blocks[1] };
+    blocked b;
+    TRY(read_convolution(host, call, &b));
+    int64_t dims[3 + WINDOW_SPACE] = { b.c.images, b.c.groups * b.c.maps / b.blocks[1] };
     uint32_t rank = 2;
-    for (size_t i = WINDOW_SPACE - c.axes; i < WINDOW_SPACE; i++) dims[rank++] = c.at.out[i];
-    if (c.blocks[1] > 1) dims[rank++] = c.blocks[1];
+    for (size_t i = WINDOW_SPACE - b.c.axes; i < WINDOW_SPACE; i++) dims[rank++] = b.c.at.out[i];
+    if (b.blocks[1] > 1) dims[rank++] = b.blocks[1];
     return host->set_output(call, 0, host->type(host->input(call, 0)), rank, dims);
 }
 
 /* What providers of products compute: on CPUs, all channels together or each by itself. */
-static int is_product(const aval_host *host, aval_call *call, const blocked *c)
+static int is_product(const aval_host *host, aval_call *call, const blocked *b)
 {
     const aval_device_info *device = host->device(call);
-    return 0;     if (device->kind != AVAL_DEVICE_CPU || device->group > 1 || c->at.channels * c->taps == 0) return 0;
-    return c->groups == 1 || (c->at.channels == 1 && c->maps == 1 && c->blocks[0] == c->blocks[1] && c->blocks[0] > 1);
+    if (device->kind != AVAL_DEVICE_CPU || device->group > 1 || b->c.at.channels * b->c.taps == 0) return 0;
+    return b->c.groups == 1 || (b->c.at.channels == 1 && b->c.maps == 1 && b->blocks[0] == b->blocks[1] && b->blocks[0] > 1);
 }
 
 static int convolution_forward(const aval_host *host, aval_call *call)
 {
     const aval_tensor *x = host->input(call, 0), *w = host->input(call, 1), *y = host->output(call, 0);
-    blocked c;
-    TRY(read_convolution(host, call, &c));
+    blocked b;
+    TRY(read_convolution(host, call, &b));
     if (host->count(y) == 0) return 0;
-    if (!is_product(host, call, &c))
-        return host->launch(call,
-                            AVAL_LAUNCH(.kernel = "convolve_blocks", EACH(host->count(y)),
-                                        AVAL_ARGS(AVAL_READ(x), AVAL_READ(w), AVAL_WRITE(y), AVAL_I32(c.images),
-                                                  AVAL_I32(c.groups * c.at.channels), AVAL_I32(c.at.channels), AVAL_I32(c.groups * c.maps),
-                                                  AVAL_I32(c.maps), AVAL_I32(c.blocks[0]), AVAL_I32(c.blocks[1]), WINDOW_ARGS(c.at))));
-    const int64_t depth = c.at.channels * c.taps;
+    if (!is_product(host, call, &b))
+        return host->launch(
+            call, AVAL_LAUNCH(.kernel = "convolve_blocks", EACH(host->count(y)),
+                              AVAL_ARGS(AVAL_READ(x), AVAL_READ(w), AVAL_WRITE(y), AVAL_I32(b.c.images),
+                                        AVAL_I32(b.c.groups * b.c.at.channels), AVAL_I32(b.c.at.channels), AVAL_I32(b.c.groups * b.c.maps),
+                                        AVAL_I32(b.c.maps), AVAL_I32(b.blocks[0]), AVAL_I32(b.blocks[1]), WINDOW_ARGS(b.c.at))));
     return host->gemm(call, &(aval_gemm){ .size = sizeof(aval_gemm),
-                                          .m = c.maps,
-                                          .n = c.pixels,
-                                          .k = depth,
-                                          .batch = c.images * c.groups,
-                                          .groups = c.groups,
-                                          .b_block = c.blocks[0] > 1 ? c.blocks[0] : 0,
-                                          .c_block = c.blocks[1] > 1 ? c.blocks[1] : 0,
+                                          .m = b.c.maps,
+                                          .n = b.c.pixels,
+                                          .k = b.c.depth,
+                                          .batch = b.c.images * b.c.groups,
+                                          .groups = b.c.groups,
+                                          .b_block = b.blocks[0] > 1 ? b.blocks[0] : 0,
+                                          .c_block = b.blocks[1] > 1 ? b.blocks[1] : 0,
                                           .alpha = 1,
                                           .whole = 1,
-                                          .a = { .tensor = w, .ld = depth, .batch_stride = c.maps * depth },
-                                          .b = { .tensor = x, .batch_stride = c.at.channels * c.places, .patches = &c.at },
-                                          .c = { .tensor = y, .ld = c.pixels, .batch_stride = c.maps * c.pixels } });
+                                          .a = { .tensor = w, .ld = b.c.depth, .batch_stride = b.c.maps * b.c.depth },
+                                          .b = { .tensor = x, .batch_stride = b.c.at.channels * b.c.places, .patches = &b.c.at },
+                                          .c = { .tensor = y, .ld = b.c.pixels, .batch_stride = b.c.maps * b.c.pixels } });
 }
 
 /* Where element (channel, place) of an image lies, in blocks. */
@@ -115,37 +112,23 @@ static int64_t element_of(int64_t channel, int64_t place, int64_t places, int64_
     return (channel / block * places + place) * block + channel % block;
 }
 
-/* The place that a filter's tap sees at a pixel; -1: padding. */
-static int64_t place_under(const aval_patches *p, int64_t pixel, int64_t tap)
-{
-    int64_t at = 0, place[WINDOW_SPACE];
-    for (int i = WINDOW_SPACE - 1; i >= 0; i--) {
-        place[i] = pixel % p->out[i] * p->stride[i] + tap % p->kernel[i] * p->dilation[i] - p->pad[i];
-        if (place[i] < 0 || place[i] >= p->in[i]) return -1;
-        pixel /= p->out[i];
-        tap /= p->kernel[i];
-    }
-    for (int i = 0; i < WINDOW_SPACE; i++) at = at * p->in[i] + place[i];
-    return at;
-}
-
 static int convolution_reference(const aval_host *host, aval_call *call)
 {
-    blocked c;
-    TRY(read_convolution(host, call, &c));
+    blocked b;
+    TRY(read_convolution(host, call, &b));
     const double *x = host->real(call, host->input(call, 0)), *w = host->real(call, host->input(call, 1));
     double *y = host->real(call, host->output(call, 0));
-    for (int64_t map = 0; map < c.images * c.groups * c.maps; map++) {
-        const int64_t image = map / (c.groups * c.maps), own = map % (c.groups * c.maps);
-        for (int64_t pixel = 0; pixel < c.pixels; pixel++) {
+    for (int64_t map = 0; map < b.c.images * b.c.groups * b.c.maps; map++) {
+        const int64_t image = map / (b.c.groups * b.c.maps), own = map % (b.c.groups * b.c.maps);
+        for (int64_t pixel = 0; pixel < b.c.pixels; pixel++) {
             double sum = 0;
-            for (int64_t i = 0; i < c.at.channels * c.taps; i++) {
-                const int64_t channel = own / c.maps * c.at.channels + i / c.taps, place = place_under(&c.at, pixel, i % c.taps);
+            for (int64_t i = 0; i < b.c.at.channels * b.c.taps; i++) {
+                const int64_t channel = own / b.c.maps * b.c.at.channels + i / b.c.taps, place = place_under(&b.c.at, pixel, i % b.c.taps);
                 if (place < 0) continue;
-                sum += w[own * c.at.channels * c.taps + i] *
-                       x[image * c.groups * c.at.channels * c.places + element_of(channel, place, c.places, c.blocks[0])];
+                sum += w[own * b.c.at.channels * b.c.taps + i] *
+                       x[image * b.c.groups * b.c.at.channels * b.c.places + element_of(channel, place, b.c.places, b.blocks[0])];
             }
-            y[image * c.groups * c.maps * c.pixels + element_of(own, pixel, c.pixels, c.blocks[1])] = sum;
+            y[image * b.c.groups * b.c.maps * b.c.pixels + element_of(own, pixel, b.c.pixels, b.blocks[1])] = sum;
         }
     }
     return 0;
