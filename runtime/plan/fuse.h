@@ -69,12 +69,14 @@ bool aval__fuse_runs(const aval__cluster *c, int64_t run, const aval_device_info
 int aval__fuse_join(aval__arena *arena, const aval_graph *g, const uint32_t *root_state, const bool *updated,
                     const aval_device_info *const *devices, aval__joins joins, aval__cluster *clusters, size_t n_clusters);
 
-/* A cluster's space as the result of a product, `batch` times `blocks` matrices of rows and columns: element (z, row, column) of input i is its element
-   z / blocks * matrix_step[i] + z % blocks * block_step[i] + row * row_step[i], and + column where bit i of along_row is set. */
+/* A cluster's space as the result of a product, `batch` matrices of rows and columns: element (z, row, column) of input i is its element
+   z * matrix_step[i] + row * row_step[i], and + column where bit i of along_row is set.  With `blocks`, so many a matrix, z / blocks is the matrix, and
+   z % blocks * block_step[i] is added; columns are those of a block then. */
 typedef struct aval__grid {
     int64_t matrix_step[10], block_step[10], row_step[10]; /* by input */
-    int64_t blocks, columns;
+    int64_t blocks, columns; /* blocks 0: there are none */
     uint64_t along_row;
+    uint64_t same_rows; /* inputs that are the same for each row of a matrix */
     uint32_t product; /* the input that is the product's result */
 } aval__grid;
 /* False where an input's elements do not lie so. */

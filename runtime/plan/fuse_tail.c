@@ -98,7 +98,7 @@ static bool take_axes(const aval_tensor *space, int64_t count, int32_t end, int3
 
 bool aval__fuse_grid(const aval__cluster *c, int64_t batch, int64_t blocks, int64_t rows, int64_t columns, aval__grid *grid)
 {
-    const int64_t counts[] = { columns, rows, blocks, batch };
+    const int64_t counts[] = { columns, rows, blocks > 0 ? blocks : 1, batch };
     int64_t inner[MOST_TENSORS];
     int32_t end = c->space->rank;
     *grid = (aval__grid){ .blocks = blocks, .columns = columns };
@@ -118,5 +118,6 @@ bool aval__fuse_grid(const aval__cluster *c, int64_t batch, int64_t blocks, int6
         }
         end = first;
     }
+    for (size_t i = 0; i < c->n_inputs; i++) grid->same_rows |= (uint64_t)(grid->row_step[i] == 0) << i;
     return end == 0;
 }

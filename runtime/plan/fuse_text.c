@@ -39,6 +39,7 @@ typedef struct generator {
     AVAL__VEC(struct temporary) temporaries;
     AVAL__VEC(struct spelled) spelled; /* by use: inputs first, then what nodes computed */
     aval__fused_axes axes;
+    uint64_t held; /* inputs whose elements for a row are in private memory, as h<i> */
     bool doubles, smalls;
     const aval_node *node; /* the one being written */
     size_t node_index; /* in the cluster */
@@ -230,27 +231,41 @@ static void put_place(generator *g, aval__text *place, size_t i)
 
 enum { FIXED = 1, VARYING = 2 }; /* inputs by what they are in a row */
 
+/* An element of input i from memory. */
+static void put_load(generator *g, size_t i)
+{
+    const aval_value *value = g->cluster->inputs[i];
+    const aval__fused_type *type = aval__fused_type_of(value->tensor.type);
+    aval__text place = { 0 };
+    char name[24], pointer[24];
+    snprintf(name, sizeof name, "x%zu", i);
+    snprintf(pointer, sizeof pointer, "p%zu", i);
+    put_place(g, &place, i);
+    if (!place.failed) aval__fused_put(&g->body, type->load, pointer, place.at, name);
+    aval__text_add(&g->body, ";\n");
+    g->doubles |= value->tensor.type == AVAL_DOUBLE;
+    g->smalls |= type->small;
+    if (place.failed) g->status = AVAL_E_MEMORY;
+    aval__text_release(&place);
+}
+
+static const char *input_type(const generator *g, size_t i)
+{
+    return aval__expr_type(aval__fused_type_of(g->cluster->inputs[i]->tensor.type)->arithmetic);
+}
+
 static void put_loads(generator *g, unsigned which)
 {
-    aval__text place = { 0 };
     for (size_t i = 0; i < g->cluster->n_inputs; i++) {
         if (!(which & (varies(g, i) ? VARYING : FIXED))) continue;
         const aval_value *value = g->cluster->inputs[i];
-        const aval__fused_type *type = aval__fused_type_of(value->tensor.type);
-        char name[24], pointer[24];
+        char name[24];
         snprintf(name, sizeof name, "x%zu", i);
-        snprintf(pointer, sizeof pointer, "p%zu", i);
-        place.length = 0;
-        put_place(g, &place, i);
-        aval__text_add(&g->body, "        const %s %s = ", aval__expr_type(type->arithmetic), name);
-        if (!place.failed) aval__fused_put(&g->body, type->load, pointer, place.at, name);
-        aval__text_add(&g->body, ";\n");
-        g->doubles |= value->tensor.type == AVAL_DOUBLE;
-        g->smalls |= type->small;
-        spell(g, value, name, type->arithmetic);
+        aval__text_add(&g->body, "        const %s %s = ", input_type(g, i), name);
+        if (g->held >> i & 1) aval__text_add(&g->body, varies(g, i) ? "h%zu[j];\n" : "h%zu;\n", i);
+        else put_load(g, i);
+        spell(g, value, name, aval__fused_type_of(value->tensor.type)->arithmetic);
     }
-    if (place.failed) g->status = AVAL_E_MEMORY;
-    aval__text_release(&place);
 }
 
 static const char *find_spelled(const generator *g, const aval_value *value)
@@ -405,11 +420,28 @@ static void put_range(generator *g)
     push_arg(g, (aval__fused_arg){ .kind = AVAL__FUSED_LONG, .origin = AVAL__FUSED_CHUNK });
 }
 
+/* Inputs that are the same for all rows of a block, which are short, in private memory: nothing that is written can lie there, so that compilers keep
+   them in registers. */
+static void hold_inputs(generator *g)
+{
+    const long long columns = (long long)g->grid->columns;
+    for (size_t i = 0; i < g->cluster->n_inputs; i++) {
+        if (!(g->grid->same_rows >> i & 1)) continue;
+        aval__text_add(&g->body, "    const long b%zu = image * u%zu + block * w%zu;\n", i, i, i);
+        if (varies(g, i)) {
+            aval__text_add(&g->body, "    %s h%zu[%lld];\n    for (long j = 0; j < %lld; j++) h%zu[j] = ", input_type(g, i), i, columns,
+                           columns, i);
+        } else aval__text_add(&g->body, "    const %s h%zu = ", input_type(g, i), i);
+        put_load(g, i);
+        g->held |= (uint64_t)1 << i;
+    }
+}
+
 /* Rows of a product's result, as far as a work-item has just stored them. */
 static void put_rows(generator *g)
 {
     size_t product = g->grid->product;
-    const bool blocked = g->grid->blocks > 1;
+    const bool blocked = g->grid->blocks > 0;
     char columns[24];
     for (size_t i = 0; i < g->cluster->n_inputs; i++) {
         put_long(g, "u", i, AVAL__FUSED_MATRIX_STEP);
@@ -420,8 +452,10 @@ static void put_rows(generator *g)
         put_long(g, "blocks", 0, AVAL__FUSED_BLOCKS);
         aval__text_add(&g->body, "    const long image = matrix / blocks0, block = matrix %% blocks0;\n");
     }
+    if (blocked) hold_inputs(g);
     aval__text_add(&g->body, "    for (long row = first_row; row < end_row; row++) {\n");
     for (size_t i = 0; i < g->cluster->n_inputs; i++) {
+        if (g->held >> i & 1) continue;
         aval__text_add(&g->body, "        const long b%zu = row * v%zu + ", i, i);
         if (blocked) aval__text_add(&g->body, "image * u%zu + block * w%zu;\n", i, i);
         else aval__text_add(&g->body, "matrix * u%zu;\n", i);

@@ -81,7 +81,7 @@ static bool find_grid(const aval_gemm *gemm, const aval__cluster *tail, aval__gr
 {
     const int64_t groups = gemm->groups > 0 ? gemm->groups : 1, rows = groups * gemm->m; /* of groups one behind the other, see fills */
     const int64_t images = aval__gemm_results(gemm) / groups;
-    if (gemm->c_block == 0) return aval__fuse_grid(tail, images, 1, rows, gemm->n, grid);
+    if (gemm->c_block == 0) return aval__fuse_grid(tail, images, 0, rows, gemm->n, grid);
     return aval__fuse_grid(tail, images, rows / gemm->c_block, gemm->n, gemm->c_block, grid);
 }
 
@@ -92,7 +92,8 @@ int aval__record_begin_tail(aval__recording *r, const aval_gemm *gemm, const ava
     aval__grid grid;
     if (c->item == AVAL__NONE || p->items.at[c->item].value != tail->product || !fills(gemm) || !find_grid(gemm, tail, &grid))
         return AVAL_OK;
-    const uint64_t text[] = { grid.along_row, grid.product, grid.blocks > 1 ? (uint64_t)grid.columns : 0 };
+    const bool blocked = grid.blocks > 0;
+    const uint64_t text[] = { grid.along_row, grid.product, blocked ? (uint64_t)grid.columns : 0, blocked ? grid.same_rows : 0 };
     r->cluster = tail;
     AVAL__TRY(find_graft(r, &grid, false, aval__hash64(text, sizeof text, 0x7a11), &r->tail));
     AVAL__TRY(aval__record_place_outputs(r, NULL));
