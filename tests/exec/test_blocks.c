@@ -137,6 +137,7 @@ static size_t run(builder build, const char *blocks, float **results, char **pla
 {
     rig_environment(NULL);
     setenv("AVAL_BLOCKS", blocks, 1);
+    setenv("AVAL_TAILS", "1", 1);
     rig_open(&here);
     made m = build();
     return rig_outcome(&here, AVAL_MEMORY_ARENA, m.wanted, m.n_wanted, (unsigned char **)results, plan) / sizeof **results;
