@@ -41,9 +41,9 @@ int aval__fuse_clusters(aval__arena *arena, const aval_graph *g, aval_node *cons
                         const bool *needed, aval__cluster **clusters, size_t *n_clusters, uint32_t *cluster_of, uint32_t *stage);
 
 /* Finds clusters that may be computed as the result of a matrix product is stored, and sets their `product`: all its elements are the
-   cluster's space, and the two as one unit leave the graph acyclic.  tail_of[node id] becomes the index of the cluster, or UINT32_MAX.  Whether
-   it is done so is found out when the product is recorded. */
-int aval__fuse_tails(const aval_graph *g, aval_node *const *order, size_t n_order, const uint32_t *device_of, const uint32_t *stage,
+   cluster's space, and the two as one unit leave the graph acyclic.  tail_of[node id] becomes the index of the cluster, or UINT32_MAX; a product
+   that nothing else waits for moves to a later stage for it.  Whether it is done so is found out when the product is recorded. */
+int aval__fuse_tails(const aval_graph *g, aval_node *const *order, size_t n_order, const uint32_t *device_of, uint32_t *stage,
                      aval__cluster *clusters, size_t n_clusters, uint32_t *tail_of);
 
 /* Finds clusters that recorders' kernels may compute, of at least `least` elements, and sets their `headed`: an input that is AVAL_HEADED is all that

@@ -28,14 +28,46 @@ static bool updates_state(const aval__cluster *c)
     return false;
 }
 
+/* By node id: the least stage of the nodes that must run after it, NONE: there are none.  *out is for aval__free. */
+static int find_followers(const aval_graph *g, aval_node *const *order, size_t n_order, const uint32_t *stage, uint32_t **out)
+{
+    uint32_t *least = aval__alloc((g->nodes.count + g->values.count + 1) * sizeof *least);
+    if (least == NULL) return AVAL_E_MEMORY;
+    uint32_t *updated = least + g->nodes.count; /* by value id: the stage in which the state gets its new content */
+    for (size_t i = 0; i < g->nodes.count + g->values.count; i++) least[i] = NONE;
+    for (size_t i = 0; i < n_order; i++) {
+        for (uint32_t k = 0; k < order[i]->n_outputs; k++) {
+            const aval_value *state = order[i]->outputs[k] == NULL ? NULL : aval__node_updates(order[i], k);
+            if (state != NULL) updated[state->id] = stage[order[i]->id];
+        }
+    }
+    for (size_t i = 0; i < n_order; i++) {
+        const aval_node *node = order[i];
+        for (uint32_t k = 0; k < node->n_inputs; k++) {
+            const aval_value *value = node->inputs[k];
+            if (value == NULL) continue;
+            if (value->producer != NULL && stage[node->id] < least[value->producer->id]) least[value->producer->id] = stage[node->id];
+            if (updated[value->id] < least[node->id]) least[node->id] = updated[value->id];
+        }
+    }
+    *out = least;
+    return AVAL_OK;
+}
+
+/* Whether the product runs one stage before `of`, or may: nothing that comes after it is of an earlier stage. */
+static bool is_before(const aval_node *product, uint32_t of, const uint32_t *stage, const uint32_t *least_after)
+{
+    return stage[product->id] + 1 == of || (stage[product->id] + 1 < of && least_after[product->id] == of);
+}
+
 /* Of the inputs that products one stage before the cluster's make, the last in the order; NULL: none. */
-static aval_value *last_product(const aval__cluster *c, const uint32_t *stage, const uint32_t *position_of)
+static aval_value *last_product(const aval__cluster *c, const uint32_t *stage, const uint32_t *least_after, const uint32_t *position_of)
 {
     aval_value *last = NULL;
     for (size_t i = 0; i < c->n_inputs; i++) {
         const aval_node *producer = c->inputs[i]->producer;
         if (producer == NULL || position_of[producer->id] == NONE || !is_product(producer, c->inputs[i]->port)) continue;
-        if (stage[producer->id] + 1 != stage[c->nodes[0]->id]) continue;
+        if (!is_before(producer, stage[c->nodes[0]->id], stage, least_after)) continue;
         if (last == NULL || position_of[producer->id] > position_of[last->producer->id]) last = c->inputs[i];
     }
     return last;
@@ -47,22 +79,26 @@ static bool suits(const aval__cluster *c, const aval_value *product, const uint3
     return device_of[product->producer->id] == c->device && aval__tensor_same_shape(&product->tensor, c->space);
 }
 
-int aval__fuse_tails(const aval_graph *g, aval_node *const *order, size_t n_order, const uint32_t *device_of, const uint32_t *stage,
+int aval__fuse_tails(const aval_graph *g, aval_node *const *order, size_t n_order, const uint32_t *device_of, uint32_t *stage,
                      aval__cluster *clusters, size_t n_clusters, uint32_t *tail_of)
 {
-    uint32_t *position_of = aval__alloc((g->nodes.count + 1) * sizeof *position_of);
-    if (position_of == NULL) return AVAL_E_MEMORY;
+    uint32_t *least_after = NULL, *position_of = aval__alloc((g->nodes.count + 1) * sizeof *position_of);
+    int status = position_of == NULL ? AVAL_E_MEMORY : find_followers(g, order, n_order, stage, &least_after);
+    if (status < 0) goto done;
     for (size_t i = 0; i < g->nodes.count; i++) position_of[i] = tail_of[i] = NONE;
     for (size_t i = 0; i < n_order; i++) position_of[order[i]->id] = (uint32_t)i;
     for (size_t i = 0; i < n_clusters; i++) {
         aval__cluster *c = &clusters[i];
-        aval_value *product = last_product(c, stage, position_of);
+        aval_value *product = last_product(c, stage, least_after, position_of);
         if (product == NULL || tail_of[product->producer->id] != NONE || !suits(c, product, device_of)) continue;
         c->product = product;
+        stage[product->producer->id] = stage[c->nodes[0]->id] - 1;
         tail_of[product->producer->id] = (uint32_t)i;
     }
+done:
+    aval__free(least_after);
     aval__free(position_of);
-    return AVAL_OK;
+    return status;
 }
 
 /* ---- Where the tensors of a tail lie beside a product's result -------------------------------------------------------------------------- */
