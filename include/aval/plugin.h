@@ -458,17 +458,17 @@ typedef struct aval_blocks_gain {
     size_t size;
     uint32_t may; /* these may be in blocks; 0: none */
     uint32_t together; /* 1: all of those or none */
-    double saved
-        [16]; /* by bit: bytes that would not be moved through memory, negative: more would; what is computed faster counts as such too */
+    /* By bit: bytes that would not be moved through memory; negative: more would be.  What is computed faster counts as bytes too. */
+    double saved[16];
 } aval_blocks_gain;
 
 /* How plans choose the order of an op's channels in memory: nodes between which blocks save more than turning their tensors costs at the borders
    become nodes of `op`. */
 typedef struct aval_blocks {
     size_t size;
-    const char *
-        op; /* "domain::Name" of what computes the same: with an attribute `blocks` (ints) behind its own, the length of a block of each input,
-                       then of each output, 0: as it is */
+    /* "domain::Name" of what computes the same.  It has an attribute `blocks` (ints) besides the op's own: the length of a block of each of those that may be
+       in blocks, in the order of bits; 0: it is as it is. */
+    const char *op;
     /* Called as infer is, with the device that the node is for and the length of a block, which divides the channels of those that are asked about. */
     int (*gain)(const aval_host *host, aval_call *call, const aval_device_info *device, int64_t block, aval_blocks_gain *gain);
 } aval_blocks;

@@ -7,8 +7,8 @@
  *
  * Each node computes in one arithmetic type, and what goes on to other nodes is first rounded to that type's storage
  * (half, bytes), so that a value has the same bits whether it went through memory or not. */
+#include "plan/fuse_text.h"
 #include "expression.clh.h"
-#include "plan/fuse.h"
 #include "small_float.clh.h"
 
 #include <stdio.h>
@@ -16,43 +16,10 @@
 
 #define MOST_INPUTS 64 /* bits of a mask */
 
-struct temporary {
-    uint64_t hash;
-    int type;
-};
-
-struct spelled {
-    const aval_value *value;
-    const char *text; /* "x3", "t17" */
-    int arithmetic;
-};
-
-typedef struct generator {
-    const aval__cluster *cluster;
-    const aval__grid *grid; /* of a tail; NULL: none */
-    bool head; /* for the kernels of another node; else, without a grid, a kernel of its own */
-    bool rows; /* the same, whose rows these write */
-    const aval_device_info *device;
-    aval__arena *arena;
-    aval__text parameters, names, places, body, result, rounded; /* names: of the parameters; places: of a head, where a run begins */
-    aval__fused_args args;
-    AVAL__VEC(struct temporary) temporaries;
-    AVAL__VEC(struct spelled) spelled; /* by use: inputs first, then what nodes computed */
-    aval__fused_axes axes;
-    uint64_t held; /* inputs whose elements for a row are in private memory, as h<i> */
-    bool doubles, smalls;
-    const aval_node *node; /* the one being written */
-    size_t node_index; /* in the cluster */
-    int type; /* its arithmetic */
-    size_t first_attr; /* args from here on are the node's attributes */
-    AVAL__VEC(uint32_t) attrs; /* declared index of each of them */
-    int status;
-} generator;
-
 /* ---- Indices --------------------------------------------------------------------------------------------------------------------- */
 
 /* The index of input i in coordinates c0, c1 ...; `last`: with the last axis, else up to its first element. */
-static void put_index(generator *g, aval__text *text, size_t input, bool last)
+static void put_index(aval__generator *g, aval__text *text, size_t input, bool last)
 {
     bool any = false;
     aval__text inner = { 0 };
@@ -71,154 +38,28 @@ static void put_index(generator *g, aval__text *text, size_t input, bool last)
     aval__text_release(&inner);
 }
 
-/* ---- Values ------------------------------------------------------------------------------------------------------------------------ */
-
-static void spell(generator *g, const aval_value *value, const char *text, int arithmetic)
-{
-    struct spelled s = { .value = value, .text = aval__arena_text(g->arena, text), .arithmetic = arithmetic };
-    if (s.text == NULL || aval__vec_push(&g->spelled, s) < 0) g->status = AVAL_E_MEMORY;
-}
-
-/* At most 64 nodes of few operations: looking through all is cheaper than a table. */
-static uint32_t find_temporary(void *user, const char *value)
-{
-    generator *g = user;
-    struct temporary t = { .hash = aval__hash64(value, strlen(value), (uint64_t)g->type), .type = g->type };
-    for (size_t i = 0; i < g->temporaries.count; i++) {
-        if (g->temporaries.at[i].hash == t.hash && g->temporaries.at[i].type == t.type) return (uint32_t)i;
-    }
-    aval__text_add(&g->body, "        const %s t%zu = %s;\n", aval__expr_type(g->type), g->temporaries.count, value);
-    if (aval__vec_push(&g->temporaries, t) < 0) g->status = AVAL_E_MEMORY;
-    return g->temporaries.count == 0 ? 0 : (uint32_t)g->temporaries.count - 1;
-}
-
-static void push_arg(generator *g, aval__fused_arg arg)
-{
-    if (aval__vec_push(&g->args, arg) < 0) g->status = AVAL_E_MEMORY;
-}
-
-/* A parameter and the argument for it. */
-static void put_parameter(generator *g, const char *type, const char *letter, size_t number, aval__fused_arg arg)
-{
-    const char *comma = g->args.count > 0 ? ", " : "";
-    aval__text_add(&g->parameters, "%s%s%s%zu", comma, type, letter, number);
-    aval__text_add(&g->names, "%s%s%zu", comma, letter, number);
-    push_arg(g, arg);
-}
-
-/* The number of the kernel parameter that holds attribute `index` of the present node. */
-static size_t find_attr(generator *g, uint32_t index)
-{
-    for (size_t i = 0; i < g->attrs.count; i++) {
-        if (g->attrs.at[i] == index) return g->first_attr + i;
-    }
-    bool is_real = aval__fused_is_real(g->type);
-    char type[32];
-    snprintf(type, sizeof type, "%s ", is_real ? aval__expr_type(g->type) : "long");
-    put_parameter(g, type, "a", g->args.count,
-                  (aval__fused_arg){ .kind = is_real ? AVAL__FUSED_REAL : AVAL__FUSED_LONG,
-                                     .origin = AVAL__FUSED_ATTRIBUTE,
-                                     .index = (uint32_t)g->node_index,
-                                     .attr = index,
-                                     .type = g->type });
-    if (aval__vec_push(&g->attrs, index) < 0) g->status = AVAL_E_MEMORY;
-    return g->args.count - 1;
-}
-
-static void put_leaf(void *user, aval__text *text, aval__leaf leaf)
-{
-    generator *g = user;
-    if (leaf.kind == AVAL__LEAF_ATTR) {
-        size_t number = find_attr(g, leaf.index);
-        if (aval__fused_is_real(g->type) || g->type == AVAL_INT64) aval__text_add(text, "a%zu", number);
-        else aval__text_add(text, "((%s)a%zu)", aval__expr_type(g->type), number);
-        return;
-    }
-    const aval_value *value = leaf.kind == AVAL__LEAF_INPUT && leaf.index < g->node->n_inputs ? g->node->inputs[leaf.index] : NULL;
-    for (size_t i = g->spelled.count; i-- > 0;) {
-        const struct spelled *s = &g->spelled.at[i];
-        if (s->value != value || value == NULL) continue;
-        if (s->arithmetic == g->type) aval__text_add(text, "%s", s->text);
-        else aval__text_add(text, "((%s)%s)", aval__expr_type(g->type), s->text);
-        return;
-    }
-    g->status = aval__fail(AVAL_E_INTERNAL, "%s: leaf %u of its expression is no input of the node: please report this", g->node->def->name,
-                           leaf.index);
-}
-
-/* ---- Nodes -------------------------------------------------------------------------------------------------------------------------- */
-
-/* The result rounded to what its type's storage holds. */
-static void put_rounding(generator *g, int type, bool saturate)
-{
-    const aval__fused_type *t = aval__fused_type_of(type);
-    const char *rounding = aval__fused_rounding(type, g->type, saturate);
-    if (rounding == NULL || g->result.failed) return;
-    g->rounded.length = 0;
-    aval__fused_put(&g->rounded, rounding, "", "", g->result.at);
-    if (g->rounded.failed) return;
-    g->type = t->arithmetic;
-    uint32_t number = find_temporary(g, g->rounded.at);
-    g->result.length = 0;
-    aval__text_add(&g->result, "t%u", number);
-}
-
-static void put_output(generator *g, uint32_t output)
-{
-    const aval_value *value = g->node->outputs[output];
-    const aval__expr_writer writer = { .leaf = put_leaf, .temporary = find_temporary, .user = g };
-    int type = aval__fused_arithmetic(g->node, output);
-    if (type != g->type) { /* attributes are passed in the arithmetic type */
-        g->attrs.count = 0;
-        g->first_attr = g->args.count;
-    }
-    g->type = type;
-    g->doubles |= type == AVAL_DOUBLE;
-    g->smalls |= aval__fused_type_of(value->tensor.type)->small;
-    g->result.length = 0;
-    if (aval__expr_print(&g->result, g->node->def->outputs[output], type, &writer) < 0) g->status = AVAL_E_MEMORY;
-    if (g->status < 0) return;
-    put_rounding(g, value->tensor.type, aval__attrs_saturate(&g->node->attrs));
-    g->type = type;
-    if (g->result.failed || g->rounded.failed) g->status = AVAL_E_MEMORY;
-    else spell(g, value, g->result.at, aval__fused_type_of(value->tensor.type)->arithmetic);
-}
-
-static void put_nodes(generator *g)
-{
-    for (size_t i = 0; i < g->cluster->n_nodes && g->status >= 0; i++) {
-        g->node = g->cluster->nodes[i];
-        g->node_index = i;
-        g->attrs.count = 0;
-        g->first_attr = g->args.count;
-        for (uint32_t k = 0; k < g->node->n_outputs && g->status >= 0; k++) {
-            if (g->node->outputs[k] != NULL) put_output(g, k);
-        }
-    }
-}
-
 /* ---- Loads and stores ------------------------------------------------------------------------------------------------------------- */
 
-static bool is_cpu(const generator *g)
+static bool is_cpu(const aval__generator *g)
 {
     return g->device->kind == AVAL_DEVICE_CPU;
 }
 
 /* Whether elements are computed in a loop over j: on CPUs, and in tails. */
-static bool has_loop(const generator *g)
+static bool has_loop(const aval__generator *g)
 {
     if (g->rows) return g->device->group == 1;
     return !g->head && (is_cpu(g) || g->grid != NULL);
 }
 
 /* Whether input i is another element for each j of a row. */
-static bool varies(const generator *g, size_t i)
+static bool varies(const aval__generator *g, size_t i)
 {
     return g->axes.varies[g->axes.count - 1] >> i & 1;
 }
 
 /* Where the element of input i lies, from p<i> on: in a loop, and in a head, the row's start b<i> and the place j in the row. */
-static void put_place(generator *g, aval__text *place, size_t i)
+static void put_place(aval__generator *g, aval__text *place, size_t i)
 {
     if (g->head) {
         aval__text_add(place, varies(g, i) ? "row.b%zu + j" : "row.b%zu", i);
@@ -232,7 +73,7 @@ static void put_place(generator *g, aval__text *place, size_t i)
 enum { FIXED = 1, VARYING = 2 }; /* inputs by what they are in a row */
 
 /* An element of input i from memory. */
-static void put_load(generator *g, size_t i)
+static void put_load(aval__generator *g, size_t i)
 {
     const aval_value *value = g->cluster->inputs[i];
     const aval__fused_type *type = aval__fused_type_of(value->tensor.type);
@@ -249,12 +90,12 @@ static void put_load(generator *g, size_t i)
     aval__text_release(&place);
 }
 
-static const char *input_type(const generator *g, size_t i)
+static const char *input_type(const aval__generator *g, size_t i)
 {
     return aval__expr_type(aval__fused_type_of(g->cluster->inputs[i]->tensor.type)->arithmetic);
 }
 
-static void put_loads(generator *g, unsigned which)
+static void put_loads(aval__generator *g, unsigned which)
 {
     for (size_t i = 0; i < g->cluster->n_inputs; i++) {
         if (!(which & (varies(g, i) ? VARYING : FIXED))) continue;
@@ -264,11 +105,11 @@ static void put_loads(generator *g, unsigned which)
         aval__text_add(&g->body, "        const %s %s = ", input_type(g, i), name);
         if (g->held >> i & 1) aval__text_add(&g->body, varies(g, i) ? "h%zu[j];\n" : "h%zu;\n", i);
         else put_load(g, i);
-        spell(g, value, name, aval__fused_type_of(value->tensor.type)->arithmetic);
+        aval__fused_spell(g, value, name, aval__fused_type_of(value->tensor.type)->arithmetic);
     }
 }
 
-static const char *find_spelled(const generator *g, const aval_value *value)
+static const char *find_spelled(const aval__generator *g, const aval_value *value)
 {
     const char *text = "0";
     for (size_t k = 0; k < g->spelled.count; k++) {
@@ -278,12 +119,12 @@ static const char *find_spelled(const generator *g, const aval_value *value)
 }
 
 /* A head's result goes to the kernel. */
-static bool is_stored(const generator *g, size_t output)
+static bool is_stored(const aval__generator *g, size_t output)
 {
     return !g->head || g->cluster->outputs[output] != g->cluster->headed;
 }
 
-static void put_stores(generator *g)
+static void put_stores(aval__generator *g)
 {
     for (size_t i = 0; i < g->cluster->n_outputs; i++) {
         const aval_value *value = g->cluster->outputs[i];
@@ -300,7 +141,7 @@ static void put_stores(generator *g)
 
 /* ---- The frame ----------------------------------------------------------------------------------------------------------------------- */
 
-static void put_coordinates(const generator *g, aval__text *text, const char *type)
+static void put_coordinates(const aval__generator *g, aval__text *text, const char *type)
 {
     if (g->axes.count == 1) {
         aval__text_add(text, "        const %s c0 = i;\n", type);
@@ -314,7 +155,7 @@ static void put_coordinates(const generator *g, aval__text *text, const char *ty
 }
 
 /* Elements `first` to `end` of a row.  What does not vary in it is loaded before: the compiler may not know that nothing written is read there. */
-static void put_loop(generator *g, const char *first, const char *end)
+static void put_loop(aval__generator *g, const char *first, const char *end)
 {
     put_loads(g, FIXED);
     aval__text_add(&g->body,
@@ -322,13 +163,13 @@ static void put_loop(generator *g, const char *first, const char *end)
                    "        for (long j = %s; j < %s; j++) {\n",
                    first, end);
     put_loads(g, VARYING);
-    put_nodes(g);
+    aval__fused_nodes(g);
     put_stores(g);
     aval__text_add(&g->body, "        }\n");
 }
 
 /* `run` elements from i on, in a row. */
-static void put_line(generator *g)
+static void put_line(aval__generator *g)
 {
     for (size_t i = 0; i < g->cluster->n_inputs; i++) {
         aval__text_add(&g->body, "        const long b%zu = ", i);
@@ -339,7 +180,7 @@ static void put_line(generator *g)
 }
 
 /* The elements from `first` to `end`, by runs along the last axis. */
-static void put_chunk(generator *g)
+static void put_chunk(aval__generator *g)
 {
     aval__text_add(&g->body, "    for (long i = first; i < end;) {\n");
     put_coordinates(g, &g->body, "long");
@@ -349,7 +190,7 @@ static void put_chunk(generator *g)
 }
 
 /* Those of a joint, whose members follow each other. */
-static void put_members(generator *g)
+static void put_members(aval__generator *g)
 {
     aval__fuse_joint_chunk(g->cluster, &g->body);
     put_coordinates(g, &g->body, "long");
@@ -358,40 +199,40 @@ static void put_members(generator *g)
 }
 
 /* The same by the lanes of a group, each at its own. */
-static void put_lanes(generator *g)
+static void put_lanes(aval__generator *g)
 {
     const char *index = aval__fuse_index(g->cluster, g->device);
     aval__text_add(&g->body, "    for (long at = first + lane; at < end; at += step) {\n        const %s i = (%s)at;\n", index, index);
     put_coordinates(g, &g->body, index);
     put_loads(g, FIXED | VARYING);
-    put_nodes(g);
+    aval__fused_nodes(g);
     put_stores(g);
     aval__text_add(&g->body, "    }\n");
 }
 
-static void put_element(generator *g)
+static void put_element(aval__generator *g)
 {
     if (g->cluster->joint != NULL) aval__fuse_joint_element(g->cluster, &g->body);
     else aval__text_add(&g->body, "    const INDEX i = (INDEX)get_global_id(0);\n    if (i < (INDEX)count) {\n");
     put_coordinates(g, &g->body, "INDEX");
     put_loads(g, FIXED | VARYING);
-    put_nodes(g);
+    aval__fused_nodes(g);
     put_stores(g);
     aval__text_add(&g->body, "    }\n");
 }
 
-static void put_tensor(generator *g, const aval_value *value, bool written, size_t index)
+static void put_tensor(aval__generator *g, const aval_value *value, bool written, size_t index)
 {
     char type[64];
     snprintf(type, sizeof type, "__global %s%s *", written ? "" : "const ", aval__fused_type_of(value->tensor.type)->name);
-    put_parameter(g, type, written ? "q" : "p", index,
-                  (aval__fused_arg){ .kind = written ? AVAL__FUSED_OUTPUT : AVAL__FUSED_INPUT, .index = (uint32_t)index });
+    aval__fused_parameter(g, type, written ? "q" : "p", index,
+                          (aval__fused_arg){ .kind = written ? AVAL__FUSED_OUTPUT : AVAL__FUSED_INPUT, .index = (uint32_t)index });
     aval__text_add(&g->parameters, ", long %s%zu", written ? "qo" : "o", index);
     aval__text_add(&g->names, ", %s%zu", written ? "qo" : "o", index);
 }
 
 /* Of a joint the shared inputs come first. */
-static void put_tensors(generator *g)
+static void put_tensors(aval__generator *g)
 {
     const aval__joint *joint = g->cluster->joint;
     if (joint != NULL) {
@@ -405,24 +246,25 @@ static void put_tensors(generator *g)
         if (is_stored(g, i)) put_tensor(g, g->cluster->outputs[i], true, i);
 }
 
-static void put_long(generator *g, const char *letter, size_t number, aval__fused_origin origin)
+static void put_long(aval__generator *g, const char *letter, size_t number, aval__fused_origin origin)
 {
-    put_parameter(g, "long ", letter, number, (aval__fused_arg){ .kind = AVAL__FUSED_LONG, .origin = origin, .index = (uint32_t)number });
+    aval__fused_parameter(g, "long ", letter, number,
+                          (aval__fused_arg){ .kind = AVAL__FUSED_LONG, .origin = origin, .index = (uint32_t)number });
 }
 
-static void put_range(generator *g)
+static void put_range(aval__generator *g)
 {
     for (size_t i = 0; i < g->axes.count && g->cluster->joint == NULL; i++) put_long(g, "n", i, AVAL__FUSED_SIZE);
     aval__text_add(&g->parameters, ", long count");
-    push_arg(g, (aval__fused_arg){ .kind = AVAL__FUSED_LONG, .origin = AVAL__FUSED_COUNT });
+    aval__fused_push_arg(g, (aval__fused_arg){ .kind = AVAL__FUSED_LONG, .origin = AVAL__FUSED_COUNT });
     if (!is_cpu(g)) return;
     aval__text_add(&g->parameters, ", long chunk");
-    push_arg(g, (aval__fused_arg){ .kind = AVAL__FUSED_LONG, .origin = AVAL__FUSED_CHUNK });
+    aval__fused_push_arg(g, (aval__fused_arg){ .kind = AVAL__FUSED_LONG, .origin = AVAL__FUSED_CHUNK });
 }
 
 /* Inputs that are the same for all rows of a block, which are short, in private memory: nothing that is written can lie there, so that compilers keep
    them in registers. */
-static void hold_inputs(generator *g)
+static void hold_inputs(aval__generator *g)
 {
     const long long columns = (long long)g->grid->columns;
     for (size_t i = 0; i < g->cluster->n_inputs; i++) {
@@ -438,7 +280,7 @@ static void hold_inputs(generator *g)
 }
 
 /* Rows of a product's result, as far as a work-item has just stored them. */
-static void put_rows(generator *g)
+static void put_rows(aval__generator *g)
 {
     size_t product = g->grid->product;
     const bool blocked = g->grid->blocks > 0;
@@ -469,7 +311,7 @@ static void put_rows(generator *g)
 }
 
 /* One element, and where the run begins that it is in. */
-static void put_run(generator *g)
+static void put_run(aval__generator *g)
 {
     const char *index = aval__fuse_index(g->cluster, g->device);
     for (size_t i = 0; i < g->axes.count; i++) put_long(g, "n", i, AVAL__FUSED_SIZE);
@@ -482,13 +324,13 @@ static void put_run(generator *g)
     }
     if (g->cluster->n_outputs > 1) aval__text_add(&g->places, "    row.i = i;\n");
     put_loads(g, FIXED | VARYING);
-    put_nodes(g);
+    aval__fused_nodes(g);
     put_stores(g);
     aval__text_add(&g->body, "        return %s;\n", find_spelled(g, g->cluster->headed));
 }
 
 /* Rows that the kernel of another node asks for. */
-static void put_own_rows(generator *g)
+static void put_own_rows(aval__generator *g)
 {
     for (size_t i = 0; i < g->axes.count; i++) put_long(g, "n", i, AVAL__FUSED_SIZE);
     if (has_loop(g)) put_chunk(g);
@@ -513,7 +355,7 @@ static int check(const aval__cluster *c)
     return AVAL_OK;
 }
 
-static void put_preamble(const generator *g, aval__text *text)
+static void put_preamble(const aval__generator *g, aval__text *text)
 {
     if (g->doubles) aval__text_add(text, "#pragma OPENCL EXTENSION cl_khr_fp64 : enable\n");
     /* PoCL vectorises after clang's own pass, which complains that it has not done so. */
@@ -522,7 +364,7 @@ static void put_preamble(const generator *g, aval__text *text)
     if (g->smalls) aval__text_put(text, small_float_clh, strlen(small_float_clh));
 }
 
-static void put_head(const generator *g, aval__text *text)
+static void put_head(const aval__generator *g, aval__text *text)
 {
     bool stores = g->cluster->n_outputs > 1;
     aval__text_add(text, "\n#define HEAD 1\n#define HEAD_STORES %d\n#define HEAD_PARAMS , %s\n#define HEAD_ARGS , %s\n", stores,
@@ -537,7 +379,7 @@ static void put_head(const generator *g, aval__text *text)
         aval__expr_type(aval__fused_type_of(g->cluster->headed->tensor.type)->arithmetic), g->body.at);
 }
 
-static void put_head_rows(const generator *g, aval__text *text)
+static void put_head_rows(const aval__generator *g, aval__text *text)
 {
     bool by_groups = g->device->group > 1;
     const char *lanes = by_groups ? "int lane, int step, " : "";
@@ -549,7 +391,7 @@ static void put_head_rows(const generator *g, aval__text *text)
                              : "head_rows((first), (first) + (n)HEAD_ARGS)");
 }
 
-static int finish(generator *g, aval__fused_kernel *out)
+static int finish(aval__generator *g, aval__fused_kernel *out)
 {
     aval__text text = { 0 };
     if (g->status < 0) return g->status;
@@ -575,7 +417,7 @@ static int finish(generator *g, aval__fused_kernel *out)
     return out->text == NULL || out->args == NULL ? AVAL_E_MEMORY : AVAL_OK;
 }
 
-static int generate(generator *g, aval__fused_kernel *out)
+static int generate(aval__generator *g, aval__fused_kernel *out)
 {
     AVAL__TRY(check(g->cluster));
     put_tensors(g);
@@ -607,7 +449,7 @@ static int generate(generator *g, aval__fused_kernel *out)
 
 int aval__fuse_kernel(aval__arena *arena, const aval__cluster *cluster, const aval_device_info *device, aval__fused_kernel *out)
 {
-    generator g = { .cluster = cluster, .device = device, .arena = arena };
+    aval__generator g = { .cluster = cluster, .device = device, .arena = arena };
     aval__fuse_axes(cluster, &g.axes);
     return generate(&g, out);
 }
@@ -615,14 +457,14 @@ int aval__fuse_kernel(aval__arena *arena, const aval__cluster *cluster, const av
 int aval__fuse_tail(aval__arena *arena, const aval__cluster *cluster, const aval__grid *grid, const aval_device_info *device,
                     aval__fused_kernel *out)
 {
-    generator g = { .cluster = cluster, .grid = grid, .device = device, .arena = arena };
+    aval__generator g = { .cluster = cluster, .grid = grid, .device = device, .arena = arena };
     g.axes = (aval__fused_axes){ .count = 1, .varies = { grid->along_row } };
     return generate(&g, out);
 }
 
 int aval__fuse_head(aval__arena *arena, const aval__cluster *cluster, bool rows, const aval_device_info *device, aval__fused_kernel *out)
 {
-    generator g = { .cluster = cluster, .head = !rows, .rows = rows, .device = device, .arena = arena };
+    aval__generator g = { .cluster = cluster, .head = !rows, .rows = rows, .device = device, .arena = arena };
     aval__fuse_axes(cluster, &g.axes);
     return generate(&g, out);
 }

@@ -260,6 +260,11 @@ static void unknown_role(aval_op *op)
 {
     op->role = 99;
 }
+static void blocks_of_nothing(aval_op *op)
+{
+    static const aval_blocks blocks = { .size = sizeof blocks, .op = "Other" };
+    op->blocks = &blocks;
+}
 static void no_outputs(aval_op *op)
 {
     op->outputs = NULL;
@@ -381,7 +386,8 @@ static const struct rule {
     { no_doc, "op 'Right': doc: expected a line of text, found NULL" },
     { spaced_name, "name: expected letters, digits and _" },
     { no_since, "since: expected a version from 1 on, found 0" },
-    { unknown_role, "role: expected at most 5, found 99" },
+    { unknown_role, "role: expected at most 6, found 99" },
+    { blocks_of_nothing, "blocks: expected an op's name and a function" },
     { no_outputs, "outputs: expected at least 1, found NULL" },
     { no_reference, "reference: expected a function beside forward, found NULL" },
     { no_form, "expected exactly one of expressions, forward and body, found 0" },
