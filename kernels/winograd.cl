@@ -7,7 +7,8 @@
  *   filters  [panels of LANES maps, points, channels, LANES]           winograd_filters: in the order that they are read in
  *   squares  [points, squares, channels, padded to whole vectors]
  *   sums     [points, squares, LANES], of one panel of maps
- * and what is back-transformed are the windows.  Lanes are channels, then maps; both need images with those side by side (`turn_in`, `turn_out`).
+ * and what is back-transformed are the windows.  Lanes are channels, then maps; both need images with those side by side (`turn_in`, `turn_out`), as they
+ * are where the image's channels or the result's rows lie in blocks of VW: X_BLOCKS and C_BLOCKS are 1 then.
  * A work-item has room of its own for squares and sums, and goes through blocks of rows of squares with some or all panels.
  * Sums are kept in float, in a fixed order.  Sizes are int; all buffers are one scratch buffer of bytes, in which `at` are byte offsets, but for filters
  * that were transformed once for many products. */
@@ -19,6 +20,12 @@
 #endif
 #ifndef NV
 #define NV 2
+#endif
+#ifndef X_BLOCKS
+#define X_BLOCKS 0
+#endif
+#ifndef C_BLOCKS
+#define C_BLOCKS 0
 #endif
 #ifndef FILTER
 #define FILTER 3
@@ -96,6 +103,19 @@ inline void turn_square(__global T *to, int to_step, T4 x, T4 y, T4 z, T4 w)
     vstore4((T4)(x.s3, y.s3, z.s3, w.s3), 0, to + 3 * to_step);
 }
 
+/* Rows row .. row + rows - 1 and columns -pad_x .. columns - pad_x - 1 of VW channels in a block, with zeros outside: to [rows, columns, VW]. */
+inline void copy_in(__global T *restrict to, __global const S *restrict from, int row, int rows, int columns, int in_y, int in_x, int pad_x)
+{
+    const int first = clamp(pad_x, 0, columns), end = clamp(in_x + pad_x, first, columns);
+    for (int y = row; y < row + rows; y++, to += columns * VW) {
+        const bool inside = (uint)y < (uint)in_y;
+        __global const S *line = from + (y * in_x - pad_x) * VW;
+        for (int x = 0; x < (inside ? first : columns); x++) VSTORE((V)(0), to + x * VW);
+        for (int x = first; inside && x < end; x++) VSTORE(VLOAD(line + x * VW), to + x * VW);
+        for (int x = end; inside && x < columns; x++) VSTORE((V)(0), to + x * VW);
+    }
+}
+
 /* Rows row .. row + rows - 1 and columns -pad_x .. columns - pad_x - 1 of `some` channels, with zeros outside: to [rows, columns, VW]. */
 inline void turn_in(__global T *to, __global const S *from, int some, int row, int rows, int columns, int in_y, int in_x, int pad_x)
 {
@@ -132,6 +152,12 @@ inline void turn_out(__global S *to, long step, int some, __global const T *from
             for (int j = 0; j < min(4, some - c); j++) to[(c + j) * step + x] = alpha * lanes[x * VW + j];
         }
     }
+}
+
+/* The same where maps lie in blocks of VW. */
+inline void copy_out(__global S *restrict to, __global const T *restrict from, int out_x, T alpha)
+{
+    for (int x = 0; x < out_x; x++) VSTORE(alpha * VLOAD(from + x * VW), to + x * VW);
 }
 
 /* ---- Transforms ------------------------------------------------------------------------------------------------------------------ */
@@ -278,8 +304,13 @@ __kernel void winograd(__global S *c, long c_tensor, long c_offset, long c_batch
             }
         }
         for (int channel = 0; channel < channels; channel += VW) {
+#if X_BLOCKS
+            copy_in(turned, x + x_tensor + x_offset + image * x_batch + channel * in_y * in_x, row * OUT - pad_y, rows * OUT + FILTER - 1, columns,
+                    in_y, in_x, pad_x);
+#else
             turn_in(turned, x + x_tensor + x_offset + image * x_batch + channel * in_y * in_x, min(VW, channels - channel),
                     row * OUT - pad_y, rows * OUT + FILTER - 1, columns, in_y, in_x, pad_x);
+#endif
             for (int i = 0; i < count; i++) {
                 transform_square(squares + i * step + channel, square_step, turned + (i / squares_x * columns + i % squares_x) * OUT * VW,
                                  columns);
@@ -297,12 +328,22 @@ __kernel void winograd(__global S *c, long c_tensor, long c_offset, long c_batch
                         transform_back(windows + i * OUT * VW, squares_x * OUT, sums + (y * squares_x + i) * LANES + v * VW, sum_step);
                     }
                     for (int line = 0; line < min(OUT, out_y - (row + y) * OUT); line++) {
+#if C_BLOCKS
+                        copy_out(c + c_tensor + c_offset + image * c_batch + map * c_row + ((row + y) * OUT + line) * out_x * VW,
+                                 windows + line * squares_x * OUT * VW, out_x, alpha);
+#else
                         turn_out(c + c_tensor + c_offset + image * c_batch + map * c_row + ((row + y) * OUT + line) * out_x, c_row,
                                  min(VW, m - map), windows + line * squares_x * OUT * VW, out_x, alpha);
+#endif
                     }
                 }
+#if C_BLOCKS
+                STORED(image * (m / VW) + map / VW, row * OUT * out_x, min((row + rows) * OUT, out_y) * out_x, 0, VW)
+#endif
             }
+#if !C_BLOCKS
             STORED(image, panel * LANES, min((panel + 1) * LANES, m), row * OUT * out_x, min((row + rows) * OUT, out_y) * out_x)
+#endif
         }
     }
 }

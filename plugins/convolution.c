@@ -116,14 +116,6 @@ static double bytes_of(const aval_host *host, const aval_tensor *t, int64_t elem
     return (double)elements * (host->type(t) == AVAL_DOUBLE ? 8 : host->type(t) == AVAL_FLOAT16 ? 2 : 4);
 }
 
-/* What Winograd's filtering computes with fewer multiplications, which blocks do not make up for. */
-static int suits_winograd(const conv *c)
-{
-    for (int i = 0; i < WINDOW_SPACE; i++)
-        if (c->at.stride[i] != 1 || c->at.dilation[i] != 1 || c->at.kernel[i] != (i == 0 ? 1 : 3)) return 0;
-    return c->groups == 1 && c->at.channels >= 16 && c->maps >= 16;
-}
-
 /* Depthwise convolution of blocks copies no images with borders; results of others need not be turned from vectors of maps. */
 static int convolution_blocks_gain(const aval_host *host, aval_call *call, const aval_device_info *device, int64_t block,
                                    aval_blocks_gain *gain)
@@ -133,7 +125,7 @@ static int convolution_blocks_gain(const aval_host *host, aval_call *call, const
     conv c;
     (void)block;
     TRY(conv_read(host, call, &convolution, &c));
-    if (device->kind != AVAL_DEVICE_CPU || device->group > 1 || suits_winograd(&c)) return 0;
+    if (device->kind != AVAL_DEVICE_CPU || device->group > 1) return 0;
     const int depthwise = c.groups > 1 && c.at.channels == 1 && c.maps == 1;
     if (c.groups > 1 && !depthwise) return 0;
     gain->may = of_x | of_y;

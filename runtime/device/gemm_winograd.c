@@ -166,6 +166,14 @@ static uint64_t packed_bytes(const aval_device_info *info, const aval_gemm *gemm
     return operand == 0 && lay_out(info, gemm, &l) ? (uint64_t)l.filters_bytes : 0;
 }
 
+/* Of the vectors that kernels are built for. */
+static bool takes_blocks(const aval_device_info *info, const aval_gemm *gemm, int type)
+{
+    const int64_t vector = vector_floats(info);
+    (void)type;
+    return (gemm->b_block == 0 || gemm->b_block == vector) && (gemm->c_block == 0 || gemm->c_block == vector);
+}
+
 static bool takes_tail(const aval_device_info *info, const aval_gemm *gemm, int type)
 {
     (void)info;
@@ -176,7 +184,12 @@ static bool takes_tail(const aval_device_info *info, const aval_gemm *gemm, int 
 
 static int launch_items(aval__gemm_launch *to, const layout *l, const char *kernel, int64_t x, int64_t y, bool tail)
 {
-    const aval_define defines[] = { { "VW", l->vector }, { "NV", l->vectors }, { "FILTER", l->p->kernel[2] }, { "TAIL", 1 } };
+    const aval_define defines[] = { { "VW", l->vector },
+                                    { "NV", l->vectors },
+                                    { "FILTER", l->p->kernel[2] },
+                                    { "X_BLOCKS", l->g.b_block > 0 },
+                                    { "C_BLOCKS", l->g.c_block > 0 },
+                                    { "TAIL", 1 } };
     return launch(to, kernel, x, y, 1, 1, defines, sizeof defines / sizeof defines[0] - !tail);
 }
 
@@ -249,6 +262,7 @@ const aval__gemm_provider aval__gemm_winograd = {
     .record = record,
     .source = &source,
     .takes_tail = takes_tail,
+    .takes_blocks = takes_blocks,
     .rounds = true,
     .tuner = &tuner,
 };

@@ -59,7 +59,8 @@ static aval__hash key_of(const aval__port *port, const aval_gemm *gemm, int oper
     aval__hash key = aval__hash_bytes(words, sizeof words);
     /* Filters in the order for images of other sizes may be in another. */
     if (patches) {
-        const uint64_t images[] = { (uint64_t)gemm->batch, (uint64_t)gemm->n, (uint64_t)patches->channels };
+        const uint64_t images[] = { (uint64_t)gemm->batch, (uint64_t)gemm->n, (uint64_t)patches->channels, (uint64_t)gemm->b_block,
+                                    (uint64_t)gemm->c_block };
         key.low ^= aval__hash64(images, sizeof images, aval__hash64(patches->in, sizeof(int64_t) * 18, 0x9a7c));
     }
     return key;
