@@ -367,9 +367,18 @@ static int make_tables(blocking *b)
     return AVAL_OK;
 }
 
+/* Whether any operator has something to say of blocks. */
+static bool is_any_gain(aval_node *const *order, size_t count)
+{
+    for (size_t n = 0; n < count; n++)
+        if (order[n]->kind == AVAL__OP && order[n]->def->kind == AVAL__KERNELS && order[n]->def->op->blocks) return true;
+    return false;
+}
+
 int aval__graph_block(aval_graph *g, aval_value *const *wanted, size_t n_wanted, const aval_device_info *device, int64_t block, bool all,
                       aval_node ***order, size_t *count)
 {
+    if (!is_any_gain(*order, *count)) return AVAL_OK;
     blocking b = { .g = g, .device = device, .block = block, .all = all, .order = *order, .n_order = *count };
     aval_node **fresh = NULL;
     size_t n_fresh;
