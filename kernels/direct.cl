@@ -13,6 +13,9 @@
 #ifndef NV
 #define NV 1
 #endif
+#ifndef BLOCK
+#define BLOCK 16
+#endif
 #include "vector.clh"
 
 #include "planes.clh"
@@ -221,4 +224,103 @@ __kernel void direct_sum(__global S *c, long c_tensor, long c_offset, long c_bat
         STORE(c, p, sum);
     }
     STORED(0, row, row + 1, 0, k)
+}
+
+/* ---- c = a patches of channels in blocks, each by itself ------------------------------------------------------------------------------- */
+
+/* A pixel's block of channels is one vector here, so that neither strides nor borders stand in the way of vectors along rows: nothing is copied. */
+#define JOINED(a, b) a##b
+#define NAMED(a, b) JOINED(a, b)
+#define BV NAMED(T, BLOCK)
+#define BPEEK(p) NAMED(vload, BLOCK)(0, (p))
+#define BPOKE(p, v) NAMED(vstore, BLOCK)((v), 0, (p))
+#if S_TYPE == 10
+#define BLOAD(p) NAMED(vload_half, BLOCK)(0, (p))
+#else
+#define BLOAD(p) BPEEK(p)
+#endif
+
+/* filters [taps, BLOCK] of a block's channels. */
+static void pack_block(__global T *to, __global const S *a, long a_channel, long a_tap, int taps)
+{
+    for (int tap = 0; tap < taps; tap++) {
+        for (int i = 0; i < BLOCK; i++) *to++ = LOAD(a, i * a_channel + tap * a_tap);
+    }
+}
+
+static void store_block(__global S *c, BV v, REAL beta)
+{
+#if S_TYPE == 10
+    T line[BLOCK];
+    BPOKE(line, v);
+    for (int i = 0; i < BLOCK; i++) STORE(c, i, beta != 0 ? line[i] + beta * LOAD(c, i) : line[i]);
+#else
+    BPOKE(c, beta != 0 ? v + (BV)(beta)*BPEEK(c) : v);
+#endif
+}
+
+#define DECLARE_WINDOW(r) BV SUM(r, 0) = 0;
+#define ADD_WINDOW(r) SUM(r, 0) += factor * BLOAD(seen + r * step);
+#define ADD_BORDER(r) SUM(r, 0) += factor * BLOAD(INSIDE(column + r * stride_x, in_x) ? seen + r * step : zeros);
+#define STORE_WINDOW(r) store_block(c + r * BLOCK, SUM(r, 0) * (BV)(alpha), beta);
+/* SUMs of what row (z, y) of the image and the windows along it have in common. */
+#define SUM_TAPS(ADD) \
+    for (int tap_z = 0; tap_z < kernel_z; tap_z++) { \
+        const int at_z = z + tap_z * dilation_z; \
+        if (!INSIDE(at_z, in_z)) continue; \
+        for (int tap_y = 0; tap_y < kernel_y; tap_y++) { \
+            const int at_y = y + tap_y * dilation_y; \
+            if (!INSIDE(at_y, in_y)) continue; \
+            __global const T *filter = filters + (tap_z * kernel_y + tap_y) * kernel_x * BLOCK; \
+            __global const S *seen = x + ((at_z * in_y + at_y) * in_x + first) * BLOCK; \
+            for (int tap = 0, column = first; tap < kernel_x; \
+                 tap++, column += dilation_x, seen += dilation_x * BLOCK, filter += BLOCK) { \
+                const BV factor = BPEEK(filter); \
+                EACH_ROW(ADD) \
+            } \
+        } \
+    }
+
+/* MR neighbouring windows, the first of which begins in the image, a block's, at (z, y, first).  What it sees beyond columns is `zeros`. */
+static void store_windows(__global S *restrict c, __global const S *restrict x, __global const T *restrict filters,
+                          __global const S *restrict zeros, int z, int y, int first, REAL alpha, REAL beta, WINDOW_PARAMETERS)
+{
+    const int step = stride_x * BLOCK;
+    EACH_ROW(DECLARE_WINDOW)
+    if (first >= 0 && first + (MR - 1) * stride_x + (kernel_x - 1) * dilation_x < in_x) {
+        SUM_TAPS(ADD_WINDOW)
+    } else {
+        SUM_TAPS(ADD_BORDER)
+    }
+    EACH_ROW(STORE_WINDOW)
+}
+
+/* c [planes, out, BLOCK] of x [planes, in, BLOCK], planes being [images, blocks].  Work-items: as many rows of windows of all planes as any other, a band of
+   band_rows at a time.  A work-item has item_bytes of scratch: filters, and from zeros_at on a block of zeros.  Where a row does not end with a tile, the last
+   begins before the one before it ends: MR is at most out_x, and 1 where beta is not 0. */
+__kernel void direct_blocks(__global S *c, long c_tensor, long c_offset, __global const S *x, long x_tensor, long x_offset,
+                            __global const S *a, long a_tensor, long a_offset, long a_channel, long a_tap, SCRATCH, long item_bytes,
+                            long zeros_at, long rows, int items, int blocks, int band_rows, WINDOW_PARAMETERS, REAL alpha, REAL beta TAIL_PARAMS)
+{
+    const int item = get_global_id(0), plane_rows = out_z * out_y;
+    const long own = item * item_bytes, end = rows * (item + 1) / items;
+    __global T *filters = PART(T, own);
+    __global S *zeros = PART(S, own + zeros_at);
+    int packed = -1, some;
+    for (int i = 0; i < BLOCK; i++) STORE(zeros, i, 0);
+    for (long row = rows * item / items; row < end; row += some) {
+        const int plane = row / plane_rows, block = plane % blocks, first = row % plane_rows;
+        some = min(min(plane_rows - first, band_rows), (int)min(end - row, (long)band_rows));
+        if (block != packed) pack_block(filters, a + a_tensor + a_offset + block * BLOCK * a_channel, a_channel, a_tap, TAPS);
+        packed = block;
+        for (int i = first; i < first + some; i++) {
+            __global S *result = c + c_tensor + c_offset + ((long)plane * plane_rows + i) * out_x * BLOCK;
+            for (int window = 0; window < out_x; window += MR) {
+                const int from = min(window, out_x - MR);
+                store_windows(result + from * BLOCK, x + x_tensor + x_offset + plane * IN_PLANE * BLOCK, filters, zeros,
+                              i / out_y * stride_z - pad_z, i % out_y * stride_y - pad_y, from * stride_x - pad_x, alpha, beta, WINDOW);
+            }
+        }
+        STORED(plane, first * out_x, (first + some) * out_x, 0, BLOCK)
+    }
 }

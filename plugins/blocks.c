@@ -182,7 +182,17 @@ static const aval_op convolution_op = {
         CASE("[3,4,7,7,16] [64,1,3,3]", "group=64 shape=[7,7] pads=[1,1] blocks=[16,16]", AVAL_LARGE, "small planes of a channel each"),
         CASE("[1,3,56,57,16] [48,1,3,3]", "group=48 shape=[28,29] strides=[2,2] pads=[1,1] blocks=[16,16]", AVAL_LARGE, "every second"),
         CASE("[2,4,19,31,8] [32,1,5,5]", "group=32 shape=[19,31] pads=[2,2] blocks=[8,8]", AVAL_LARGE, "5 x 5, vectors of 8"),
-        CASE("[1,2,9,50,41,4] [8,1,3,3,3]", "group=8 shape=[9,50,41] pads=[1,1,1] blocks=[4,4]", AVAL_LARGE, "three axes")),
+        CASE("[1,2,9,50,41,4] [8,1,3,3,3]", "group=8 shape=[9,50,41] pads=[1,1,1] blocks=[4,4]", AVAL_LARGE, "three axes"),
+        CASE("[1,60,7,7,16] [960,1,3,3]", "group=960 shape=[7,7] pads=[1,1] blocks=[16,16]", AVAL_LARGE, "MobileNetV2's, the last"),
+        CASE("[1,24,14,14,16] [384,1,3,3]", "group=384 shape=[14,14] pads=[1,1] blocks=[16,16]", AVAL_LARGE, "two tiles a row"),
+        CASE("[1,36,14,14,16] [576,1,3,3]", "group=576 shape=[7,7] strides=[2,2] pads=[1,1] blocks=[16,16]", AVAL_LARGE,
+             "to the last planes"),
+        CASE("[1,12,28,28,16] [192,1,3,3]", "group=192 shape=[14,14] strides=[2,2] pads=[1,1] blocks=[16,16]", AVAL_LARGE,
+             "inside and beside"),
+        CASE("[1,9,56,56,16] [144,1,3,3]", "group=144 shape=[56,56] pads=[1,1] blocks=[16,16]", AVAL_LARGE, "few borders"),
+        CASE("[1,2,112,112,16] [32,1,3,3]", "group=32 shape=[112,112] pads=[1,1] blocks=[16,16]", AVAL_LARGE, "few planes, large ones"),
+        CASE("[1,6,112,112,16] [96,1,3,3]", "group=96 shape=[56,56] strides=[2,2] pads=[1,1] blocks=[16,16]", AVAL_LARGE,
+             "one that memory bounds")),
 };
 
 AVAL_PLUGIN("blocks", "0.1.0", AVAL_SOURCES({ "blocks.cl", blocks_cl }), &convolution_op)

@@ -15,6 +15,8 @@
 #define MOST 32 /* channels and maps of a group, above which its matrices are worth a product of their own */
 #define FEW 8 /* channels or maps, below which they never are */
 #define ALIGNMENT 128
+#define MOST_WINDOWS 8 /* of a tile of windows whose channels lie in blocks */
+#define NEAR_BYTES ((int64_t)16 << 10) /* of their results that a tail finds in the nearest cache */
 
 typedef struct layout {
     aval_gemm g;
@@ -221,6 +223,95 @@ static int record_filters(aval__gemm_launch *to, const layout *l, bool tail)
     return launch_items(to, l, "direct_sum", g->groups * g->m, tail);
 }
 
+/* ---- Channels in blocks, each by itself --------------------------------------------------------------------------------------------- */
+
+typedef struct blocked {
+    aval_gemm g;
+    int64_t bytes; /* of an element as it is computed */
+    int64_t windows; /* of a tile: MR */
+    int64_t rows, items, band_rows; /* rows of windows: of all planes, and of a band */
+    int64_t zeros_at, item_bytes; /* of a work-item's scratch */
+} blocked;
+
+static bool is_blocked(const aval_gemm *gemm)
+{
+    return gemm->b_block > 0 || gemm->c_block > 0;
+}
+
+/* Windows of a tile: as many as registers take sums of, or fewer where less of the last is computed twice then. */
+static int64_t tile_of(const aval_device_info *info, const aval_gemm *g, int64_t bytes)
+{
+    const int64_t registers = vector_floats(info) == 16 ? 32 : 16, vector = divide_up(g->c_block * bytes, vector_floats(info) * 4);
+    const int64_t row = g->b.patches->out[2], most = smaller(smaller(MOST_WINDOWS, registers / 2 / vector), row);
+    int64_t best = 1;
+    if (g->beta != 0) return best; /* nothing is added twice */
+    for (int64_t windows = most; windows > most / 2; windows--)
+        if (best == 1 || divide_up(row, windows) * windows < divide_up(row, best) * best) best = windows;
+    return best;
+}
+
+static void lay_out_blocks(const aval_device_info *info, const aval_gemm *gemm, int type, blocked *l)
+{
+    const aval_patches *p = gemm->b.patches;
+    *l = (blocked){ .bytes = type == AVAL_DOUBLE ? 8 : 4 };
+    aval__gemm_normalise(gemm, &l->g);
+    l->windows = tile_of(info, &l->g, l->bytes);
+    l->rows = l->g.batch / l->g.c_block * p->out[0] * p->out[1];
+    l->items = smaller(l->rows, ITEMS_PER_UNIT * unit_count(info));
+    const int64_t near = NEAR_BYTES / (p->out[2] * l->g.c_block * l->bytes);
+    l->band_rows = near > 0 ? near : 1;
+    take(&l->item_bytes, l->g.k * l->g.c_block * l->bytes);
+    l->zeros_at = take(&l->item_bytes, l->g.c_block * l->bytes);
+}
+
+/* Whether offsets in a block's image and result are ints, and those of what windows see beside it. */
+static bool fits_plane(const aval_patches *p, int64_t block)
+{
+    int64_t in = block, out = block, taps = block;
+    for (int i = 0; i < 3; i++) {
+        const int64_t pad = p->pad[i] < 0 ? -p->pad[i] : p->pad[i],
+                      of_axis[] = { p->in[i], p->kernel[i], p->stride[i], p->dilation[i], p->out[i], pad };
+        for (size_t k = 0; k < sizeof of_axis / sizeof *of_axis; k++)
+            if (!fits_int(of_axis[k])) return false;
+        if (!fits_int(p->out[i] * p->stride[i]) || !fits_int(p->kernel[i] * p->dilation[i])) return false;
+        if (!fits_int((p->out[i] * p->stride[i] + p->kernel[i] * p->dilation[i] + pad) * block)) return false;
+        in *= p->in[i];
+        out *= p->out[i];
+        taps *= p->kernel[i];
+        if (!fits_int(in) || !fits_int(out) || !fits_int(taps)) return false;
+    }
+    return true;
+}
+
+static bool supports_blocks(const aval_gemm *g)
+{
+    const aval_patches *p = g->b.patches;
+    const int64_t block = g->c_block;
+    if ((block != 4 && block != 8 && block != 16) || g->b_block != block || p->channels != 1 || g->m != 1 || g->b.transposed) return false;
+    return fits_plane(p, block) && g->b.batch_stride == p->in[0] * p->in[1] * p->in[2] && g->c.batch_stride == g->n && fits_int(g->batch);
+}
+
+static int record_blocks(aval__gemm_launch *to, const aval_device_info *info, const aval_gemm *gemm, bool tail)
+{
+    blocked l;
+    lay_out_blocks(info, gemm, to->type, &l);
+    const aval_gemm *g = &l.g;
+    const aval_define defines[] = { { "MR", l.windows }, { "BLOCK", g->c_block }, { "TAIL", 1 } };
+    push_result(to, g->c.tensor, g->beta);
+    LONGS(to, g->c.offset);
+    push(to, (aval_arg)AVAL_READ(g->b.tensor));
+    LONGS(to, g->b.offset);
+    push(to, (aval_arg)AVAL_READ(g->a.tensor));
+    LONGS(to, g->a.offset, g->a.batch_stride, g->a.transposed ? g->a.ld : 1);
+    push_scratch(to);
+    LONGS(to, l.item_bytes, l.zeros_at, l.rows);
+    INTS(to, l.items, g->groups / g->c_block, l.band_rows);
+    push_window(to, g->b.patches);
+    push_scales(to, g->alpha, g->beta);
+    to->flops = 2 * (double)g->n * (double)g->k * (double)g->batch;
+    return launch(to, "direct_blocks", l.items, 1, 1, 1, defines, sizeof defines / sizeof defines[0] - !tail);
+}
+
 /* ---- The provider ------------------------------------------------------------------------------------------------------------------- */
 
 static int supports(const aval_device_info *info, const aval_gemm *gemm, int type)
@@ -233,6 +324,7 @@ static int supports(const aval_device_info *info, const aval_gemm *gemm, int typ
         return AVAL_E_UNSUPPORTED;
     bool windows = !g.b.transposed && !g.sum, filters = g.b.transposed && g.sum && !g.a.transposed;
     if ((!windows && !filters) || g.m == 0 || g.n == 0 || g.k == 0) return AVAL_E_UNSUPPORTED;
+    if (is_blocked(&g)) return supports_blocks(&g) ? AVAL_OK : AVAL_E_UNSUPPORTED;
     const aval_patches *p = g.b.patches;
     if (g.b.batch_stride != p->channels * p->in[0] * p->in[1] * p->in[2]) return AVAL_E_UNSUPPORTED;
     const int64_t channels = p->channels, fewer = smaller(g.m, channels), more = g.m + channels - fewer;
@@ -248,8 +340,18 @@ static int supports(const aval_device_info *info, const aval_gemm *gemm, int typ
 static uint64_t scratch_bytes(const aval_device_info *info, const aval_gemm *gemm, int type, unsigned packed)
 {
     layout l;
+    blocked b;
     (void)packed;
+    if (is_blocked(gemm)) {
+        lay_out_blocks(info, gemm, type, &b);
+        return (uint64_t)(b.items * b.item_bytes);
+    }
     return lay_out(info, gemm, type, &l) ? (uint64_t)(l.parts_bytes + l.items * l.item_bytes) : 0;
+}
+
+static bool takes_blocks(const aval_device_info *info, const aval_gemm *gemm, int type)
+{
+    return supports(info, gemm, type) == AVAL_OK;
 }
 
 static bool takes_tail(const aval_device_info *info, const aval_gemm *gemm, int type)
@@ -266,6 +368,7 @@ static int record(const aval_device_info *info, const aval_gemm *gemm, int type,
     layout l;
     aval__gemm_launch to = { .call = call, .scratch = scratch, .type = type };
     (void)packed;
+    if (is_blocked(gemm)) return record_blocks(&to, info, gemm, tail);
     if (!lay_out(info, gemm, type, &l)) return aval__fail(AVAL_E_INTERNAL, "direct was given a transposed product");
     return l.over_filters ? record_filters(&to, &l, tail) : record_windows(&to, &l, tail);
 }
@@ -279,5 +382,6 @@ const aval__gemm_provider aval__gemm_direct = {
     .record = record,
     .source = &source,
     .takes_tail = takes_tail,
+    .takes_blocks = takes_blocks,
     .takes_groups = true,
 };
