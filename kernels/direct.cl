@@ -228,6 +228,16 @@ __kernel void direct_sum(__global S *c, long c_tensor, long c_offset, long c_bat
 
 /* ---- c = a patches of channels in blocks, each by itself ------------------------------------------------------------------------------- */
 
+/* Narrow windows are known when this is compiled: what neighbouring ones see of a row is loaded once then. */
+#ifdef KERNEL_X
+#define UNROLL_TAPS _Pragma("unroll")
+#else
+#define UNROLL_TAPS
+#define KERNEL_X kernel_x
+#define STRIDE_X stride_x
+#define DILATION_X dilation_x
+#endif
+
 /* A pixel's block of channels is one vector here, so that neither strides nor borders stand in the way of vectors along rows: nothing is copied. */
 #define JOINED(a, b) a##b
 #define NAMED(a, b) JOINED(a, b)
@@ -260,8 +270,8 @@ static void store_block(__global S *c, BV v, REAL beta)
 }
 
 #define DECLARE_WINDOW(r) BV SUM(r, 0) = 0;
-#define ADD_WINDOW(r) SUM(r, 0) += factor * BLOAD(seen + r * step);
-#define ADD_BORDER(r) SUM(r, 0) += factor * BLOAD(INSIDE(column + r * stride_x, in_x) ? seen + r * step : zeros);
+#define ADD_INSIDE(r) SUM(r, 0) += factor * BLOAD(seen + (column + r * STRIDE_X) * BLOCK);
+#define ADD_BORDER(r) SUM(r, 0) += factor * BLOAD(INSIDE(first + column + r * STRIDE_X, in_x) ? seen + (column + r * STRIDE_X) * BLOCK : zeros);
 #define STORE_WINDOW(r) store_block(c + r * BLOCK, SUM(r, 0) * (BV)(alpha), beta);
 /* SUMs of what row (z, y) of the image and the windows along it have in common. */
 #define SUM_TAPS(ADD) \
@@ -271,11 +281,12 @@ static void store_block(__global S *c, BV v, REAL beta)
         for (int tap_y = 0; tap_y < kernel_y; tap_y++) { \
             const int at_y = y + tap_y * dilation_y; \
             if (!INSIDE(at_y, in_y)) continue; \
-            __global const T *filter = filters + (tap_z * kernel_y + tap_y) * kernel_x * BLOCK; \
+            __global const T *filter = filters + (tap_z * kernel_y + tap_y) * KERNEL_X * BLOCK; \
             __global const S *seen = x + ((at_z * in_y + at_y) * in_x + first) * BLOCK; \
-            for (int tap = 0, column = first; tap < kernel_x; \
-                 tap++, column += dilation_x, seen += dilation_x * BLOCK, filter += BLOCK) { \
-                const BV factor = BPEEK(filter); \
+            UNROLL_TAPS \
+            for (int tap = 0; tap < KERNEL_X; tap++) { \
+                const int column = tap * DILATION_X; \
+                const BV factor = BPEEK(filter + tap * BLOCK); \
                 EACH_ROW(ADD) \
             } \
         } \
@@ -285,10 +296,9 @@ static void store_block(__global S *c, BV v, REAL beta)
 static void store_windows(__global S *restrict c, __global const S *restrict x, __global const T *restrict filters,
                           __global const S *restrict zeros, int z, int y, int first, REAL alpha, REAL beta, WINDOW_PARAMETERS)
 {
-    const int step = stride_x * BLOCK;
     EACH_ROW(DECLARE_WINDOW)
-    if (first >= 0 && first + (MR - 1) * stride_x + (kernel_x - 1) * dilation_x < in_x) {
-        SUM_TAPS(ADD_WINDOW)
+    if (first >= 0 && first + (MR - 1) * STRIDE_X + (KERNEL_X - 1) * DILATION_X < in_x) {
+        SUM_TAPS(ADD_INSIDE)
     } else {
         SUM_TAPS(ADD_BORDER)
     }

@@ -16,6 +16,7 @@
 #define FEW 8 /* channels or maps, below which they never are */
 #define ALIGNMENT 128
 #define MOST_WINDOWS 8 /* of a tile of windows whose channels lie in blocks */
+#define MOST_KNOWN 7 /* taps along a row that kernels are compiled for */
 #define NEAR_BYTES ((int64_t)16 << 10) /* of their results that a tail finds in the nearest cache */
 
 typedef struct layout {
@@ -296,7 +297,15 @@ static int record_blocks(aval__gemm_launch *to, const aval_device_info *info, co
     blocked l;
     lay_out_blocks(info, gemm, to->type, &l);
     const aval_gemm *g = &l.g;
-    const aval_define defines[] = { { "MR", l.windows }, { "BLOCK", g->c_block }, { "TAIL", 1 } };
+    const aval_patches *p = g->b.patches;
+    aval_define defines[6] = { { "MR", l.windows }, { "BLOCK", g->c_block } };
+    size_t n_defines = 2;
+    if (p->kernel[2] <= MOST_KNOWN) {
+        defines[n_defines++] = (aval_define){ "KERNEL_X", p->kernel[2] };
+        defines[n_defines++] = (aval_define){ "STRIDE_X", p->stride[2] };
+        defines[n_defines++] = (aval_define){ "DILATION_X", p->dilation[2] };
+    }
+    if (tail) defines[n_defines++] = (aval_define){ "TAIL", 1 };
     push_result(to, g->c.tensor, g->beta);
     LONGS(to, g->c.offset);
     push(to, (aval_arg)AVAL_READ(g->b.tensor));
@@ -306,10 +315,10 @@ static int record_blocks(aval__gemm_launch *to, const aval_device_info *info, co
     push_scratch(to);
     LONGS(to, l.item_bytes, l.zeros_at, l.rows);
     INTS(to, l.items, g->groups / g->c_block, l.band_rows);
-    push_window(to, g->b.patches);
+    push_window(to, p);
     push_scales(to, g->alpha, g->beta);
     to->flops = 2 * (double)g->n * (double)g->k * (double)g->batch;
-    return launch(to, "direct_blocks", l.items, 1, 1, 1, defines, sizeof defines / sizeof defines[0] - !tail);
+    return launch(to, "direct_blocks", l.items, 1, 1, 1, defines, n_defines);
 }
 
 /* ---- The provider ------------------------------------------------------------------------------------------------------------------- */
