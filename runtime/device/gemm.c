@@ -76,8 +76,9 @@ static bool find_tuned(const aval_device_info *info, const aval_gemm *gemm, int 
 bool aval__gemm_takes_groups(const aval_device_info *info, const aval_gemm *gemm, int type)
 {
     const char *forced = getenv("AVAL_GEMM");
+    const bool blocks = gemm->b_block > 0 || gemm->c_block > 0; /* which the rows of several groups may share */
     size_t provider;
-    if (forced != NULL && forced[0] == 0) forced = NULL;
+    if (forced != NULL && (forced[0] == 0 || blocks)) forced = NULL;
     return find_supporting(forced, info, gemm, type, 0, &provider);
 }
 

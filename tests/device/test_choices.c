@@ -246,6 +246,58 @@ Test(choices, cpus_take_tiles_and_gpus_take_clblast_where_it_can)
     cr_expect_eq(aval__gemm_choose(&gpu, &g, AVAL_DOUBLE, 0, &found), AVAL_E_UNSUPPORTED);
 }
 
+/* Channels in blocks, each by itself: vectors of OpenCL's, one block for images and results, and sizes that are ints. */
+Test(choices, direct_takes_each_channel_of_blocks_by_itself)
+{
+    aval_patches patches = { .channels = 1,
+                             .in = { 1, 4, 4 },
+                             .kernel = { 1, 3, 3 },
+                             .stride = { 1, 1, 1 },
+                             .pad = { 0, 1, 1 },
+                             .dilation = { 1, 1, 1 },
+                             .out = { 1, 4, 4 } };
+    const aval_gemm whole = { .size = sizeof whole,
+                              .m = 1,
+                              .n = 16,
+                              .k = 9,
+                              .batch = 96,
+                              .groups = 48,
+                              .b_block = 16,
+                              .c_block = 16,
+                              .a = { .ld = 9, .batch_stride = 9 },
+                              .b = { .patches = &patches, .batch_stride = 16 },
+                              .c = { .ld = 16, .batch_stride = 16 } };
+    const aval_device_info cpu = { .size = sizeof cpu, .kind = AVAL_DEVICE_CPU, .group = 1, .max_group = 256, .name = "fake", .fp64 = 1 };
+    aval_device_info other = cpu;
+    size_t found;
+    unsetenv("AVAL_GEMM");
+    for (int64_t block = 1; block <= 24; block++) {
+        aval_gemm g = whole;
+        g.b_block = g.c_block = block;
+        cr_expect_eq(aval__gemm_direct.takes_blocks(&cpu, &g, AVAL_FLOAT), block == 4 || block == 8 || block == 16, "%d", (int)block);
+    }
+    cr_assert_eq(aval__gemm_choose(&cpu, &whole, AVAL_FLOAT, 0, &found), AVAL_OK);
+    cr_expect_str_eq(aval__gemm_provider_at(found)->name, "direct");
+    setenv("AVAL_GEMM", "tiles", 1);
+    cr_expect(aval__gemm_takes_groups(&cpu, &whole, AVAL_FLOAT), "of groups that share a block none is a product by itself");
+    unsetenv("AVAL_GEMM");
+    aval_gemm g = whole;
+    g.c_block = 8;
+    cr_expect_not(aval__gemm_direct.takes_blocks(&cpu, &g, AVAL_FLOAT));
+    other.group = 64;
+    cr_expect_not(aval__gemm_direct.takes_blocks(&other, &whole, AVAL_FLOAT));
+    patches.pad[2] = INT32_MAX / 64;
+    cr_expect_not(aval__gemm_direct.takes_blocks(&cpu, &whole, AVAL_FLOAT), "16 times that are not an int");
+    patches.pad[2] = 1;
+    patches.stride[1] = (int64_t)1 << 40;
+    cr_expect_not(aval__gemm_direct.takes_blocks(&cpu, &whole, AVAL_FLOAT));
+    patches.stride[1] = 1;
+    patches.in[1] = patches.in[2] = 1 << 14;
+    g = whole;
+    g.b.batch_stride = patches.in[1] * patches.in[2];
+    cr_expect_not(aval__gemm_direct.takes_blocks(&cpu, &g, AVAL_FLOAT), "a block of 2^32 elements");
+}
+
 Test(choices, of_the_page_about_devices_are_what_is_chosen)
 {
     static char table_text[1 << 15];

@@ -13,7 +13,7 @@ typedef struct product {
     int64_t shift; /* extra elements before each matrix and after each row */
     int type;
     const aval_patches *patches;
-    int64_t groups;
+    int64_t groups, block; /* block: 0, or of b's images and of c */
 } product;
 
 /* An operand on the host: its stored matrices, all in one array. */
@@ -63,6 +63,13 @@ static double patch_at(const aval_patches *p, const double *image, int64_t f, in
     return image[channel * p->in[0] * p->in[1] * p->in[2] + at];
 }
 
+/* Where element `at` of rows of n, one after the other, lies in blocks of rows. */
+static int64_t place_of(int64_t at, int64_t n, int64_t block)
+{
+    if (block == 0) return at;
+    return (at / n / block * n + at % n) * block + at / n % block;
+}
+
 static int64_t image_count(const aval_patches *p)
 {
     return p->channels * p->in[0] * p->in[1] * p->in[2];
@@ -96,23 +103,27 @@ static void expect(const product *p, const aval_gemm *g, const stored *a, const 
 {
     const int64_t batch = p->batch ? p->batch : 1, groups = p->groups ? p->groups : 1;
     double *rows = calloc((size_t)(p->m * p->k) + 1, sizeof *rows), *columns = calloc((size_t)(p->n * p->k) + 1, sizeof *columns);
-    double *sums = calloc((size_t)(p->m * p->n) + 1, sizeof *sums);
+    double *sums = calloc((size_t)(p->m * p->n) + 1, sizeof *sums), *images = calloc((size_t)b->count + 1, sizeof *images);
+    for (int64_t i = 0; i < b->count; i++)
+        images[i] = b->at[p->block > 0 ? place_of(i, p->patches->in[0] * p->patches->in[1] * p->patches->in[2], p->block) : i];
     for (int64_t z = 0; z < aval__gemm_results(g); z++) {
         memset(sums, 0, (size_t)(p->m * p->n) * sizeof *sums);
         for (int64_t i = z; i < (p->sum ? batch : z + 1); i += groups) {
             gather(&g->a, a->at, p->groups && !p->sum ? i % groups : i, p->m, p->k, false, rows);
-            gather(&g->b, b->at, i, p->n, p->k, true, columns);
+            gather(&g->b, images, i, p->n, p->k, true, columns);
             add_products(p, rows, columns, sums);
         }
         for (int64_t i = 0; i < p->m * p->n; i++) {
             int64_t row = i / p->n, column = i % p->n;
-            double *to = c + g->c.offset + z * g->c.batch_stride + (p->c_transposed ? column * g->c.ld + row : row * g->c.ld + column);
+            int64_t at = g->c.offset + z * g->c.batch_stride + (p->c_transposed ? column * g->c.ld + row : row * g->c.ld + column);
+            double *to = c + place_of(at, p->n, p->block);
             *to = p->alpha * sums[i] + (p->beta != 0 ? p->beta * *to : 0);
         }
     }
     free(rows);
     free(columns);
     free(sums);
+    free(images);
 }
 
 /* What c becomes, from equal numbers for every provider, and packed or not: computed once a product, which takes longer than all of them. */
@@ -148,6 +159,7 @@ static aval_operand lay(const product *p, int64_t rows, int64_t columns, unsigne
 static bool supported(const aval__gemm_provider *provider, const aval_device_info *info, const aval_gemm *g, int type, unsigned packed)
 {
     if (g->groups > 0 && !provider->takes_groups) return false;
+    if (g->b_block > 0 && (provider->takes_blocks == NULL || !provider->takes_blocks(info, g, type))) return false;
     if (provider->supports(info, g, type) == AVAL_OK) return true;
     return packed != 0 && provider->supports_packed && provider->supports_packed(info, g, type, packed);
 }
@@ -164,7 +176,9 @@ static void check_packed(harness *h, const aval__gemm_provider *provider, const 
                     .alpha = p->alpha,
                     .beta = p->beta,
                     .sum = p->sum,
-                    .groups = p->groups };
+                    .groups = p->groups,
+                    .b_block = p->block,
+                    .c_block = p->block };
     g.a = lay(p, p->m, p->k, p->a_transposed, p->a_shared, &a_count);
     g.b = lay(p, p->k, p->n, p->b_transposed, p->b_shared, &b_count);
     g.c = lay(p, p->m, p->n, p->c_transposed, p->sum && p->groups == 0, &c_count);
@@ -512,6 +526,40 @@ Test(gemm, convolves_groups_of_few_channels)
                             .batch = i & 2 ? 42 : 18,
                             .groups = i & 2 ? 42 : 6,
                             .sum = filters,
+                            .alpha = 1 + 0.5 * (double)(i & 1),
+                            .beta = i & 2 ? 0.5 : 0,
+                            .type = i % 3 == 0   ? AVAL_FLOAT
+                                    : i % 3 == 1 ? AVAL_DOUBLE
+                                                 : AVAL_FLOAT16,
+                            .patches = form };
+        check(&h, &aval__gemm_direct, &p);
+    }
+    harness_close(&h);
+}
+
+/* Rows of one tile, of several that share windows, and shorter ones; windows that compilers know and wide ones; whole planes and parts of them. */
+Test(gemm, convolves_each_channel_of_blocks_by_itself)
+{
+    static const aval_patches forms[] = {
+        { 1, { 1, 7, 7 }, { 1, 3, 3 }, { 1, 1, 1 }, { 0, 1, 1 }, { 1, 1, 1 }, { 1, 7, 7 }, NULL },
+        { 1, { 1, 130, 45 }, { 1, 3, 3 }, { 1, 2, 2 }, { 0, 1, 1 }, { 1, 1, 1 }, { 1, 65, 23 }, NULL },
+        { 1, { 1, 19, 80 }, { 1, 5, 9 }, { 1, 1, 1 }, { 0, 2, 4 }, { 1, 1, 1 }, { 1, 19, 80 }, NULL },
+        { 1, { 1, 9, 40 }, { 1, 2, 4 }, { 1, 3, 2 }, { 0, -1, 3 }, { 1, 2, 3 }, { 1, 4, 19 }, NULL },
+        { 1, { 1, 1, 50 }, { 1, 1, 3 }, { 1, 1, 3 }, { 0, 0, 2 }, { 1, 1, 2 }, { 1, 1, 17 }, NULL },
+        { 1, { 6, 5, 3 }, { 2, 3, 2 }, { 1, 2, 1 }, { 1, 1, 0 }, { 1, 1, 1 }, { 7, 3, 2 }, NULL },
+    };
+    static const int64_t blocks[] = { 4, 8, 16 };
+    harness h;
+    harness_open(&h);
+    for (size_t i = 0; i < sizeof forms / sizeof forms[0] * 12; i++) {
+        const aval_patches *form = &forms[i / 12];
+        const product p = { .m = 1,
+                            .n = form->out[0] * form->out[1] * form->out[2],
+                            .k = form->kernel[0] * form->kernel[1] * form->kernel[2],
+                            .a_transposed = i & 1,
+                            .batch = i & 1 ? 96 : 48,
+                            .groups = 48,
+                            .block = blocks[i / 4 % 3],
                             .alpha = 1 + 0.5 * (double)(i & 1),
                             .beta = i & 2 ? 0.5 : 0,
                             .type = i % 3 == 0   ? AVAL_FLOAT
