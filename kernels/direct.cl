@@ -1,7 +1,7 @@
 /* Matrix products with the patches of images in groups, of few channels and maps each, on CPU devices: depthwise and grouped convolution, and their
  * gradients by the filters.  runtime/device/gemm_direct.c records them.  Such products read each image once or twice for all that they compute of it, so
  * that what counts is one pass over memory: a work-item goes through planes (an image's channels of a group), a band at a time, and multiplies a copy in its
- * nearest cache (planes.clh).
+ * nearest cache (planes.clh).  Of channels that lie in blocks it needs no copy.
  * Element types as in common.clh; sums are kept in T, in a fixed order.  Sizes are int; all buffers are one scratch buffer of bytes, in which `at` are
  * byte offsets. */
 #include "common.clh"

@@ -2,6 +2,7 @@
  * that by which its gradient by the images is made, is the first kind, its gradient by the filters the second:
  *   windows  c[image, group] = a[group] patches(image, group)
  *   filters  c[group] = sum over images of a[image, group] patches(image, group)'
+ * and, where channels lie in blocks, windows of groups of one channel and one map.
  * What is chosen here depends on shapes and device_info alone, so that a plan repeats. */
 #include "device/gemm_record.h"
 #include "direct.cl.h"
@@ -239,15 +240,15 @@ static bool is_blocked(const aval_gemm *gemm)
     return gemm->b_block > 0 || gemm->c_block > 0;
 }
 
-/* Windows of a tile: as many as registers take sums of, or fewer where less of the last is computed twice then. */
+/* Windows of a tile: as many as registers take sums of, or fewer where less of a row is computed twice then. */
 static int64_t tile_of(const aval_device_info *info, const aval_gemm *g, int64_t bytes)
 {
+    if (g->beta != 0) return 1; /* nothing is added twice */
     const int64_t registers = vector_floats(info) == 16 ? 32 : 16, vector = divide_up(g->c_block * bytes, vector_floats(info) * 4);
     const int64_t row = g->b.patches->out[2], most = smaller(smaller(MOST_WINDOWS, registers / 2 / vector), row);
-    int64_t best = 1;
-    if (g->beta != 0) return best; /* nothing is added twice */
-    for (int64_t windows = most; windows > most / 2; windows--)
-        if (best == 1 || divide_up(row, windows) * windows < divide_up(row, best) * best) best = windows;
+    int64_t best = most;
+    for (int64_t windows = most - 1; windows > most / 2; windows--)
+        if (divide_up(row, windows) * windows < divide_up(row, best) * best) best = windows;
     return best;
 }
 

@@ -528,9 +528,7 @@ Test(gemm, convolves_groups_of_few_channels)
                             .sum = filters,
                             .alpha = 1 + 0.5 * (double)(i & 1),
                             .beta = i & 2 ? 0.5 : 0,
-                            .type = i % 3 == 0   ? AVAL_FLOAT
-                                    : i % 3 == 1 ? AVAL_DOUBLE
-                                                 : AVAL_FLOAT16,
+                            .type = (int[]){ AVAL_FLOAT, AVAL_DOUBLE, AVAL_FLOAT16 }[i % 3],
                             .patches = form };
         check(&h, &aval__gemm_direct, &p);
     }
@@ -548,7 +546,6 @@ Test(gemm, convolves_each_channel_of_blocks_by_itself)
         { 1, { 1, 1, 50 }, { 1, 1, 3 }, { 1, 1, 3 }, { 0, 0, 2 }, { 1, 1, 2 }, { 1, 1, 17 }, NULL },
         { 1, { 6, 5, 3 }, { 2, 3, 2 }, { 1, 2, 1 }, { 1, 1, 0 }, { 1, 1, 1 }, { 7, 3, 2 }, NULL },
     };
-    static const int64_t blocks[] = { 4, 8, 16 };
     harness h;
     harness_open(&h);
     for (size_t i = 0; i < sizeof forms / sizeof forms[0] * 12; i++) {
@@ -559,12 +556,10 @@ Test(gemm, convolves_each_channel_of_blocks_by_itself)
                             .a_transposed = i & 1,
                             .batch = i & 1 ? 96 : 48,
                             .groups = 48,
-                            .block = blocks[i / 4 % 3],
+                            .block = 4 << i / 4 % 3,
                             .alpha = 1 + 0.5 * (double)(i & 1),
                             .beta = i & 2 ? 0.5 : 0,
-                            .type = i % 3 == 0   ? AVAL_FLOAT
-                                    : i % 3 == 1 ? AVAL_DOUBLE
-                                                 : AVAL_FLOAT16,
+                            .type = (int[]){ AVAL_FLOAT, AVAL_DOUBLE, AVAL_FLOAT16 }[i % 3],
                             .patches = form };
         check(&h, &aval__gemm_direct, &p);
     }
