@@ -71,11 +71,17 @@ static int convolution_infer(const aval_host *host, aval_call *call)
     return host->set_output(call, 0, host->type(host->input(call, 0)), rank, dims);
 }
 
-/* What providers of products compute: on CPUs, all channels together or each by itself. */
+static int is_vector(int64_t block)
+{
+    return block == 1 || block == 4 || block == 8 || block == 16;
+}
+
+/* What providers of products compute: on CPUs, all channels together or each by itself, in blocks of a vector. */
 static int is_product(const aval_host *host, aval_call *call, const blocked *b)
 {
     const aval_device_info *device = host->device(call);
-    if (device->kind != AVAL_DEVICE_CPU || device->group > 1 || b->c.at.channels * b->c.taps == 0) return 0;
+    if (device->kind != AVAL_DEVICE_CPU || device->group > 1 || b->c.depth == 0 || !conv_fits_int(&b->c)) return 0;
+    if (!is_vector(b->blocks[0]) || !is_vector(b->blocks[1])) return 0;
     return b->c.groups == 1 || (b->c.at.channels == 1 && b->c.maps == 1 && b->blocks[0] == b->blocks[1] && b->blocks[0] > 1);
 }
 

@@ -125,7 +125,7 @@ static int convolution_blocks_gain(const aval_host *host, aval_call *call, const
     conv c;
     (void)block;
     TRY(conv_read(host, call, &convolution, &c));
-    if (device->kind != AVAL_DEVICE_CPU || device->group > 1) return 0;
+    if (device->kind != AVAL_DEVICE_CPU || device->group > 1 || !conv_fits_int(&c)) return 0;
     const int depthwise = c.groups > 1 && c.at.channels == 1 && c.maps == 1;
     if (c.groups > 1 && !depthwise) return 0;
     gain->may = of_x | of_y;

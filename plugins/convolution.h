@@ -71,6 +71,14 @@ static inline int conv_read(const aval_host *host, aval_call *call, const roles 
     return 0;
 }
 
+/* Whether kernels that count in int can have all its images and maps. */
+static inline int conv_fits_int(const conv *c)
+{
+    const int64_t groups = product_of(c->images, c->groups);
+    return product_of(groups, product_of(c->at.channels, c->places)) <= INT32_MAX / 4 &&
+           product_of(groups, product_of(c->maps, c->pixels)) <= INT32_MAX / 4;
+}
+
 /* The element of a channel of x that a filter's tap sees at a pixel; -1: padding. */
 static inline int64_t place_under(const aval_patches *p, int64_t pixel, int64_t tap)
 {
