@@ -1,12 +1,14 @@
 /* Matrix products with the patches of images on CPU devices, without writing the patches: runtime/device/gemm_patches.c records them.
  *
- * An image is copied with its pads around it, the columns of a row sorted by their remainder by the stride, so that what a filter element sees
+ * An image is copied with its pads around it (padded.clh), the columns of a row sorted by their remainder by the stride, so that what a filter element sees
  * of one row of windows lies side by side: at the window's place plus an offset that belongs to the filter element alone (list_places).  Where
  * windows are single elements that are all seen, the image itself is such a row.  Both products keep a tile of sums in registers:
  *   over_pixels  c = a patches: MR rows of c times NV vectors of windows, each vector VW windows of one row, or of ROWS rows where rows are
  *                short.  Rows of a are read as they lie, or from a copy (pack_filters) where they do not lie so.
  *   over_windows the same with filters that were packed once for many products: up to TALL windows of one row times NV vectors of maps.  Rows of windows
- *                fill such tiles better than vectors, and what is stored costs more, since it is turned.
+ *                fill such tiles better than vectors, and what is stored costs more, since it is turned; not so into blocks of channels, which are
+ *                vectors of maps.  Windows are read one by one, so that rows of an image are copied with all their columns, and an image may lie in
+ *                blocks, [channels / block][places][block].
  *   over_maps    c = sum over images of a patches', turned: MR filter elements times NV vectors of rows of a, which are packed with a
  *                window's rows side by side.  Parts of the sum are put together by sum_parts.
  * Where there are images for all, a work-item copies and packs its own (`own`), a few at a time, which stay in its cache; else all are copied
@@ -37,6 +39,13 @@
 #else
 #define HALF 2
 #endif
+/* Of over_windows: elements from a window to the next; maps that lie side by side in c, 0: one after the other. */
+#ifndef STEP
+#define STEP 1
+#endif
+#ifndef C_BLOCK
+#define C_BLOCK 0
+#endif
 #define CAT_(a, b) a##b
 #define CAT(a, b) CAT_(a, b)
 #define V CAT(T, VW)
@@ -58,95 +67,33 @@
 #error "MR: 4 or 6 rows (16 vector registers) or 8 (32)"
 #endif
 #define MANY_REGISTERS (MR == 8)
+#define LAID __private
 #include "sums.clh"
+#include "padded.clh"
 
 /* ---- Packing ------------------------------------------------------------------------------------------------------------------- */
 
-#define T4 CAT(T, 4)
-#if S_TYPE == 10
-#define LOAD4(p, i) vload_half4(0, (p) + (i))
-#define LOAD16(p, i) vload_half16(0, (p) + (i))
-#else
-#define LOAD4(p, i) vload4(0, (p) + (i))
-#define LOAD16(p, i) vload16(0, (p) + (i))
-#endif
-
-/* Neighbours side by side: compilers vectorise such a loop for rows far longer than those of images. */
-inline void copy_row(__global T *restrict to, __global const S *restrict from, int count)
-{
-    int i = 0;
-    for (; i + 16 <= count; i += 16) vstore16(LOAD16(from, i), 0, to + i);
-    for (; i + 4 <= count; i += 4) vstore4(LOAD4(from, i), 0, to + i);
-    for (; i < count; i++) to[i] = LOAD(from, i);
-}
-
-/* Every stride-th element. */
-inline void copy_some(__global T *restrict to, __global const S *restrict from, int stride, int count)
-{
-    int i = 0;
-    for (; stride == 2 && i + 9 <= count; i += 8) vstore8(LOAD16(from, 2 * i).even, 0, to + i); /* what is read ends before the last */
-    for (; i < count; i++) to[i] = LOAD(from, i * stride);
-}
-
-/* An image of in_z x in_y x in_x with pads before.  Of each stride of an axis windows see the first seen_* elements; where that is less than the stride,
-   the others are left out of its copy.  This has `planes` of plane_rows rows of `width` elements for each of the seen_x remainders of a column by
-   stride_x. */
-#define IMAGE_PARAMS \
-    int in_z, int in_y, int in_x, int pad_z, int pad_y, int pad_x, int stride_z, int stride_y, int stride_x, int seen_z, int seen_y, \
-        int seen_x, int planes, int plane_rows, int width
-#define IMAGE in_z, in_y, in_x, pad_z, pad_y, pad_x, stride_z, stride_y, stride_x, seen_z, seen_y, seen_x, planes, plane_rows, width
-
 /* Where each filter element sees the first window.  Work-items: channels. */
 __kernel void list_places(SCRATCH, long places_at, int kernel_z, int kernel_y, int kernel_x, int dilation_z, int dilation_y, int dilation_x,
-                          int seen_x, int planes, int plane_rows, int width)
+                          int seen_x, int planes, int plane_rows, int width, int in_block)
 {
     const int channel = get_global_id(0), taps = kernel_z * kernel_y * kernel_x;
     for (int i = 0; i < taps; i++) {
         const int tap_x = i % kernel_x * dilation_x, tap_y = i / kernel_x % kernel_y * dilation_y,
                   tap_z = i / kernel_x / kernel_y * dilation_z;
-        PART(int, places_at)
-        [channel * taps + i] = ((channel * planes + tap_z) * plane_rows + tap_y) * seen_x * width + tap_x % seen_x * width + tap_x / seen_x;
+        const int row = (channel / in_block * planes + tap_z) * plane_rows + tap_y;
+        PART(int, places_at)[channel * taps + i] = ((row * seen_x + tap_x % seen_x) * width + tap_x / seen_x) * in_block + channel % in_block;
     }
 }
 
-/* `borders`: the zeros too; they are there already where the copy before was of the same shape. */
-inline void pad_channel(__global T *restrict to, __global const S *restrict from, bool borders, IMAGE_PARAMS)
+/* Work-items: blocks of channels, images, parts of item_rows of a block's rows. */
+__kernel void pad_images(__global const S *x, long x_tensor, long x_offset, long x_batch, SCRATCH, long at, IMAGE_PARAMS, int item_rows)
 {
-    for (int phase = 0; phase < seen_x; phase++, to += width) {
-        /* elements i with 0 <= i * stride_x + phase - pad_x < in_x */
-        const int shift = phase - pad_x, first = clamp((stride_x - 1 - shift) / stride_x, 0, width);
-        const int end = in_x <= shift ? first : clamp((in_x - shift + stride_x - 1) / stride_x, first, width);
-        __global T *restrict row = to;
-        for (int plane = 0; plane < planes; plane++) {
-            for (int j = 0; j < plane_rows; j++, row += seen_x * width) {
-                const int z = plane / seen_z * stride_z + plane % seen_z - pad_z, y = j / seen_y * stride_y + j % seen_y - pad_y;
-                __global const S *line = from + (z * in_y + y) * in_x + shift;
-                if ((uint)z >= (uint)in_z || (uint)y >= (uint)in_y) {
-                    for (int i = 0; borders && i < width; i++) row[i] = 0;
-                    continue;
-                }
-                if (stride_x == 1) copy_row(row + first, line + first, end - first);
-                else copy_some(row + first, line + first * stride_x, stride_x, end - first);
-                for (int i = 0; borders && i < first; i++) row[i] = 0;
-                for (int i = end; borders && i < width; i++) row[i] = 0;
-            }
-        }
-    }
-}
-
-inline void pad_image(__global T *restrict to, __global const S *restrict from, int channels, bool borders, IMAGE_PARAMS)
-{
-    for (int channel = 0; channel < channels; channel++) {
-        pad_channel(to + channel * planes * plane_rows * seen_x * width, from + channel * in_z * in_y * in_x, borders, IMAGE);
-    }
-}
-
-/* Work-items: channels, images. */
-__kernel void pad_images(__global const S *x, long x_tensor, long x_offset, long x_batch, SCRATCH, long at, IMAGE_PARAMS)
-{
-    const long channel = get_global_id(0), image = get_global_id(1);
-    pad_channel(PART(T, at) + (image * get_global_size(0) + channel) * planes * plane_rows * seen_x * width,
-                x + x_tensor + x_offset + image * x_batch + channel * in_z * in_y * in_x, true, IMAGE);
+    const long channel = get_global_id(0) * in_block, channels = get_global_size(0) * in_block, image = get_global_id(1);
+    const int first = get_global_id(2) * item_rows;
+    pad_rows(PART(T, at) + (image * channels + channel) * planes * plane_rows * seen_x * width,
+             x + x_tensor + x_offset + image * x_batch + channel * in_z * in_y * in_x, first, min(first + item_rows, planes * plane_rows),
+             true, IMAGE);
 }
 
 /* Rows of a as they are computed with, [m, k].  Work-items: rows. */
@@ -348,14 +295,34 @@ __kernel void pack_lanes(__global const S *a, long a_tensor, long a_offset, long
 
 #define MULTIPLY_WINDOW(r) \
     { \
-        const V factor = (V)(seen[r]); \
+        const V factor = (V)(seen[r * STEP]); \
         EACH_VECTOR(MULTIPLY_ONE, r) \
     }
 
-/* sums [windows, LANES] of so many neighbours in a row, the first of which `image` begins with. */
+/* Blocks are whole vectors, which are stored as they are. */
+#define STORES_VECTORS (C_BLOCK > 0 && C_BLOCK % VW == 0 && WHOLE)
+#if C_BLOCK
+/* Where a map of c [maps / C_BLOCK][windows][C_BLOCK] begins; c_row: windows. */
+#define MAP_AT(map) ((long)((map) / C_BLOCK) * c_row * C_BLOCK + (map) % C_BLOCK)
+#endif
+#if STORES_VECTORS
+#define STORE_LANES(r, v) \
+    if (v == 0 || map + v * VW < maps) ((__global loose_vector *)(c + MAP_AT(map + v * VW) + r * C_BLOCK))->lanes = SUM(r, v);
+#define STORE_WINDOW(r) EACH_VECTOR(STORE_LANES, r)
+#define STORE_TILE(EACH_WINDOW) \
+    if (c != 0) { \
+        EACH_WINDOW(STORE_WINDOW) \
+        return; \
+    }
+#else
+#define STORE_TILE(EACH_WINDOW)
+#endif
+
+/* sums [windows, LANES] of so many neighbours in a row, the first of which `image` begins with.  Or they are stored to c, if that is not NULL: from its
+   first window on, in maps from `map` on. */
 #define WINDOWS_TILE(name, EACH_WINDOW) \
-    inline void name(T *sums, __global const T *restrict filters, __global const int *restrict places, __global const T *restrict image, \
-                     int k) \
+    inline void name(__global S *restrict c, long c_row, int map, int maps, T *sums, __global const T *restrict filters, \
+                     __global const int *restrict places, __global const T *restrict image, int k) \
     { \
         EACH_WINDOW(DECLARE) \
         for (int p = 0; p < k; p++, filters += LANES) { \
@@ -363,6 +330,7 @@ __kernel void pack_lanes(__global const S *a, long a_tensor, long a_offset, long
             EACH_LOAD(LOAD_LANES) \
             EACH_WINDOW(MULTIPLY_WINDOW) \
         } \
+        STORE_TILE(EACH_WINDOW) \
         EACH_WINDOW(LAY_ROW) \
     }
 WINDOWS_TILE(tall_tile, EACH_TALL)
@@ -397,19 +365,58 @@ inline void store_turned(__global S *restrict c, long c_row, const T *sums, int 
     }
 }
 
+#if C_BLOCK
+/* c [maps / C_BLOCK][windows][C_BLOCK] = alpha sums + beta c, in maps from `map` on and from c's first window on. */
+inline void store_blocks(__global S *restrict c, long c_row, const T *sums, int map, int maps, int windows, REAL alpha, REAL beta)
+{
+#if STORES_VECTORS
+    for (int i = 0; i < min(LANES, maps - map); i += VW) {
+        for (int q = 0; q < windows; q++) {
+            __global loose_vector *to = (__global loose_vector *)(c + MAP_AT(map + i) + q * C_BLOCK);
+            to->lanes = (V)((T)alpha) * VLOAD(sums + q * LANES + i) + (beta != 0 ? (V)((T)beta) * to->lanes : (V)(0));
+        }
+    }
+#else
+    for (int i = 0; i < min(LANES, maps - map); i++) {
+        for (int q = 0; q < windows; q++) {
+            const long to = MAP_AT(map + i) + q * C_BLOCK;
+            T x = (T)(alpha * sums[q * LANES + i]);
+            if (beta != 0) x += (T)(beta * LOAD(c, to));
+            STORE(c, to, x);
+        }
+    }
+#endif
+}
+#endif
+
+/* The window that a unit begins with, or the end of the last. */
+#define WINDOW(unit) ((unit) / per_row * out_x + (unit) % per_row * TALL)
+
+/* The tail of windows first to end - 1 of some maps: of rows of the result, or of columns of the matrices that its blocks are. */
+#if C_BLOCK
+#define STORED_LANES(image, first_map, end_map, first, end) \
+    for (int map = first_map, next; map < end_map; map = next) { \
+        next = min((map / C_BLOCK + 1) * C_BLOCK, end_map); \
+        STORED((image) * (m / C_BLOCK) + map / C_BLOCK, first, end, map % C_BLOCK, map % C_BLOCK + next - map) \
+    }
+#else
+#define STORED_LANES STORED
+#endif
+
 /* Work-items: blocks of units of up to TALL windows of a row, which has per_row of them; blocks of panels of LANES maps; groups of item_images images.
-   A panel meets `block` units before the next panel does.  filters: as pack_lanes and, from places_at on, list_places have written them.
+   A panel meets `block` units before the next panel does; each `stored` of them get their tail at once.  filters: as pack_lanes has written them, and
+   list_places their places.
    as_it_lies: the image is x, and its one row of windows has at least TALL.  Other arguments as of over_pixels. */
 __kernel void over_windows(__global S *c, long c_tensor, long c_offset, long c_batch, long c_row, __global const S *x, long x_tensor,
-                           long x_offset, long x_batch, __global const uchar *packed, long packed_tensor, long places_at, SCRATCH,
-                           long x_at, int own, int as_it_lies, int channels, IMAGE_PARAMS, int image_step, int images, int item_images,
-                           int m, int k, int units, int item_units, int item_panels, int block, int per_row, int out_y, int out_x,
-                           int step_z, int step_y, REAL alpha, REAL beta TAIL_PARAMS)
+                           long x_offset, long x_batch, __global const uchar *packed, long packed_tensor, long filters_at, long places_at,
+                           SCRATCH, long x_at, int own, int as_it_lies, int channels, IMAGE_PARAMS, int image_step, int images,
+                           int item_images, int m, int k, int units, int item_units, int item_panels, int block, int stored, int per_row,
+                           int out_y, int out_x, int step_z, int step_y, REAL alpha, REAL beta TAIL_PARAMS)
 {
     const int first = get_global_id(0) * item_units, end = min(first + item_units, units);
     const int panel = get_global_id(1) * item_panels, panels = min(panel + item_panels, (m + LANES - 1) / LANES);
     const int first_image = get_global_id(2) * item_images, last_image = min(first_image + item_images, images);
-    __global const T *filters = (__global const T *)(packed + packed_tensor);
+    __global const T *filters = (__global const T *)(packed + packed_tensor + filters_at);
     __global const int *places = (__global const int *)(packed + packed_tensor + places_at);
     T sums[TALL * LANES];
     for (int z = first_image; z < last_image; z++) {
@@ -420,22 +427,35 @@ __kernel void over_windows(__global S *c, long c_tensor, long c_offset, long c_b
         __global const T *image = as_it_lies ? (__global const T *)original : copy;
         for (int begin = first; begin < end; begin += block) {
             const int stop = min(begin + block, end);
-            for (int i = panel; i < panels; i++) {
-                for (int unit = begin; unit < stop; unit++) {
-                    const int row = unit / per_row, at = unit % per_row * TALL, windows = min(TALL, out_x - at);
-                    const int height = windows > LOW ? TALL : windows > LOWEST ? LOW : LOWEST;
-                    const int before =
-                        as_it_lies ? min(at, height - windows) : 0; /* windows that are computed again, lest they are beyond the end */
-                    __global const T *seen = image + row / out_y * step_z + row % out_y * step_y + at - before,
-                                     *lanes = filters + (long)i * LANES * k;
-                    if (height == TALL) tall_tile(sums, lanes, places, seen, k);
-                    else if (height == LOW) low_tile(sums, lanes, places, seen, k);
-                    else lowest_tile(sums, lanes, places, seen, k);
-                    store_turned(result + (long)i * LANES * c_row + row * out_x + at, c_row, sums + before * LANES,
-                                 min(LANES, m - i * LANES), windows, alpha, beta);
+            for (int i = panel * LANES; i < min(panels * LANES, m); i += LANES) {
+                for (int some = begin; some < stop; some += stored) {
+                    const int until = min(some + stored, stop);
+                    for (int unit = some; unit < until; unit++) {
+                        const int row = unit / per_row, at = unit % per_row * TALL, windows = min(TALL, out_x - at);
+                        const int height = windows > LOW ? TALL : windows > LOWEST ? LOW : LOWEST;
+                        const int before =
+                            as_it_lies ? min(at, height - windows) : 0; /* windows that are computed again, lest they are beyond the end */
+                        __global const T *seen = image + row / out_y * step_z + row % out_y * step_y + (at - before) * STEP,
+                                         *lanes = filters + (long)i * k;
+#if C_BLOCK
+                        __global S *to = result + (long)(row * out_x + at) * C_BLOCK;
+                        const bool whole = STORES_VECTORS && windows == height && alpha == 1 && beta == 0;
+#define TILE whole ? to : 0, c_row, i, m, sums, lanes, places, seen, k
+#else
+#define TILE 0, 0, 0, 0, sums, lanes, places, seen, k
+#endif
+                        if (height == TALL) tall_tile(TILE);
+                        else if (height == LOW) low_tile(TILE);
+                        else lowest_tile(TILE);
+#if C_BLOCK
+                        if (!whole) store_blocks(to, c_row, sums + before * LANES, i, m, windows, alpha, beta);
+#else
+                        store_turned(result + i * c_row + row * out_x + at, c_row, sums + before * LANES, min(LANES, m - i), windows, alpha,
+                                     beta);
+#endif
+                    }
+                    STORED_LANES(z, i, min(i + LANES, m), WINDOW(some), WINDOW(until))
                 }
-                STORED(z, i * LANES, min((i + 1) * LANES, m), begin / per_row * out_x + begin % per_row * TALL,
-                       stop / per_row * out_x + stop % per_row * TALL)
             }
         }
     }

@@ -236,6 +236,7 @@ inline void transform_back(__global T *to, int columns, __global const T *sums, 
 /* ---- Products ---------------------------------------------------------------------------------------------------------------------- */
 
 #define MANY_REGISTERS (VW >= 16)
+#define LAID __global
 #include "sums.clh"
 #define MULTIPLY_ROW(r) \
     { \

@@ -2,7 +2,7 @@
  * gradient by the filters the second:
  *   pixels  c[image] = a patches(image), a being the same for all images
  *   maps    c = sum over images of a[image] patches(image)'
- * What is chosen here depends on shapes and device_info alone, so that a plan repeats. */
+ * Of the first kind are products of images, or into images, whose channels lie in blocks.  What is chosen here depends on shapes and device_info alone, so that a plan repeats. */
 #include "device/gemm_record.h"
 #include "device/tuning.h"
 #include "patches.cl.h"
@@ -12,6 +12,7 @@
 #define SCRATCH_TARGET_BYTES ((int64_t)48 << 20) /* images are copied and multiplied in rounds of about so much */
 #define BLOCK_BYTES ((int64_t)128 << 10) /* packed maps that a work-item goes through at a time: half of a small second-level cache */
 #define SEEN_BYTES ((int64_t)256 << 10) /* of an image that a work-item goes through before it turns to the next rows of a */
+#define STORED_BYTES ((int64_t)16 << 10) /* of a result in blocks that are stored before their tail: half of a small first-level cache */
 #define ITEMS_PER_UNIT 4 /* work-items for each compute unit, so that none waits for long at the end */
 #define LEAST_WORK 65536 /* m n k batch below which the copies cost more than they gain */
 #define ALIGNMENT 128
@@ -34,11 +35,15 @@ typedef struct layout {
     bool copies_a; /* rows of a are no rows of what is computed with */
     int64_t bytes; /* of an element as it is computed */
     int64_t vector, rows, vectors, lines; /* of the register tile: VW, MR, NV, ROWS */
+    int64_t b_block, c_block; /* channels that lie side by side in an image, 1: none; rows in the result, 0: none */
+    int64_t stride_x; /* between the columns that are copied */
     int64_t seen[3]; /* of each stride of an axis, what windows see */
-    int64_t width, row_step, plane_rows, planes, image_step; /* the padded image: elements, see pad_images */
+    int64_t width, row_step, plane_rows, planes, image_step; /* the padded image: columns, elements; see pad_images */
+    int64_t step; /* over windows: elements from one window to the next in a row */
     int64_t out_rows, out_x; /* rows of windows in all planes, and windows in one */
     int64_t panels, lanes; /* of a: panels of MR rows, or of NV VW */
     int64_t tall, per_row, units; /* over windows: of a tile, tiles in a row and in an image */
+    int64_t filters_bytes; /* over windows: of packed a */
     int64_t packed_places_at, packed_end; /* byte offsets in packed a */
     int64_t round; /* images at a time */
     int64_t item_images; /* over pixels, with `own` */
@@ -71,21 +76,33 @@ static int64_t span_of(const aval_patches *p, int axis)
     return (p->kernel[axis] - 1) * p->dilation[axis] + 1;
 }
 
+/* Vectors of windows want the columns that a filter element sees side by side; single windows take them from where they lie, and a row with all its
+   columns is copied faster. */
+static void lay_out_columns(layout *l)
+{
+    const aval_patches *p = l->p;
+    l->stride_x = p->stride[2];
+    l->seen[2] = smaller(p->stride[2], span_of(p, 2));
+    l->width = p->out[2] + (span_of(p, 2) - 1) / l->seen[2];
+    l->step = l->b_block;
+    if (!l->over_windows || l->seen[2] == 1) return;
+    l->stride_x = l->seen[2] = 1;
+    l->width = (p->out[2] - 1) * p->stride[2] + span_of(p, 2);
+    l->step = p->stride[2] * l->b_block;
+}
+
 static void lay_out_image(layout *l)
 {
     const aval_patches *p = l->p;
+    for (int i = 0; i < 2; i++) l->seen[i] = smaller(p->stride[i], span_of(p, i));
+    lay_out_columns(l);
     l->out_rows = l->as_it_lies ? 1 : p->out[0] * p->out[1];
     l->out_x = l->as_it_lies ? l->g.n : p->out[2];
-    l->width = l->g.n;
-    l->plane_rows = l->planes = 1;
-    l->image_step = p->channels * l->g.n;
-    for (int i = 0; i < 3; i++) l->seen[i] = smaller(p->stride[i], span_of(p, i));
-    if (l->as_it_lies) return;
-    l->width = p->out[2] + (span_of(p, 2) - 1) / l->seen[2];
-    l->row_step = l->width * l->seen[2];
-    l->plane_rows = (p->out[1] - 1) * l->seen[1] + span_of(p, 1);
-    l->planes = (p->out[0] - 1) * l->seen[0] + span_of(p, 0);
-    l->image_step = p->channels * l->planes * l->plane_rows * l->row_step;
+    if (l->as_it_lies) l->width = l->g.n;
+    l->row_step = l->width * l->seen[2] * l->b_block;
+    l->plane_rows = l->as_it_lies ? 1 : (p->out[1] - 1) * l->seen[1] + span_of(p, 1);
+    l->planes = l->as_it_lies ? 1 : (p->out[0] - 1) * l->seen[0] + span_of(p, 0);
+    l->image_step = p->channels / l->b_block * l->planes * l->plane_rows * l->row_step;
 }
 
 /* Work-items for all compute units. */
@@ -132,13 +149,20 @@ static bool suits_windows(const layout *l)
     return windows < pixels && (!l->as_it_lies || l->g.n >= l->tall);
 }
 
+static bool in_blocks(const aval_gemm *g)
+{
+    return g->b_block > 0 || g->c_block > 0;
+}
+
 static void lay_out_windows(layout *l)
 {
     int64_t maps;
     if (l->over_maps) return;
     l->tall = l->rows == 8 ? 14 : 6;
-    l->over_windows = l->packed & 1 && suits_windows(l);
+    l->over_windows = in_blocks(&l->g) || (l->packed & 1 && suits_windows(l));
     if (!l->over_windows) return;
+    l->as_it_lies = l->as_it_lies && l->g.n >= l->tall;
+    lay_out_image(l);
     maps = divide_up(l->g.m, l->vector);
     l->vectors = maps == 1 || maps == 3 ? 1 : 2;
     l->lines = 1;
@@ -150,7 +174,7 @@ static void lay_out_windows(layout *l)
 static void lay_out_scratch(layout *l, const aval_device_info *info)
 {
     const aval_gemm *g = &l->g;
-    int64_t items = items_of(l, info), slack = (l->vectors > 2 ? l->vectors : 2) * l->vector;
+    int64_t items = items_of(l, info), slack = l->over_windows ? l->tall * l->step : (l->vectors > 2 ? l->vectors : 2) * l->vector;
     l->lanes = l->over_maps || l->over_windows ? l->vectors * l->vector : l->rows;
     l->panels = divide_up(g->m, l->lanes);
     l->own = !l->as_it_lies && g->batch >= items && l->variant.knobs[AVAL__KNOB_OWN] != 1;
@@ -165,7 +189,9 @@ static void lay_out_scratch(layout *l, const aval_device_info *info)
         l->a_at = take(l, copies * maps, l->bytes);
         l->sums_at = take(l, l->parts * l->panels * g->n * l->lanes, l->bytes);
     } else {
-        l->a_at = l->copies_a && !l->over_windows ? take(l, g->m * g->k, l->bytes) : -1;
+        l->filters_bytes = l->over_windows ? l->panels * l->lanes * g->k * l->bytes : 0;
+        int64_t bytes = !l->over_windows ? g->m * g->k * l->bytes : l->packed & 1 ? 0 : l->filters_bytes;
+        l->a_at = l->copies_a || l->over_windows ? take(l, bytes, 1) : -1;
     }
     if (!(l->packed & 1)) l->places_at = take(l, l->over_maps ? g->n : g->k, 4);
     /* Vectors at the end of a row read over it, from the last row of an image into what is behind. */
@@ -188,6 +214,8 @@ static bool lay_out_as(const aval_device_info *info, const aval_gemm *gemm, int 
     l->packed = packed;
     if (!aval__gemm_normalise(gemm, &l->g)) return false;
     l->p = l->g.b.patches;
+    l->b_block = l->g.b_block > 0 ? l->g.b_block : 1;
+    l->c_block = l->g.c_block;
     l->bytes = computed_bytes(type);
     l->over_maps = l->g.b.transposed;
     bool whole = l->bytes == (int64_t)aval_type_bytes(type);
@@ -195,10 +223,9 @@ static bool lay_out_as(const aval_device_info *info, const aval_gemm *gemm, int 
     l->copies_a = !whole || l->g.a.transposed;
     lay_out_image(l);
     lay_out_tile(l, info);
-    if (packed & 1) lay_out_windows(l);
+    if (packed & 1 || in_blocks(&l->g)) lay_out_windows(l);
     lay_out_scratch(l, info);
-    int64_t filters = l->over_windows ? l->panels * l->lanes * l->g.k * l->bytes : 0;
-    l->packed_places_at = divide_up(filters, ALIGNMENT) * ALIGNMENT;
+    l->packed_places_at = divide_up(l->filters_bytes, ALIGNMENT) * ALIGNMENT;
     l->packed_end = l->packed_places_at + divide_up(l->g.k * 4, ALIGNMENT) * ALIGNMENT;
     return true;
 }
@@ -233,9 +260,15 @@ static void push_any_scratch(recorder *r)
 static int launch_items(recorder *r, const char *kernel, int64_t x, int64_t y, int64_t z)
 {
     const layout *l = r->l;
-    const aval_define defines[] = { { "VW", l->vector }, { "MR", l->rows }, { "NV", l->vectors }, { "ROWS", l->lines }, { "TAIL", 1 } };
-    bool tail = r->tail && strcmp(kernel, l->over_maps ? "sum_parts" : l->over_windows ? "over_windows" : "over_pixels") == 0;
-    return launch(&r->to, kernel, x, y, z, 1, defines, sizeof defines / sizeof defines[0] - !tail);
+    aval_define defines[7] = { { "VW", l->vector }, { "MR", l->rows }, { "NV", l->vectors }, { "ROWS", l->lines } };
+    size_t n = 4;
+    bool stores = strcmp(kernel, l->over_maps ? "sum_parts" : l->over_windows ? "over_windows" : "over_pixels") == 0;
+    if (stores && l->over_windows) {
+        defines[n++] = (aval_define){ "STEP", l->step };
+        defines[n++] = (aval_define){ "C_BLOCK", l->c_block };
+    }
+    if (stores && r->tail) defines[n++] = (aval_define){ "TAIL", 1 };
+    return launch(&r->to, kernel, x, y, z, 1, defines, n);
 }
 
 /* IMAGE_PARAMS of patches.cl. */
@@ -245,9 +278,9 @@ static void push_image(recorder *r)
     const aval_patches *p = l->p;
     push_ints(&r->to, p->in, 3);
     push_ints(&r->to, p->pad, 3);
-    push_ints(&r->to, p->stride, 3);
+    INTS(&r->to, p->stride[0], p->stride[1], l->stride_x);
     push_ints(&r->to, l->seen, 3);
-    INTS(&r->to, l->planes, l->plane_rows, l->width);
+    INTS(&r->to, l->planes, l->plane_rows, l->width, l->b_block);
 }
 
 static void push_operand(recorder *r, const aval_operand *o, int64_t first)
@@ -264,18 +297,22 @@ static int record_places(recorder *r, int64_t at)
     LONGS(&r->to, at);
     push_ints(&r->to, p->kernel, 3);
     push_ints(&r->to, p->dilation, 3);
-    INTS(&r->to, l->seen[2], l->planes, l->plane_rows, l->width);
+    INTS(&r->to, l->seen[2], l->planes, l->plane_rows, l->width, l->b_block);
     return launch_items(r, "list_places", p->channels, 1, 1);
 }
 
-static int record_images(recorder *r, int64_t first, int64_t count)
+static int record_images(recorder *r, const aval_device_info *info, int64_t first, int64_t count)
 {
     const layout *l = r->l;
+    int64_t channels = l->p->channels / l->b_block, rows = l->planes * l->plane_rows,
+            parts = divide_up(items_of(l, info), channels * count);
+    int64_t item_rows = divide_up(rows, smaller(parts, rows));
     push_operand(r, &l->g.b, first);
     push_scratch(r);
     LONGS(&r->to, l->x_at);
     push_image(r);
-    return launch_items(r, "pad_images", l->p->channels, count, 1);
+    INTS(&r->to, item_rows);
+    return launch_items(r, "pad_images", channels, count, divide_up(rows, item_rows));
 }
 
 /* Sides of a work-item's block of vectors and panels: whole images where there are enough of them. */
@@ -291,16 +328,27 @@ static void choose_blocks(int64_t items, int64_t vectors, int64_t panels, int64_
     }
 }
 
+static void push_filters(recorder *r, int64_t at)
+{
+    const aval_operand *a = &r->l->g.a;
+    push(&r->to, (aval_arg)AVAL_READ(a->tensor));
+    LONGS(&r->to, a->offset, a->transposed ? 1 : a->ld, a->transposed ? a->ld : 1);
+    push_scratch(r);
+    LONGS(&r->to, at);
+}
+
 static int record_filters(recorder *r)
 {
-    const layout *l = r->l;
-    const aval_gemm *g = &l->g;
-    push(&r->to, (aval_arg)AVAL_READ(g->a.tensor));
-    LONGS(&r->to, g->a.offset, g->a.transposed ? 1 : g->a.ld, g->a.transposed ? g->a.ld : 1);
-    push_scratch(r);
-    LONGS(&r->to, l->a_at);
-    INTS(&r->to, g->k);
-    return launch_items(r, "pack_filters", g->m, 1, 1);
+    push_filters(r, r->l->a_at);
+    INTS(&r->to, r->l->g.k);
+    return launch_items(r, "pack_filters", r->l->g.m, 1, 1);
+}
+
+static int record_lanes(recorder *r, int64_t at)
+{
+    push_filters(r, at);
+    INTS(&r->to, r->l->g.m, r->l->g.k);
+    return launch_items(r, "pack_lanes", r->l->panels, 1, 1);
 }
 
 static double flops(const aval_gemm *g, int64_t images)
@@ -344,20 +392,20 @@ static int record_windows_of(recorder *r, const aval_device_info *info, int64_t 
     const aval_gemm *g = &l->g;
     const aval_patches *p = l->p;
     int64_t step_y = l->seen[1] * l->row_step, step_z = l->seen[0] * l->plane_rows * l->row_step;
-    int64_t block = SEEN_BYTES / (p->channels * l->seen[2] * l->seen[1] * l->tall * l->bytes), item_units = l->units;
-    int64_t item_panels = l->panels;
+    int64_t block = SEEN_BYTES / (p->channels / l->b_block * l->step * l->seen[1] * l->tall * l->bytes), item_units = l->units;
+    int64_t item_panels = l->panels, stored = l->c_block > 0 ? STORED_BYTES / (l->tall * l->lanes * l->bytes) : l->units;
     if (!l->own) choose_blocks(items_of(l, info), l->units, l->panels, count, 1, &item_units, &item_panels);
     push_result(&r->to, g->c.tensor, g->beta);
     LONGS(&r->to, g->c.offset + first * g->c.batch_stride, g->c.batch_stride, g->c.ld);
     push_operand(r, &g->b, first);
-    push(&r->to, (aval_arg)AVAL_READ(r->packed));
-    LONGS(&r->to, l->packed_places_at);
+    push(&r->to, (aval_arg)AVAL_READ(r->packed ? r->packed : r->to.scratch));
+    LONGS(&r->to, r->packed ? 0 : l->a_at, r->packed ? l->packed_places_at : l->places_at);
     push_any_scratch(r);
     LONGS(&r->to, l->x_at);
     INTS(&r->to, l->own, l->as_it_lies, p->channels);
     push_image(r);
-    INTS(&r->to, l->image_step, count, l->item_images, g->m, g->k, l->units, item_units, item_panels, block > 1 ? block : 1, l->per_row,
-         l->as_it_lies ? 1 : p->out[1], l->out_x, step_z, step_y);
+    INTS(&r->to, l->image_step, count, l->item_images, g->m, g->k, l->units, item_units, item_panels, block > 1 ? block : 1,
+         stored > 1 ? stored : 1, l->per_row, l->as_it_lies ? 1 : p->out[1], l->out_x, step_z, step_y);
     push_scales(&r->to, g->alpha, g->beta);
     r->to.flops = flops(g, count);
     return launch_items(r, "over_windows", divide_up(l->units, item_units), divide_up(l->panels, item_panels),
@@ -368,24 +416,25 @@ static int record_pixels(recorder *r, const aval_device_info *info)
 {
     const layout *l = r->l;
     if (!r->packed) AVAL__TRY(record_places(r, l->places_at));
+    if (l->over_windows && !r->packed) AVAL__TRY(record_lanes(r, l->a_at));
     if (l->copies_a && !l->over_windows) AVAL__TRY(record_filters(r));
     for (int64_t first = 0; first < l->g.batch; first += l->round) {
         int64_t count = smaller(l->round, l->g.batch - first);
-        if (!l->as_it_lies && !l->own) AVAL__TRY(record_images(r, first, count));
+        if (!l->as_it_lies && !l->own) AVAL__TRY(record_images(r, info, first, count));
         AVAL__TRY(l->over_windows ? record_windows_of(r, info, first, count) : record_pixels_of(r, info, first, count));
     }
     return AVAL_OK;
 }
 
 /* Images `first` to `first + count - 1` of the batch, added to those before. */
-static int record_maps_of(recorder *r, int64_t first, int64_t count)
+static int record_maps_of(recorder *r, const aval_device_info *info, int64_t first, int64_t count)
 {
     const layout *l = r->l;
     const aval_gemm *g = &l->g;
     const aval_patches *p = l->p;
     int64_t step_y = l->seen[1] * l->row_step, step_z = l->seen[0] * l->plane_rows * l->row_step;
     if (!l->own) {
-        AVAL__TRY(record_images(r, first, count));
+        AVAL__TRY(record_images(r, info, first, count));
         push_operand(r, &g->a, first);
         LONGS(&r->to, g->a.ld);
         push_scratch(r);
@@ -406,12 +455,13 @@ static int record_maps_of(recorder *r, int64_t first, int64_t count)
     return launch_items(r, "over_maps", divide_up(divide_up(g->n, l->rows), l->item_tiles), l->own ? 1 : l->panels, l->parts);
 }
 
-static int record_maps(recorder *r)
+static int record_maps(recorder *r, const aval_device_info *info)
 {
     const layout *l = r->l;
     const aval_gemm *g = &l->g;
     AVAL__TRY(record_places(r, l->places_at));
-    for (int64_t first = 0; first < g->batch; first += l->round) AVAL__TRY(record_maps_of(r, first, smaller(l->round, g->batch - first)));
+    for (int64_t first = 0; first < g->batch; first += l->round)
+        AVAL__TRY(record_maps_of(r, info, first, smaller(l->round, g->batch - first)));
     push_result(&r->to, g->c.tensor, g->beta);
     LONGS(&r->to, g->c.offset, g->c.ld);
     push_scratch(r);
@@ -432,9 +482,16 @@ static int supports(const aval_device_info *info, const aval_gemm *gemm, int typ
     if (computed_bytes(type) == 0 || (type == AVAL_DOUBLE && !info->fp64) || g.m == 0 || g.n == 0 || g.k == 0) return AVAL_E_UNSUPPORTED;
     bool pixels = !g.b.transposed && !g.sum && (g.a.batch_stride == 0 || g.batch == 1), maps = g.b.transposed && g.sum && !g.a.transposed;
     if ((!pixels && !maps) || !fits_int(g.m) || !fits_int(g.n) || !fits_int(g.k) || !fits_int(g.batch)) return AVAL_E_UNSUPPORTED;
-    if ((double)g.m * (double)g.n * (double)g.k * (double)g.batch < LEAST_WORK) return AVAL_E_UNSUPPORTED;
+    if (!in_blocks(&g) && (double)g.m * (double)g.n * (double)g.k * (double)g.batch < LEAST_WORK) return AVAL_E_UNSUPPORTED;
     if (!lay_out(info, gemm, type, 0, &l)) return AVAL_E_UNSUPPORTED;
     return fits_int(l.image_step) && fits_int(l.panels * l.lanes * g.k) ? AVAL_OK : AVAL_E_UNSUPPORTED;
+}
+
+/* Blocks that do not begin and end with an image and a result belong to several groups. */
+static bool takes_blocks(const aval_device_info *info, const aval_gemm *gemm, int type)
+{
+    if (supports(info, gemm, type) != AVAL_OK || gemm->b.transposed) return false;
+    return (gemm->b_block == 0 || gemm->b.patches->channels % gemm->b_block == 0) && (gemm->c_block == 0 || gemm->m % gemm->c_block == 0);
 }
 
 static uint64_t scratch_bytes(const aval_device_info *info, const aval_gemm *gemm, int type, unsigned packed)
@@ -457,13 +514,7 @@ static int pack(const aval_device_info *info, const aval_gemm *gemm, int type, i
         return aval__fail(AVAL_E_INTERNAL, "patches was asked to pack what are no filters");
     recorder r = { .l = &l, .to = { .call = call, .scratch = to, .type = type } };
     AVAL__TRY(record_places(&r, l.packed_places_at));
-    if (!l.over_windows) return AVAL_OK;
-    push(&r.to, (aval_arg)AVAL_READ(l.g.a.tensor));
-    LONGS(&r.to, l.g.a.offset, l.g.a.transposed ? 1 : l.g.a.ld, l.g.a.transposed ? l.g.a.ld : 1);
-    push_scratch(&r);
-    LONGS(&r.to, 0);
-    INTS(&r.to, l.g.m, l.g.k);
-    return launch_items(&r, "pack_lanes", l.panels, 1, 1);
+    return l.over_windows ? record_lanes(&r, 0) : AVAL_OK;
 }
 
 /* Not where several launches store parts of the result. */
@@ -481,7 +532,7 @@ static int record(const aval_device_info *info, const aval_gemm *gemm, int type,
     layout l;
     if (!lay_out(info, gemm, type, packed[0] ? 1 : 0, &l)) return aval__fail(AVAL_E_INTERNAL, "patches was given a transposed product");
     recorder r = { .l = &l, .packed = packed[0], .tail = tail, .to = { .call = call, .scratch = scratch, .type = type } };
-    return l.over_maps ? record_maps(&r) : record_pixels(&r, info);
+    return l.over_maps ? record_maps(&r, info) : record_pixels(&r, info);
 }
 
 /* ---- What may be chosen by measuring ---------------------------------------------------------------------------------------------------- */
@@ -516,5 +567,6 @@ const aval__gemm_provider aval__gemm_patches = {
     .record = record,
     .source = &source,
     .takes_tail = takes_tail,
+    .takes_blocks = takes_blocks,
     .tuner = &tuner,
 };
