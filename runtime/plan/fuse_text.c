@@ -158,10 +158,13 @@ static void put_coordinates(const aval__generator *g, aval__text *text, const ch
 static void put_loop(aval__generator *g, const char *first, const char *end)
 {
     put_loads(g, FIXED);
+    /* Two vectors of 8 are all of a block of 16, for which no loop is left, and what rows share stays in registers. */
+    const char *interleave =
+        g->grid != NULL && g->grid->blocks > 0 && g->grid->columns == 16 ? "interleave_count(2)" : "interleave(enable)";
     aval__text_add(&g->body,
-                   "#pragma clang loop vectorize(assume_safety) interleave(enable)\n"
+                   "#pragma clang loop vectorize(assume_safety) %s\n"
                    "        for (long j = %s; j < %s; j++) {\n",
-                   first, end);
+                   interleave, first, end);
     put_loads(g, VARYING);
     aval__fused_nodes(g);
     put_stores(g);
