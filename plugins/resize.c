@@ -4,6 +4,8 @@
 
 #include "resize.cl.h"
 
+#define MOST_UNROLLED 4 /* weights of an output whose number the kernel is built for: those of a cubic */
+
 /* ---- Interpolate --------------------------------------------------------------------------------------------------------------------- */
 
 static int interpolate_infer(const aval_host *host, aval_call *call)
@@ -30,14 +32,15 @@ static int interpolate_forward(const aval_host *host, aval_call *call)
     box b = { .rank = 3, .dims = { s.outer, host->count(starts), s.inner }, .to = { 0, 1, 0 }, .from = { s.length * s.inner, 0, 1 } };
     int64_t of_table[8], of_x[8];
     box_simplify(&b);
+    const int64_t taps = host->dims(weights)[1];
     walk w = walk_over(host->device(call), b.dims, b.rank);
     right_aligned(b.to, b.rank, 0, of_table);
     right_aligned(b.from, b.rank, 0, of_x);
     return host->launch(call,
-                        AVAL_LAUNCH(.kernel = "interpolate", BY_WALK(host->device(call), w), .s_type = (uint32_t)host->type(x),
-                                    .d_type = (uint32_t)host->type(weights),
+                        AVAL_LAUNCH(.kernel = "interpolate", BY_WALK_WITH(host->device(call), w, "TAPS", taps <= MOST_UNROLLED ? taps : 0),
+                                    .s_type = (uint32_t)host->type(x), .d_type = (uint32_t)host->type(weights),
                                     AVAL_ARGS(AVAL_READ(x), AVAL_READ(starts), AVAL_READ(weights), AVAL_WRITE(y), AVAL_I64(s.length),
-                                              AVAL_I64(s.inner), AVAL_I64(host->dims(weights)[1]), WALK(w), EIGHT(of_table), EIGHT(of_x))));
+                                              AVAL_I64(s.inner), AVAL_I64(taps), WALK(w), EIGHT(of_table), EIGHT(of_x))));
 }
 
 static int interpolate_reference(const aval_host *host, aval_call *call)
@@ -252,7 +255,7 @@ static int resize_along(const aval_host *host, aval_call *call, const resizing *
     return status;
 }
 
-/* An axis that becomes shorter comes first, so that the others have less to do. */
+/* Axes that become shorter come first, so that the others have less to do; and the last axis, whose neighbours lie beside each other, where there is less. */
 static int resize_body(const aval_host *host, aval_call *call)
 {
     const aval_tensor *y = host->input(call, 0);
@@ -262,7 +265,8 @@ static int resize_body(const aval_host *host, aval_call *call)
     if (r.rule.mode != RESIZE_NEAREST && !(AVAL_FLOATS & AVAL_TYPE_SET(type)))
         return host->fail(call, AVAL_PLUGIN_UNSUPPORTED, "input X is of an integer type, which only mode nearest takes: cast it");
     for (int shorter = 1; shorter >= 0; shorter--) {
-        for (uint32_t i = 0; i < r.rank; i++) {
+        for (uint32_t k = 0; k < r.rank; k++) {
+            const uint32_t i = shorter ? k : r.rank - 1 - k;
             const resize_axis *a = &r.axes[i];
             int same = a->scale == 1 && a->count == a->length && a->roi[0] == 0 && a->roi[1] == 1;
             if (!same && (a->count < a->length) == shorter) TRY(resize_along(host, call, &r, i, &y));

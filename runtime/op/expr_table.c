@@ -236,8 +236,8 @@ const aval__operation aval__operations[] = {
                          "$0 != 0 ? $1 : $2",
                          { NULL, "a ? 1 : 0", "a ? 0 : 1" } },
     /* By the base: 0 x inf would be NaN at base 0 and power 0.  By the power: only where log exists; x^b at x = 0 and b > 0 is 0 for all b. */
-    [AVAL__X_POW] = EXACT(pow, 2, "aval_of_two(pow, $0, $1)", pow, natural_pow, "aval_int_pow($T, $0, $1)", "b == 0 ? 0 : b * pow(a, b - 1)",
-                          "a > 0 ? y * log(a) : 0"),
+    [AVAL__X_POW] = EXACT(pow, 2, "aval_of_two(pow, $0, $1)", pow, natural_pow, "aval_int_pow($T, $0, $1)",
+                          "b == 0 ? 0 : b * pow(a, b - 1)", "a > 0 ? y * log(a) : 0"),
     [AVAL__X_FUNCTIONS] = EXACT(abs, 1, "fabs($0)", abs, int_same, "$0 < 0 ? ($T)(0 - ($U)$0) : $0", "sign(a)"),
     OF_FLOATS(acos, "-rsqrt(1 - a * a)"),
     OF_FLOATS(acosh, "rsqrt(a * a - 1)"),

@@ -347,9 +347,9 @@ static const struct float_function {
     const char *expression;
     double most, most_of_opencl;
 } float_functions[] = {
-    { "acos(a)", 1.5, 4 },  { "acosh(a)", 2.5, 4 }, { "asin(a)", 2.5, 4 },  { "asinh(a)", 2, 4 },  { "atan(a)", 1.5, 5 },
-    { "atanh(a)", 2.5, 5 }, { "cos(a)", 3, 4 },     { "cosh(a)", 2, 4 },    { "erf(a)", 1.5, 16 }, { "expm1(a)", 2, 3 },
-    { "log(a)", 1, 3 },     { "log1p(a)", 1, 2 },   { "pow(a, b)", 4, 16 }, { "sin(a)", 3, 4 },    { "sinh(a)", 3, 4 },
+    { "acos(a)", 1.5, 4 },  { "acosh(a)", 2.5, 4 }, { "asin(a)", 2.5, 4 },  { "asinh(a)", 2, 4 },   { "atan(a)", 1.5, 5 },
+    { "atanh(a)", 2.5, 5 }, { "cos(a)", 3, 4 },     { "cosh(a)", 2, 4 },    { "erf(a)", 1.5, 16 },  { "expm1(a)", 2, 3 },
+    { "log(a)", 1, 3 },     { "log1p(a)", 1, 2 },   { "pow(a, b)", 4, 16 }, { "sin(a)", 3, 4 },     { "sinh(a)", 3, 4 },
     { "tan(a)", 4.5, 5 },   { "tanh(a)", 3, 5 },    { "round(a)", 0, 0 },   { "fmod(a, b)", 0, 0 }, { "mod(a, b)", 0.5, 0.5 },
 };
 
