@@ -1,15 +1,28 @@
 /* Tensors of random numbers, and choices by chance.  An absent state is (seed, 0). */
 #include "common.clh"
+#include "functions.clh"
 #include "philox.clh"
-
-#if S_TYPE == 11
-#define TWO_PI 6.283185307179586476925286766559
-#else
-#define TWO_PI 6.283185307179586476925286766559f
-#endif
 
 /* One product and one sum rounded each, as on the host: with both in one rounding a device would draw other numbers. */
 #pragma OPENCL FP_CONTRACT OFF
+
+/* Two independent normal numbers by Box and Muller from two even ones, whose angle is `second` turns: so many quarters, and a rest that is exact. */
+static void normal_pair(T first, T second, T *a, T *b)
+{
+#if S_TYPE == 11
+    const T radius = sqrt(-2 * log(first + 0x1p-24)), angle = 6.283185307179586476925286766559 * second;
+    *a = radius * cos(angle);
+    *b = radius * sin(angle);
+#else
+    const float radius = sqrt(-2 * aval_log_of_float(first + 0x1p-24f));
+    const float shifted = 4 * second + 12582912.0f, rest = (4 * second - (shifted - 12582912.0f)) * 1.57079637f; /* 1.5 * 2^23 */
+    const uint quarters = as_uint(shifted);
+    const float sine = aval_sine_part(rest), cosine = aval_cosine_part(rest);
+    const float x = (quarters & 1) != 0 ? -sine : cosine, y = (quarters & 1) != 0 ? cosine : sine;
+    *a = radius * as_float(as_uint(x) ^ (quarters & 2) << 30);
+    *b = radius * as_float(as_uint(y) ^ (quarters & 2) << 30);
+#endif
+}
 
 /* y = low + (high - low) u, or with `normal` low + high z with z by Box and Muller from two words, u and z numbers of the stream.  Work-items:
    ceil(n / 4), each with four neighbours. */
@@ -25,13 +38,8 @@ __kernel void draw(__global S *y, long y_at, __global const long *state, long st
     uint w[4] = { words.x, words.y, words.z, words.w };
     T x[4];
     for (int j = 0; j < 4; j += 2) {
-        T first = philox_uniform(w[j]), second = philox_uniform(w[j + 1]), scale = high - low;
-        if (normal) {
-            T radius = sqrt(-2 * log(first + (T)0x1p-24f)), angle = TWO_PI * second;
-            first = radius * cos(angle);
-            second = radius * sin(angle);
-            scale = high;
-        }
+        T first = philox_uniform(w[j]), second = philox_uniform(w[j + 1]), scale = normal ? high : high - low;
+        if (normal) normal_pair(first, second, &first, &second);
         x[j] = low + scale * first;
         x[j + 1] = low + scale * second;
     }

@@ -1,8 +1,8 @@
 /* Copies that move elements about: transposition, slices, concatenation, padding; and tensors made from shapes.  Elements are not computed with, so that S stands
  * for any type of the same size. */
 #include "common.clh"
-#include "walk.clh"
 #include "run.clh"
+#include "walk.clh"
 
 /* to[to_first + sum i_a ts_a] = from[from_first + sum i_a fs_a] for all indices i of the box.  Work-items: the walk's. */
 __kernel void copy_box(__global S *to, long to_at, __global const S *from, long from_at, long to_first, long from_first, WALK, EIGHT(ts),
@@ -142,8 +142,8 @@ static void pad_row(__global S *y, __global const S *x, int mode, long i, long l
 #endif
 
 /* y [d0 .. d7] = x [x0 .. x7], moved by b0 .. b7 and padded.  `value` may be absent: zero.  Work-items: the walk's, over y. */
-__kernel void pad(__global const S *x, long x_at, __global const S *value, long value_at, __global S *y, long y_at, int mode, WALK, EIGHT(x),
-                  EIGHT(b))
+__kernel void pad(__global const S *x, long x_at, __global const S *value, long value_at, __global S *y, long y_at, int mode, WALK,
+                  EIGHT(x), EIGHT(b))
 {
     const S filling = value_at >= 0 ? value[value_at] : (S)0;
     const long x_lengths[8] = { x0, x1, x2, x3, x4, x5, x6, x7 }, before[8] = { b0, b1, b2, b3, b4, b5, b6, b7 };
@@ -162,6 +162,36 @@ __kernel void pad(__global const S *x, long x_at, __global const S *value, long 
 #else
         const long column = pad_index(mode, PIECE_AT - b7, x7);
         y[place] = row >= 0 && column >= 0 ? x[row * x7 + column] : filling;
+#endif
+    }
+}
+
+#if WG == 1
+/* n elements of a row that has the `period` ones of `from` again and again, from number `first` of them on: once one by one, then twice what is there. */
+static void tile_row(__global S *to, __global const S *from, long first, long period, long n)
+{
+    long done = min(period - first, n), few = min(first, n - done);
+    copy_run(to, 1, from + first, 1, done);
+    copy_run(to + done, 1, from, 1, few);
+    for (done += few; done < n; done += few) {
+        few = min(done, n - done);
+        copy_run(to + done, 1, to, 1, few);
+    }
+}
+#endif
+
+/* y [d0 .. d7], whose last axis has `period` neighbours of x again and again, of those that begin at sum i_a xs_a.  Work-items: the walk's, over y. */
+__kernel void tile(__global const S *x, long x_at, __global S *y, long y_at, long period, WALK, EIGHT(xs))
+{
+    x += x_at;
+    y += y_at;
+    EACH_PIECE
+    {
+        __global const S *from = x + WALKED(xs);
+#if WG == 1
+        tile_row(y + place, from, PIECE_AT % period, period, PIECE_LENGTH);
+#else
+        y[place] = from[PIECE_AT % period];
 #endif
     }
 }

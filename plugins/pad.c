@@ -1,4 +1,4 @@
-/* Operators that make tensors larger: Pad, CenterCropPad, Tile, Expand.  A tile is a pad that wraps around. */
+/* Operators that make tensors larger: Pad, CenterCropPad, Tile, Expand.  A tile of many axes is a pad that wraps around. */
 #include "walk.h"
 
 #include "shape.cl.h"
@@ -323,11 +323,55 @@ static int tile_infer(const aval_host *host, aval_call *call)
     return pad_infer_as(host, call, &p);
 }
 
+/* The box of the result: of each axis its copies and its elements, but those that the last copies are of are one row with them. */
+typedef struct tiling {
+    int64_t dims[2 * AVAL_MAX_RANK], from[2 * AVAL_MAX_RANK]; /* from `first` on */
+    int64_t period;
+    uint32_t first;
+} tiling;
+
+static void tile_axis(tiling *t, int64_t length, int64_t from)
+{
+    if (length == 1) return;
+    if (t->first < 2 * AVAL_MAX_RANK - 1 && from == t->from[t->first] * t->dims[t->first]) t->dims[t->first] *= length;
+    else {
+        t->dims[--t->first] = length;
+        t->from[t->first] = from;
+    }
+}
+
+static tiling tile_box(const aval_host *host, const aval_tensor *x, const aval_tensor *y)
+{
+    tiling t = { .period = 1, .first = 2 * AVAL_MAX_RANK };
+    int64_t stride = 1;
+    for (uint32_t i = host->rank(x); i-- > 0; stride *= host->dims(x)[i]) {
+        const int64_t length = host->dims(x)[i], copies = host->dims(y)[i] / length;
+        if (t.first == 2 * AVAL_MAX_RANK) {
+            t.period *= length;
+            tile_axis(&t, copies == 1 && i > 0 ? 1 : copies * t.period, 0);
+        } else {
+            tile_axis(&t, length, stride);
+            tile_axis(&t, copies, 0);
+        }
+    }
+    return t;
+}
+
 static int tile_forward(const aval_host *host, aval_call *call)
 {
+    const aval_tensor *x = host->input(call, 0), *y = host->output(call, 0);
+    const aval_device_info *device = host->device(call);
+    int64_t from[8];
     padding p;
     TRY(tile_plan(host, call, &p));
-    return pad_launch(host, call, NULL, &p);
+    if (host->count(y) == 0) return 0;
+    const tiling t = tile_box(host, x, y);
+    const uint32_t rank = 2 * AVAL_MAX_RANK - t.first;
+    if (rank > 8) return pad_launch(host, call, NULL, &p);
+    right_aligned(t.from + t.first, rank, 0, from);
+    walk w = walk_over(device, t.dims + t.first, rank);
+    return host->launch(call, AVAL_LAUNCH(.kernel = "tile", BY_WALK(device, w), .s_type = aval_carrier(host->type(y)),
+                                          AVAL_ARGS(AVAL_READ(x), AVAL_WRITE(y), AVAL_I64(t.period), WALK(w), EIGHT(from))));
 }
 
 static int tile_reference(const aval_host *host, aval_call *call)
@@ -485,11 +529,13 @@ static const aval_op tile_op = {
     .forward = tile_forward,
     .backward_body = tile_backward,
     .reference = tile_reference,
-    .samples = AVAL_SAMPLES({ .inputs = "[2,3] i64[2]{2,3}" }, { .inputs = "[2,1,2] i64[3]{1,4,1}" }, { .inputs = "[] i64[0]" },
-                            { .inputs = "[2,3] i64[2]{1,0}", .flags = AVAL_NO_GRADIENT_CHECK, .why = "nothing comes out" },
-                            { .inputs = "[0,3] i64[2]{2,2}" }, { .inputs = "b[2]{0,1} i64[1]{3}" },
-                            { .inputs = "[13,17] i64[2]{20,19}", .size_class = AVAL_LARGE },
-                            { .inputs = "[2,3001] i64[2]{2,3}", .size_class = AVAL_LARGE, .why = "rows of several pieces" }),
+    .samples = AVAL_SAMPLES(
+        { .inputs = "[2,3] i64[2]{2,3}" }, { .inputs = "[2,1,2] i64[3]{1,4,1}" },
+        { .inputs = "[2,1,2,1,2,1,2,2] i64[8]{2,1,2,1,2,1,2,2}", .why = "more axes than a walk has" },
+        { .inputs = "[2,3,2,3] i64[4]{3,1,1,2}" }, { .inputs = "[2,3] i64[2]{1,1}", .why = "nothing to repeat" }, { .inputs = "[] i64[0]" },
+        { .inputs = "[2,3] i64[2]{1,0}", .flags = AVAL_NO_GRADIENT_CHECK, .why = "nothing comes out" }, { .inputs = "[0,3] i64[2]{2,2}" },
+        { .inputs = "b[2]{0,1} i64[1]{3}" }, { .inputs = "[13,17] i64[2]{20,19}", .size_class = AVAL_LARGE },
+        { .inputs = "[2,3001] i64[2]{2,3}", .size_class = AVAL_LARGE, .why = "rows of several pieces" }),
 };
 static const aval_op expand_op = {
     .size = sizeof(aval_op),
