@@ -7,7 +7,7 @@
 #pragma OPENCL FP_CONTRACT OFF
 
 /* Two independent normal numbers by Box and Muller from two even ones, whose angle is `second` turns: so many quarters, and a rest that is exact. */
-static void normal_pair(T first, T second, T *a, T *b)
+__attribute__((always_inline)) static inline void normal_pair(T first, T second, T *a, T *b)
 {
 #if S_TYPE == 11
     const T radius = sqrt(-2 * log(first + 0x1p-24)), angle = 6.283185307179586476925286766559 * second;
@@ -24,26 +24,44 @@ static void normal_pair(T first, T second, T *a, T *b)
 #endif
 }
 
-/* y = low + (high - low) u, or with `normal` low + high z with z by Box and Muller from two words, u and z numbers of the stream.  Work-items:
-   ceil(n / 4), each with four neighbours. */
-__kernel void draw(__global S *y, long y_at, __global const long *state, long state_at, long n, long seed, int normal, REAL low, REAL high)
+/* The four numbers of a block. */
+__attribute__((always_inline)) static inline void four_of(long block, long seed, long counter, int normal, T low, T high, T x[4])
 {
-    long block = get_global_id(0), counter = 0;
-    if (block * 4 >= n) return;
+    const uint4 w = philox(block, seed, counter);
+    const T scale = normal ? high : high - low;
+    x[0] = philox_uniform(w.x), x[1] = philox_uniform(w.y), x[2] = philox_uniform(w.z), x[3] = philox_uniform(w.w);
+    if (normal) {
+        normal_pair(x[0], x[1], &x[0], &x[1]);
+        normal_pair(x[2], x[3], &x[2], &x[3]);
+    }
+    x[0] = low + scale * x[0], x[1] = low + scale * x[1], x[2] = low + scale * x[2], x[3] = low + scale * x[3];
+}
+
+/* y = low + (high - low) u, or with `normal` low + high z with z by Box and Muller from two words, u and z numbers of the stream.  Work-items:
+   ceil(n / (4 chunk)), each with `chunk` blocks of four neighbours. */
+__kernel void draw(__global S *y, long y_at, __global const long *state, long state_at, long n, long chunk, long seed, int normal, REAL low,
+                   REAL high)
+{
+    const long first = get_global_id(0) * chunk, end = first + chunk, whole = min(end, n / 4);
+    long counter = 0;
     if (state_at >= 0) {
         seed = state[state_at];
         counter = state[state_at + 1];
     }
-    uint4 words = philox(block, seed, counter);
-    uint w[4] = { words.x, words.y, words.z, words.w };
-    T x[4];
-    for (int j = 0; j < 4; j += 2) {
-        T first = philox_uniform(w[j]), second = philox_uniform(w[j + 1]), scale = normal ? high : high - low;
-        if (normal) normal_pair(first, second, &first, &second);
-        x[j] = low + scale * first;
-        x[j + 1] = low + scale * second;
+    y += y_at;
+    for (long block = first; block < whole; block++) {
+        T x[4];
+        four_of(block, seed, counter, normal, low, high, x);
+        STORE(y, block * 4, x[0]);
+        STORE(y, block * 4 + 1, x[1]);
+        STORE(y, block * 4 + 2, x[2]);
+        STORE(y, block * 4 + 3, x[3]);
     }
-    for (int j = 0; j < 4 && block * 4 + j < n; j++) STORE(y, y_at + block * 4 + j, x[j]);
+    if (first <= n / 4 && n / 4 < end && n % 4 > 0) {
+        T x[4];
+        four_of(n / 4, seed, counter, normal, low, high, x);
+        for (long j = 0; j < n % 4; j++) STORE(y, n / 4 * 4 + j, x[j]);
+    }
 }
 
 /* The state of the next draw: the counter goes up by one.  Work-items: 1; next may be state itself. */

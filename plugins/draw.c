@@ -51,11 +51,12 @@ static int draw(const aval_host *host, aval_call *call, int normal, double low, 
 {
     const aval_tensor *y = host->output(call, 0), *state = state_of(host, call);
     const aval_tensor *next = host->n_outputs(call) > 1 ? host->output(call, 1) : NULL;
-    int64_t n = host->count(y), seed = seed_of(host, call);
+    const aval_device_info *device = host->device(call);
+    int64_t n = host->count(y), seed = seed_of(host, call), blocks = (n + 3) / 4, chunk = chunk_of(device, blocks, 4);
     if (n > 0)
-        TRY(host->launch(call, AVAL_LAUNCH(.kernel = "draw", EACH((n + 3) / 4),
-                                           AVAL_ARGS(AVAL_WRITE(y), AVAL_READ(state), AVAL_I64(n), AVAL_I64(seed), AVAL_I32(normal),
-                                                     AVAL_REAL(low), AVAL_REAL(high)))));
+        TRY(host->launch(call, AVAL_LAUNCH(.kernel = "draw", EACH((blocks + chunk - 1) / chunk), .local = { device->group == 1 },
+                                           AVAL_ARGS(AVAL_WRITE(y), AVAL_READ(state), AVAL_I64(n), AVAL_I64(chunk), AVAL_I64(seed),
+                                                     AVAL_I32(normal), AVAL_REAL(low), AVAL_REAL(high)))));
     if (next == NULL) return 0;
     return host->launch(call, AVAL_LAUNCH(.kernel = "draw_next", EACH(1), .s_type = (uint32_t)host->type(y),
                                           AVAL_ARGS(AVAL_READ(state), AVAL_WRITE(next), AVAL_I64(seed))));
