@@ -356,9 +356,9 @@ static const struct float_function {
 /* Of a block of floats whose bits are `step` apart; b such that most powers are numbers, and special pairs first. */
 static void fill_floats(float *a, float *b, uint32_t first, uint32_t step)
 {
-    static const float special[] = { 0,         -0.0f,      1,       -1,     INFINITY,    -INFINITY,   NAN,         0.5f,
-                                     -0.5f,     2,          -2,      3,      -3,          1e9f,        -1e9f,       1e-9f,
-                                     0x1p-149f, -0x1p-149f, FLT_MAX, -1e38f, 16777215.0f, 33554436.0f, 0.999999940f };
+    static const float special[] = { 0,         -0.0f,      1,       -1,     INFINITY,    -INFINITY,   NAN,          0.5f,
+                                     -0.5f,     2,          -2,      3,      -3,          1e9f,        -1e9f,        1e-9f,
+                                     0x1p-149f, -0x1p-149f, FLT_MAX, -1e38f, 16777215.0f, 33554436.0f, 0.999999940f, 0x1.4p-147f };
     const size_t n = sizeof special / sizeof *special;
     uint64_t state = first + 1;
     for (size_t i = 0; i < AT_ONCE; i++) {
