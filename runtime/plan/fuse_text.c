@@ -9,6 +9,7 @@
  * (half, bytes), so that a value has the same bits whether it went through memory or not. */
 #include "plan/fuse_text.h"
 #include "expression.clh.h"
+#include "functions.clh.h"
 #include "small_float.clh.h"
 
 #include <stdio.h>
@@ -363,6 +364,7 @@ static void put_preamble(const aval__generator *g, aval__text *text)
     if (g->doubles) aval__text_add(text, "#pragma OPENCL EXTENSION cl_khr_fp64 : enable\n");
     /* PoCL vectorises after clang's own pass, which complains that it has not done so. */
     if (has_loop(g) || g->head) aval__text_add(text, "#ifdef __clang__\n#pragma clang diagnostic ignored \"-Wpass-failed\"\n#endif\n");
+    if (strstr(g->body.at, "aval_of") != NULL) aval__text_put(text, functions_clh, strlen(functions_clh));
     aval__text_put(text, expression_clh, strlen(expression_clh));
     if (g->smalls) aval__text_put(text, small_float_clh, strlen(small_float_clh));
 }
