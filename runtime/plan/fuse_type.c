@@ -10,8 +10,8 @@
     }
 #define NARROW(c_type, number) \
     { \
-        .name = c_type, .arithmetic = number, .load = "$p[$i]", .store = "$p[$i] = (" c_type ")$x", \
-        .from_real = "convert_" c_type "_sat($x)", .from_integer = "(" c_type ")$x" \
+        .name = c_type, .arithmetic = number, .load = "$p[$i]", .store = "$p[$i] = (" c_type ")$x", .from_real = "aval_to_" c_type "($x)", \
+        .from_integer = "(" c_type ")$x" \
     }
 /* numbers: mantissa, bias; see kernels/small_float.clh. */
 #define FLOAT8(numbers, largest, infinity, nan, over) \
