@@ -61,6 +61,13 @@ static made bias_and_activation(rig *r, const form *f)
     return (made){ { aval_apply(r->graph, "Relu", NULL, y) }, 1 };
 }
 
+/* The bias is a view of a view, which come after a product of inputs. */
+static made bias_that_comes_later(rig *r, const form *f)
+{
+    aval_value *bias = aval_apply(r->graph, "Flatten", "axis=0", filled(r, "bias", 1, &f->n));
+    return (made){ { two(r, "Add", product(r, f), aval_apply(r->graph, "Flatten", "axis=1", bias)) }, 1 };
+}
+
 static made row_bias_scaled(rig *r, const form *f)
 {
     const int64_t column[] = { f->m, 1 }, one[] = { 1 };
@@ -250,6 +257,11 @@ Test(tails, the_fallback_of_devices_with_work_groups)
     setenv("AVAL_GEMM", "tiles", 1);
     check(bias_and_activation, &ways[0].f, AVAL_MEMORY_ARENA, "gemm_direct");
     check(row_bias_scaled, &ways[1].f, AVAL_MEMORY_ARENA, "gemm_direct");
+}
+
+Test(tails, a_product_waits_for_what_its_tail_reads)
+{
+    check(bias_that_comes_later, &ways[0].f, AVAL_MEMORY_ARENA, ways[0].kernel);
 }
 
 /* A position embedding is not the same for all rows of a batch that is one matrix. */
