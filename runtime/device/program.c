@@ -27,7 +27,8 @@ static void drop(cl_program *program)
     *program = NULL;
 }
 
-static int fail_build(const aval__device *device, cl_program program, cl_int code, const char *name, const char *options)
+/* What the compiler said; NULL: nothing, or there is no memory for it.  For aval__free. */
+static char *read_log(const aval__device *device, cl_program program)
 {
     size_t bytes = 0;
     char *log = NULL;
@@ -37,6 +38,12 @@ static int fail_build(const aval__device *device, cl_program program, cl_int cod
             log[0] = 0;
         }
     }
+    return log;
+}
+
+static int fail_build(const aval__device *device, cl_program program, cl_int code, const char *name, const char *options)
+{
+    char *log = read_log(device, program);
     const char *shown = log != NULL && log[0] != 0 ? log : "(the compiler left no log)";
     int status = aval__fail(AVAL_E_BUILD, "kernel file '%s' does not build for device %zu '%s' with options '%s': clBuildProgram: %s: %.*s",
                             name, device->index, device->listed->name, options, aval__cl_name(code), MOST_LOG_BYTES, shown);
@@ -44,13 +51,29 @@ static int fail_build(const aval__device *device, cl_program program, cl_int cod
     return status;
 }
 
+/* A compiler that finds a mistake says so. */
+static bool finds_a_mistake(const aval__device *device, cl_program program)
+{
+    char *log = read_log(device, program);
+    bool mistake = log != NULL && strstr(log, "error") != NULL;
+    aval__free(log);
+    return mistake;
+}
+
+/* Processes that build the same program at the same time may disturb each other in a driver's own cache (PoCL 3.1: "failed to build the program", once in
+   thousands): what fails without a mistake is built once more. */
 static int build_source(aval__device *device, const char *name, const char *text, const char *options, cl_program *out)
 {
-    cl_int code;
+    cl_int code = CL_SUCCESS;
     int status = AVAL_OK;
-    cl_program program = clCreateProgramWithSource(device->context, 1, &text, NULL, &code);
-    AVAL__TRY_DONE(aval__cl_check(code, "clCreateProgramWithSource", "kernel file '%s'", name));
-    code = clBuildProgram(program, 1, &device->listed->id, options, NULL, NULL);
+    cl_program program = NULL;
+    for (int attempt = 0; attempt < 2; attempt++) {
+        program = clCreateProgramWithSource(device->context, 1, &text, NULL, &code);
+        AVAL__TRY_DONE(aval__cl_check(code, "clCreateProgramWithSource", "kernel file '%s'", name));
+        code = clBuildProgram(program, 1, &device->listed->id, options, NULL, NULL);
+        if (code != CL_BUILD_PROGRAM_FAILURE || attempt > 0 || finds_a_mistake(device, program)) break;
+        drop(&program);
+    }
     if (code != CL_SUCCESS) status = fail_build(device, program, code, name, options);
 done:
     if (status < 0) drop(&program);

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define COUNT 4096
+#define COUNT 16384
 #define LENGTH 64 /* nodes of a branch */
 
 /* Selects both halves, one before the other. */
@@ -64,7 +64,7 @@ Test(several_devices, branches_run_at_the_same_time_and_give_what_one_device_giv
     aval_value *in = rig_input(&r, "x", COUNT), *sum = two_branches(&r, in, 1), *reference = two_branches(&r, in, 0);
     /* The first step builds the programs.  That they can run at the same time is claimed, not that a machine with other work gives both a core each time. */
     unsigned long shared = 0;
-    for (int step = 0; step < 100 && (step < 2 || shared == 0); step++) {
+    for (int step = 0; step < 2000 && (step < 2 || shared == 0); step++) {
         rig_feed(&r, in, x, COUNT);
         rig_layer()->together();
         rig_run(&r, AVAL_VALUES(sum));
