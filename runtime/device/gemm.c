@@ -31,7 +31,7 @@ const aval__gemm_provider *aval__gemm_provider_at(size_t i)
 static bool is_supported(const aval__gemm_provider *p, const aval_device_info *info, const aval_gemm *gemm, int type, unsigned packed)
 {
     if (gemm->groups > 0 && !p->takes_groups) return false;
-    if ((gemm->b_block > 0 || gemm->c_block > 0) && (p->takes_blocks == NULL || !p->takes_blocks(info, gemm, type))) return false;
+    if (aval__gemm_in_blocks(gemm) && (p->takes_blocks == NULL || !p->takes_blocks(info, gemm, type))) return false;
     return p->supports(info, gemm, type) == AVAL_OK || (packed != 0 && p->supports_packed && p->supports_packed(info, gemm, type, packed));
 }
 
@@ -76,9 +76,9 @@ static bool find_tuned(const aval_device_info *info, const aval_gemm *gemm, int 
 bool aval__gemm_takes_groups(const aval_device_info *info, const aval_gemm *gemm, int type)
 {
     const char *forced = getenv("AVAL_GEMM");
-    const bool blocks = gemm->b_block > 0 || gemm->c_block > 0; /* which the rows of several groups may share */
     size_t provider;
-    if (forced != NULL && (forced[0] == 0 || blocks)) forced = NULL;
+    /* The rows of several groups may share a block. */
+    if (forced != NULL && (forced[0] == 0 || aval__gemm_in_blocks(gemm))) forced = NULL;
     return find_supporting(forced, info, gemm, type, 0, &provider);
 }
 

@@ -70,7 +70,7 @@ static int64_t sheet_of(const aval_patches *p, int axis, int64_t windows)
 /* Sums, the vectors of a step and a factor fill the registers. */
 static void lay_out_tile(layout *l, const aval_device_info *info)
 {
-    const bool wide = vector_floats(info) == 16;
+    const bool wide = aval__vector_floats(info) == 16;
     l->vector = l->bytes == 8 ? 8 : 16;
     if (l->over_filters) {
         l->rows = wide ? 9 : 5;
@@ -235,16 +235,12 @@ typedef struct blocked {
     int64_t zeros_at, item_bytes; /* of a work-item's scratch */
 } blocked;
 
-static bool is_blocked(const aval_gemm *gemm)
-{
-    return gemm->b_block > 0 || gemm->c_block > 0;
-}
-
 /* Windows of a tile: as many as registers take sums of, or fewer where less of a row is computed twice then. */
 static int64_t tile_of(const aval_device_info *info, const aval_gemm *g, int64_t bytes)
 {
     if (g->beta != 0) return 1; /* nothing is added twice */
-    const int64_t registers = vector_floats(info) == 16 ? 32 : 16, vector = divide_up(g->c_block * bytes, vector_floats(info) * 4);
+    const int64_t registers = aval__vector_floats(info) == 16 ? 32 : 16,
+                  vector = divide_up(g->c_block * bytes, aval__vector_floats(info) * 4);
     const int64_t row = g->b.patches->out[2], most = smaller(smaller(MOST_WINDOWS, registers / 2 / vector), row);
     int64_t best = most;
     for (int64_t windows = most - 1; windows > most / 2; windows--)
@@ -334,7 +330,7 @@ static int supports(const aval_device_info *info, const aval_gemm *gemm, int typ
         return AVAL_E_UNSUPPORTED;
     bool windows = !g.b.transposed && !g.sum, filters = g.b.transposed && g.sum && !g.a.transposed;
     if ((!windows && !filters) || g.m == 0 || g.n == 0 || g.k == 0) return AVAL_E_UNSUPPORTED;
-    if (is_blocked(&g)) return supports_blocks(&g) ? AVAL_OK : AVAL_E_UNSUPPORTED;
+    if (aval__gemm_in_blocks(&g)) return supports_blocks(&g) ? AVAL_OK : AVAL_E_UNSUPPORTED;
     const aval_patches *p = g.b.patches;
     if (g.b.batch_stride != p->channels * p->in[0] * p->in[1] * p->in[2]) return AVAL_E_UNSUPPORTED;
     const int64_t channels = p->channels, fewer = smaller(g.m, channels), more = g.m + channels - fewer;
@@ -352,7 +348,7 @@ static uint64_t scratch_bytes(const aval_device_info *info, const aval_gemm *gem
     layout l;
     blocked b;
     (void)packed;
-    if (is_blocked(gemm)) {
+    if (aval__gemm_in_blocks(gemm)) {
         lay_out_blocks(info, gemm, type, &b);
         return (uint64_t)(b.items * b.item_bytes);
     }
@@ -378,7 +374,7 @@ static int record(const aval_device_info *info, const aval_gemm *gemm, int type,
     layout l;
     aval__gemm_launch to = { .call = call, .scratch = scratch, .type = type };
     (void)packed;
-    if (is_blocked(gemm)) return record_blocks(&to, info, gemm, tail);
+    if (aval__gemm_in_blocks(gemm)) return record_blocks(&to, info, gemm, tail);
     if (!lay_out(info, gemm, type, &l)) return aval__fail(AVAL_E_INTERNAL, "direct was given a transposed product");
     return l.over_filters ? record_filters(&to, &l, tail) : record_windows(&to, &l, tail);
 }

@@ -61,7 +61,7 @@ static int64_t take(layout *l, int64_t elements, int64_t bytes)
 /* The register tile: sums, the vectors of a step and a factor fill the registers. */
 static void lay_out_tile(layout *l, const aval_device_info *info)
 {
-    int64_t floats = aval__knob_or(&l->variant, AVAL__KNOB_VECTOR, vector_floats(info)), width = l->out_x;
+    int64_t floats = aval__knob_or(&l->variant, AVAL__KNOB_VECTOR, aval__vector_floats(info)), width = l->out_x;
     l->vector = l->bytes == 8 ? floats / 2 : floats;
     l->rows = aval__knob_or(&l->variant, AVAL__KNOB_ROWS, floats == 16 ? 8 : 4);
     l->vectors = aval__knob_or(&l->variant, AVAL__KNOB_VECTORS, l->over_maps && l->g.m <= l->vector ? 1 : 2);
@@ -149,17 +149,12 @@ static bool suits_windows(const layout *l)
     return windows < pixels && (!l->as_it_lies || l->g.n >= l->tall);
 }
 
-static bool in_blocks(const aval_gemm *g)
-{
-    return g->b_block > 0 || g->c_block > 0;
-}
-
 static void lay_out_windows(layout *l)
 {
     int64_t maps;
     if (l->over_maps) return;
     l->tall = l->rows == 8 ? 14 : 6;
-    l->over_windows = in_blocks(&l->g) || (l->packed & 1 && suits_windows(l));
+    l->over_windows = aval__gemm_in_blocks(&l->g) || (l->packed & 1 && suits_windows(l));
     if (!l->over_windows) return;
     l->as_it_lies = l->as_it_lies && l->g.n >= l->tall;
     lay_out_image(l);
@@ -223,7 +218,7 @@ static bool lay_out_as(const aval_device_info *info, const aval_gemm *gemm, int 
     l->copies_a = !whole || l->g.a.transposed;
     lay_out_image(l);
     lay_out_tile(l, info);
-    if (packed & 1 || in_blocks(&l->g)) lay_out_windows(l);
+    if (packed & 1 || aval__gemm_in_blocks(&l->g)) lay_out_windows(l);
     lay_out_scratch(l, info);
     l->packed_places_at = divide_up(l->filters_bytes, ALIGNMENT) * ALIGNMENT;
     l->packed_end = l->packed_places_at + divide_up(l->g.k * 4, ALIGNMENT) * ALIGNMENT;
@@ -482,7 +477,7 @@ static int supports(const aval_device_info *info, const aval_gemm *gemm, int typ
     if (computed_bytes(type) == 0 || (type == AVAL_DOUBLE && !info->fp64) || g.m == 0 || g.n == 0 || g.k == 0) return AVAL_E_UNSUPPORTED;
     bool pixels = !g.b.transposed && !g.sum && (g.a.batch_stride == 0 || g.batch == 1), maps = g.b.transposed && g.sum && !g.a.transposed;
     if ((!pixels && !maps) || !fits_int(g.m) || !fits_int(g.n) || !fits_int(g.k) || !fits_int(g.batch)) return AVAL_E_UNSUPPORTED;
-    if (!in_blocks(&g) && (double)g.m * (double)g.n * (double)g.k * (double)g.batch < LEAST_WORK) return AVAL_E_UNSUPPORTED;
+    if (!aval__gemm_in_blocks(&g) && (double)g.m * (double)g.n * (double)g.k * (double)g.batch < LEAST_WORK) return AVAL_E_UNSUPPORTED;
     if (!lay_out(info, gemm, type, 0, &l)) return AVAL_E_UNSUPPORTED;
     return fits_int(l.image_step) && fits_int(l.panels * l.lanes * g.k) ? AVAL_OK : AVAL_E_UNSUPPORTED;
 }
@@ -542,11 +537,11 @@ static int record(const aval_device_info *info, const aval_gemm *gemm, int type,
 static bool fits(const aval_device_info *info, const aval_gemm *gemm, int type, const aval__variant *variant)
 {
     layout l;
-    if (variant->knobs[AVAL__KNOB_VECTOR] > vector_floats(info) || !lay_out_as(info, gemm, type, 0, variant, &l) || l.vector < 4)
+    if (variant->knobs[AVAL__KNOB_VECTOR] > aval__vector_floats(info) || !lay_out_as(info, gemm, type, 0, variant, &l) || l.vector < 4)
         return false;
     if (variant->knobs[AVAL__KNOB_OWN] == 2 && !l.own) return false;
     if (!fits_int(l.image_step) || !fits_int(l.panels * l.lanes * l.g.k)) return false;
-    return l.rows * l.vectors + l.vectors + 1 <= (vector_floats(info) == 16 ? 2 : 1) * SMALL_REGISTERS;
+    return l.rows * l.vectors + l.vectors + 1 <= (aval__vector_floats(info) == 16 ? 2 : 1) * SMALL_REGISTERS;
 }
 
 static const aval__knob_range ranges[] = {

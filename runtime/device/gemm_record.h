@@ -39,12 +39,6 @@ static inline bool fits_int(int64_t x)
     return x >= 0 && x <= INT32_MAX / 4;
 }
 
-/* Floats in the vectors that kernels for CPUs are built for. */
-static inline int64_t vector_floats(const aval_device_info *info)
-{
-    return aval__vector_floats(info);
-}
-
 /* Bytes of the type that kernels on gemm_operands.clh compute elements of a storage type in; 0: they cannot be built for it. */
 static inline uint32_t operand_bytes(int type)
 {

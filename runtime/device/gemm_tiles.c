@@ -251,7 +251,7 @@ static bool lay_out_as(const aval_device_info *info, const aval_gemm *gemm, int 
     l->b_row = g->b.transposed ? 1 : g->b.ld;
     l->b_column = g->b.transposed ? g->b.ld : 1;
     /* Registers of AVX-512 hold 28 sums of 16 floats, those of AVX2 and smaller vectors 12. */
-    int64_t floats = aval__knob_or(variant, AVAL__KNOB_VECTOR, vector_floats(info));
+    int64_t floats = aval__knob_or(variant, AVAL__KNOB_VECTOR, aval__vector_floats(info));
     l->rows = aval__knob_or(variant, AVAL__KNOB_ROWS, floats == 16 ? 14 : 6);
     l->vector = bytes == 8 ? floats / 2 : floats;
     l->columns = VECTORS * l->vector;
@@ -527,7 +527,7 @@ static bool fits(const aval_device_info *info, const aval_gemm *gemm, int type, 
     layout l;
     const int32_t *knobs = variant->knobs;
     if (!lay_out_as(info, gemm, type, 0, variant, &l) || l.g.m == 0 || l.g.n == 0) return false;
-    if (l.columns < 4 || knobs[AVAL__KNOB_VECTOR] > vector_floats(info)) return false;
+    if (l.columns < 4 || knobs[AVAL__KNOB_VECTOR] > aval__vector_floats(info)) return false;
     bool tile = l.method == METHOD_PANELS || l.method == METHOD_AT_ONCE, vectors = tile || l.method == METHOD_LINES;
     vectors = vectors || l.method == METHOD_NARROW || l.method == METHOD_WIDE;
     if (knobs[AVAL__KNOB_BLOCK] > 0 && l.method != METHOD_PANELS) return false;

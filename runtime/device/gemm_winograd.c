@@ -98,7 +98,7 @@ static bool lay_out_as(const aval_device_info *info, const aval_gemm *gemm, cons
     memset(l, 0, sizeof *l);
     if (!aval__gemm_normalise(gemm, &l->g)) return false;
     const aval_patches *p = l->p = l->g.b.patches;
-    l->vector = vector_floats(info);
+    l->vector = aval__vector_floats(info);
     l->vectors = l->g.m <= l->vector ? 1 : 2;
     l->lanes = l->vectors * l->vector;
     l->panels = divide_up(l->g.m, l->lanes);
@@ -169,7 +169,7 @@ static uint64_t packed_bytes(const aval_device_info *info, const aval_gemm *gemm
 /* Of the vectors that kernels are built for. */
 static bool takes_blocks(const aval_device_info *info, const aval_gemm *gemm, int type)
 {
-    const int64_t vector = vector_floats(info);
+    const int64_t vector = aval__vector_floats(info);
     (void)type;
     return (gemm->b_block == 0 || gemm->b_block == vector) && (gemm->c_block == 0 || gemm->c_block == vector);
 }

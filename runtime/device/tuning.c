@@ -3,6 +3,7 @@
 #include "device/tuning.h"
 #include "device/private.h"
 #include "device/verdicts.h"
+#include "op/op.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -262,8 +263,7 @@ aval__variant aval__tuning_find(const aval_device_info *info, const aval_gemm *g
 {
     aval__variant found = { 0 };
     aval__device *device = aval__device_of(info);
-    if (device == NULL || gemm->groups > 0 || gemm->b_block > 0 || gemm->c_block > 0)
-        return found; /* neither in groups nor in blocks is tuned */
+    if (device == NULL || gemm->groups > 0 || aval__gemm_in_blocks(gemm)) return found; /* neither in groups nor in blocks is tuned */
     pthread_mutex_lock(&device->programs_lock);
     const struct aval__tuned *tuned = table_of(device);
     if (tuned != NULL && tuned->trial != NULL) {

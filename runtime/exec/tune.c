@@ -10,7 +10,7 @@ int aval__context_meet(aval_context *ctx, uint32_t device, const aval_gemm *gemm
 {
     struct aval__met *all = ctx->met;
     aval__met_product m = { .device = device, .gemm = *gemm, .type = type };
-    if (!all || gemm->groups > 0 || gemm->b_block > 0 || gemm->c_block > 0 || (type != AVAL_FLOAT && type != AVAL_DOUBLE)) return AVAL_OK;
+    if (!all || gemm->groups > 0 || aval__gemm_in_blocks(gemm) || (type != AVAL_FLOAT && type != AVAL_DOUBLE)) return AVAL_OK;
     aval__tuning_class(gemm, type, m.class);
     for (size_t i = 0; i < all->products.count; i++)
         if (all->products.at[i].device == device && strcmp(all->products.at[i].class, m.class) == 0) return AVAL_OK;

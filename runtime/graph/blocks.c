@@ -212,16 +212,6 @@ static void split_channels(const aval_tensor *t, int64_t block, aval_tensor *out
     for (int32_t i = 2; i < t->rank; i++) out->dims[i + 1] = t->dims[i];
 }
 
-/* `value` is what `fresh` is. */
-static void take_over(aval_value *fresh, aval_value *value)
-{
-    value->kind = AVAL__PRODUCED;
-    value->producer = fresh->producer;
-    value->port = fresh->port;
-    value->producer->outputs[value->port] = value;
-    fresh->dead = true;
-}
-
 static int make_blocked(blocking *b, aval_value *value)
 {
     aval_tensor split;
@@ -243,7 +233,7 @@ static int make_plain(blocking *b, aval_value *value)
     for (size_t i = 3; i < rank; i++) perm[i] = (int64_t)i - 1;
     AVAL__TRY(aval__role_transpose(b->g, x, perm, &x));
     AVAL__TRY(aval__role_reshape(b->g, x, &value->tensor, &x));
-    take_over(x, value);
+    aval__value_take_over(x, value);
     return AVAL_OK;
 }
 
@@ -286,7 +276,7 @@ static int add_node(blocking *b, const aval_node *like, const aval__opdef *def, 
 static int give_output(blocking *b, aval_node *node, aval_node *old, uint32_t i, bool in_blocks)
 {
     aval_value *value = old->outputs[i];
-    if (!in_blocks) take_over(node->outputs[i], value);
+    if (!in_blocks) aval__value_take_over(node->outputs[i], value);
     else {
         b->blocked[value->id] = node->outputs[i];
         if (b->turned[value->id]) AVAL__TRY(make_plain(b, value));

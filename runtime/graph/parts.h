@@ -81,6 +81,8 @@ typedef struct aval__splice {
     size_t first_node, first_value; /* of the expansion */
     AVAL__VEC(aval_value *) heir; /* by value id - first_value: who took its place */
 } aval__splice;
+/* `old`, and whoever reads it, gets what makes `fresh`, which is gone. */
+void aval__value_take_over(aval_value *fresh, aval_value *old);
 void aval__splice_begin(aval__splice *s, aval_graph *g);
 /* `old` becomes what `fresh` is: it takes over a value that this expansion made, else it gets a copy by a node of role CAST. */
 int aval__splice_give(aval__splice *s, aval_value *fresh, aval_value *old);

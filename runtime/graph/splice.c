@@ -19,17 +19,22 @@ static int fail_mismatch(const aval_value *fresh, const aval_value *old)
     return code;
 }
 
+void aval__value_take_over(aval_value *fresh, aval_value *old)
+{
+    old->kind = AVAL__PRODUCED;
+    old->producer = fresh->producer;
+    old->port = fresh->port;
+    old->producer->outputs[old->port] = old;
+    fresh->dead = true;
+}
+
 static int take_over(aval__splice *s, aval_value *fresh, aval_value *old)
 {
     size_t index = fresh->id - s->first_value;
     AVAL__TRY(aval__vec_reserve(&s->heir, index + 1));
     while (s->heir.count <= index) s->heir.at[s->heir.count++] = NULL;
     s->heir.at[index] = old;
-    old->kind = AVAL__PRODUCED;
-    old->producer = fresh->producer;
-    old->port = fresh->port;
-    old->producer->outputs[old->port] = old;
-    fresh->dead = true;
+    aval__value_take_over(fresh, old);
     return AVAL_OK;
 }
 

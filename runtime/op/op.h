@@ -309,6 +309,12 @@ static inline int64_t aval__vector_floats(const aval_device_info *info)
     return info->float_vector_width >= 16 ? 16 : info->float_vector_width >= 8 ? 8 : 4;
 }
 
+/* Whether images or rows of the product lie in blocks. */
+static inline bool aval__gemm_in_blocks(const aval_gemm *gemm)
+{
+    return gemm->b_block > 0 || gemm->c_block > 0;
+}
+
 /* Matrices of c. */
 static inline int64_t aval__gemm_results(const aval_gemm *gemm)
 {
