@@ -27,14 +27,9 @@ static int read_lengths(const aval_host *host, aval_call *call, blocked *b)
     if (rank != 2 + b->c.axes || (b->blocks[0] > 1 && host->dims(x)[rank] != b->blocks[0]))
         return host->fail(call, AVAL_PLUGIN_BAD_SHAPE, "input X has %u axes, expected [images, channels / %lld, %zu of space%s]",
                           (unsigned)host->rank(x), (long long)b->blocks[0], b->c.axes, b->blocks[0] > 1 ? ", block" : "");
-    for (size_t i = 0; i < WINDOW_SPACE; i++) {
-        b->c.at.in[i] = i + b->c.axes < WINDOW_SPACE ? 1 : host->dims(x)[2 + i + b->c.axes - WINDOW_SPACE];
-        if (b->c.at.in[i] > INT32_MAX / 4) return host->fail(call, AVAL_PLUGIN_UNSUPPORTED, "input X is too long in an axis of space");
-    }
+    TRY(window_lengths(host, call, "X", host->dims(x), b->c.axes, b->c.at.in));
     TRY(window_axes(host, call, "shape", b->c.axes, 0, 1, b->c.at.out));
-    TRY(window_axes(host, call, "strides", b->c.axes, 1, 1, b->c.at.stride));
-    TRY(window_axes(host, call, "dilations", b->c.axes, 1, 1, b->c.at.dilation));
-    return window_ints(host, call, "pads", b->c.axes, -(INT32_MAX / 4), 0, b->c.at.pad + WINDOW_SPACE - b->c.axes);
+    return conv_steps(host, call, &b->c);
 }
 
 static int read_convolution(const aval_host *host, aval_call *call, blocked *b)
@@ -53,10 +48,7 @@ static int read_convolution(const aval_host *host, aval_call *call, blocked *b)
     b->c.images = host->dims(host->input(call, 0))[0];
     b->c.at.channels = w[1];
     b->c.maps = w[0] / b->c.groups;
-    b->c.places = product(b->c.at.in, WINDOW_SPACE);
-    b->c.taps = product(b->c.at.kernel, WINDOW_SPACE);
-    b->c.pixels = product(b->c.at.out, WINDOW_SPACE);
-    b->c.depth = b->c.at.channels * b->c.taps;
+    conv_count(&b->c);
     return 0;
 }
 
@@ -79,8 +71,7 @@ static int is_vector(int64_t block)
 /* What providers of products compute: on CPUs, all channels together or each by itself, in blocks of a vector. */
 static int is_product(const aval_host *host, aval_call *call, const blocked *b)
 {
-    const aval_device_info *device = host->device(call);
-    if (device->kind != AVAL_DEVICE_CPU || device->group > 1 || b->c.depth == 0 || !conv_fits_int(&b->c)) return 0;
+    if (b->c.depth == 0 || !takes_blocks(host->device(call), &b->c)) return 0;
     if (!is_vector(b->blocks[0]) || !is_vector(b->blocks[1])) return 0;
     return b->c.groups == 1 || (b->c.at.channels == 1 && b->c.maps == 1 && b->blocks[0] == b->blocks[1] && b->blocks[0] > 1);
 }
@@ -128,10 +119,10 @@ static int convolution_reference(const aval_host *host, aval_call *call)
         const int64_t image = map / (b.c.groups * b.c.maps), own = map % (b.c.groups * b.c.maps);
         for (int64_t pixel = 0; pixel < b.c.pixels; pixel++) {
             double sum = 0;
-            for (int64_t i = 0; i < b.c.at.channels * b.c.taps; i++) {
+            for (int64_t i = 0; i < b.c.depth; i++) {
                 const int64_t channel = own / b.c.maps * b.c.at.channels + i / b.c.taps, place = place_under(&b.c.at, pixel, i % b.c.taps);
                 if (place < 0) continue;
-                sum += w[own * b.c.at.channels * b.c.taps + i] *
+                sum += w[own * b.c.depth + i] *
                        x[image * b.c.groups * b.c.at.channels * b.c.places + element_of(channel, place, b.c.places, b.blocks[0])];
             }
             y[image * b.c.groups * b.c.maps * b.c.pixels + element_of(own, pixel, b.c.pixels, b.blocks[1])] = sum;

@@ -68,15 +68,9 @@ static aval_operand images_of(const conv *c, const aval_tensor *x)
     };
 }
 
-/* CPUs have kernels for products with patches in groups, however few channels these have, and for patches that are images as they lie. */
-static int takes_patches(const aval_host *host, aval_call *call)
-{
-    return host->device(call)->kind == AVAL_DEVICE_CPU && host->device(call)->group == 1;
-}
-
 static int has_few(const aval_host *host, aval_call *call, const conv *c)
 {
-    return c->groups > 1 && (c->maps < FEW || c->at.channels < FEW) && !takes_patches(host, call);
+    return c->groups > 1 && (c->maps < FEW || c->at.channels < FEW) && !takes_patches(host->device(call));
 }
 
 /* ---- y = x * w --------------------------------------------------------------------------------------------------------------------- */
@@ -125,7 +119,7 @@ static int convolution_blocks_gain(const aval_host *host, aval_call *call, const
     conv c;
     (void)block;
     TRY(conv_read(host, call, &convolution, &c));
-    if (device->kind != AVAL_DEVICE_CPU || device->group > 1 || !conv_fits_int(&c)) return 0;
+    if (!takes_blocks(device, &c)) return 0;
     const int depthwise = c.groups > 1 && c.at.channels == 1 && c.maps == 1;
     if (c.groups > 1 && !depthwise) return 0;
     gain->may = of_x | of_y;
@@ -245,7 +239,7 @@ static int transposed_forward(const aval_host *host, aval_call *call)
                                               AVAL_ARGS(AVAL_READ(y), AVAL_READ(w), AVAL_WRITE(x), AVAL_I32(c.at.channels),
                                                         AVAL_I32(c.maps), AVAL_I32(c.groups), WINDOW_ARGS(c.at))));
     }
-    if (is_pointwise(&c) && (c.groups == 1 || !takes_patches(host, call))) return pointwise_transposed(host, call, &c);
+    if (is_pointwise(&c) && (c.groups == 1 || !takes_patches(host->device(call)))) return pointwise_transposed(host, call, &c);
     for (int64_t i = 0; i < phases; i++) {
         phase p = phase_of(&c, i);
         int64_t places = product(p.of_y.out, WINDOW_SPACE);
@@ -280,7 +274,7 @@ static int weights_forward(const aval_host *host, aval_call *call)
                                                   AVAL_I32(c.maps), AVAL_I32(c.groups), WINDOW_ARGS(c.at))));
     }
     aval_operand patches = images_of(&c, x);
-    if (c.groups > 1 && takes_patches(host, call)) patches.patches = &c.at;
+    if (c.groups > 1 && takes_patches(host->device(call))) patches.patches = &c.at;
     patches.transposed = 1;
     return host->gemm(call, &(aval_gemm){ .size = sizeof(aval_gemm),
                                           .m = c.maps,

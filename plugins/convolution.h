@@ -17,6 +17,24 @@ typedef struct roles {
     int x, w, y;
 } roles;
 
+/* How windows move, of an op with the attributes strides, dilations and pads (before each axis). */
+static inline int conv_steps(const aval_host *host, aval_call *call, conv *c)
+{
+    aval_patches *p = &c->at;
+    TRY(window_axes(host, call, "strides", c->axes, 1, 1, p->stride));
+    TRY(window_axes(host, call, "dilations", c->axes, 1, 1, p->dilation));
+    return window_ints(host, call, "pads", c->axes, -(INT32_MAX / 4), 0, p->pad + WINDOW_SPACE - c->axes);
+}
+
+/* What follows from the lengths, groups, channels and maps. */
+static inline void conv_count(conv *c)
+{
+    c->places = product(c->at.in, WINDOW_SPACE);
+    c->taps = product(c->at.kernel, WINDOW_SPACE);
+    c->pixels = product(c->at.out, WINDOW_SPACE);
+    c->depth = c->at.channels * c->taps;
+}
+
 static inline int conv_geometry(const aval_host *host, aval_call *call, const roles *r, conv *c)
 {
     aval_patches *p = &c->at;
@@ -37,9 +55,7 @@ static inline int conv_geometry(const aval_host *host, aval_call *call, const ro
             return host->fail(call, AVAL_PLUGIN_BAD_SHAPE, "inputs have %zu and %zu axes of space, expected equally many", c->axes,
                               axes[i]);
     }
-    TRY(window_axes(host, call, "strides", c->axes, 1, 1, p->stride));
-    TRY(window_axes(host, call, "dilations", c->axes, 1, 1, p->dilation));
-    return window_ints(host, call, "pads", c->axes, -(INT32_MAX / 4), 0, p->pad + WINDOW_SPACE - c->axes);
+    return conv_steps(host, call, c);
 }
 
 static inline int conv_read(const aval_host *host, aval_call *call, const roles *r, conv *c)
@@ -64,18 +80,21 @@ static inline int conv_read(const aval_host *host, aval_call *call, const roles 
     c->images = x != NULL ? x[0] : y[0];
     c->at.channels = channels / c->groups;
     c->maps = maps / c->groups;
-    c->places = product(c->at.in, WINDOW_SPACE);
-    c->taps = product(c->at.kernel, WINDOW_SPACE);
-    c->pixels = product(c->at.out, WINDOW_SPACE);
-    c->depth = c->at.channels * c->taps;
+    conv_count(c);
     return 0;
 }
 
-/* Whether kernels that count in int can have all its images and maps. */
-static inline int conv_fits_int(const conv *c)
+/* CPUs have kernels for products with patches in groups, however few channels these have, and for patches that are images as they lie. */
+static inline int takes_patches(const aval_device_info *device)
+{
+    return device->kind == AVAL_DEVICE_CPU && device->group == 1;
+}
+
+/* Those for channels in blocks count in int: whether all images and maps fit. */
+static inline int takes_blocks(const aval_device_info *device, const conv *c)
 {
     const int64_t groups = product_of(c->images, c->groups);
-    return product_of(groups, product_of(c->at.channels, c->places)) <= INT32_MAX / 4 &&
+    return takes_patches(device) && product_of(groups, product_of(c->at.channels, c->places)) <= INT32_MAX / 4 &&
            product_of(groups, product_of(c->maps, c->pixels)) <= INT32_MAX / 4;
 }
 

@@ -65,6 +65,19 @@ static inline int window_axes(const aval_host *host, aval_call *call, const char
     return window_ints(host, call, name, axes, least, initial, three + WINDOW_SPACE - axes);
 }
 
+/* Lengths of the axes of space, which are dims[2] and on. */
+static inline int window_lengths(const aval_host *host, aval_call *call, const char *name, const int64_t *dims, size_t axes, int64_t *three)
+{
+    for (size_t i = 0; i < WINDOW_SPACE; i++) three[i] = 1;
+    for (size_t i = 0; i < axes; i++) {
+        three[WINDOW_SPACE - axes + i] = dims[2 + i];
+        if (dims[2 + i] > INT32_MAX / 4)
+            return host->fail(call, AVAL_PLUGIN_UNSUPPORTED, "input %s has length %lld, expected at most %d in each axis of space", name,
+                              (long long)dims[2 + i], INT32_MAX / 4);
+    }
+    return 0;
+}
+
 /* Lengths of x [images, channels, axes ...], and how many axes there are. */
 static inline int window_space(const aval_host *host, aval_call *call, const char *name, const aval_tensor *x, size_t *axes, int64_t *three)
 {
@@ -73,14 +86,7 @@ static inline int window_space(const aval_host *host, aval_call *call, const cha
         return host->fail(call, AVAL_PLUGIN_UNSUPPORTED, "input %s has %u axes, expected 3 to 5: images, channels and 1 to 3 of space",
                           name, (unsigned)rank);
     *axes = rank - 2;
-    for (size_t i = 0; i < WINDOW_SPACE; i++) three[i] = 1;
-    for (size_t i = 0; i < *axes; i++) {
-        three[WINDOW_SPACE - *axes + i] = host->dims(x)[2 + i];
-        if (host->dims(x)[2 + i] > INT32_MAX / 4)
-            return host->fail(call, AVAL_PLUGIN_UNSUPPORTED, "input %s has length %lld, expected at most %d in each axis of space", name,
-                              (long long)host->dims(x)[2 + i], INT32_MAX / 4);
-    }
-    return 0;
+    return window_lengths(host, call, name, host->dims(x), *axes, three);
 }
 
 /* The pads that auto_pad stands for along one axis, and the number of windows; `total` is what the windows reach beyond the image. */

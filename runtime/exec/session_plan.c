@@ -131,25 +131,12 @@ static void list_known(const aval_session *s, size_t n_asked, const aval_tensor 
 /* Elements of an input below which computing it as it is read gains less, by a launch saved at each run, than a program costs to be built. */
 #define LEAST_HEAD ((int64_t)16 << 10)
 
-static int64_t least_head(void)
+/* What a variable of the environment forces: `none` if it is 0, `all` if it is something else; without it `chosen`. */
+static int64_t forced(const char *variable, int64_t none, int64_t all, int64_t chosen)
 {
-    const char *forced = getenv("AVAL_HEADS");
-    if (forced != NULL && forced[0] != 0) return strcmp(forced, "0") != 0;
-    return LEAST_HEAD;
-}
-
-static aval__joins which_joins(void)
-{
-    const char *forced = getenv("AVAL_JOINS");
-    if (forced == NULL || forced[0] == 0) return AVAL__JOINS_WHERE_THEY_PAY;
-    return strcmp(forced, "0") != 0 ? AVAL__JOINS_ALL : AVAL__JOINS_NONE;
-}
-
-static aval__blocks which_blocks(void)
-{
-    const char *forced = getenv("AVAL_BLOCKS");
-    if (forced == NULL || forced[0] == 0) return AVAL__BLOCKS_WHERE_THEY_PAY;
-    return strcmp(forced, "0") != 0 ? AVAL__BLOCKS_ALL : AVAL__BLOCKS_NONE;
+    const char *text = getenv(variable);
+    if (text == NULL || text[0] == 0) return chosen;
+    return strcmp(text, "0") == 0 ? none : all;
 }
 
 int aval__session_look(aval_session *s, aval__look *l, aval__bound_plan **bound, aval__shared_plan **out)
@@ -179,9 +166,9 @@ int aval__session_look(aval_session *s, aval__look *l, aval__bound_plan **bound,
         .memory = s->memory,
         .memory_bound = s->memory_bound,
         .strict = s->strict,
-        .least_head = least_head(),
-        .joins = which_joins(),
-        .blocks = which_blocks(),
+        .least_head = forced("AVAL_HEADS", 0, 1, LEAST_HEAD),
+        .joins = (aval__joins)forced("AVAL_JOINS", AVAL__JOINS_NONE, AVAL__JOINS_ALL, AVAL__JOINS_WHERE_THEY_PAY),
+        .blocks = (aval__blocks)forced("AVAL_BLOCKS", AVAL__BLOCKS_NONE, AVAL__BLOCKS_ALL, AVAL__BLOCKS_WHERE_THEY_PAY),
         .tuning = aval__context_tuning(s->context),
         .log = aval__context_log(s->context),
     };

@@ -13,6 +13,13 @@
 #define MOST_PORTS 16 /* of aval_blocks_gain */
 #define TURN 2.0 /* a tensor is read and written to be turned */
 
+/* What may be in blocks at a node: of an expression all or nothing, of an operator what its gain says. */
+typedef struct part {
+    bool elementwise; /* an expression whose tensors may all be in blocks */
+    uint32_t asked; /* bits of what the operator says itself */
+    aval_blocks_gain *gain; /* NULL: it says nothing; `may` is left with what is possible */
+} part;
+
 typedef struct blocking {
     aval_graph *g;
     const aval_device_info *device;
@@ -21,6 +28,7 @@ typedef struct blocking {
     aval__arena arena;
     aval_node **order;
     size_t n_order;
+    part *parts; /* by place in the order */
     size_t n_values; /* before anything was added */
     /* By value id. */
     bool *may; /* the value may be in blocks */
@@ -90,17 +98,22 @@ static bool is_elementwise(const blocking *b, const aval_node *node)
     return true;
 }
 
-/* An operator that says of some of its tensors what blocks would save; gain->may is 0 where it says nothing. */
-static int ask(const blocking *b, const aval_node *node, aval_blocks_gain *gain)
+static bool has_gain(const aval_node *node)
+{
+    return node->kind == AVAL__OP && node->def->kind == AVAL__KERNELS && node->def->op->blocks && node->n_inputs <= AVAL_BLOCKED_OUTPUT;
+}
+
+/* Asks an operator what blocks of its tensors would save. */
+static int ask(blocking *b, const aval_node *node, part *p)
 {
     aval__tensors inputs;
-    *gain = (aval_blocks_gain){ .size = sizeof *gain };
-    if (node->kind != AVAL__OP || node->def->kind != AVAL__KERNELS || !node->def->op->blocks || node->n_inputs > AVAL_BLOCKED_OUTPUT)
-        return AVAL_OK;
-    if (!aval__registry_find(b->g->registry, node->def->op->blocks->op, UINT32_MAX)) return AVAL_OK;
+    if (!has_gain(node) || !aval__registry_find(b->g->registry, node->def->op->blocks->op, UINT32_MAX)) return AVAL_OK;
+    p->gain = aval__arena_alloc(&b->arena, sizeof *p->gain);
+    if (!p->gain) return AVAL_E_MEMORY;
     AVAL__TRY(aval__tensors_of(&inputs, node->inputs, node->n_inputs));
-    int status = aval__infer_blocks(node->def, &node->attrs, node->name, inputs.at, node->n_inputs, b->device, b->block, gain);
+    int status = aval__infer_blocks(node->def, &node->attrs, node->name, inputs.at, node->n_inputs, b->device, b->block, p->gain);
     aval__tensors_release(&inputs);
+    p->asked = p->gain->may;
     return status;
 }
 
@@ -111,17 +124,20 @@ static aval_value *value_at(const aval_node *node, uint32_t bit)
     return bit - AVAL_BLOCKED_OUTPUT < node->n_outputs ? node->outputs[bit - AVAL_BLOCKED_OUTPUT] : NULL;
 }
 
-/* What the operator may have in blocks, of what `may` says; *asked: of what it says itself. */
-static int ask_possible(const blocking *b, const aval_node *node, aval_blocks_gain *gain, uint32_t *asked)
+/* Leaves in the gain what is possible by what `may` says of the values. */
+static void keep_possible(const blocking *b, const aval_node *node, const part *p)
 {
-    AVAL__TRY(ask(b, node, gain));
-    *asked = gain->may;
     for (uint32_t bit = 0; bit < MOST_PORTS; bit++) {
         const aval_value *value = value_at(node, bit);
-        if (!value || !b->may[value->id]) gain->may &= ~(1u << bit);
+        if (!value || !b->may[value->id]) p->gain->may &= ~(1u << bit);
     }
-    if (gain->together && gain->may != *asked) gain->may = 0;
-    return AVAL_OK;
+    if (p->gain->together && p->gain->may != p->asked) p->gain->may = 0;
+}
+
+/* Output i of a node that is no expression. */
+static bool may_give(const part *p, uint32_t i)
+{
+    return p->gain && i < MOST_PORTS - AVAL_BLOCKED_OUTPUT && p->gain->may >> (AVAL_BLOCKED_OUTPUT + i) & 1;
 }
 
 /* Values that are made by who can make them in blocks, and need not be in memory as they are. */
@@ -132,18 +148,18 @@ static int mark_possible(blocking *b, aval_value *const *wanted, size_t n_wanted
     for (size_t i = 0; i < n_wanted; i++) as_it_is[wanted[i]->id] = true;
     for (size_t n = 0; n < b->n_order; n++) {
         const aval_node *node = b->order[n];
-        aval_blocks_gain gain;
-        uint32_t asked;
-        bool all = is_elementwise(b, node);
+        part *p = &b->parts[n];
+        p->elementwise = is_elementwise(b, node);
         for (uint32_t i = 0; i < node->n_outputs; i++) {
             const aval_value *value = node->outputs[i];
-            all = all && !as_it_is[value->id];
-            if (value) b->may[value->id] = !as_it_is[value->id] && has_blocks(b, &value->tensor);
+            if (!value) continue;
+            p->elementwise = p->elementwise && !as_it_is[value->id];
+            b->may[value->id] = !as_it_is[value->id] && has_blocks(b, &value->tensor);
         }
-        AVAL__TRY(ask_possible(b, node, &gain, &asked));
-        for (uint32_t i = 0; i < node->n_outputs; i++)
-            if (node->outputs[i] && !all && (i >= MOST_PORTS - AVAL_BLOCKED_OUTPUT || !(gain.may >> (AVAL_BLOCKED_OUTPUT + i) & 1)))
-                b->may[node->outputs[i]->id] = false;
+        AVAL__TRY(ask(b, node, p));
+        if (p->gain) keep_possible(b, node, p);
+        for (uint32_t i = 0; i < node->n_outputs && !p->elementwise; i++)
+            if (node->outputs[i] && !may_give(p, i)) b->may[node->outputs[i]->id] = false;
     }
     return AVAL_OK;
 }
@@ -180,18 +196,14 @@ static void weigh_other(blocking *b, const aval_node *node)
         if (node->inputs[i] && b->may[node->inputs[i]->id]) count_turn(b, node->inputs[i], node->inputs[i]);
 }
 
-static int weigh(blocking *b)
+static void weigh(blocking *b)
 {
     for (size_t n = 0; n < b->n_order; n++) {
-        const aval_node *node = b->order[n];
-        aval_blocks_gain gain;
-        uint32_t asked;
-        AVAL__TRY(ask_possible(b, node, &gain, &asked));
-        if (is_elementwise(b, node) && b->may[node->outputs[0]->id]) weigh_elementwise(b, node);
-        else if (gain.may) weigh_operator(b, node, &gain);
-        else weigh_other(b, node);
+        const part *p = &b->parts[n];
+        if (p->elementwise) weigh_elementwise(b, b->order[n]);
+        else if (p->gain && p->gain->may) weigh_operator(b, b->order[n], p->gain);
+        else weigh_other(b, b->order[n]);
     }
-    return AVAL_OK;
 }
 
 /* ---- Nodes ------------------------------------------------------------------------------------------------------------------------------- */
@@ -298,7 +310,7 @@ static int block_elementwise(blocking *b, aval_node *old)
     return AVAL_OK;
 }
 
-static int block_operator(blocking *b, aval_node *old, const aval_blocks_gain *gain, uint32_t asked)
+static int block_operator(blocking *b, aval_node *old, const part *p)
 {
     const aval__opdef *def = aval__registry_find(b->g->registry, old->def->op->blocks->op, UINT32_MAX);
     aval__text text = { 0 };
@@ -308,9 +320,9 @@ static int block_operator(blocking *b, aval_node *old, const aval_blocks_gain *g
     aval_value *inputs[AVAL_BLOCKED_OUTPUT] = { NULL };
     aval__attrs_print(&text, &old->attrs, true);
     for (uint32_t bit = 0; bit < MOST_PORTS; bit++) {
-        in_blocks[bit] = gain->may >> bit & 1 && is_blocked(b, value_at(old, bit));
-        if (asked >> bit & 1) aval__text_add(&text, "%s%lld", any ? "," : " blocks=[", in_blocks[bit] ? (long long)b->block : 0LL);
-        any |= asked >> bit & 1;
+        in_blocks[bit] = p->gain->may >> bit & 1 && is_blocked(b, value_at(old, bit));
+        if (p->asked >> bit & 1) aval__text_add(&text, "%s%lld", any ? "," : " blocks=[", in_blocks[bit] ? (long long)b->block : 0LL);
+        any |= p->asked >> bit & 1;
         if (bit < old->n_inputs) inputs[bit] = in_blocks[bit] ? b->blocked[old->inputs[bit]->id] : old->inputs[bit];
     }
     aval__text_add(&text, "]");
@@ -323,10 +335,10 @@ static int block_operator(blocking *b, aval_node *old, const aval_blocks_gain *g
     return AVAL_OK;
 }
 
-static bool is_any_blocked(blocking *b, const aval_node *node, uint32_t may)
+static bool is_any_blocked(blocking *b, const aval_node *node, const part *p)
 {
-    for (uint32_t bit = 0; bit < MOST_PORTS; bit++)
-        if (may >> bit & 1 && is_blocked(b, value_at(node, bit))) return true;
+    for (uint32_t bit = 0; p->gain && bit < MOST_PORTS; bit++)
+        if (p->gain->may >> bit & 1 && is_blocked(b, value_at(node, bit))) return true;
     return false;
 }
 
@@ -334,11 +346,9 @@ static int rewrite(blocking *b)
 {
     for (size_t n = 0; n < b->n_order; n++) {
         aval_node *node = b->order[n];
-        aval_blocks_gain gain;
-        uint32_t asked;
-        AVAL__TRY(ask_possible(b, node, &gain, &asked));
-        if (is_elementwise(b, node) && is_blocked(b, node->outputs[0])) AVAL__TRY(block_elementwise(b, node));
-        else if (is_any_blocked(b, node, gain.may)) AVAL__TRY(block_operator(b, node, &gain, asked));
+        const part *p = &b->parts[n];
+        if (p->elementwise && is_blocked(b, node->outputs[0])) AVAL__TRY(block_elementwise(b, node));
+        else if (is_any_blocked(b, node, p)) AVAL__TRY(block_operator(b, node, p));
     }
     return AVAL_OK;
 }
@@ -346,13 +356,14 @@ static int rewrite(blocking *b)
 static int make_tables(blocking *b)
 {
     b->n_values = b->g->values.count;
+    b->parts = aval__arena_alloc(&b->arena, b->n_order * sizeof *b->parts);
     b->may = aval__arena_alloc(&b->arena, b->n_values * sizeof *b->may);
     b->turned = aval__arena_alloc(&b->arena, b->n_values * sizeof *b->turned);
     b->root = aval__arena_alloc(&b->arena, b->n_values * sizeof *b->root);
     b->gain = aval__arena_alloc(&b->arena, b->n_values * sizeof *b->gain);
     b->blocked = aval__arena_alloc(&b->arena, b->n_values * sizeof(aval_value *));
     b->view = aval__arena_alloc(&b->arena, b->n_values * sizeof(aval_value *));
-    if (!b->may || !b->turned || !b->root || !b->gain || !b->blocked || !b->view) return AVAL_E_MEMORY;
+    if (!b->parts || !b->may || !b->turned || !b->root || !b->gain || !b->blocked || !b->view) return AVAL_E_MEMORY;
     for (uint32_t i = 0; i < b->n_values; i++) b->root[i] = i;
     return AVAL_OK;
 }
@@ -361,7 +372,7 @@ static int make_tables(blocking *b)
 static bool is_any_gain(aval_node *const *order, size_t count)
 {
     for (size_t n = 0; n < count; n++)
-        if (order[n]->kind == AVAL__OP && order[n]->def->kind == AVAL__KERNELS && order[n]->def->op->blocks) return true;
+        if (has_gain(order[n])) return true;
     return false;
 }
 
@@ -372,10 +383,10 @@ int aval__graph_block(aval_graph *g, aval_value *const *wanted, size_t n_wanted,
     blocking b = { .g = g, .device = device, .block = block, .all = all, .order = *order, .n_order = *count };
     aval_node **fresh = NULL;
     size_t n_fresh;
-    int status = make_tables(&b);
-    AVAL__TRY_DONE(status);
+    int status = AVAL_OK;
+    AVAL__TRY_DONE(make_tables(&b));
     AVAL__TRY_DONE(mark_possible(&b, wanted, n_wanted));
-    AVAL__TRY_DONE(weigh(&b));
+    weigh(&b);
     AVAL__TRY_DONE(rewrite(&b));
     if (g->values.count == b.n_values) goto done;
     AVAL__TRY_DONE(aval__graph_order(g, wanted, n_wanted, &fresh, &n_fresh));
