@@ -7,7 +7,6 @@
 #include "device/tuning.h"
 
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define MOST_ELEMENTS ((int64_t)1 << 27) /* of an operand, and of the patches that the host goes through */
@@ -288,21 +287,12 @@ static cl_int set_arg(aval__trial *t, cl_kernel kernel, cl_uint *at, const aval_
     }
 }
 
-static int by_name(const void *a, const void *b)
-{
-    return strcmp(((const aval_define *)a)->name, ((const aval_define *)b)->name);
-}
-
 /* As plans write them, so that a program that is tried is the one that is used. */
 static int write_options(const aval_launch *l, int type, aval__text *out)
 {
-    aval_define defines[16];
-    size_t n = l->n_defines;
-    if (n > sizeof defines / sizeof *defines) return aval__fail(AVAL_E_INTERNAL, "launch %s has %zu macros", l->kernel, n);
-    if (n > 0) memcpy(defines, l->defines, n * sizeof *defines);
-    if (n > 0) qsort(defines, n, sizeof *defines, by_name);
-    aval__text_add(out, "-DS_TYPE=%u", l->s_type ? l->s_type : (unsigned)type);
-    for (size_t i = 0; i < n; i++) aval__text_add(out, " -D%s=%lld", defines[i].name, (long long)defines[i].value);
+    aval__launch_build build;
+    AVAL__TRY(aval__launch_build_of(l, l->s_type ? (int)l->s_type : type, &build));
+    aval__launch_options(&build, out);
     return out->failed ? AVAL_E_MEMORY : AVAL_OK;
 }
 

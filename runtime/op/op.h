@@ -287,6 +287,23 @@ void aval__host_tensor_to(const aval__host_tensor *t, void *data);
 int aval__reference(const aval__opdef *def, const aval__attrs *attrs, const char *node, const aval__host_tensor *const *inputs,
                     size_t n_inputs, aval__host_tensor *const *outputs, size_t n_outputs);
 
+/* ---- Launches ------------------------------------------------------------------------------------------------------------------------ */
+
+enum { AVAL__MOST_DEFINES = 16 };
+
+/* What a launch's program is built with, in one form: macros sorted by name, and all types named, those that the launch leaves out as aval_launch says, so
+   that launches which differ only in what they leave out (often a loss and its backward) share a program. */
+typedef struct aval__launch_build {
+    uint32_t s_type, i_type, d_type;
+    size_t n_defines;
+    aval_define defines[AVAL__MOST_DEFINES];
+} aval__launch_build;
+
+/* s_type: the launch's, or that of its first tensor.  AVAL_E_PLUGIN: more than AVAL__MOST_DEFINES macros. */
+int aval__launch_build_of(const aval_launch *launch, int s_type, aval__launch_build *build);
+/* Adds the options. */
+void aval__launch_options(const aval__launch_build *build, aval__text *out);
+
 /* ---- Samples ------------------------------------------------------------------------------------------------------------------------- */
 
 typedef struct aval__sample_input {

@@ -2,7 +2,6 @@
  * generated kernels, names of kernels, and the shapes of what steps write. */
 #include "plan/planner.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 /* uthash must report a failed allocation instead of leaving the program. */
@@ -11,8 +10,6 @@
 #define uthash_free(memory, bytes) aval__free(memory)
 #define uthash_nonfatal_oom(entry) ((entry)->thing = NULL)
 #include <uthash.h>
-
-#define MOST_DEFINES 16
 
 typedef struct aval__shared_entry {
     aval__hash key;
@@ -109,43 +106,30 @@ int aval__source_of_text(aval__planner *p, const char *name, const char *text, c
     return AVAL_OK;
 }
 
-static int by_name(const void *a, const void *b)
-{
-    return strcmp(((const aval_define *)a)->name, ((const aval_define *)b)->name);
-}
-
 int aval__source_of_launch(aval__planner *p, const aval_kernel_source *source, const aval_launch *launch, int s_type,
                            const aval__graft *graft, const aval__source **out)
 {
-    aval_define defines[MOST_DEFINES];
-    uint64_t words[7 + 2 * MOST_DEFINES];
+    aval__launch_build build;
+    uint64_t words[6 + 2 * AVAL__MOST_DEFINES];
     aval__source *made;
-    size_t n = launch->n_defines, n_words = 0;
-    if (n > MOST_DEFINES)
-        return aval__fail(AVAL_E_PLUGIN, "launch %s: expected at most %d macros, found %zu", launch->kernel, MOST_DEFINES, n);
-    if (n > 0) {
-        memcpy(defines, launch->defines, n * sizeof *defines);
-        qsort(defines, n, sizeof *defines, by_name);
-    }
+    size_t n_words = 0;
+    AVAL__TRY(aval__launch_build_of(launch, s_type, &build));
     words[n_words++] = (uintptr_t)source;
-    words[n_words++] = (uint64_t)s_type;
-    words[n_words++] = launch->i_type;
-    words[n_words++] = launch->d_type;
+    words[n_words++] = build.s_type;
+    words[n_words++] = build.i_type;
+    words[n_words++] = build.d_type;
     if (graft) words[n_words++] = graft->hash.low;
     if (graft) words[n_words++] = graft->hash.high;
-    for (size_t i = 0; i < n; i++) {
-        words[n_words++] = aval__hash64(defines[i].name, strlen(defines[i].name), 0);
-        words[n_words++] = (uint64_t)defines[i].value;
+    for (size_t i = 0; i < build.n_defines; i++) {
+        words[n_words++] = aval__hash64(build.defines[i].name, strlen(build.defines[i].name), 0);
+        words[n_words++] = (uint64_t)build.defines[i].value;
     }
     aval__hash key = aval__hash_bytes(words, n_words * sizeof *words);
     *out = aval__find_shared(p, key);
     if (*out) return AVAL_OK;
 
     p->text.length = 0;
-    aval__text_add(&p->text, "-DS_TYPE=%d", s_type);
-    if (launch->i_type) aval__text_add(&p->text, " -DI_TYPE=%u", launch->i_type);
-    if (launch->d_type) aval__text_add(&p->text, " -DD_TYPE=%u", launch->d_type);
-    for (size_t i = 0; i < n; i++) aval__text_add(&p->text, " -D%s=%lld", defines[i].name, (long long)defines[i].value);
+    aval__launch_options(&build, &p->text);
     if (p->text.failed) return AVAL_E_MEMORY;
     if (graft) AVAL__TRY(make_source_with(p, source, graft->text, p->text.at, &made));
     else AVAL__TRY(make_source(p, source->name, source->text, false, p->text.at, &made));

@@ -6,7 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-const char building_source[] = "__kernel void set(__global int *x) { x[get_global_id(0)] = VALUE; }\n";
+const char building_source[] = "__kernel void set(__global int *x) { x[get_global_id(0)] = VALUE; }\n"
+                               "#ifdef MORE\n"
+                               "__kernel void more(__global int *x) { x[0] = 0; }\n"
+                               "#endif\n";
 const char *building_platform = "Some platform";
 
 static void set_text(char **text, const char *to)

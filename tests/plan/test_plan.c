@@ -154,7 +154,7 @@ Test(plan_launches, options_and_work_sizes_are_in_their_normal_form)
     aval_value *y = aval_apply(f.g, "Mix", NULL, make_input(&f, "x", 3, 3), make_input(&f, "w", 3, 3));
     aval__plan *plan = fixture_plan(&f, WANT(y));
     cr_assert_eq(plan->n_steps, 1);
-    cr_assert_str_eq(plan->steps[0].source->options, "-DS_TYPE=1 -DWG=4");
+    cr_assert_str_eq(plan->steps[0].source->options, "-DS_TYPE=1 -DI_TYPE=7 -DD_TYPE=1 -DWG=4");
     cr_assert_eq(plan->steps[0].global[0], 12, "9 rounded up to a multiple of 4");
     aval__plan_release(plan);
     fixture_close(&f);
