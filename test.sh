@@ -99,7 +99,7 @@ operators() {
 part "format and layers" 1 bash tests/hygiene.sh
 part "build (gcc)" 3 build build/test all -DCMAKE_BUILD_TYPE=Release
 if [ "$tier" = quick ]; then
-    part "unit and integration" 3 run_ctest build/test -LE slow
+    part "unit and integration" 3 run_ctest build/test -LE 'slow|programs'
 else
     part "build (clang)" 3 build build/clang all -DCMAKE_BUILD_TYPE=Release -DCMAKE_C_COMPILER=clang
     part "unit and integration" 7 run_ctest build/test

@@ -21,10 +21,9 @@ foreach(plugin ${AVAL_PLUGINS})
         add_dependencies(test_check plugin_${name})
     endif()
 endforeach()
-# What waits for time limits has a test of its own.
-add_test(NAME check_time_limits COMMAND test_check -j2)
-set_tests_properties(check PROPERTIES ENVIRONMENT "CRITERION_TEST_PATTERN=!(slow_device)/*")
-set_tests_properties(check_time_limits PROPERTIES ENVIRONMENT "CRITERION_TEST_PATTERN=slow_device/*" LABELS slow)
+# What waits for time limits.
+aval_suites_apart(check time_limits slow slow_device)
+aval_suites_apart(check devices programs "lying_device|doubles|vote|subgradient|models")
 # Once more as GPUs run them: work-groups that share a reduction, with barriers.
 foreach(op ReduceSum ReduceMax Softmax LogSoftmax SoftmaxCrossEntropyLoss CrossEntropy BatchNormalization)
     add_test(NAME check_as_gpu_${op} COMMAND aval_cli check --in-process --quick ${op})

@@ -9,7 +9,6 @@ target_compile_definitions(test_device PRIVATE AVAL_TEST_LAYER="${CMAKE_BINARY_D
 # Once more as GPUs run it: work-groups that share a reduction, tiles in local memory.
 add_test(NAME device_as_gpu COMMAND test_device -j2 --filter "gemm/*")
 set_tests_properties(device_as_gpu PROPERTIES ENVIRONMENT "AVAL_GROUP=64")
-# Each set of CLBlast's parameters is a build of its programs, seconds long: a test of its own.
-add_test(NAME device_clblast_parameters COMMAND test_device -j2)
-set_tests_properties(device PROPERTIES ENVIRONMENT "CRITERION_TEST_PATTERN=!(clblast_parameters)/*")
-set_tests_properties(device_clblast_parameters PROPERTIES ENVIRONMENT "CRITERION_TEST_PATTERN=clblast_parameters/*" LABELS slow)
+aval_suites_apart(device products programs "gemm|gemm_blocks|kernels")
+# Each set of CLBlast's parameters is a build of its programs, seconds long.
+aval_suites_apart(device clblast_parameters slow clblast_parameters)
