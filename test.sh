@@ -2,7 +2,7 @@
 # Installs what the tests need, builds, and runs the tests; prints what each part took against its budget.
 #   ./test.sh            all that must hold
 #   ./test.sh --quick    under 3 minutes with warm caches
-#   ./test.sh --nightly  hours: many repeats, all sizes
+#   ./test.sh --quick    under 3 minutes: without what the CMake files of tests/ label slow, or programs
 #   ./test.sh --data DIR the folder with MNIST's IDX files (default: ../shared/data/mnist where it is)
 set -u
 cd "$(dirname "$(readlink -f "$0")")" || exit 1

@@ -23,11 +23,11 @@ foreach(plugin ${AVAL_PLUGINS})
 endforeach()
 # What waits for time limits.
 aval_suites_apart(check time_limits slow slow_device)
-aval_suites_apart(check devices programs "lying_device|doubles|vote|subgradient|models")
+aval_suites_apart(check programs programs "lying_device|doubles|vote|subgradient|models")
 # Once more as GPUs run them: work-groups that share a reduction, with barriers.
 foreach(op ReduceSum ReduceMax Softmax LogSoftmax SoftmaxCrossEntropyLoss CrossEntropy BatchNormalization)
     add_test(NAME check_as_gpu_${op} COMMAND aval_cli check --in-process --quick ${op})
-    set_tests_properties(check_as_gpu_${op} PROPERTIES
+    set_tests_properties(check_as_gpu_${op} PROPERTIES LABELS programs
         ENVIRONMENT "AVAL_GROUP=64;OCL_ICD_VENDORS=/etc/OpenCL/vendors/pocl.icd;AVAL_CACHE_DIR=${CMAKE_BINARY_DIR}/test-cache-check")
 endforeach()
 # The plugin of planted faults, and what names them: faults/faults.h has the list.

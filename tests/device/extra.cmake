@@ -8,7 +8,7 @@ add_dependencies(test_device opencl_test_layer)
 target_compile_definitions(test_device PRIVATE AVAL_TEST_LAYER="${CMAKE_BINARY_DIR}/tests/opencl_layer.so")
 # Once more as GPUs run it: work-groups that share a reduction, tiles in local memory.
 add_test(NAME device_as_gpu COMMAND test_device -j2 --filter "gemm/*")
-set_tests_properties(device_as_gpu PROPERTIES ENVIRONMENT "AVAL_GROUP=64")
-aval_suites_apart(device products programs "gemm|gemm_blocks|kernels")
+set_tests_properties(device_as_gpu PROPERTIES ENVIRONMENT "AVAL_GROUP=64" LABELS programs)
+aval_suites_apart(device programs programs "gemm|gemm_blocks|kernels|tuning|hostile_cache")
 # Each set of CLBlast's parameters is a build of its programs, seconds long.
 aval_suites_apart(device clblast_parameters slow clblast_parameters)

@@ -21,6 +21,7 @@ static void close_context(void)
 }
 
 TestSuite(context, .init = open_context, .fini = close_context, .timeout = 300);
+TestSuite(warming, .init = open_context, .fini = close_context, .timeout = 300);
 
 Test(context, plugins_load_with_the_first_graph_and_need_no_device)
 {
@@ -153,7 +154,7 @@ Test(context, several_threads_use_one_context)
     }
 }
 
-Test(context, warming_builds_every_operator_once)
+Test(warming, builds_every_operator_once)
 {
     size_t built = 0, again = 1;
     RIG_OK(aval_warm(context, &built));

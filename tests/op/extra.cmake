@@ -15,7 +15,7 @@ set_target_properties(frozen_1 PROPERTIES PREFIX "" LIBRARY_OUTPUT_DIRECTORY ${C
 add_dependencies(test_op frozen_1)
 add_test(NAME frozen_plugin_1 COMMAND aval_cli check --in-process --plugin $<TARGET_FILE:frozen_1>
     frozen::Bend frozen::Energy frozen::Flip frozen::Outer frozen::Part frozen::Decay frozen::Parity)
-set_tests_properties(frozen_plugin_1 PROPERTIES
+set_tests_properties(frozen_plugin_1 PROPERTIES LABELS programs
     ENVIRONMENT "OCL_ICD_VENDORS=/etc/OpenCL/vendors/pocl.icd;AVAL_CACHE_DIR=${CMAKE_BINARY_DIR}/test-cache-frozen")
 add_test(NAME frozen_layout_1 COMMAND python3 ${frozen_folder}/layout.py ${frozen_header} ${CMAKE_C_COMPILER}
     ${CMAKE_SOURCE_DIR}/include/aval/plugin.h)
