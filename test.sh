@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Installs what the tests need, builds, and runs the tests; prints what each part took against its budget.
 #   ./test.sh            all that must hold
-#   ./test.sh --quick    under 3 minutes with warm caches
-#   ./test.sh --quick    under 3 minutes: without what the CMake files of tests/ label slow, or programs
+#   ./test.sh --quick    under 3 minutes with warm caches: without what the CMake files of tests/ label slow, or programs
+#   ./test.sh --nightly  hours: many repeats, all sizes
 #   ./test.sh --data DIR the folder with MNIST's IDX files (default: ../shared/data/mnist where it is)
 set -u
 cd "$(dirname "$(readlink -f "$0")")" || exit 1
