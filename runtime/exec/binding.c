@@ -419,6 +419,16 @@ static bool updates_state(const aval__plan *plan, const aval__step *step)
     return false;
 }
 
+/* Inputs may be written again after their device's last command, whose event costs less than a marker behind it. */
+static void find_ends(aval__binding *b)
+{
+    for (uint32_t device = 0; device < b->plan->n_devices; device++) {
+        size_t last = b->plan->n_steps;
+        while (last > 0 && (b->plan->steps[last - 1].device != device || b->steps[last - 1].idle)) last--;
+        if (last > 0 && b->devices[device].transfers) b->steps[last - 1].last = b->plan->steps[last - 1].kind == AVAL__STEP_LAUNCH;
+    }
+}
+
 int aval__binding_create(aval_context *ctx, const aval__plan *plan, bool asks, aval__binding **out)
 {
     int status = AVAL_OK;
@@ -445,6 +455,7 @@ int aval__binding_create(aval_context *ctx, const aval__plan *plan, bool asks, a
     }
     AVAL__TRY_DONE(list_uses(b));
     if (b->crosses) AVAL__TRY_DONE(aval__binding_list_actions(b));
+    else find_ends(b);
     b->records = aval__binding_can_record(b);
     *out = b;
 done:
@@ -485,6 +496,7 @@ void aval__binding_release(aval__binding *b)
     for (size_t i = 0; b->slots && i < b->plan->n_slots; i++)
         if (b->slots[i].bound) clReleaseMemObject(b->slots[i].bound);
     for (size_t i = 0; b->devices && i < b->plan->n_devices; i++) {
+        if (b->devices[i].end) clReleaseEvent(b->devices[i].end);
         if (b->devices[i].transfers) clReleaseCommandQueue(b->devices[i].transfers);
         if (b->devices[i].nothing) clReleaseMemObject(b->devices[i].nothing);
         aval__vec_release(&b->devices[i].actions);

@@ -38,6 +38,7 @@ typedef struct aval__bound_step {
     bool shared; /* the kernel is another launch's too: arguments are set at each enqueue */
     bool set_local; /* false: OpenCL chooses the work-group */
     bool idle; /* nothing to do: no work-items, or no bytes */
+    bool last; /* a launch after which the device has nothing to do in a run: its event is the run's end */
     size_t global[3], local[3];
     uint32_t split_axis; /* a launch that could run for long: it is enqueued `split_items` work-items of this axis at a time */
     size_t split_items; /* a multiple of the work-group; all of them where nothing is split */
@@ -69,6 +70,7 @@ typedef struct aval__bound_device {
     aval__device *device;
     cl_command_queue transfers; /* inputs are copied on it, beside the launches; NULL: no inputs */
     cl_mem nothing; /* what absent optional tensors are passed as */
+    cl_event end; /* of its last launch, while a run is enqueued; NULL: none has told */
     bool used;
     AVAL__VEC(aval__action) actions; /* where the plan copies between devices: what this one does, in order */
     size_t next; /* while a run is enqueued: the action that the device is at */

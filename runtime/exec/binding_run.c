@@ -79,6 +79,19 @@ int aval__binding_bind(aval__binding *b, uint32_t index, cl_mem buffer)
     return status;
 }
 
+static void forget_event(cl_event *event)
+{
+    if (*event) clReleaseEvent(*event);
+    *event = NULL;
+}
+
+/* The end of what the device's queue has now. */
+static int mark(aval__binding *b, uint32_t device, cl_event *end)
+{
+    return aval__cl_check(clEnqueueMarkerWithWaitList(aval__binding_queue(b, device), 0, NULL, end), "clEnqueueMarkerWithWaitList",
+                          "device %" PRIu32 " '%s'", aval__binding_number(b, device), b->plan->devices[device]->name);
+}
+
 /* The buffers of this device that inputs were read from may be written again after `end`. */
 static int mark_device(aval__binding *b, uint32_t device, cl_event end)
 {
@@ -97,12 +110,11 @@ static int mark_device(aval__binding *b, uint32_t device, cl_event end)
 static int mark_inputs(aval__binding *b)
 {
     for (uint32_t device = 0; device < b->plan->n_devices; device++) {
-        cl_event end = NULL;
+        cl_event *end = &b->devices[device].end;
         if (!b->devices[device].transfers) continue;
-        AVAL__TRY(aval__cl_check(clEnqueueMarkerWithWaitList(aval__binding_queue(b, device), 0, NULL, &end), "clEnqueueMarkerWithWaitList",
-                                 "device %" PRIu32 " '%s'", aval__binding_number(b, device), b->plan->devices[device]->name));
-        int status = mark_device(b, device, end);
-        clReleaseEvent(end);
+        if (!*end) AVAL__TRY(mark(b, device, end));
+        int status = mark_device(b, device, *end);
+        forget_event(end);
         if (status < 0) return status;
     }
     return AVAL_OK;
@@ -132,17 +144,20 @@ static int point_states(aval__binding *b, aval_store *store)
 
 /* ---- Steps ----------------------------------------------------------------------------------------------------------------- */
 
-static void forget_timed(aval__bound_step *bound)
-{
-    if (bound->timed) clReleaseEvent(bound->timed);
-    bound->timed = NULL;
-}
-
 cl_event *aval__binding_timed(const aval__binding *b, aval__bound_step *bound)
 {
     if (!b->profiled) return NULL;
-    forget_timed(bound);
+    forget_event(&bound->timed);
     return &bound->timed;
+}
+
+/* Where the event of a launch goes; NULL: nobody asks for it. */
+static cl_event *event_of(aval__binding *b, const aval__step *step, aval__bound_step *bound)
+{
+    cl_event *timed = aval__binding_timed(b, bound), *end = &b->devices[step->device].end;
+    if (timed || !bound->last) return timed;
+    forget_event(end);
+    return end;
 }
 
 static int enqueue_launch(aval__binding *b, const aval__step *step, aval__bound_step *bound)
@@ -155,7 +170,7 @@ static int enqueue_launch(aval__binding *b, const aval__step *step, aval__bound_
         const size_t left = bound->global[axis] - offset[axis];
         global[axis] = left < bound->split_items ? left : bound->split_items;
         cl_int code = clEnqueueNDRangeKernel(queue, bound->kernel, step->dims, offset[axis] > 0 ? offset : NULL, global,
-                                             bound->set_local ? bound->local : NULL, 0, NULL, aval__binding_timed(b, bound));
+                                             bound->set_local ? bound->local : NULL, 0, NULL, event_of(b, step, bound));
         if (code != CL_SUCCESS) return aval__cl_check(code, "clEnqueueNDRangeKernel", "%s", aval__binding_where(b, step));
         /* drivers may hand what was not flushed to the GPU as one */
         if (left > bound->split_items) AVAL__TRY(aval__cl_check(clFlush(queue), "clFlush", "%s", aval__binding_where(b, step)));
@@ -212,7 +227,7 @@ int aval__binding_enqueue(aval__binding *b, size_t i)
     const aval__step *step = &b->plan->steps[i];
     if (b->steps[i].idle) return AVAL_OK;
     if (step->once && b->skips_once) {
-        forget_timed(&b->steps[i]);
+        forget_event(&b->steps[i].timed);
         return AVAL_OK;
     }
     bool across = step->kind == AVAL__STEP_COPY && step->from_device != step->device;
@@ -247,6 +262,7 @@ int aval__binding_run_steps(aval__binding *b, aval_store *store, int (*after)(vo
 {
     b->skips_once = b->store == store && !after && b->once_changes != 0 && b->once_changes == changes_of(store);
     b->once_changes = 0; /* until this run is complete */
+    for (size_t i = 0; i < b->plan->n_devices; i++) forget_event(&b->devices[i].end); /* of a run that failed */
     AVAL__TRY(point_states(b, store));
     if (b->guarded) AVAL__TRY(aval__binding_poison(b));
     if (b->crosses && !after) AVAL__TRY(aval__binding_enqueue_devices(b));
@@ -306,6 +322,5 @@ int aval__binding_end(aval__binding *b, cl_event *end)
     while (first + 1 < b->plan->n_devices && !b->devices[first].used) first++;
     for (uint32_t i = first + 1; i < b->plan->n_devices; i++)
         if (b->devices[i].used) AVAL__TRY(aval__queue_wait(aval__binding_queue(b, i), b->plan->devices[i]->name));
-    return aval__cl_check(clEnqueueMarkerWithWaitList(aval__binding_queue(b, first), 0, NULL, end), "clEnqueueMarkerWithWaitList",
-                          "device %" PRIu32 " '%s'", aval__binding_number(b, first), b->plan->devices[first]->name);
+    return mark(b, first, end);
 }
