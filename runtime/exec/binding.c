@@ -470,9 +470,9 @@ static void release_steps(aval__binding *b)
         aval__bound_step *bound = &b->steps[i];
         if (bound->kernel && !bound->shared) clReleaseKernel(bound->kernel);
         if (bound->scratch) clReleaseMemObject(bound->scratch);
-        if (bound->sent) clReleaseEvent(bound->sent);
-        if (bound->written) clReleaseEvent(bound->written);
-        if (bound->timed) clReleaseEvent(bound->timed);
+        aval__drop_event(&bound->sent);
+        aval__drop_event(&bound->written);
+        aval__drop_event(&bound->timed);
         aval__free(bound->staging);
     }
     HASH_ITER (hh, b->shared, shared, next) {
@@ -490,13 +490,13 @@ void aval__binding_release(aval__binding *b)
     release_steps(b);
     for (size_t i = 0; b->slots && i < b->plan->n_slots; i++)
         for (int k = 0; k < 2; k++) {
-            if (b->slots[i].used[k]) clReleaseEvent(b->slots[i].used[k]);
+            aval__drop_event(&b->slots[i].used[k]);
             if (b->slots[i].buffers[k]) clReleaseMemObject(b->slots[i].buffers[k]);
         }
     for (size_t i = 0; b->slots && i < b->plan->n_slots; i++)
         if (b->slots[i].bound) clReleaseMemObject(b->slots[i].bound);
     for (size_t i = 0; b->devices && i < b->plan->n_devices; i++) {
-        if (b->devices[i].end) clReleaseEvent(b->devices[i].end);
+        aval__drop_event(&b->devices[i].end);
         if (b->devices[i].transfers) clReleaseCommandQueue(b->devices[i].transfers);
         if (b->devices[i].nothing) clReleaseMemObject(b->devices[i].nothing);
         aval__vec_release(&b->devices[i].actions);

@@ -142,6 +142,12 @@ static inline uint32_t aval__binding_number(const aval__binding *b, uint32_t dev
 }
 
 /* Where the event of a step's command goes; NULL: it is not wanted. */
+/* Releases it, if there is one, and leaves NULL. */
+static inline void aval__drop_event(cl_event *event)
+{
+    if (*event) clReleaseEvent(*event);
+    *event = NULL;
+}
 cl_event *aval__binding_timed(const aval__binding *b, aval__bound_step *bound);
 /* Puts one step on its device's queue; a copy between devices waits for the sender. */
 int aval__binding_enqueue(aval__binding *b, size_t step);

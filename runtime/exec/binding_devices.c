@@ -17,12 +17,6 @@ static bool crosses(const aval__step *step)
     return step->kind == AVAL__STEP_COPY && step->from_device != step->device;
 }
 
-static void drop(cl_event *event)
-{
-    if (*event) clReleaseEvent(*event);
-    *event = NULL;
-}
-
 /* ---- What each device does, listed once ------------------------------------------------------------------------------------ */
 
 static bool lies_in(const aval__step *copy, aval__place place)
@@ -98,7 +92,7 @@ static int send(aval__binding *b, const aval__step *step, aval__bound_step *boun
 static int receive(aval__binding *b, const aval__step *step, aval__bound_step *bound)
 {
     cl_command_queue queue = aval__binding_queue(b, step->device);
-    drop(&bound->sent);
+    aval__drop_event(&bound->sent);
     AVAL__TRY(aval__cl_check(clEnqueueWriteBuffer(queue, b->slots[step->to.slot].buffer, CL_FALSE, (size_t)step->to.offset,
                                                   (size_t)step->bytes, bound->staging, 0, NULL, &bound->written),
                              "clEnqueueWriteBuffer", "%s", aval__binding_where(b, step)));
@@ -114,9 +108,9 @@ int aval__binding_copy_across(aval__binding *b, size_t index)
 {
     const aval__step *step = &b->plan->steps[index];
     aval__bound_step *bound = &b->steps[index];
-    drop(&bound->sent);
+    aval__drop_event(&bound->sent);
     if (bound->written) AVAL__TRY(wait_for(b, step, bound->written)); /* the last run's write still reads the staging memory */
-    drop(&bound->written);
+    aval__drop_event(&bound->written);
     AVAL__TRY(send(b, step, bound));
     AVAL__TRY(wait_for(b, step, bound->sent));
     return receive(b, step, bound);
@@ -151,7 +145,7 @@ static int act(aval__binding *b, aval__action action)
     aval__bound_step *bound = &b->steps[action.step];
     if (action.kind == AVAL__ENQUEUE) return aval__binding_enqueue(b, action.step);
     if (action.kind == AVAL__RECEIVE) return receive(b, step, bound);
-    drop(&bound->written);
+    aval__drop_event(&bound->written);
     return send(b, step, bound);
 }
 
@@ -192,8 +186,8 @@ static void forget_interrupted(aval__binding *b)
 {
     aval__binding_wait(b);
     for (size_t i = 0; i < b->plan->n_steps; i++) {
-        drop(&b->steps[i].sent);
-        drop(&b->steps[i].written);
+        aval__drop_event(&b->steps[i].sent);
+        aval__drop_event(&b->steps[i].written);
     }
 }
 

@@ -79,12 +79,6 @@ int aval__binding_bind(aval__binding *b, uint32_t index, cl_mem buffer)
     return status;
 }
 
-static void forget_event(cl_event *event)
-{
-    if (*event) clReleaseEvent(*event);
-    *event = NULL;
-}
-
 /* The end of what the device's queue has now. */
 static int mark(aval__binding *b, uint32_t device, cl_event *end)
 {
@@ -100,7 +94,7 @@ static int mark_device(aval__binding *b, uint32_t device, cl_event end)
         if (b->plan->slots[i].kind != AVAL__SLOT_INPUT || b->plan->slots[i].device != device) continue;
         AVAL__TRY(aval__cl_check(clRetainEvent(end), "clRetainEvent", "device %" PRIu32 " '%s'", aval__binding_number(b, device),
                                  b->plan->devices[device]->name));
-        if (bound->used[bound->current]) clReleaseEvent(bound->used[bound->current]);
+        aval__drop_event(&bound->used[bound->current]);
         bound->used[bound->current] = end;
     }
     return AVAL_OK;
@@ -114,7 +108,7 @@ static int mark_inputs(aval__binding *b)
         if (!b->devices[device].transfers) continue;
         if (!*end) AVAL__TRY(mark(b, device, end));
         int status = mark_device(b, device, *end);
-        forget_event(end);
+        aval__drop_event(end);
         if (status < 0) return status;
     }
     return AVAL_OK;
@@ -147,7 +141,7 @@ static int point_states(aval__binding *b, aval_store *store)
 cl_event *aval__binding_timed(const aval__binding *b, aval__bound_step *bound)
 {
     if (!b->profiled) return NULL;
-    forget_event(&bound->timed);
+    aval__drop_event(&bound->timed);
     return &bound->timed;
 }
 
@@ -156,7 +150,7 @@ static cl_event *event_of(aval__binding *b, const aval__step *step, aval__bound_
 {
     cl_event *timed = aval__binding_timed(b, bound), *end = &b->devices[step->device].end;
     if (timed || !bound->last) return timed;
-    forget_event(end);
+    aval__drop_event(end);
     return end;
 }
 
@@ -227,7 +221,7 @@ int aval__binding_enqueue(aval__binding *b, size_t i)
     const aval__step *step = &b->plan->steps[i];
     if (b->steps[i].idle) return AVAL_OK;
     if (step->once && b->skips_once) {
-        forget_event(&b->steps[i].timed);
+        aval__drop_event(&b->steps[i].timed);
         return AVAL_OK;
     }
     bool across = step->kind == AVAL__STEP_COPY && step->from_device != step->device;
@@ -262,7 +256,7 @@ int aval__binding_run_steps(aval__binding *b, aval_store *store, int (*after)(vo
 {
     b->skips_once = b->store == store && !after && b->once_changes != 0 && b->once_changes == changes_of(store);
     b->once_changes = 0; /* until this run is complete */
-    for (size_t i = 0; i < b->plan->n_devices; i++) forget_event(&b->devices[i].end); /* of a run that failed */
+    for (size_t i = 0; i < b->plan->n_devices; i++) aval__drop_event(&b->devices[i].end); /* of a run that failed */
     AVAL__TRY(point_states(b, store));
     if (b->guarded) AVAL__TRY(aval__binding_poison(b));
     if (b->crosses && !after) AVAL__TRY(aval__binding_enqueue_devices(b));

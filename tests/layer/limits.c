@@ -5,7 +5,8 @@
  *     AVAL_LAYER_NAME=TEXT         what such a device calls itself
  *
  * What a device says of itself is falsified, and a call that passes it fails as it would on such a device: a larger buffer, a larger group, a
- * kernel that takes more local memory, a program in doubles, a binary. */
+ * kernel that takes more local memory, a program in doubles, a binary.  Binaries are also hidden of a device whose programs are lies (programs.c):
+ * they would carry these to honest devices of the same name. */
 #define CL_TARGET_OPENCL_VERSION 300
 #include "parts.h"
 
@@ -91,10 +92,16 @@ static cl_int CL_API_CALL get_device_info(cl_device_id device, cl_device_info wh
 
 static cl_int CL_API_CALL get_program_info(cl_program program, cl_program_info what, size_t bytes, void *value, size_t *bytes_ret)
 {
-    if (hidden.binaries && what == CL_PROGRAM_BINARIES && value != NULL) return CL_SUCCESS; /* none is written */
-    cl_int code = before.clGetProgramInfo(program, what, bytes, value, bytes_ret);
-    if (code == CL_SUCCESS && value != NULL && hidden.binaries && what == CL_PROGRAM_BINARY_SIZES) memset(value, 0, bytes);
-    return code;
+    cl_context context = NULL;
+    bool none = hidden.binaries;
+    if (value == NULL || (what != CL_PROGRAM_BINARIES && what != CL_PROGRAM_BINARY_SIZES))
+        return before.clGetProgramInfo(program, what, bytes, value, bytes_ret);
+    if (!none && before.clGetProgramInfo(program, CL_PROGRAM_CONTEXT, sizeof context, &context, NULL) == CL_SUCCESS)
+        none = aval_programs_lie(context);
+    if (none && what == CL_PROGRAM_BINARIES) return CL_SUCCESS; /* none is written */
+    if (!none) return before.clGetProgramInfo(program, what, bytes, value, bytes_ret);
+    memset(value, 0, bytes);
+    return CL_SUCCESS;
 }
 
 /* ---- What they refuse ---------------------------------------------------------------------------------------------------------------- */
@@ -110,8 +117,8 @@ static cl_mem CL_API_CALL create_buffer(cl_context context, cl_mem_flags flags, 
 static cl_program CL_API_CALL create_from_binary(cl_context context, cl_uint n, const cl_device_id *devices, const size_t *bytes,
                                                  const unsigned char **binaries, cl_int *each, cl_int *err)
 {
-    if (!hidden.binaries || !limited(aval_contexts_device(context)))
-        return before.clCreateProgramWithBinary(context, n, devices, bytes, binaries, each, err);
+    bool refused = (hidden.binaries && limited(aval_contexts_device(context))) || aval_programs_lie(context);
+    if (!refused) return before.clCreateProgramWithBinary(context, n, devices, bytes, binaries, each, err);
     if (err != NULL) *err = CL_INVALID_VALUE;
     return NULL;
 }

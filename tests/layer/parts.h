@@ -3,6 +3,7 @@
 #define AVAL_TEST_LAYER_PARTS_H
 
 #include <CL/cl_layer.h>
+#include <stdbool.h>
 
 /* contexts.c: the device that a context of one device was made for; NULL: not known. */
 void aval_contexts_install(struct _cl_icd_dispatch *table);
@@ -14,6 +15,7 @@ cl_device_id aval_lie_device(void); /* the one that lies; NULL: none, or not lis
 
 /* programs.c: of them those of compilers and caches; a cache mixes up every `every`-th program, 0: none. */
 void aval_programs_install(struct _cl_icd_dispatch *table, unsigned long every);
+bool aval_programs_lie(cl_context context); /* whether what is built there may be another program than was asked for */
 
 /* limits.c: what devices say of themselves is made smaller, and calls that pass it fail.  See aval_layer.hide. */
 void aval_limits_install(struct _cl_icd_dispatch *table);

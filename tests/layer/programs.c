@@ -63,7 +63,7 @@ static char *find_program(const char *source)
 
 /* ---- Programs ----------------------------------------------------------------------------------------------------------------------- */
 
-static bool are_liars(cl_context context)
+bool aval_programs_lie(cl_context context)
 {
     cl_device_id device = aval_contexts_device(context);
     return device != NULL && device == aval_lie_device() && (compiled_from != NULL || every_binary > 0);
@@ -71,32 +71,12 @@ static bool are_liars(cl_context context)
 
 static cl_program CL_API_CALL create_program(cl_context context, cl_uint n, const char **texts, const size_t *lengths, cl_int *code)
 {
-    bool lies = n == 1 && lengths == NULL && are_liars(context);
+    bool lies = n == 1 && lengths == NULL && aval_programs_lie(context);
     char *wrong = !lies ? NULL : compiled_from != NULL ? miscompile(texts[0]) : find_program(texts[0]);
     if (wrong == NULL) return before.clCreateProgramWithSource(context, n, texts, lengths, code);
     cl_program program = before.clCreateProgramWithSource(context, 1, (const char *[]){ wrong }, NULL, code);
     free(wrong);
     return program;
-}
-
-/* Binaries would carry the lie to honest devices of the same name, and the truth here. */
-static cl_program CL_API_CALL create_from_binary(cl_context context, cl_uint n, const cl_device_id *devices, const size_t *bytes,
-                                                 const unsigned char **binaries, cl_int *each, cl_int *code)
-{
-    if (!are_liars(context)) return before.clCreateProgramWithBinary(context, n, devices, bytes, binaries, each, code);
-    if (code != NULL) *code = CL_INVALID_BINARY;
-    return NULL;
-}
-
-static cl_int CL_API_CALL get_program_info(cl_program program, cl_program_info what, size_t bytes, void *value, size_t *bytes_ret)
-{
-    cl_context context = NULL;
-    if (what == CL_PROGRAM_BINARY_SIZES && value != NULL &&
-        before.clGetProgramInfo(program, CL_PROGRAM_CONTEXT, sizeof context, &context, NULL) == CL_SUCCESS && are_liars(context)) {
-        memset(value, 0, bytes);
-        return CL_SUCCESS;
-    }
-    return before.clGetProgramInfo(program, what, bytes, value, bytes_ret);
 }
 
 void aval_programs_install(struct _cl_icd_dispatch *table, unsigned long every)
@@ -105,6 +85,4 @@ void aval_programs_install(struct _cl_icd_dispatch *table, unsigned long every)
     every_binary = every;
     read_miscompile(getenv("AVAL_LAYER_MISCOMPILE"));
     table->clCreateProgramWithSource = create_program;
-    table->clCreateProgramWithBinary = create_from_binary;
-    table->clGetProgramInfo = get_program_info;
 }
